@@ -1,0 +1,44 @@
+"""flowcore: workflows on the Celery workers you already have.
+
+In: nothing. Out: the public names, loaded when first used, so that a command line that only
+prints its help does not pay for Celery.
+"""
+
+import importlib
+
+from flowcore.errors import FlowcoreError
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Context": "flowcore.nodes.context",
+    "Event": "flowcore.run.event",
+    "ExecutionResult": "flowcore.ports.backend",
+    "Flow": "flowcore.client.flow",
+    "Retry": "flowcore.graph.policy",
+    "Run": "flowcore.client.handle",
+    "Session": "flowcore.assembly.session",
+    "node": "flowcore.graph.author",
+    "parallel": "flowcore.graph.author",
+}
+
+__all__ = [
+    "Context",
+    "Event",
+    "ExecutionResult",
+    "Flow",
+    "FlowcoreError",
+    "Retry",
+    "Run",
+    "Session",
+    "node",
+    "parallel",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        msg = f"module 'flowcore' has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(home), name)

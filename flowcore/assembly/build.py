@@ -1,0 +1,126 @@
+"""The composition root: the only place that names adapters.
+
+In: settings and a Redis URL. Out: a Runtime, that is, the ports with their adapters behind them.
+"""
+
+from dataclasses import dataclass
+
+from celery import Celery
+
+from flowcore.assembly.settings import Settings
+from flowcore.backends.native.app import AppOptions, Bridge, broker_url, make_app
+from flowcore.backends.native.flower import RunRow
+from flowcore.backends.native.host import HostOptions, Services
+from flowcore.backends.native.publish import CeleryDispatcher, queue_name
+from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.presence import RedisWorkerBoard
+from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.store import Leases, RedisStore
+
+__all__ = ["Runtime", "build_runtime"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """One place where runs live, and the way there."""
+
+    settings: Settings
+    redis_url: str
+    app: Celery
+    store: RedisStore
+    reader: RedisReader
+    events: RedisEventLog
+    dispatcher: CeleryDispatcher
+    rows: RunRow
+    board: RedisWorkerBoard
+
+    @property
+    def default_queue(self) -> str:
+        """The broker's name of the default queue."""
+        return self.queue(None)
+
+    def queue(self, name: str | None) -> str:
+        """The broker's name of a node's queue."""
+        settings = self.settings
+        return queue_name(name, default=settings.queue, namespace=settings.namespace)
+
+    def close(self) -> None:
+        """Close pooled connections."""
+        self.app.close()
+
+
+def build_runtime(settings: Settings, redis_url: str) -> Runtime:
+    """Wire everything; nothing is sent yet.
+
+    Args:
+        settings: What the environment says.
+        redis_url: The Redis of the runs: the one in the settings, or the embedded server's.
+    """
+    services = _Builder(settings, redis_url)
+    app = make_app(
+        AppOptions(
+            broker_url=broker_url(settings.broker_url or redis_url),
+            result_url=broker_url(redis_url),
+            queue=queue_name(None, default=settings.queue, namespace=settings.namespace),
+        ),
+        Bridge(
+            services.build,
+            HostOptions(
+                heartbeat=settings.heartbeat,
+                max_output=settings.max_output,
+                allowed=frozenset(settings.allowed_modules),
+            ),
+        ),
+    )
+    services.app = app
+    made = services.build()
+    return Runtime(
+        settings=settings,
+        redis_url=redis_url,
+        app=app,
+        store=services.store,
+        reader=services.reader,
+        events=services.events,
+        dispatcher=made.dispatcher,
+        rows=made.rows,
+        board=services.board,
+    )
+
+
+class _Builder:
+    """Makes a process's services; kept apart because a forked child makes its own."""
+
+    app: Celery
+    store: RedisStore
+    reader: RedisReader
+    events: RedisEventLog
+    board: RedisWorkerBoard
+
+    def __init__(self, settings: Settings, redis_url: str) -> None:
+        self._settings = settings
+        self._redis_url = redis_url
+
+    def build(self) -> Services:
+        settings = self._settings
+        client = connect(self._redis_url)
+        self.store = RedisStore(
+            client,
+            leases=Leases(
+                lease=settings.lease,
+                dispatch=settings.dispatch_lease,
+                retention=settings.retention,
+                max_lost=settings.max_lost,
+            ),
+        )
+        waiting = connect(self._redis_url, blocking=True)
+        self.events = RedisEventLog(client, waiting, plans=self.store)
+        self.reader = RedisReader(client, plans=self.store, events=self.events)
+        self.board = RedisWorkerBoard(client)
+        return Services(
+            store=self.store,
+            reader=self.reader,
+            events=self.events,
+            dispatcher=CeleryDispatcher(self.app, default_queue=settings.queue),
+            rows=RunRow(self.app),
+            board=self.board,
+        )

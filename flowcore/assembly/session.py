@@ -1,0 +1,175 @@
+"""A session: one process's way to the place where runs live.
+
+In: settings. Out: a Runtime; on the embedded default also the server and local workers, started
+when first needed and stopped with the session.
+"""
+
+import atexit
+import functools
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from flowcore.assembly.build import Runtime, build_runtime
+from flowcore.assembly.embedded import EmbeddedServer
+from flowcore.assembly.settings import Settings
+from flowcore.assembly.supervisor import LocalWorkers
+from flowcore.errors import ServiceError, UsageError
+
+__all__ = ["Session", "default_session"]
+
+#: Set in workers: there, importing a script must not start runs or workers of its own.
+IN_WORKER = "FLOWCORE_WORKER"
+
+
+class Session:
+    """Opens what the settings name and closes what it opened."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Open a session.
+
+        Without a Redis URL the embedded server is joined, and queues get this project's
+        namespace: other projects share the server but not the modules.
+        """
+        settings = settings or Settings.from_env()
+        self._server: EmbeddedServer | None = None
+        self._workers: list[LocalWorkers] = []
+        self._served: set[str] = set()
+        self._lock = threading.Lock()
+        url = settings.redis_url
+        if url is None:
+            self._server = EmbeddedServer.join(home=settings.home)
+            url = self._server.url
+            settings = replace(settings, namespace=settings.namespace or _project())
+        self.runtime: Runtime = build_runtime(settings, url)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this session uses the embedded server."""
+        return self._server is not None
+
+    @property
+    def log(self) -> Path:
+        """Where local workers write their log."""
+        settings = self.runtime.settings
+        return settings.home / "logs" / f"worker-{settings.namespace or 'default'}.log"
+
+    def unserved(self, queues: Iterable[str | None]) -> frozenset[str]:
+        """Return those of a flow's queues that no live worker consumes."""
+        wanted = {self.runtime.queue(queue) for queue in queues}
+        served = {queue for note in self.runtime.board.workers() for queue in note.queues}
+        return frozenset(wanted - served)
+
+    def ensure_workers(
+        self,
+        queues: Iterable[str | None],
+        *,
+        concurrency: int | None = None,
+        pool: str = "prefork",
+        paths: Iterable[Path] = (),
+    ) -> frozenset[str]:
+        """Start local workers for those queues that need them.
+
+        On the embedded server that is every queue this session does not serve yet; on a real
+        server only queues that no live worker consumes.
+
+        Args:
+            queues: A flow's queues; None is the default one.
+            concurrency: Nodes at once; the number of cores (at least 2) when left out.
+            pool: Celery's pool: ``prefork``, ``threads`` or ``solo``.
+            paths: Where the flow's modules are, beside the working directory.
+
+        Returns:
+            The queues that local workers were started for.
+        """
+        if os.environ.get(IN_WORKER):
+            msg = (
+                "this call runs in a worker, while it imports the module that defines a node; "
+                'put it under if __name__ == "__main__":'
+            )
+            raise UsageError(msg)
+        with self._lock:
+            if self.embedded:
+                wanted = {self.runtime.queue(queue) for queue in queues} - self._served
+            else:
+                wanted = set(self.unserved(queues)) - self._served
+            if wanted:
+                self._start(sorted(wanted), concurrency, pool, paths)
+                self._served |= wanted
+        return frozenset(wanted)
+
+    def check_workers(self) -> None:
+        """Raise when the local workers have been given up.
+
+        Raises:
+            ServiceError: They died again and again; shows the end of their log.
+        """
+        for workers in self._workers:
+            if workers.failure:
+                raise ServiceError(workers.failure)
+
+    def close(self) -> None:
+        """Stop local workers, leave the embedded server."""
+        for workers in self._workers:
+            workers.stop()
+        self._workers.clear()
+        self.runtime.close()
+        if self._server is not None:
+            self._server.leave()
+
+    def __enter__(self) -> "Session":
+        """Return the session."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def _start(
+        self, queues: list[str], concurrency: int | None, pool: str, paths: Iterable[Path]
+    ) -> None:
+        slots = concurrency or max(2, os.cpu_count() or 2)
+        argv = [
+            *(sys.executable, "-m", "celery", "-A", "flowcore.assembly.worker", "worker"),
+            *("--pool", pool, "--concurrency", str(slots), "--queues", ",".join(queues)),
+            *("--hostname", f"local-{os.getpid()}-{len(self._workers)}@%h"),
+            *("--loglevel", self.runtime.settings.log_level),
+            *("--without-gossip", "--without-mingle"),
+        ]
+        self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        workers = LocalWorkers(argv=argv, env=self._worker_env(paths), log=self.log)
+        workers.start()
+        self._workers.append(workers)
+
+    def _worker_env(self, paths: Iterable[Path]) -> Mapping[str, str]:
+        settings = self.runtime.settings
+        given = os.environ.get("PYTHONPATH")
+        search = [str(Path.cwd()), *(str(Path(path).resolve()) for path in paths)]
+        if sys.path and sys.path[0]:
+            search.append(str(Path(sys.path[0]).resolve()))
+        return {
+            **os.environ,
+            IN_WORKER: "1",
+            "FLOWCORE_REDIS_URL": self.runtime.redis_url,
+            "FLOWCORE_NAMESPACE": settings.namespace,
+            "PYTHONPATH": os.pathsep.join(
+                [*dict.fromkeys(search), *([given] if given else [])]
+            ),
+        }
+
+
+def _project() -> str:
+    """Name the namespace of the project in the working directory."""
+    return "p" + hashlib.blake2b(str(Path.cwd()).encode(), digest_size=4).hexdigest()
+
+
+@functools.cache
+def default_session() -> Session:
+    """Return this process's session, opened when first asked for, closed at exit."""
+    session = Session()
+    atexit.register(session.close)
+    return session

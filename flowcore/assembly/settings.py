@@ -1,0 +1,262 @@
+"""Settings, read once from the environment.
+
+In: a mapping of environment variables. Out: one frozen ``Settings``, or one ``SettingsError``
+that lists every bad value. Nothing else in flowcore reads ``FLOWCORE_*`` variables. An empty
+value counts as unset, because compose files pass unset variables on as empty ones.
+
+=========================  ==================  ====================================================
+variable                   default             meaning
+=========================  ==================  ====================================================
+FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss://, sentinel:// or unix:// URL
+FLOWCORE_BROKER_URL        the Redis URL       Celery broker; may be amqp://
+FLOWCORE_HOME              see ``data_home``   directory of the embedded server and local workers
+FLOWCORE_QUEUE             flowcore            Celery queue of the units
+FLOWCORE_NAMESPACE         (empty)             prefix of the names of queues
+FLOWCORE_LEASE             6.0                 seconds a worker holds a unit without a heartbeat
+FLOWCORE_HEARTBEAT         1.5                 seconds between heartbeats; at most half the lease
+FLOWCORE_DISPATCH_LEASE    5.0                 seconds before an unclaimed message is sent again
+FLOWCORE_MAX_LOST          3                   workers a node may lose before it is a dead letter
+FLOWCORE_RETENTION         604800 (7 days)     seconds a finished run is kept
+FLOWCORE_ALLOWED_MODULES   (none)              module prefixes that ``uses`` may import, by comma
+FLOWCORE_MAX_OUTPUT        16777216 (16 MiB)   bytes of one node's output
+FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CRITICAL
+=========================  ==================  ====================================================
+"""
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+from urllib.parse import urlsplit
+
+from flowcore.errors import ServiceError
+
+__all__ = ["Settings", "SettingsError", "data_home"]
+
+_T = TypeVar("_T")
+
+_REDIS_SCHEMES = ("redis", "rediss", "sentinel", "unix")
+_BROKER_SCHEMES = ("redis", "rediss", "sentinel", "unix", "redis+socket", "amqp", "amqps", "pyamqp")
+_SOCKET_SCHEMES = ("unix", "redis+socket")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+
+
+class SettingsError(ServiceError):
+    """One or more environment variables have values that flowcore cannot use."""
+
+    code = "FC602"
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        """Join the problems into one message.
+
+        Args:
+            problems: One sentence a bad value: the variable, the value, what is accepted.
+        """
+        self.problems = problems
+        super().__init__("bad settings:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What the environment says about this process; see the module's table."""
+
+    redis_url: str | None
+    """URL of the Redis or Valkey that holds the runs; None means the embedded server."""
+    broker_url: str | None
+    """URL of the Celery broker; None means the embedded server."""
+    home: Path
+    """Absolute path of the data directory; it may not exist yet."""
+    queue: str
+    """Name of the Celery queue that carries units."""
+    namespace: str
+    """Prefix of the names of queues, which keeps projects apart on one server; empty for none."""
+    lease: float
+    """Seconds for which a worker holds a unit after its last heartbeat."""
+    heartbeat: float
+    """Seconds between two heartbeats; at most half of ``lease``, so that one may get lost."""
+    dispatch_lease: float
+    """Seconds after which a published message that nobody claimed is published again."""
+    max_lost: int
+    """How often a node may lose its worker before it is failed as a dead letter; at least 1."""
+    retention: float
+    """Seconds for which a finished run is kept."""
+    allowed_modules: tuple[str, ...]
+    """Module prefixes from which ``uses`` may import a callable; empty for registered ones only."""
+    max_output: int
+    """Largest encoded output of one node, in bytes."""
+    log_level: str
+    """Name of a level of the standard ``logging`` module, upper case."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read all settings.
+
+        Args:
+            environ: Environment variables by name.
+
+        Returns:
+            The settings, with defaults where a variable is missing or empty.
+
+        Raises:
+            SettingsError: Some values are bad; all of them are named.
+        """
+        read = _Reader(environ=environ)
+        redis_url = read("FLOWCORE_REDIS_URL", _redis_url, None)
+        lease = read("FLOWCORE_LEASE", _seconds, 6.0)
+        settings = cls(
+            redis_url=redis_url,
+            broker_url=read("FLOWCORE_BROKER_URL", _broker_url, redis_url),
+            home=read("FLOWCORE_HOME", _path, None) or _xdg_home(environ),
+            queue=read("FLOWCORE_QUEUE", _name, "flowcore"),
+            namespace=read("FLOWCORE_NAMESPACE", _name, ""),
+            lease=lease,
+            heartbeat=read("FLOWCORE_HEARTBEAT", _seconds_up_to(lease / 2), min(1.5, lease / 4)),
+            dispatch_lease=read("FLOWCORE_DISPATCH_LEASE", _seconds, 5.0),
+            max_lost=read("FLOWCORE_MAX_LOST", _count, 3),
+            retention=read("FLOWCORE_RETENTION", _seconds, 7 * 24 * 3600.0),
+            allowed_modules=read("FLOWCORE_ALLOWED_MODULES", _modules, ()),
+            max_output=read("FLOWCORE_MAX_OUTPUT", _count, 16 * 1024 * 1024),
+            log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
+        )
+        read.raise_problems()
+        return settings
+
+
+def data_home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the user's data directory, without making it.
+
+    Args:
+        environ: Environment variables by name.
+
+    Returns:
+        ``FLOWCORE_HOME``, or ``$XDG_DATA_HOME/flowcore``, or ``~/.local/share/flowcore``; absolute.
+
+    Raises:
+        SettingsError: ``FLOWCORE_HOME`` names no path.
+    """
+    read = _Reader(environ=environ)
+    home = read("FLOWCORE_HOME", _path, None)
+    read.raise_problems()
+    return home or _xdg_home(environ)
+
+
+class _Reader:
+    """Parses variables one by one and remembers what was wrong with them."""
+
+    def __init__(self, *, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: list[str] = []
+
+    def __call__(self, name: str, parse: Callable[[str], _T], default: _T) -> _T:
+        """Return the parsed variable, or the default if it is unset, empty or bad.
+
+        A parser raises ValueError with the phrase that says what is accepted.
+        """
+        value = self._environ.get(name, "").strip()
+        if not value:
+            return default
+        try:
+            return parse(value)
+        except ValueError as error:
+            self._problems.append(f"{name}={_redacted(value)!r}: expected {error}")
+            return default
+
+    def raise_problems(self) -> None:
+        if self._problems:
+            raise SettingsError(tuple(self._problems))
+
+
+def _xdg_home(environ: Mapping[str, str]) -> Path:
+    base = Path(environ.get("XDG_DATA_HOME", ""))
+    # The XDG base directory specification says to ignore relative paths.
+    if not base.is_absolute():
+        base = Path(environ.get("HOME") or Path.home()) / ".local" / "share"
+    return base.absolute() / "flowcore"
+
+
+def _redacted(value: str) -> str:
+    """Hide user and password of a URL: settings errors end up in logs."""
+    return re.sub(r"(?<=://)[^/]*@", "***@", value)
+
+
+def _url(value: str, schemes: tuple[str, ...]) -> str:
+    accepted = "a URL starting with " + ", ".join(f"{scheme}://" for scheme in schemes)
+    try:
+        parts = urlsplit(value)
+        place = parts.path if parts.scheme in _SOCKET_SCHEMES else parts.hostname
+    except ValueError:
+        raise ValueError(accepted) from None
+    if parts.scheme not in schemes:
+        raise ValueError(accepted)
+    if not place:
+        what = "a socket's path" if parts.scheme in _SOCKET_SCHEMES else "a host name"
+        raise ValueError(f"{what} after {parts.scheme}://")
+    return value
+
+
+def _redis_url(value: str) -> str | None:
+    return _url(value, _REDIS_SCHEMES)
+
+
+def _broker_url(value: str) -> str | None:
+    return _url(value, _BROKER_SCHEMES)
+
+
+def _path(value: str) -> Path | None:
+    try:
+        path = Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("a directory; there is no such user") from None
+    if path.exists() and not path.is_dir():
+        raise ValueError("a directory, and this is a file")
+    return path
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError("1 to 100 of the characters A-Z a-z 0-9 _ . : -")
+    return value
+
+
+def _seconds(value: str) -> float:
+    accepted = "a number of seconds greater than 0, such as 2.5"
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise ValueError(accepted) from None
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise ValueError(accepted)
+    return seconds
+
+
+def _seconds_up_to(limit: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        seconds = _seconds(value)
+        if seconds > limit:
+            raise ValueError(f"at most half of FLOWCORE_LEASE, here {limit:g} seconds")
+        return seconds
+
+    return parse
+
+
+def _count(value: str) -> int:
+    if not value.isascii() or not value.isdecimal() or int(value) == 0:
+        raise ValueError("a whole number of at least 1, written with digits only")
+    return int(value)
+
+
+def _modules(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise ValueError("dotted module names separated by commas, such as shop.nodes,billing")
+    return names
+
+
+def _log_level(value: str) -> str:
+    if value.upper() not in _LOG_LEVELS:
+        raise ValueError("one of " + ", ".join(_LOG_LEVELS))
+    return value.upper()

@@ -1,0 +1,295 @@
+"""Local worker processes, kept running for as long as their owner lives.
+
+In: a command, its environment and a count. Out: that many processes; those that die unasked are
+started again. Each is the leader of its own session, so that a terminal's Ctrl-C reaches the owner
+alone, which then decides; and each holds a lifeline, so that none outlives an owner that was
+killed.
+
+Not here: what a worker does; its end of the lifeline (``lifeline``); the server (``embedded``).
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from flowcore.assembly.lifeline import PARENT_FD, READY_FD, Pipe
+
+__all__ = ["LocalWorkers"]
+
+_LOOK = 0.05  # seconds between two looks at the processes
+_BACKOFF_MIN = 0.1  # seconds before the first restart
+_BACKOFF_MAX = 5.0  # seconds between restarts at most
+_DEATHS_MAX = 5  # deaths of one worker within _DEATHS_WITHIN, none of them after being ready
+_DEATHS_WITHIN = 30.0  # seconds
+_LEFTOVERS_WAIT = 0.5  # seconds for killed process groups to be gone
+_TAIL_LINES = 15
+_TAIL_BYTES = 8192
+
+
+@dataclass(kw_only=True, slots=True)
+class _Slot:
+    """One of the workers: its process now, and the deaths of those before it."""
+
+    process: "subprocess.Popen[bytes] | None" = None
+    deaths: list[float] = field(default_factory=list)
+    backoff: float = _BACKOFF_MIN
+    due: float = 0.0
+    was_ready: bool = False
+    given_up: bool = False
+
+
+class LocalWorkers:
+    """Starts, watches and stops the worker processes of one owner.
+
+    A worker that has reported ready (``lifeline.report_ready``) is restarted for ever, with
+    growing pauses; one that dies five times in 30 seconds without ever having been ready is given
+    up, and ``failure`` says why.
+    """
+
+    def __init__(
+        self,
+        *,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        count: int = 1,
+        log: Path,
+        cwd: Path | None = None,
+    ) -> None:
+        """Describe the workers; ``start`` starts them.
+
+        Args:
+            argv: Command of every worker.
+            env: Its whole environment; the lifeline's variables are added.
+            count: Number of workers, at least 1.
+            log: File to which all of them append their output.
+            cwd: Working directory; by default the owner's.
+        """
+        if count < 1:
+            raise ValueError(f"count={count}: at least 1 worker is needed")
+        self._argv = tuple(argv)
+        self._env = dict(env)
+        self._log = log
+        self._cwd = cwd
+        self._slots = tuple(_Slot() for _ in range(count))
+        self._failure: str | None = None
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lifeline: Pipe | None = None
+        self._readiness: Pipe | None = None
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that run now."""
+        return tuple(slot.process.pid for slot in self._slots if slot.process is not None)
+
+    @property
+    def failure(self) -> str | None:
+        """Why a worker was given up, with the end of the log; None while all is well."""
+        return self._failure
+
+    def start(self) -> None:
+        """Start all workers, and the thread that watches them. Once only.
+
+        Raises:
+            RuntimeError: They were started before.
+            OSError: The log file cannot be written.
+        """
+        if self._lifeline is not None:
+            raise RuntimeError("these workers were started before; make new LocalWorkers")
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log.touch(mode=0o600)
+        self._lifeline = Pipe()
+        self._readiness = Pipe()
+        os.set_blocking(self._readiness.read.fileno(), False)
+        self._look()
+        self._thread = threading.Thread(target=self._watch, name="flowcore-workers", daemon=True)
+        self._thread.start()
+
+    def wait_ready(self, *, timeout: float) -> bool:
+        """Wait until every worker has been ready once, or one was given up.
+
+        Args:
+            timeout: Seconds to wait.
+
+        Returns:
+            Whether every worker has been ready.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure or self._all_ready(), timeout)
+            return self._all_ready()
+
+    def stop(self, *, grace: float = 5.0) -> None:
+        """End all workers and whatever is left in their process groups. Idempotent.
+
+        Args:
+            grace: Seconds between SIGTERM and SIGKILL.
+        """
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        running = [slot.process for slot in self._slots if slot.process is not None]
+        for process in running:
+            # To the leader alone: a Celery worker ends its pool itself, after the running tasks.
+            process.send_signal(signal.SIGTERM)
+        _poll(lambda: all(map(_has_ended, running)), grace)
+        for slot in self._slots:
+            if slot.process is not None:
+                _kill_group(slot.process)
+                slot.process = None
+        # What was killed dies in its own time, and init reaps it in its own, if at all.
+        _poll(lambda: all(_group_is_gone(each.pid) for each in running), _LEFTOVERS_WAIT)
+        for pipe in (self._lifeline, self._readiness):
+            if pipe is not None:
+                pipe.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _all_ready(self) -> bool:
+        return all(slot.was_ready for slot in self._slots)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(_LOOK):
+            self._look()
+
+    def _look(self) -> None:
+        """Take note of what happened, and start what is due."""
+        self._note_ready()
+        now = time.monotonic()
+        for slot in self._slots:
+            if slot.process is not None and _has_ended(slot.process):
+                self._bury(slot, slot.process, now)
+            if slot.process is None and not slot.given_up and now >= slot.due:
+                self._spawn(slot)
+
+    def _note_ready(self) -> None:
+        pipe = self._readiness
+        if pipe is None:
+            return
+        try:
+            # Lines are shorter than PIPE_BUF, so each was written whole and none is cut.
+            pids = {int(word) for word in os.read(pipe.read.fileno(), 4096).split()}
+        except BlockingIOError:
+            return
+        with self._changed:
+            for slot in self._slots:
+                if slot.process is not None and slot.process.pid in pids:
+                    slot.was_ready = True
+                    slot.backoff = _BACKOFF_MIN
+            self._changed.notify_all()
+
+    def _bury(self, slot: _Slot, process: "subprocess.Popen[bytes]", now: float) -> None:
+        """Reap a dead worker with its leftovers, and decide whether and when to replace it."""
+        _kill_group(process)
+        slot.process = None
+        slot.due = now + slot.backoff
+        slot.backoff = min(2 * slot.backoff, _BACKOFF_MAX)
+        slot.deaths = [at for at in slot.deaths if now - at < _DEATHS_WITHIN] + [now]
+        if not slot.was_ready and len(slot.deaths) >= _DEATHS_MAX:
+            self._give_up(
+                slot,
+                f"died {len(slot.deaths)} times before it was ready, "
+                f"the last time with {_how(process.returncode)}",
+            )
+
+    def _spawn(self, slot: _Slot) -> None:
+        if self._lifeline is None or self._readiness is None:
+            return
+        fds = {PARENT_FD: self._lifeline.read.fileno(), READY_FD: self._readiness.write.fileno()}
+        try:
+            with self._log.open("ab") as log:
+                slot.process = self._popen(log, fds)
+        except OSError as error:
+            self._give_up(slot, f"cannot be started ({error})")
+
+    def _popen(self, log: BinaryIO, fds: Mapping[str, int]) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(  # noqa: S603 - the owner's own command
+            self._argv,
+            env=self._env | {name: str(fd) for name, fd in fds.items()},
+            cwd=self._cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=tuple(fds.values()),
+            start_new_session=True,
+        )
+
+    def _give_up(self, slot: _Slot, why: str) -> None:
+        slot.given_up = True
+        with self._changed:
+            if self._failure is None:
+                self._failure = (
+                    f"the worker {self._argv[0]} {why}; the end of its log {self._log}:\n"
+                    + self._tail()
+                )
+            self._changed.notify_all()
+
+    def _tail(self) -> str:
+        try:
+            with self._log.open("rb") as log:
+                log.seek(max(0, self._log.stat().st_size - _TAIL_BYTES))
+                lines = log.read().decode("utf-8", "replace").splitlines()
+        except OSError as error:
+            return f"(no log: {error})"
+        return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _poll(done: Callable[[], bool], patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while not done() and time.monotonic() < deadline:
+        time.sleep(_LOOK / 5)
+
+
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether the worker is dead. It is not reaped: its pid still names its process group."""
+    try:
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, process.pid, options) is not None
+    except ChildProcessError:
+        return True
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the worker's process group, then reap the worker.
+
+    In this order: until its leader is reaped, nobody else can be given the group's number.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _group_is_gone(pgid: int) -> bool:
+    """Whether nobody is left in the group; zombies count, and signal 0 hurts nobody."""
+    try:
+        os.killpg(pgid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def _how(returncode: int) -> str:
+    if returncode >= 0:
+        return f"exit status {returncode}"
+    return signal.Signals(-returncode).name

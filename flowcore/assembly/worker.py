@@ -1,0 +1,42 @@
+"""The app that ``celery -A worker worker`` and flowcore's own local workers start.
+
+In: the environment. Out: ``app``. Importing this module connects to nothing yet, except that
+without FLOWCORE_REDIS_URL it joins (or starts) the embedded server.
+"""
+
+import atexit
+import os
+from typing import Any
+
+from celery.signals import worker_init, worker_ready
+
+from flowcore.assembly.build import build_runtime
+from flowcore.assembly.embedded import EmbeddedServer
+from flowcore.assembly.lifeline import report_ready, terminate_self, watch_parent
+from flowcore.assembly.settings import Settings
+
+__all__ = ["app"]
+
+
+def _redis_url(settings: Settings) -> str:
+    if settings.redis_url is not None:
+        return settings.redis_url
+    server = EmbeddedServer.join(home=settings.home)
+    atexit.register(server.leave)
+    return server.url
+
+
+os.environ.setdefault("FLOWCORE_WORKER", "1")
+_settings = Settings.from_env()
+app = build_runtime(_settings, _redis_url(_settings)).app
+
+
+@worker_init.connect(weak=False)
+def _on_init(**_: Any) -> None:
+    """A local worker must not outlive the process that started it."""
+    watch_parent(terminate_self)
+
+
+@worker_ready.connect(weak=False)
+def _on_ready(**_: Any) -> None:
+    report_ready()

@@ -1,0 +1,104 @@
+"""The Celery app of the native backend.
+
+In: URLs and a factory of services. Out: a configured app whose workers run nodes.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init
+
+from flowcore.backends.native.host import HostOptions, NodeHost, Services
+from flowcore.backends.native.janitor import JanitorStep
+from flowcore.backends.native.tasks import register_tasks
+
+__all__ = ["AppOptions", "Bridge", "broker_url", "make_app"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppOptions:
+    """Where the app's messages and runs live."""
+
+    broker_url: str
+    """In kombu's spelling, see ``broker_url``."""
+    result_url: str
+    """The Redis of the runs, in kombu's spelling."""
+    queue: str
+    """Queue of nodes that name none, with its namespace."""
+
+
+def broker_url(url: str) -> str:
+    """Spell a Redis URL the way kombu does: ``unix://`` sockets are ``redis+socket://``."""
+    return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
+
+
+class Bridge:
+    """What Celery's callbacks find on the app as ``app.flowcore``; safe across forks."""
+
+    def __init__(self, build: Callable[[], Services], options: HostOptions) -> None:
+        """Build services when first asked, in each process anew."""
+        self._build = build
+        self._options = options
+        self._lock = threading.Lock()
+        self._made: tuple[int, NodeHost] | None = None
+
+    def host(self) -> NodeHost:
+        """Return this process's host of nodes."""
+        made = self._made
+        if made is not None and made[0] == os.getpid():
+            return made[1]
+        with self._lock:
+            if self._made is None or self._made[0] != os.getpid():
+                self._made = (os.getpid(), NodeHost(self._build(), self._options))
+            return self._made[1]
+
+    def services(self) -> Services:
+        """Return this process's services."""
+        return self.host().services
+
+    def forget(self, **_: Any) -> None:
+        """Start afresh after a fork: neither lock nor connections may be the parent's."""
+        self._lock = threading.Lock()
+        self._made = None
+
+
+def make_app(options: AppOptions, bridge: Bridge) -> Celery:
+    """Make a Celery app that runs nodes; see RELIABILITY notes in docs for each setting."""
+    result = broker_url(options.result_url).removeprefix("redis+")
+    app = Celery("flowcore", broker=options.broker_url)
+    app.conf.update(
+        result_backend=f"flowcore.backends.native.chords:WebBackend+{result}",
+        task_default_queue=options.queue,
+        task_serializer="msgpack",
+        result_serializer="msgpack",
+        # json is for Celery's own control messages; pickle is never accepted.
+        accept_content=["msgpack", "json"],
+        task_ignore_result=True,
+        worker_send_task_events=True,
+        task_track_started=True,
+        task_send_sent_event=False,
+        task_acks_late=True,
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_soft_shutdown_timeout=5.0,
+        worker_enable_soft_shutdown_on_idle=True,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=5.0,
+        broker_transport_options={
+            "socket_connect_timeout": 5.0,
+            "socket_timeout": 30.0,
+            "socket_keepalive": True,
+            "visibility_timeout": 6 * 3600,
+            "unacked_restore_interval": 1,
+        },
+    )
+    app.flowcore = bridge
+    register_tasks(app)
+    app.steps["worker"].add(JanitorStep)
+    worker_process_init.connect(bridge.forget, weak=False)
+    return app

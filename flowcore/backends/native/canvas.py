@@ -1,0 +1,322 @@
+"""A plan as a genuine Celery canvas, to embed in a canvas of one's own.
+
+In: Plan. Out: a signature made of ``chain`` and ``group``, which Celery runs as chords, and the
+tasks it calls. Not here: the native engine, which needs none of this, and is faster.
+
+A DAG is not series-parallel in general, so the canvas goes layer by layer. After each group stands
+a gathering task: Celery 5.7 runs ``chain(group, group, group)`` wrong. What travels from task to
+task is one JSON object, the *state*::
+
+    {"plan": base64, "input": ..., "failed": ["why this run will fail", ...],
+     "settled": {id: {"state": ..., "output": ..., "dead": [ids of successors]}}}
+
+The first node of a group passes the state on; the others return only how they settled. An output
+is dropped once no node downstream of it is left.
+"""
+
+import base64
+import json
+import random
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, Protocol, TypeAlias, cast
+
+from celery import Celery, Task, chain, group
+from celery.canvas import Signature
+
+from flowcore.backends.native.seen import Seen
+from flowcore.engine.complete import dead_edges
+from flowcore.engine.retry import error_names, next_delay, qualified_name
+from flowcore.engine.upstream import Upstream
+from flowcore.errors import RunFailedError, UsageError
+from flowcore.graph.policy import Retry
+from flowcore.plan.joins import Arrival, is_fatal_skip, is_tolerated, runs
+from flowcore.plan.plan import Plan
+from flowcore.run.status import NodeState
+from flowcore.run.wire import pack, unpack
+
+__all__ = ["RunNode", "canvas_text", "register", "to_canvas"]
+
+State: TypeAlias = dict[str, Any]
+
+#: Past about 100 consecutive chords Celery's nested messages no longer get through.
+MAX_LAYERS = 100
+#: Bytes of messages that the broker has to hold for one canvas.
+MAX_BYTES = 20_000_000
+#: Measured: one signature of ours inside another one's chord, as JSON.
+_SIGNATURE_BYTES = 420
+
+
+class RunNode(Protocol):
+    """Runs one attempt of one node in this process."""
+
+    def __call__(self, plan: Plan, node: int, *, upstream: Upstream) -> Any:
+        """Bind, call and return the output.
+
+        Args:
+            plan: The plan.
+            node: The node's number.
+            upstream: What the node sees.
+
+        Raises:
+            Exception: Whatever the node raised; the caller retries or records it.
+        """
+        ...
+
+
+def to_canvas(plan: Plan, *, app: Celery, input: Any = None) -> Signature:
+    """Build the canvas of a plan.
+
+    Running it gives what a run of the plan outputs: the output of the sole sink, or
+    ``{id: output}`` of several (those that succeeded).
+
+    Args:
+        plan: The plan.
+        app: The app whose workers have ``register``-ed the canvas tasks.
+        input: The run's input, JSON.
+
+    Returns:
+        A signature, immutable at its front: ``other.s() | to_canvas(...)`` waits for ``other`` and
+        ignores its result.
+
+    Raises:
+        UsageError: The plan is larger than Celery's own canvas can carry, or has no nodes.
+    """
+    layers = _layers(plan)
+    packed = base64.b64encode(zlib.compress(plan.to_bytes())).decode("ascii")
+    state: State = {
+        "plan": packed,
+        "input": unpack(pack(input, what="input")),
+        "settled": {},
+        "failed": [],
+    }
+    _refuse_large(layers, len(json.dumps(state, default=str)))
+    steps: list[Signature] = [app.signature("flowcore.canvas_begin", (state,), immutable=True)]
+    for layer in layers:
+        signatures = [_signature(plan, node, carry=node == layer[0], app=app) for node in layer]
+        if len(layer) == 1:
+            steps.extend(signatures)
+        else:
+            steps.append(group(signatures, app=app))
+            steps.append(app.signature("flowcore.canvas_gather"))
+    steps.append(app.signature("flowcore.canvas_end"))
+    return cast("Signature", chain(*steps, app=app))
+
+
+def canvas_text(plan: Plan) -> str:
+    """Write the canvas as Python-like text, a step a line.
+
+    Args:
+        plan: The plan, of any size.
+
+    Returns:
+        Text ending in a newline.
+    """
+    steps = ["begin"]
+    for layer in _layers(plan):
+        ids = ", ".join(plan.ids[node] for node in layer)
+        steps.append(ids if len(layer) == 1 else f"group({ids}), gather")
+    return "\n".join(["chain(", *(f"    {step}," for step in [*steps, "end"]), ")"]) + "\n"
+
+
+def _layers(plan: Plan) -> list[list[int]]:
+    """The nodes of each layer."""
+    layers: list[list[int]] = [[] for _ in range(max(plan.levels, default=-1) + 1)]
+    for node, level in enumerate(plan.levels):
+        layers[level].append(node)
+    return layers
+
+
+def _refuse_large(layers: Sequence[Sequence[int]], state: int) -> None:
+    """Stop before Celery does: every message of a group carries all that comes after it."""
+    if not layers:
+        msg = "a flow without nodes has no canvas"
+        raise UsageError(msg)
+    instead = "run the flow on the native backend (flow.run, flow.enqueue), which has no such limit"
+    if len(layers) > MAX_LAYERS:
+        msg = f"the canvas has {len(layers)} layers; Celery fails past {MAX_LAYERS}: {instead}"
+        raise UsageError(msg)
+    sizes = [len(layer) for layer in layers]
+    after = list(accumulate(reversed(sizes), initial=1))[::-1][1:]
+    total = sum(
+        size * (state + _SIGNATURE_BYTES * (rest + 2))
+        for size, rest in zip(sizes, after, strict=True)
+    )
+    if total > MAX_BYTES:
+        msg = (
+            f"the canvas would put about {total / 1e6:,.0f} MB of messages on the broker "
+            f"(limit {MAX_BYTES / 1e6:,.0f} MB): {instead}"
+        )
+        raise UsageError(msg)
+
+
+def _signature(plan: Plan, node: int, *, carry: bool, app: Celery) -> Signature:
+    """The call that runs one node."""
+    signature = app.signature("flowcore.canvas_node", kwargs={"node": node, "carry": carry})
+    queue = plan.policy(node).queue
+    return signature.set(queue=queue) if queue else signature
+
+
+def register(app: Celery, *, run_node: RunNode) -> None:
+    """Give a worker's app the tasks that a canvas calls.
+
+    Args:
+        app: The worker's app.
+        run_node: Runs one attempt of one node.
+    """
+
+    @app.task(name="flowcore.canvas_begin")
+    def begin(state: State) -> State:
+        return state
+
+    @app.task(name="flowcore.canvas_node", bind=True, max_retries=None)
+    def run(task: "Task[Any, Any]", state: State, *, node: int, carry: bool) -> State:
+        opened = _open(state["plan"])
+        mine = _attempt(task, opened.plan, node, state, run_node)
+        return _pass_on(opened, node, state, mine) if carry else mine
+
+    @app.task(name="flowcore.canvas_gather")
+    def gather(parts: list[State]) -> State:
+        return _merged(parts)
+
+    @app.task(name="flowcore.canvas_end", bind=True)
+    def end(task: "Task[Any, Any]", state: State) -> Any:
+        if state["failed"]:
+            raise RunFailedError(state["failed"][0], run_id=task.request.root_id or "")
+        return _output(_open(state["plan"]).plan, state["settled"])
+
+
+def _attempt(
+    task: "Task[Any, Any]", plan: Plan, node: int, state: State, run_node: RunNode
+) -> State:
+    """One attempt of one node: what it adds to the state, or an exception that ends the canvas."""
+    try:
+        settled, fatal = _settle(plan, node, state, run_node)
+    except Exception as error:
+        _retry(task, plan.policy(node).retry, error)
+        settled, fatal = _failed(plan, node, state, error)
+        if fatal and plan.fail_fast:
+            raise
+    if fatal and plan.fail_fast:
+        raise RunFailedError(fatal, run_id=task.request.root_id or "")
+    return {"settled": {plan.ids[node]: settled}, "failed": [fatal] if fatal else []}
+
+
+def _retry(task: "Task[Any, Any]", retry: Retry | None, error: Exception) -> None:
+    """Leave by an exception of Celery's if the node gets another attempt."""
+    delay = next_delay(
+        retry,
+        failures=task.request.retries + 1,
+        names=error_names(error),
+        random=random.random,
+    )
+    if delay is None:
+        return
+    if task.request.is_eager:
+        time.sleep(delay)  # apply() would start the next attempt at once
+    raise task.retry(exc=error, countdown=delay) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A plan that came in a message, and what is asked of it again and again."""
+
+    plan: Plan
+    number: Mapping[str, int]
+    last_need: tuple[int, ...]
+    """Per node: the last layer that may read its output; beyond the last one for a sink."""
+
+
+@lru_cache(maxsize=64)
+def _open(packed: str) -> _Opened:
+    """Unpack a plan, once per process."""
+    plan = Plan.from_bytes(zlib.decompress(base64.b64decode(packed)))
+    needed = [0] * len(plan)
+    beyond = max(plan.levels, default=0) + 1
+    for node in reversed(range(len(plan))):
+        succ = plan.succ[node]
+        # A successor that is itself a sink reads on its own layer, and hands nothing on.
+        needed[node] = max(
+            (needed[s] if plan.succ[s] else plan.levels[s] for s in succ), default=beyond
+        )
+    number = {id: node for node, id in enumerate(plan.ids)}
+    return _Opened(plan=plan, number=number, last_need=tuple(needed))
+
+
+def _pass_on(opened: _Opened, node: int, state: State, mine: State) -> State:
+    """The state for what comes after the layer of ``node``, without what nobody needs."""
+    level = opened.plan.levels[node]
+    kept = {
+        id: how
+        for id, how in state["settled"].items()
+        if opened.last_need[opened.number[id]] > level
+    }
+    return _merged([{**state, "settled": kept}, mine])
+
+
+def _merged(parts: Sequence[State]) -> State:
+    """What the nodes of a layer returned, as one; the first of them passed the state on."""
+    return {
+        **parts[0],
+        "settled": {id: how for part in parts for id, how in part["settled"].items()},
+        "failed": [fatal for part in parts for fatal in part["failed"]],
+    }
+
+
+def _upstream(plan: Plan, state: Mapping[str, Any]) -> Upstream:
+    """What nodes see, out of the state."""
+    seen = Seen(plan, input=state["input"], settled=state["settled"])
+    return Upstream(run="canvas", plan=plan, reader=seen)
+
+
+def _settle(
+    plan: Plan, node: int, state: Mapping[str, Any], run_node: RunNode
+) -> tuple[State, str | None]:
+    """Run or skip a node; return how it settled, and why that fails the run, if it does."""
+    arrivals = [_arrival(state["settled"][plan.ids[p]], plan.ids[node]) for p in plan.pred[node]]
+    join = plan.policy(node).join
+    if not runs(join, arrivals):
+        hopeless = is_fatal_skip(join, arrivals)
+        return {"state": NodeState.SKIPPED.value, "dead": []}, (
+            f"no predecessor of {plan.ids[node]!r} succeeded" if hopeless else None
+        )
+    upstream = _upstream(plan, state)
+    value = run_node(plan, node, upstream=upstream)
+    output = unpack(pack(value, what=f"output of node {plan.ids[node]!r}"))
+    upstream.put(node, output)
+    dead = dead_edges(plan, node, upstream, state=NodeState.SUCCEEDED.value)
+    return {
+        "state": NodeState.SUCCEEDED.value,
+        "output": output,
+        "dead": [plan.ids[target] for target in dead],
+    }, None
+
+
+def _failed(
+    plan: Plan, node: int, state: Mapping[str, Any], error: Exception
+) -> tuple[State, str | None]:
+    """How a node settled that failed for good, and whether that fails the run."""
+    try:
+        dead = dead_edges(plan, node, _upstream(plan, state), state=NodeState.FAILED.value)
+    except Exception:  # noqa: BLE001  (the node's own error is the one to tell)
+        dead = ()
+    how = {"state": NodeState.FAILED.value, "dead": [plan.ids[target] for target in dead]}
+    if is_tolerated(plan, node, dead=frozenset(dead)):
+        return how, None
+    return how, f"node {plan.ids[node]!r} failed: {qualified_name(type(error))}: {error}"
+
+
+def _arrival(how: Mapping[str, Any], target: str) -> Arrival:
+    """One predecessor, seen from ``target``."""
+    return Arrival(state=NodeState(how["state"]), holds=target not in how["dead"])
+
+
+def _output(plan: Plan, settled: Mapping[str, Mapping[str, Any]]) -> Any:
+    """The run's output: of the sole sink, or by id of several."""
+    sinks = [plan.ids[sink] for sink in plan.sinks]
+    found = {id: settled[id]["output"] for id in sinks if "output" in settled[id]}
+    return found.get(sinks[0]) if len(sinks) == 1 else found

@@ -1,0 +1,41 @@
+"""Celery's chord hook, answered from the run's web.
+
+In: Celery's call when a task that carries a chord has ended. Out: the attempt is recorded.
+
+Celery keeps a chord's count in its result backend, and forgets it there. A node belongs to the
+chords of its run's plan, so the hook hands the attempt to the run store, whose one script counts
+them all down. ``super()`` serves tasks that are no nodes: a user's own chords on the same app.
+"""
+
+from typing import Any
+
+from celery.backends.redis import RedisBackend
+from celery.exceptions import TimeLimitExceeded
+from celery.exceptions import WorkerLostError as PoolChildLostError
+
+from flowcore.backends.native.publish import NODE_TASK
+from flowcore.ports.store import Ticket
+
+__all__ = ["WebBackend"]
+
+
+class WebBackend(RedisBackend):  # type: ignore[misc]  # celery ships no types for it
+    """Celery's Redis result backend whose chord hook knows flowcore's nodes."""
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **options: Any) -> Any:
+        """Record a node's attempt; called by Celery in the process that ran it.
+
+        It is also called in the worker's parent process when a child died or was killed for
+        exceeding its hard time limit; then no attempt comes with the request.
+        """
+        if getattr(request, "task", None) != NODE_TASK:
+            return super().on_chord_part_return(request, state, result, **options)
+        host = self.app.flowcore.host()
+        attempt = getattr(request, "flowcore_attempt", None)
+        if attempt is not None:
+            host.record(attempt, worker=request.hostname)
+        elif isinstance(result, PoolChildLostError | TimeLimitExceeded):
+            given = request.kwargs
+            ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
+            host.lose(ticket, given["plan"], worker=request.hostname or "")
+        return None

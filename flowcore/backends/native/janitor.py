@@ -1,0 +1,95 @@
+"""The janitor as a part of every Celery worker (a bootstep).
+
+In: the worker's start and stop. Out: a thread in its parent process that runs the janitor.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from celery import bootsteps
+
+from flowcore.backends.native.host import Services
+from flowcore.engine.janitor import Janitor
+from flowcore.errors import FlowcoreError
+from flowcore.ports.presence import WorkerNote
+from flowcore.run.status import RunState
+
+__all__ = ["JanitorStep"]
+
+_log = logging.getLogger(__name__)
+
+_PAUSE_AFTER_TROUBLE = 2.0
+
+#: Seconds between renewals of the worker's note on the board.
+_NOTE_EVERY = 2.0
+
+
+class JanitorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types for it
+    """Starts the janitor with the worker and stops it first when the worker stops."""
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        """Celery makes one for each worker."""
+        super().__init__(worker, **options)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, worker: Any) -> None:
+        """Begin housekeeping."""
+        services: Services = worker.app.flowcore.services()
+        note = WorkerNote(
+            name=worker.hostname,
+            queues=tuple(sorted(worker.app.amqp.queues.consume_from)),
+            concurrency=worker.concurrency or 0,
+            pool=worker.pool_cls.__module__.rsplit(".", 1)[-1],
+            pid=os.getpid(),
+        )
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(services, note),
+            name="flowcore-janitor",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def stop(self, worker: Any) -> None:
+        """End housekeeping."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _run(self, services: Services, note: WorkerNote) -> None:
+        def finished(runs: Mapping[str, RunState]) -> None:
+            for run, state in runs.items():
+                services.rows.finished(run=run, state=state.value, runtime=0.0, hostname=note.name)
+
+        janitor = Janitor(
+            store=services.store,
+            dispatcher=services.dispatcher,
+            backlog=lambda dispatch: services.dispatcher.backlog(
+                dispatch, services.store.get_plan(dispatch.plan)
+            ),
+            on_finished=finished,
+        )
+        posted = -_NOTE_EVERY
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                if started - posted >= _NOTE_EVERY:
+                    services.board.post(note, keep=3 * _NOTE_EVERY)
+                    posted = started
+                pause = janitor.step()
+            except FlowcoreError as error:
+                _log.warning("the janitor could not look around: %s", error)
+                pause = _PAUSE_AFTER_TROUBLE
+            except Exception:
+                # Whatever it is, a worker without a janitor would be worse.
+                _log.exception("the janitor stumbled after %.1f s", time.monotonic() - started)
+                pause = _PAUSE_AFTER_TROUBLE
+            self._stop.wait(pause)
+        with contextlib.suppress(FlowcoreError):
+            services.board.remove(note.name)

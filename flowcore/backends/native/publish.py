@@ -1,0 +1,148 @@
+"""The dispatcher on Celery: one ordinary task message per node, published as a group.
+
+In: a dispatch and its plan. Out: messages of constant size. Not here: what a node is given; a
+message carries only the run's id and numbers, and the worker loads the rest from the store.
+"""
+
+import logging
+import os
+import socket
+import time
+from typing import Any
+
+import msgpack
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from flowcore.backends.native.flower import SentEvents
+from flowcore.plan.plan import Plan
+from flowcore.ports.store import Dispatch
+
+__all__ = ["NODE_TASK", "CeleryDispatcher", "queue_name"]
+
+_log = logging.getLogger(__name__)
+
+NODE_TASK = "flowcore.node"
+
+_TRIES = 3
+_BACKLOG_FRESH = 1.0
+
+#: The pool kills a child this long after a node's own timeout failed to end the function.
+_HARD_LIMIT_AFTER = 10.0
+
+_ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
+
+
+def queue_name(queue: str | None, *, default: str, namespace: str) -> str:
+    """Name the broker's queue of a node.
+
+    Args:
+        queue: The node's own queue, if it has one.
+        default: The queue of nodes that have none.
+        namespace: Keeps projects apart that share one embedded server; empty on a real server.
+    """
+    name = queue or default
+    return f"{namespace}.{name}" if namespace else name
+
+
+class CeleryDispatcher:
+    """Implements ``Dispatcher`` with Celery's producers."""
+
+    def __init__(self, app: Celery, *, default_queue: str) -> None:
+        """Publish with ``app``'s connection pool."""
+        self._app = app
+        self._default_queue = default_queue
+        self._sent = SentEvents(app)
+        self._backlogs: dict[str, tuple[float, int]] = {}
+
+    def publish(self, dispatch: Dispatch, plan: Plan) -> None:
+        """Send the messages of a group together; a broker out of reach is only logged.
+
+        The store holds the intent, so a janitor publishes again what got lost here.
+        """
+        messages = [self._message(dispatch, plan, *pair) for pair in dispatch.nodes]
+        for left in reversed(range(_TRIES)):
+            try:
+                self._send(messages)
+            except (OperationalError, OSError) as error:
+                if not left:
+                    _log.warning(
+                        "could not publish %d nodes of run %s now (a janitor will): %s",
+                        len(messages),
+                        dispatch.run,
+                        error,
+                    )
+            else:
+                self._sent.announce([(queue, headers) for queue, headers, _ in messages])
+                return
+
+    def backlog(self, dispatch: Dispatch, plan: Plan) -> int:
+        """Count the messages waiting where a dispatch would go; at most a second old."""
+        queue = queue_name(
+            plan.policy(dispatch.nodes[0][0]).queue,
+            default=self._default_queue,
+            namespace=dispatch.namespace,
+        )
+        seen, count = self._backlogs.get(queue, (0.0, 0))
+        now = time.monotonic()
+        if now - seen > _BACKLOG_FRESH:
+            count = self._count(queue)
+            self._backlogs[queue] = (now, count)
+        return count
+
+    def _count(self, queue: str) -> int:
+        try:
+            with self._app.connection_for_read() as connection:
+                declared = connection.default_channel.queue_declare(queue, passive=True)
+                return int(declared.message_count)
+        except Exception as error:  # noqa: BLE001  (each transport has its own 'no such queue')
+            _log.debug("cannot count queue %s: %s", queue, error)
+            return 0
+
+    def _send(self, messages: list[tuple[str, dict[str, Any], bytes]]) -> None:
+        with self._app.producer_pool.acquire(block=True) as producer, producer.batch():
+            for queue, headers, body in messages:
+                producer.publish(
+                    body,
+                    exchange="",
+                    routing_key=queue,
+                    content_type="application/x-msgpack",
+                    content_encoding="binary",
+                    headers=headers,
+                    correlation_id=headers["id"],
+                    delivery_mode=2,
+                )
+
+    def _message(
+        self, dispatch: Dispatch, plan: Plan, node: int, attempt: int
+    ) -> tuple[str, dict[str, Any], bytes]:
+        name = plan.ids[node]
+        policy = plan.policy(node)
+        before = plan.pred[node]
+        hard = policy.timeout + _HARD_LIMIT_AFTER if policy.timeout else None
+        # What a person may search for in Flower; the payload itself is never in a message.
+        shown = {"run": dispatch.run, "flow": dispatch.flow, "node": name, "item": None, "attempt": attempt}
+        headers: dict[str, Any] = {
+            "lang": "py",
+            "task": NODE_TASK,
+            "id": f"{dispatch.run}.{name}",
+            "shadow": f"{dispatch.flow}.{name}",
+            "root_id": dispatch.run,
+            "parent_id": f"{dispatch.run}.{plan.ids[before[-1]]}" if before else dispatch.run,
+            "group": None,
+            "group_index": None,
+            "retries": attempt - 1,
+            "timelimit": [hard, None],
+            "eta": None,
+            "expires": None,
+            "argsrepr": "()",
+            "kwargsrepr": repr(shown),
+            "origin": _ORIGIN,
+            "ignore_result": True,
+            "stamped_headers": ["flow_run"],
+            "stamps": {"flow_run": [dispatch.run]},
+        }
+        kwargs = {"run": dispatch.run, "plan": dispatch.plan, "node": node, "attempt": attempt}
+        body = msgpack.packb(((), kwargs, {"chord": {"run": dispatch.run}}))
+        queue = queue_name(policy.queue, default=self._default_queue, namespace=dispatch.namespace)
+        return queue, headers, body

@@ -1,0 +1,117 @@
+"""The registry of backends.
+
+In: names and classes, from code or from the entry points ``flowcore.backends``. Out: backends.
+Built-in backends come through the same entry points as third parties' do.
+"""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar
+
+from flowcore.backends.base import BaseBackend
+from flowcore.errors import BackendError, PlannedBackendError, UnknownBackendError, UsageError
+
+__all__ = ["BackendRegistry"]
+
+_GROUP = "flowcore.backends"
+_PLANNED = {
+    "langgraph": "the LangGraph backend is planned",
+    "crewai": "the CrewAI backend is planned",
+    "a2a": "the A2A backend is planned",
+}
+
+
+class BackendRegistry:
+    """All backends of this installation, by name."""
+
+    _registered: ClassVar[dict[str, type[Any]]] = {}
+    _default: ClassVar[str] = "native"
+
+    @classmethod
+    def create(cls, name: str | None = None, /, **options: Any) -> Any:
+        """Make a backend.
+
+        Args:
+            name: Its name; the default backend when left out.
+            options: Handed to the backend as its config.
+
+        Raises:
+            UnknownBackendError: No backend has this name.
+            PlannedBackendError: The backend is announced but not in this release.
+            BackendError: The backend is installed but cannot be loaded, or refuses its options.
+        """
+        return cls._load(name or cls._default)(options or None)
+
+    @classmethod
+    def register(cls, name: str, backend_class: type[Any]) -> None:
+        """Add a backend, or replace the one of this name."""
+        if not name.isidentifier():
+            msg = f"a backend's name is an identifier such as 'custom', got {name!r}"
+            raise UsageError(msg)
+        if not isinstance(backend_class, type):
+            msg = f"register(name=..., backend_class=...) takes a class, got {backend_class!r}"
+            raise UsageError(msg)
+        cls._registered[name] = backend_class
+
+    @classmethod
+    def unregister(cls, name: str) -> None:
+        """Take back what ``register`` added; one that was never added is no error."""
+        cls._registered.pop(name, None)
+
+    @classmethod
+    def list_backends(cls, *, all: bool = False) -> list[str]:  # noqa: A002  (the promised name)
+        """Name the backends that ``create`` can make, built-in ones first.
+
+        Args:
+            all: Also those that are planned.
+        """
+        names = [*sorted(_installed()), *cls._registered]
+        if all:
+            names += _PLANNED
+        return list(dict.fromkeys(names))
+
+    @classmethod
+    def get_info(cls, name: str) -> dict[str, Any]:
+        """Describe a backend: name, version, features, status."""
+        if name in _PLANNED and name not in cls._registered and name not in _installed():
+            return {"name": name, "version": None, "features": [], "status": "planned"}
+        kind = cls._load(name)
+        return {
+            "name": name,
+            "version": getattr(kind, "version", "0.1.0"),
+            "features": list(getattr(kind, "features", ())),
+            "status": getattr(kind, "status", "experimental"),
+        }
+
+    @classmethod
+    def set_default(cls, name: str) -> None:
+        """Choose the backend that ``create()`` makes when no name is given."""
+        cls._load(name)
+        cls._default = name
+
+    @classmethod
+    def get_default(cls) -> str:
+        """Name the default backend."""
+        return cls._default
+
+    @classmethod
+    def _load(cls, name: str) -> type[Any]:
+        if name in cls._registered:
+            return cls._registered[name]
+        point = _installed().get(name)
+        if point is None:
+            known = ", ".join(cls.list_backends())
+            if name in _PLANNED:
+                msg = f"{_PLANNED[name]} and not in this release; available: {known}"
+                raise PlannedBackendError(msg)
+            msg = f"no backend is called {name!r}; available: {known}"
+            raise UnknownBackendError(msg)
+        try:
+            kind: type[BaseBackend] = point.load()
+        except ImportError as error:
+            msg = f"backend {name!r} cannot be loaded: {error}; try pip install 'flowcore[{name}]'"
+            raise BackendError(msg) from error
+        return kind
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=_GROUP)}

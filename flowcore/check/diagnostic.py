@@ -1,0 +1,70 @@
+"""Collect problems while the rules run.
+
+In: what rules find. Out: Problems. Not here: showing them (graph.diagnostic).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from flowcore.graph.diagnostic import CODES, Diagnostic, InvalidFlowError, quote
+from flowcore.graph.source import Path
+
+__all__ = ["CODES", "Diagnostic", "InvalidFlowError", "Problems", "describe", "quote"]
+
+#: Comparisons spent on suggestions in one check; keeps a flow of 100,000 wrong names linear.
+EFFORT = 400_000
+MAX_WORD = 100
+
+
+@dataclass(slots=True)
+class Problems:
+    """The problems found so far; rules only add to it."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+    _effort: int = EFFORT
+
+    def add(
+        self,
+        code: str,
+        message: str,
+        path: Path,
+        suggestion: str | None = None,
+        *,
+        at_key: bool = False,
+        offset: int | None = None,
+    ) -> None:
+        """Note one problem; see ``Diagnostic`` for the arguments."""
+        self.found.append(
+            Diagnostic(
+                code=code,
+                message=message,
+                path=path,
+                suggestion=suggestion,
+                at_key=at_key,
+                offset=offset,
+            )
+        )
+
+    def near(self, word: str, known: Collection[str]) -> str | None:
+        """Suggest the known word that is most like ``word``, as a question."""
+        if len(word) > MAX_WORD or self._effort < len(known):
+            return None
+        self._effort -= len(known)
+        matches = get_close_matches(word, known, n=1)
+        return f"did you mean {quote(matches[0])}?" if matches else None
+
+
+def describe(value: object) -> str:
+    """Say what kind of JSON value this is, in words of the person who wrote it."""
+    if isinstance(value, str):
+        return f"text {quote(value)}" if value else "an empty text"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, dict):
+        return "a mapping"
+    return f"a list of {len(value)}" if isinstance(value, list) else "something else"

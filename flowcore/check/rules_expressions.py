@@ -1,0 +1,157 @@
+"""Check expressions: that they can be read, and that they read only what is upstream.
+
+In: a draft and its graph. Out: problems. Not here: evaluating (expr).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from flowcore.check.diagnostic import quote
+from flowcore.check.draft import Draft
+from flowcore.check.rules_graph import Graph
+from flowcore.expr.cel import INPUTS, ExpressionSyntaxError, compile_expression
+from flowcore.expr.template import OPEN, compile_text
+from flowcore.graph.source import Path
+
+__all__ = ["check_expressions"]
+
+#: Nodes looked for in one pass over the graph, one bit each (half a kilobyte a node).
+BATCH = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A node is read by name, somewhere."""
+
+    name: str
+    path: Path
+    offset: int
+    at: int
+    """The node whose ancestors may be read."""
+    reader: int
+    """The node that has to wait."""
+    itself: bool
+    """``at`` itself may be read too: the condition of an edge reads its source."""
+
+
+def check_expressions(draft: Draft, graph: Graph) -> None:
+    """Note expressions that cannot be read, or that read what is not defined or not upstream."""
+    distant: list[Reading] = []
+    for reading in chain(_in_nodes(draft, graph), _in_edges(draft, graph)):
+        if reading.name not in graph.number:
+            hint = draft.problems.near(reading.name, [*graph.number, INPUTS])
+            what = f"node {quote(reading.name)} is not defined"
+            draft.problems.add("FC203", what, reading.path, hint, offset=reading.offset)
+        elif not _is_near(graph, reading):
+            distant.append(reading)
+    if graph.acyclic and distant:
+        _check_distant(draft, graph, distant)
+
+
+def _is_near(graph: Graph, reading: Reading) -> bool:
+    source = graph.number[reading.name]
+    return source in graph.pred[reading.at] or (reading.itself and source == reading.at)
+
+
+def _in_nodes(draft: Draft, graph: Graph) -> Iterator[Reading]:
+    for key, raw in draft.nodes.items():
+        number = graph.number[key]
+        for path, text in _texts(raw.fields.get("with"), (*raw.path, "with")):
+            try:
+                found = compile_text(text).references
+            except ExpressionSyntaxError as error:
+                _note(draft, error, path)
+                continue
+            for ref in found:
+                if ref.name != INPUTS:
+                    yield Reading(
+                        name=ref.name,
+                        path=path,
+                        offset=ref.offset,
+                        at=number,
+                        reader=number,
+                        itself=False,
+                    )
+
+
+def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        if OPEN in value:
+            yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
+
+
+def _in_edges(draft: Draft, graph: Graph) -> Iterator[Reading]:
+    for raw in draft.edges:
+        source, target = graph.number.get(raw.edge.source), graph.number.get(raw.edge.target)
+        path = (*raw.path, "when")
+        if raw.edge.when is None:
+            continue
+        if OPEN in raw.edge.when:
+            hint = "write it without ${{ }}"
+            draft.problems.add("FC212", "a condition is one expression already", path, hint)
+            continue
+        try:
+            places = compile_expression(raw.edge.when).places
+        except ExpressionSyntaxError as error:
+            _note(draft, error, path)
+            continue
+        if source is None or target is None:
+            continue
+        for name, offset in places.items():
+            if name != INPUTS:
+                yield Reading(
+                    name=name, path=path, offset=offset, at=source, reader=target, itself=True
+                )
+
+
+def _note(draft: Draft, error: ExpressionSyntaxError, path: Path) -> None:
+    what = f"cannot read the expression: {error.reason}"
+    draft.problems.add("FC212", what, path, offset=error.offset)
+
+
+def _check_distant(draft: Draft, graph: Graph, readings: Sequence[Reading]) -> None:
+    """Look for names that are not direct predecessors among the ancestors.
+
+    One pass over the graph carries a bit for each of up to ``BATCH`` names from every node to
+    its successors, so that 100,000 nodes that all read far back take seconds.
+    """
+    names = list(dict.fromkeys(reading.name for reading in readings))
+    order = graph.order()
+    for begin in range(0, len(names), BATCH):
+        bits = {graph.number[name]: i for i, name in enumerate(names[begin : begin + BATCH])}
+        above = _ancestors(graph, order, bits)
+        for reading in readings:
+            bit = bits.get(graph.number[reading.name])
+            if bit is not None and not above[reading.at] >> bit & 1:
+                _note_distant(draft, graph, reading)
+
+
+def _ancestors(graph: Graph, order: Sequence[int], bits: dict[int, int]) -> list[int]:
+    above = [0] * len(order)
+    for node in order:
+        mask = 0
+        for before in graph.pred[node]:
+            mask |= above[before]
+            if before in bits:
+                mask |= 1 << bits[before]
+        above[node] = mask
+    return above
+
+
+def _note_distant(draft: Draft, graph: Graph, reading: Reading) -> None:
+    name, reader = quote(reading.name), quote(graph.ids[reading.at])
+    hint = None
+    if graph.number[reading.name] == reading.reader:
+        what = f"node {name} cannot read its own output"
+    else:
+        what = f"node {name} is not upstream of {reader}"
+        hint = f"add {name} to the needs of {reader}"
+    draft.problems.add("FC213", what, reading.path, hint, offset=reading.offset)

@@ -1,0 +1,39 @@
+"""Check that every `uses` names something that can be called, each distinct name once.
+
+In: a draft. Out: problems. Not here: how names are resolved (nodes.resolve).
+"""
+
+from flowcore.check.draft import Draft
+from flowcore.graph.source import Path
+from flowcore.nodes.resolve import PlannedNodeError, RefusedError, UnresolvedError, resolve
+
+__all__ = ["check_uses"]
+
+
+def check_uses(draft: Draft, allowed: frozenset[str], *, imports: bool) -> None:
+    """Resolve what nodes use.
+
+    Args:
+        draft: Nodes whose shape is known.
+        allowed: Module prefixes; see ``nodes.resolve``.
+        imports: Whether modules may be imported; else only names of types are looked up.
+    """
+    places: dict[str, list[Path]] = {}
+    for raw in draft.nodes.values():
+        uses = raw.fields.get("uses")
+        if isinstance(uses, str) and uses:
+            places.setdefault(uses, []).append((*raw.path, "uses"))
+    for uses, paths in places.items():
+        if ":" in uses and not imports:
+            continue
+        try:
+            resolve(uses, allowed=allowed)
+        except UnresolvedError as error:
+            for path in paths:
+                draft.problems.add(_code(error), error.reason, path, error.suggestion)
+
+
+def _code(error: UnresolvedError) -> str:
+    if isinstance(error, PlannedNodeError):
+        return "FC218"
+    return "FC221" if isinstance(error, RefusedError) else "FC210"

@@ -1,0 +1,1 @@
+"""The Python surface: flows that run, handles of runs, the native backend."""

@@ -1,0 +1,180 @@
+"""A flow that runs: the author's builder, or a loaded definition, with the verbs of a run.
+
+In: a definition in any spelling. Out: runs. Not here: authoring (graph.author), rules (check).
+"""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from celery.canvas import Signature
+
+from flowcore.assembly.session import Session, default_session
+from flowcore.backends.native.canvas import to_canvas
+from flowcore.check.check import CheckedFlow, check
+from flowcore.client.handle import Run, in_thread, refuse_in_loop
+from flowcore.engine.submit import submit
+from flowcore.graph.author import FlowBuilder
+from flowcore.graph.load import Document, load_file, load_tree
+from flowcore.plan.compile import compile_plan
+from flowcore.plan.plan import Plan
+from flowcore.ports.backend import ExecutionResult
+
+__all__ = ["Definition", "Flow", "document_of", "start_run"]
+
+#: A definition in any spelling.
+Definition = Mapping[str, Any] | str | PathLike[str] | FlowBuilder
+
+
+def document_of(definition: Definition) -> Document:
+    """Read a definition: a tree, a path to YAML or JSON, or a builder.
+
+    Raises:
+        DefinitionError: It cannot be read.
+    """
+    if isinstance(definition, Flow):
+        return definition.document()
+    if isinstance(definition, FlowBuilder):
+        return load_tree(definition.definition())
+    if isinstance(definition, Mapping):
+        return load_tree(definition)
+    return load_file(definition)
+
+
+def start_run(
+    session: Session,
+    plan: Plan,
+    input: Any = None,  # noqa: A002  (the field's word)
+    *,
+    id: str | None = None,  # noqa: A002
+    tags: Sequence[str] = (),
+) -> Run:
+    """Create a run on a session; the same id twice gives the same run."""
+    runtime = session.runtime
+    run_id, submitted = submit(
+        runtime.store,
+        runtime.dispatcher,
+        plan,
+        input=input,
+        run_id=id,
+        tags=tags,
+        namespace=runtime.settings.namespace,
+    )
+    if submitted.created:
+        runtime.rows.sent(run=run_id, flow=plan.flow, queue=runtime.default_queue)
+    return Run(run_id, session=session)
+
+
+class Flow(FlowBuilder):
+    """A flow: build it with operators or load it, then run or enqueue it.
+
+    ::
+
+        with Flow("rag") as flow:
+            fetch >> split >> parallel(index, report)
+        result = flow.run({"url": "…"})
+    """
+
+    _document: Document | None = None
+    _paths: tuple[Path, ...] = ()
+
+    @classmethod
+    def load(cls, definition: str | PathLike[str] | Mapping[str, Any]) -> "Flow":
+        """Read a flow from a YAML or JSON file, or from a tree.
+
+        Raises:
+            DefinitionError: It cannot be read or has problems; shows all of them.
+        """
+        document = document_of(definition)
+        flow = cls(check(document, resolve=False).definition.id)
+        flow._document = document
+        if not isinstance(definition, Mapping):
+            flow._paths = (Path(definition).resolve().parent,)
+        return flow
+
+    def document(self) -> Document:
+        """Return the definition as a document, for ``check``."""
+        return self._document or load_tree(self.definition())
+
+    def check(self, *, resolve: bool = False) -> CheckedFlow:
+        """Check every rule.
+
+        Args:
+            resolve: Also import what nodes use.
+
+        Raises:
+            DefinitionError: There are problems; shows all of them.
+        """
+        return check(self.document(), resolve=resolve)
+
+    def plan(self) -> Plan:
+        """Compile the flow.
+
+        Raises:
+            DefinitionError: There are problems; shows all of them.
+        """
+        return compile_plan(self.check())
+
+    def to_canvas(self, input: Any = None, *, session: Session | None = None) -> Signature:  # noqa: A002
+        """Return the same plan as a genuine Celery canvas, to embed in a canvas of your own."""
+        session = session or default_session()
+        return to_canvas(self.plan(), app=session.runtime.app, input=input)
+
+    def enqueue(
+        self,
+        input: Any = None,  # noqa: A002  (the field's word)
+        *,
+        id: str | None = None,  # noqa: A002
+        tags: Sequence[str] = (),
+        session: Session | None = None,
+    ) -> Run:
+        """Start a run and return its handle at once.
+
+        Args:
+            input: Plain data for the run.
+            id: The run's id, if it should be idempotent: the same id twice gives the same run.
+            tags: Words to find it by.
+            session: Where; the process's default session when left out.
+
+        Raises:
+            DefinitionError: The flow has problems.
+            StoreUnreachableError: Redis cannot be reached; nothing was started.
+        """
+        refuse_in_loop("flow.enqueue()", "flow.aenqueue()")
+        return self._enqueue(input, id, tags, session)
+
+    async def aenqueue(
+        self,
+        input: Any = None,  # noqa: A002
+        *,
+        id: str | None = None,  # noqa: A002
+        tags: Sequence[str] = (),
+        session: Session | None = None,
+    ) -> Run:
+        """Start a run without blocking."""
+        return await in_thread(self._enqueue, input, id, tags, session)
+
+    def run(self, input: Any = None, *, timeout: float | None = None, **options: Any) -> ExecutionResult:  # noqa: A002
+        """Run and wait for the end.
+
+        Args:
+            input: Plain data for the run.
+            timeout: Seconds to wait; None: as long as it takes.
+            options: As for ``enqueue``.
+        """
+        refuse_in_loop("flow.run()", "flow.arun()")
+        return self.enqueue(input, **options).wait(timeout)
+
+    async def arun(self, input: Any = None, **options: Any) -> ExecutionResult:  # noqa: A002
+        """Run and wait for the end without blocking."""
+        return await (await self.aenqueue(input, **options))
+
+    def _enqueue(
+        self, input: Any, id: str | None, tags: Sequence[str], session: Session | None  # noqa: A002
+    ) -> Run:
+        plan = self.plan()
+        session = session or default_session()
+        if session.embedded:
+            session.ensure_workers(plan.queues, paths=self._paths)
+        return start_run(session, plan, input, id=id, tags=tags)

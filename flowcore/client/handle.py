@@ -1,0 +1,269 @@
+"""The handle of a run.
+
+In: a run's id and a session. Out: its status, result, events; control. Blocking calls have async
+twins whose names start with ``a``.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from flowcore.assembly.session import Session, default_session
+from flowcore.errors import (
+    BlockingCallError,
+    RunCancelledError,
+    RunError,
+    RunFailedError,
+    RunNotFoundError,
+    RunTimeoutError,
+    WaitTimeoutError,
+)
+from flowcore.plan.plan import Plan
+from flowcore.ports.backend import ExecutionResult
+from flowcore.ports.store import RunQuery
+from flowcore.run.event import Event
+from flowcore.run.record import RunRecord, RunSummary
+from flowcore.run.status import RunState
+from flowcore.run.wire import unpack
+from flowcore.types import format_duration
+
+__all__ = ["Run", "in_thread", "refuse_in_loop"]
+
+_T = TypeVar("_T")
+
+#: How long one blocking read may last, in seconds: an abandoned wait ends within it.
+_SLICE = 1.0
+
+#: Threads that wait for runs on behalf of ``await``; asyncio's own pool has only a few.
+_WAITERS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="flowcore-wait")
+
+
+async def in_thread(call: Callable[..., _T], *args: Any) -> _T:
+    """Run a blocking call without blocking the event loop."""
+    return await asyncio.get_running_loop().run_in_executor(_WAITERS, call, *args)
+
+
+def refuse_in_loop(call: str, twin: str) -> None:
+    """Raise when called inside a running event loop.
+
+    Raises:
+        BlockingCallError: It is; the error names the async twin.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise BlockingCallError(call, twin)
+
+
+class Run:
+    """One run, by its id."""
+
+    def __init__(self, id: str, *, session: Session | None = None) -> None:  # noqa: A002
+        """Name a run; whether it exists shows when it is asked for something."""
+        self.id = id
+        self._session = session or default_session()
+
+    def __repr__(self) -> str:
+        """Show the id."""
+        return f"<Run {self.id!r}>"
+
+    @classmethod
+    def get(cls, id: str, *, session: Session | None = None) -> "Run":  # noqa: A002
+        """Return the handle of an existing run.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+        """
+        run = cls(id, session=session)
+        run.summary()
+        return run
+
+    @classmethod
+    def list(
+        cls,
+        *,
+        state: str | Sequence[str] = (),
+        flow: str | None = None,
+        tag: str | None = None,
+        limit: int = 50,
+        session: Session | None = None,
+    ) -> Sequence[RunSummary]:
+        """Return matching runs, newest first."""
+        session = session or default_session()
+        states = [state] if isinstance(state, str) else state
+        query = RunQuery(
+            states=frozenset(RunState(name) for name in states), flow=flow, tag=tag, limit=limit
+        )
+        return session.runtime.reader.list_runs(query)
+
+    def summary(self) -> RunSummary:
+        """Return the run's row: state, times, how many nodes have settled."""
+        found = self._session.runtime.reader.summary(self.id)
+        if found is None:
+            raise RunNotFoundError(self.id)
+        return found
+
+    def status(self) -> RunState:
+        """Return the run's state."""
+        return self.summary().state
+
+    def record(self) -> RunRecord:
+        """Return the run with the record of each node."""
+        found = self._session.runtime.reader.record(self.id)
+        if found is None:
+            raise RunNotFoundError(self.id)
+        return found
+
+    def plan(self) -> Plan:
+        """Return the plan the run is pinned to."""
+        return self._session.runtime.store.get_plan(self.summary().plan)
+
+    def wait(self, timeout: float | None = None) -> ExecutionResult:
+        """Wait for the run to end and return what it came to, whatever that is.
+
+        Args:
+            timeout: Seconds; None: as long as it takes.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            WaitTimeoutError: The time was up; the run goes on.
+            ServiceError: The local workers cannot be started.
+        """
+        refuse_in_loop("handle.wait()", "handle")
+        return self._wait(timeout)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the run to succeed and return its output.
+
+        Raises:
+            RunFailedError: It failed.
+            RunCancelledError: It was cancelled.
+            RunTimeoutError: It passed its deadline.
+            WaitTimeoutError: The time was up; the run goes on.
+        """
+        refuse_in_loop("handle.result()", "handle.aresult()")
+        return _output_of(self._wait(timeout))
+
+    async def aresult(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+        """Wait like ``result`` without blocking."""
+        return _output_of(await in_thread(self._wait, timeout))
+
+    def __await__(self) -> Generator[Any, None, ExecutionResult]:
+        """``await handle`` gives the ExecutionResult, whatever the run came to."""
+        return in_thread(self._wait, None).__await__()
+
+    def cancel(self, reason: str = "cancelled by its owner") -> RunState:
+        """Stop the run: queued nodes never start, running ones are told to end.
+
+        Returns:
+            The state afterwards: ``stopping`` while nodes still run, else a final one.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+        """
+        state = self._session.runtime.store.stop(self.id, reason=reason)
+        if state is None:
+            raise RunNotFoundError(self.id)
+        return state
+
+    async def acancel(self, reason: str = "cancelled by its owner") -> RunState:
+        """Cancel without blocking."""
+        return await in_thread(self.cancel, reason)
+
+    def events(self, *, after: int = 0) -> Iterator[Event]:
+        """Replay the run's events with ids above ``after``, then follow until its last one.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+        """
+        refuse_in_loop("handle.events()", "handle.stream()")
+        self.summary()
+        while True:
+            page = self._page(after)
+            yield from page
+            if page and page[-1].type.is_terminal:
+                return
+            after = page[-1].id if page else after
+
+    async def stream(self, *, after: int = 0) -> AsyncIterator[Event]:
+        """Replay and follow like ``events``; resume after the id of the last event seen."""
+        await in_thread(self.summary)
+        while True:
+            page = await in_thread(self._page, after)
+            for event in page:
+                yield event
+            if page and page[-1].type.is_terminal:
+                return
+            after = page[-1].id if page else after
+
+    def outputs(self) -> dict[str, Any]:
+        """Return the outputs there are so far, by node."""
+        ids = self.plan().ids
+        found = self._session.runtime.reader.outputs(self.id)
+        return {ids[node]: unpack(found[node]) for node in sorted(found)}
+
+    def _page(self, after: int) -> Sequence[Event]:
+        self._session.check_workers()
+        return self._session.runtime.events.read(self.id, after=after, block=_SLICE)
+
+    def _wait(self, timeout: float | None) -> ExecutionResult:
+        self.summary()
+        ends = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
+            if self._session.runtime.events.wait(self.id, timeout=max(left, 0.001)):
+                return self._collect()
+            self._session.check_workers()
+            if ends is not None and time.monotonic() >= ends:
+                msg = (
+                    f"run {self.id!r} has not ended within {format_duration(timeout or 0)}; it "
+                    f"goes on: 'flowcore watch {self.id}'"
+                )
+                raise WaitTimeoutError(msg, run_id=self.id)
+
+    def _collect(self) -> ExecutionResult:
+        record = self.record()
+        plan = self.plan()
+        outputs = self.outputs()
+        last = [plan.ids[node] for node in plan.sinks]
+        output = (
+            outputs.get(last[0])
+            if len(last) == 1
+            else {node: outputs[node] for node in last if node in outputs}
+        )
+        return ExecutionResult(
+            success=record.state is RunState.SUCCEEDED,
+            output=output,
+            outputs=outputs,
+            error=_sentence(record),
+            duration=(record.finished or 0) - (record.started or record.created),
+            run_id=self.id,
+            state=record.state,
+            nodes=record.nodes,
+        )
+
+
+def _sentence(record: RunRecord) -> str | None:
+    if record.state is RunState.CANCELLED:
+        return "the run was cancelled"
+    if record.state is RunState.SUCCEEDED:
+        return None
+    if record.error is None:
+        return "the run failed"
+    where = f"node {record.error.node!r}: " if record.error.node else ""
+    return f"{where}{record.error.type}: {record.error.message}"
+
+
+def _output_of(result: ExecutionResult) -> Any:
+    if result.success:
+        return result.output
+    kind: type[RunError] = RunFailedError
+    if result.state is RunState.CANCELLED:
+        kind = RunCancelledError
+    elif result.error and result.error.startswith("RunTimeoutError"):
+        kind = RunTimeoutError
+    msg = f"run {result.run_id!r}: {result.error}; 'flowcore status {result.run_id}' shows each node"
+    raise kind(msg, run_id=result.run_id)

@@ -1,0 +1,256 @@
+"""EXECUTE: one attempt of one node, from claim to outcome.
+
+In: a ticket. Out: an Outcome, or None when the ticket is not (any longer) ours to run.
+Not here: recording it (complete), messages (backends).
+"""
+
+import logging
+import random
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowcore.engine.bind import Signature, bind, signature_of
+from flowcore.engine.complete import dead_edges
+from flowcore.engine.invoke import Invoker, Stopper
+from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.retry import error_names, next_delay, qualified_name
+from flowcore.engine.upstream import Upstream
+from flowcore.errors import FlowcoreError, NodeCancelledError, PayloadTooLargeError
+from flowcore.expr.template import Template, compile_template
+from flowcore.nodes.context import Context
+from flowcore.nodes.resolve import resolve
+from flowcore.plan.plan import Plan
+from flowcore.ports.store import Claim, EventLog, Outcome, RunReader, RunStore, Ticket
+from flowcore.run.record import Failure
+from flowcore.run.wire import pack
+
+__all__ = ["Attempt", "Executor"]
+
+_log = logging.getLogger("flowcore.node")
+
+#: Outputs of more predecessors than this are fetched apart, a part at a time.
+_WITH_CLAIM = 64
+
+_HERE = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """What is known of a node before it runs, worked out once per process."""
+
+    function: Callable[..., Any]
+    signature: Signature
+    template: Template
+    wanted: tuple[int, ...]
+    """Nodes whose outputs it will most likely read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A claimed node and how its attempt ended."""
+
+    ticket: Ticket
+    plan: Plan
+    first: bool
+    outcome: Outcome
+    error: BaseException | None = None
+
+
+class Executor:
+    """Runs attempts in this process."""
+
+    def __init__(
+        self,
+        *,
+        store: RunStore,
+        reader: RunReader,
+        events: EventLog,
+        keeper: LeaseKeeper,
+        max_output: int,
+        allowed: frozenset[str] = frozenset(),
+        on_stuck: Callable[[Ticket, Plan, Outcome], None] = lambda *_: None,
+    ) -> None:
+        """Keep the ports.
+
+        Args:
+            store: The run store.
+            reader: For outputs that did not come with the claim.
+            events: For what nodes emit.
+            keeper: Renews the leases of what runs.
+            max_output: Largest output in bytes of msgpack.
+            allowed: Module prefixes nodes may come from, beyond the default.
+            on_stuck: Records an attempt that timed out and does not end.
+        """
+        self._store = store
+        self._reader = reader
+        self._events = events
+        self._keeper = keeper
+        self._invoker = Invoker()
+        self._max_output = max_output
+        self._allowed = allowed
+        self._on_stuck = on_stuck
+        self._prepared: dict[tuple[str, int], _Prepared] = {}
+
+    def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
+        """Claim, run, and say how it ended; None when somebody else has the node."""
+        prepared: _Prepared | None = None
+        error: BaseException | None = None
+        try:
+            prepared = self._prepare(plan, ticket.node)
+        except Exception as trouble:  # noqa: BLE001  (a user's module may raise anything on import)
+            error = trouble
+        wanted = prepared.wanted if prepared else ()
+        claim = self._store.claim(ticket, worker=worker, outputs_of=wanted)
+        if claim is None:
+            return None
+        upstream = Upstream(run=ticket.run, plan=plan, reader=self._reader, known=claim.outputs)
+        if prepared is not None:
+            outcome, error = self._attempt(prepared, claim, plan, upstream, worker)
+        elif error is not None:
+            outcome = self._failed(error, claim, plan, upstream, worker)
+        return Attempt(ticket=ticket, plan=plan, first=claim.first, outcome=outcome, error=error)
+
+    def _prepare(self, plan: Plan, node: int) -> _Prepared:
+        key = (plan.hash, node)
+        found = self._prepared.get(key)
+        if found is not None:
+            return found
+        function = resolve(plan.policy(node).uses, allowed=self._allowed).function
+        signature = signature_of(function)
+        template = compile_template(plan.params[node])
+        given = plan.params[node]
+        open_ = [name for name in (*signature.required, *signature.optional) if name not in given]
+        refs = template.node_refs
+        wanted = [source for source in plan.pred[node] if open_ or plan.ids[source] in refs]
+        if not signature.known and not given:
+            wanted = list(plan.pred[node])
+        prepared = _Prepared(
+            function=function,
+            signature=signature,
+            template=template,
+            wanted=tuple(wanted[-_WITH_CLAIM:]),
+        )
+        if len(self._prepared) > 200_000:  # noqa: PLR2004  (a bound on memory, not a meaning)
+            self._prepared.clear()
+        self._prepared[key] = prepared
+        return prepared
+
+    def _attempt(
+        self, prepared: _Prepared, claim: Claim, plan: Plan, upstream: Upstream, worker: str
+    ) -> tuple[Outcome, BaseException | None]:
+        ticket = claim.ticket
+        stopper = Stopper()
+        stopper.on_stuck = lambda error: self._on_stuck(
+            ticket, plan, self._failed(error, claim, plan, upstream, worker)
+        )
+        self._keeper.hold(ticket, stopper)
+        try:
+            value = self._call(prepared, ticket, plan, upstream, stopper, worker)
+            packed = pack(value, what=f"output of node {plan.ids[ticket.node]!r}")
+            self._check_size(packed, plan, ticket.node)
+            dead: tuple[int, ...] = ()
+            if plan.when:
+                upstream.put(ticket.node, value)
+                dead = dead_edges(plan, ticket.node, upstream, state="succeeded")
+        except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
+            return self._failed(error, claim, plan, upstream, worker), error
+        finally:
+            self._keeper.drop(ticket)
+        return Outcome(kind="succeeded", output=packed, dead=dead), None
+
+    def _call(
+        self,
+        prepared: _Prepared,
+        ticket: Ticket,
+        plan: Plan,
+        upstream: Upstream,
+        stopper: Stopper,
+        worker: str,
+    ) -> Any:
+        given: Mapping[str, Any] = plan.params[ticket.node]
+        if prepared.template.names:
+            given = prepared.template.render(upstream.context(prepared.template.node_refs))
+        context = self._context(ticket, plan, upstream, stopper, worker)
+        args, kwargs = bind(
+            prepared.signature,
+            given,
+            plan=plan,
+            node=ticket.node,
+            upstream=upstream,
+            context=context,
+        )
+        return self._invoker.call(
+            prepared.function,
+            args,
+            kwargs,
+            timeout=plan.policy(ticket.node).timeout,
+            stopper=stopper,
+        )
+
+    def _context(
+        self, ticket: Ticket, plan: Plan, upstream: Upstream, stopper: Stopper, worker: str
+    ) -> Context:
+        name = plan.ids[ticket.node]
+        facts = {"run": ticket.run, "node": name, "attempt": ticket.attempt}
+        return Context(
+            run_id=ticket.run,
+            flow=plan.flow,
+            node_id=name,
+            attempt=ticket.attempt,
+            logger=logging.LoggerAdapter(_log, facts),
+            worker=worker,
+            stopping=stopper.stopping,
+            _inputs=lambda: upstream.inputs,
+            _emit=lambda data: self._events.append(ticket, data),
+        )
+
+    def _check_size(self, packed: bytes, plan: Plan, node: int) -> None:
+        if len(packed) > self._max_output:
+            msg = (
+                f"the output of node {plan.ids[node]!r} is {len(packed):,} bytes; the limit is "
+                f"{self._max_output:,} (FLOWCORE_MAX_OUTPUT): return a path or a key instead"
+            )
+            raise PayloadTooLargeError(msg)
+
+    def _failed(
+        self, error: BaseException, claim: Claim, plan: Plan, upstream: Upstream, worker: str
+    ) -> Outcome:
+        """Decide what a failed attempt becomes: another attempt, or the node's failure."""
+        ticket = claim.ticket
+        failure = describe(error, node=plan.ids[ticket.node], attempt=ticket.attempt, worker=worker)
+        if isinstance(error, NodeCancelledError):
+            return Outcome(kind="cancelled", failure=failure)
+        delay = next_delay(
+            plan.policy(ticket.node).retry,
+            failures=ticket.attempt - claim.lost,
+            names=error_names(error),
+            random=random.random,
+        )
+        if delay is not None:
+            return Outcome(kind="retry", failure=failure, delay=delay)
+        try:
+            dead = dead_edges(plan, ticket.node, upstream, state="failed")
+        except FlowcoreError:
+            # Both the node and a condition on it failed: the node's own error is the one to tell.
+            dead = ()
+        return Outcome(kind="failed", failure=failure, dead=dead)
+
+
+def describe(error: BaseException, *, node: str, attempt: int, worker: str) -> Failure:
+    """Put an exception into plain data; frames of the engine itself are left out."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own: Sequence[traceback.FrameSummary] = [f for f in frames if not f.filename.startswith(_HERE)]
+    lines = traceback.format_list(list(own)) + traceback.format_exception_only(error)
+    return Failure(
+        type=qualified_name(type(error)),
+        message=str(error),
+        code=error.code if isinstance(error, FlowcoreError) else None,
+        traceback="Traceback (most recent call last):\n" + "".join(lines) if own else None,
+        node=node,
+        attempt=attempt,
+        worker=worker,
+    )
+

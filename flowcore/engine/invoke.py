@@ -1,0 +1,252 @@
+"""Calling a node's function: sync or async, with a time limit, and able to be stopped.
+
+In: a function and its arguments. Out: its value or its error. Not here: what is done with them.
+
+A sync function runs in the calling thread, where an exception is injected when its time is up:
+by a signal in the main thread (which also wakes ``sleep`` and system calls), by the interpreter's
+asynchronous exception in others (which takes effect at the next bytecode). An async function runs
+on one event loop per process.
+"""
+
+import asyncio
+import ctypes
+import heapq
+import inspect
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from flowcore.errors import NodeCancelledError, NodeTimeoutError
+from flowcore.types import format_duration
+
+__all__ = ["Invoker", "Stopper"]
+
+_WAKE = signal.SIGUSR2
+_PRUNE = 1024
+
+#: Seconds after which a call that ignores its interruption is given up.
+STUCK_AFTER = 1.0
+
+#: When, tie-break, what to stop, with what, and whether it was forced already.
+_Alarm: TypeAlias = tuple[float, int, "Stopper", BaseException, bool]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Stopper:
+    """Stops one call that is under way, from any thread, at most once."""
+
+    stopping: threading.Event = field(default_factory=threading.Event)
+    error: BaseException | None = None
+    on_stuck: Callable[[BaseException], None] | None = None
+    """Called when the call has not ended some time after it was forced to."""
+    done: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _thread: int | None = None
+    _task: "asyncio.Task[Any] | None" = None
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def ask(self) -> None:
+        """Ask politely: ``ctx.cancelled`` becomes true, an async function is cancelled."""
+        self.stopping.set()
+        with self._lock:
+            task, loop = self._task, self._loop
+            if task is not None and self.error is None:
+                self.error = NodeCancelledError("the run was stopped")
+        if task is not None and loop is not None:
+            loop.call_soon_threadsafe(task.cancel)
+
+    def force(self, error: BaseException) -> None:
+        """Make the call raise ``error`` at the next chance."""
+        self.stopping.set()
+        with self._lock:
+            if self._task is not None and self._loop is not None:
+                self.error = error
+                self._loop.call_soon_threadsafe(self._task.cancel)
+            elif self._thread is not None and self.error is None:
+                self.error = error
+                _interrupt(self._thread, type(error))
+
+    def give_up(self, error: BaseException) -> None:
+        """The call was forced and still has not ended: let somebody go on without it."""
+        if not self.done and self.on_stuck is not None:
+            self.on_stuck(error)
+
+    def enter_thread(self) -> None:
+        """From here on, the call runs in this thread."""
+        with self._lock:
+            self._thread = threading.get_ident()
+
+    def leave_thread(self) -> None:
+        """From here on, the call can no longer be interrupted."""
+        with self._lock:
+            ident, self._thread = self._thread, None
+            if self.error is not None and ident is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), None)
+
+    def enter_task(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop) -> None:
+        """From here on, the call is this task."""
+        with self._lock:
+            self._task, self._loop = task, loop
+
+
+def _interrupt(ident: int, kind: type[BaseException]) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(kind))
+    if ident == threading.main_thread().ident:
+        # The asynchronous exception alone would wait for a blocking call to return.
+        signal.pthread_kill(ident, _WAKE)
+
+
+def _woken(_signum: int, _frame: object) -> None:
+    """Nothing to do: the interrupted system call returns to the interpreter, which raises."""
+
+
+class Invoker:
+    """Calls functions in this process. One per process; made again after a fork."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._alarms: list[_Alarm] = []
+        self._order = itertools.count()
+        self._changed = threading.Condition(self._lock)
+        self._clock: threading.Thread | None = None
+        self._prune_at = _PRUNE
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        timeout: float | None,
+        stopper: Stopper,
+    ) -> Any:
+        """Call and wait.
+
+        Args:
+            function: Sync or async.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            timeout: Seconds; None: no limit.
+            stopper: The handle by which others stop the call.
+
+        Raises:
+            NodeTimeoutError: The time was up.
+            NodeCancelledError: The stopper stopped it.
+            BaseException: Whatever the function raised.
+        """
+        if timeout is not None:
+            self._set_alarm(timeout, stopper)
+        try:
+            return self._call(function, args, kwargs, stopper)
+        finally:
+            stopper.done = True
+
+    def _call(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], stopper: Stopper
+    ) -> Any:
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004  (asks for the coroutine flag)
+        ):
+            return self._call_async(function, args, kwargs, stopper)
+        return self._call_sync(function, args, kwargs, stopper)
+
+    def _call_sync(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], stopper: Stopper
+    ) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            _listen()
+        try:
+            stopper.enter_thread()
+            try:
+                value = function(*args, **kwargs)
+            finally:
+                stopper.leave_thread()
+        except (NodeTimeoutError, NodeCancelledError):
+            if stopper.error is not None:
+                raise stopper.error from None
+            raise
+        if inspect.isawaitable(value):
+            return self._call_async(_awaiting, (value,), {}, stopper)
+        return value
+
+    def _call_async(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], stopper: Stopper
+    ) -> Any:
+        loop = self._running_loop()
+
+        async def guarded() -> Any:
+            task = asyncio.current_task()
+            if task is not None:
+                stopper.enter_task(task, loop)
+            return await function(*args, **kwargs)
+
+        future = asyncio.run_coroutine_threadsafe(guarded(), loop)
+        try:
+            return future.result()
+        except (asyncio.CancelledError, TimeoutError):
+            if stopper.error is not None:
+                raise stopper.error from None
+            raise
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(
+                    target=self._loop.run_forever, name="flowcore-async", daemon=True
+                ).start()
+            return self._loop
+
+    def _set_alarm(self, timeout: float, stopper: Stopper) -> None:
+        error = NodeTimeoutError(f"timed out after {format_duration(timeout)}")
+        with self._changed:
+            if self._clock is None:
+                self._clock = threading.Thread(
+                    target=self._watch, name="flowcore-timeouts", daemon=True
+                )
+                self._clock.start()
+            if len(self._alarms) >= self._prune_at:
+                self._alarms = [alarm for alarm in self._alarms if not alarm[2].done]
+                heapq.heapify(self._alarms)
+                self._prune_at = max(_PRUNE, 2 * len(self._alarms))
+            due = time.monotonic() + timeout
+            heapq.heappush(self._alarms, (due, next(self._order), stopper, error, False))
+            self._changed.notify()
+
+    def _watch(self) -> None:
+        while True:
+            with self._changed:
+                while not self._alarms:
+                    self._changed.wait()
+                ahead = self._alarms[0][0] - time.monotonic()
+                if ahead > 0:
+                    self._changed.wait(ahead)
+                    continue
+                due, order, stopper, error, forced = heapq.heappop(self._alarms)
+                if not forced:
+                    alarm = (due + STUCK_AFTER, order, stopper, error, True)
+                    heapq.heappush(self._alarms, alarm)
+            if stopper.done:
+                continue
+            if forced:
+                stopper.give_up(error)
+            else:
+                stopper.force(error)
+
+
+async def _awaiting(value: Any) -> Any:
+    return await value
+
+
+def _listen() -> None:
+    """Install the wake-up handler in the main thread, unless the program has its own."""
+    if signal.getsignal(_WAKE) in {signal.SIG_DFL, None}:
+        signal.signal(_WAKE, _woken)

@@ -1,0 +1,54 @@
+"""The janitor: publishes again what nobody claimed, fires what is due. Needs no leader.
+
+In: a store and a dispatcher. Out: one step, and how long until the next. Not here: threads.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flowcore.ports.dispatcher import Dispatcher
+from flowcore.ports.store import Dispatch, RunStore
+from flowcore.run.status import RunState
+
+__all__ = ["Janitor"]
+
+_log = logging.getLogger(__name__)
+
+_LIMIT = 200
+
+#: After this many looks at a dispatch nobody claimed, it is published again even though its
+#: queue holds a backlog that may contain the first message.
+PATIENCE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Janitor:
+    """One worker's share of the housekeeping."""
+
+    store: RunStore
+    dispatcher: Dispatcher
+    backlog: Callable[[Dispatch], int]
+    """Messages waiting in the queue that a dispatch goes to."""
+    on_finished: Callable[[Mapping[str, RunState]], None] = lambda _: None
+    idle: float = 0.2
+    """Seconds between two looks at the agenda when nothing is known to be due."""
+
+    def step(self) -> float:
+        """Do what is overdue; return the seconds until the next step."""
+        sweep = self.store.sweep(limit=_LIMIT)
+        for dispatch in sweep.dispatches:
+            self.dispatcher.publish(dispatch, self.store.get_plan(dispatch.plan))
+        published = 0
+        for dispatch, late in sweep.overdue:
+            if late >= PATIENCE or not self.backlog(dispatch):
+                self.dispatcher.publish(dispatch, self.store.get_plan(dispatch.plan))
+                published += 1
+        if published:
+            _log.info("published %d unclaimed nodes again", published)
+        if sweep.finished:
+            self.on_finished(sweep.finished)
+        if len(sweep.overdue) + len(sweep.dispatches) >= _LIMIT:
+            return 0.0
+        ahead = self.idle if sweep.next_due is None else min(sweep.next_due, self.idle)
+        return max(ahead, 0.005)

@@ -1,0 +1,62 @@
+"""DISPATCH: create a run and ring for its starts.
+
+In: a plan, an input, an id. Out: the run exists and its first group is on its way.
+"""
+
+import re
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from flowcore.errors import UsageError
+from flowcore.plan.plan import Plan
+from flowcore.ports.dispatcher import Dispatcher
+from flowcore.ports.store import NewRun, RunStore, Submitted
+from flowcore.run.wire import pack
+
+__all__ = ["new_run_id", "submit"]
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,119}")
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_run_id(flow: str) -> str:
+    """Make an id that people can read out: the flow's name and 50 random bits."""
+    return f"{flow[:60]}-{''.join(secrets.choice(_ALPHABET) for _ in range(10))}"
+
+
+def submit(
+    store: RunStore,
+    dispatcher: Dispatcher,
+    plan: Plan,
+    *,
+    input: Any = None,  # noqa: A002  (the field's word)
+    run_id: str | None = None,
+    tags: Sequence[str] = (),
+    namespace: str = "",
+) -> tuple[str, Submitted]:
+    """Create a run, or find the one that has this id already.
+
+    Raises:
+        UsageError: The id has characters that a run id cannot have.
+        UnsupportedValueError: The input is not plain data.
+    """
+    run_id = new_run_id(plan.flow) if run_id is None else run_id
+    if not _RUN_ID.fullmatch(run_id):
+        msg = (
+            f"a run id is 1 to 120 letters, digits and any of _ . : - and starts with a letter "
+            f"or digit, got {run_id!r}"
+        )
+        raise UsageError(msg)
+    run = NewRun(
+        id=run_id,
+        plan=plan.hash,
+        input=pack({} if input is None else input, what="input"),
+        namespace=namespace,
+        tags=tuple(tags),
+    )
+    store.put_plan(plan)
+    submitted = store.submit(run, plan)
+    if submitted.dispatch is not None:
+        dispatcher.publish(submitted.dispatch, plan)
+    return run_id, submitted

@@ -1,0 +1,129 @@
+"""What a node can see: the outputs of its ancestors, fetched when first asked for.
+
+In: the plan, the claim's outputs, a reader. Out: outputs by node, and the context of expressions.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flowcore.plan.plan import Plan
+from flowcore.ports.store import RunReader
+from flowcore.run.wire import unpack
+
+__all__ = ["Upstream"]
+
+_CHUNK = 64
+
+
+class Upstream:
+    """Outputs of one run, seen from one node."""
+
+    def __init__(
+        self, *, run: str, plan: Plan, reader: RunReader, known: Mapping[int, bytes] | None = None
+    ) -> None:
+        """Start from the outputs that came with the claim."""
+        self._run = run
+        self._plan = plan
+        self._reader = reader
+        self._asked: set[int] = set(known or ())
+        self._values = {node: unpack(blob) for node, blob in (known or {}).items()}
+        self._inputs: Mapping[str, Any] | None = None
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The run's input; a run whose input is not a map has none by name."""
+        if self._inputs is None:
+            whole = self.input
+            self._inputs = whole if isinstance(whole, Mapping) else {}
+        return self._inputs
+
+    @property
+    def input(self) -> Any:
+        """The run's input as it was given."""
+        return unpack(self._reader.input(self._run))
+
+    def put(self, node: int, value: Any) -> None:
+        """Add an output that is not stored yet: the node's own."""
+        self._asked.add(node)
+        self._values[node] = value
+
+    def fetch(self, nodes: Iterable[int]) -> None:
+        """Make sure these outputs, where they exist, are here."""
+        missing = [node for node in nodes if node not in self._asked]
+        for start in range(0, len(missing), _CHUNK):
+            part = missing[start : start + _CHUNK]
+            for node, blob in self._reader.outputs(self._run, part).items():
+                self._values[node] = unpack(blob)
+            self._asked.update(part)
+
+    def outputs(self, nodes: Iterable[int]) -> dict[int, Any]:
+        """Return the outputs that exist, in the order asked."""
+        wanted = list(nodes)
+        self.fetch(wanted)
+        return {node: self._values[node] for node in wanted if node in self._values}
+
+    def value_of(self, node: int) -> Any:
+        """The upstream value of a node without a ``with``.
+
+        The run's input for a start, the output of a sole predecessor, else a map of the
+        predecessors' outputs by id.
+        """
+        before = self._plan.pred[node]
+        if not before:
+            return self.input
+        found = self.outputs(before)
+        if len(before) == 1:
+            return found.get(before[0])
+        return {self._plan.ids[source]: value for source, value in found.items()}
+
+    def lookup(self, node: int, name: str) -> tuple[bool, Any]:
+        """Find ``name`` in the fold of the ancestors' updates.
+
+        An ancestor with that id gives its output, or, where that is a map which itself has the
+        name as a key, the value under it. Otherwise the latest ancestor, in the
+        canonical order, whose output is a map with that key; otherwise the run's input.
+        """
+        batch: list[int] = []
+        for ancestor in self._plan.ancestors(node):
+            if self._plan.ids[ancestor] == name:
+                found = self.outputs([ancestor])
+                value = found.get(ancestor)
+                if isinstance(value, Mapping) and name in value:
+                    return True, value[name]
+                return ancestor in found, value
+        for ancestor in self._plan.ancestors(node):
+            batch.append(ancestor)
+            if len(batch) == _CHUNK:
+                if (hit := self._search(batch, name)) is not None:
+                    return True, self._values[hit][name]
+                batch = []
+        if (hit := self._search(batch, name)) is not None:
+            return True, self._values[hit][name]
+        return name in self.inputs, self.inputs.get(name)
+
+    def _search(self, batch: list[int], name: str) -> int | None:
+        found = self.outputs(batch)
+        for node, value in found.items():
+            if isinstance(value, Mapping) and name in value:
+                return node
+        return None
+
+    def context(self, refs: Iterable[str], *, states: Mapping[int, str] | None = None) -> dict[str, Any]:
+        """Build what expressions read: ``inputs``, each node by id, and ``nodes``."""
+        index = {self._plan.ids[i]: i for i in range(len(self._plan))} if refs else {}
+        wanted = [index[ref] for ref in refs if ref in index]
+        found = self.outputs(wanted)
+        settled = dict(states or {})
+        unknown = [node for node in wanted if node not in found and node not in settled]
+        if unknown:
+            settled.update(
+                (node, state.value) for node, state in self._reader.states(self._run, unknown).items()
+            )
+        nodes = {
+            self._plan.ids[node]: {
+                "output": found.get(node),
+                "state": settled.get(node, "succeeded"),
+            }
+            for node in wanted
+        }
+        return {**nodes, "nodes": nodes, "inputs": self.inputs}

@@ -1,0 +1,231 @@
+"""Every error flowcore raises, as one tree.
+
+    FlowcoreError                    FC000
+    ├── DefinitionError              FC200  a definition has problems; carries all of them
+    ├── UsageError                   FC100  a call that cannot work as written
+    │   ├── BlockingCallError        FC101  a blocking call inside a running event loop
+    │   └── UnsupportedValueError    FC102  a value that JSON/msgpack cannot carry
+    ├── BackendError                 FC300
+    │   ├── UnknownBackendError      FC301
+    │   └── PlannedBackendError      FC302  known, but not available in this installation
+    ├── RunError                     FC400
+    │   ├── RunNotFoundError         FC401
+    │   ├── RunFailedError           FC402
+    │   ├── RunCancelledError        FC403
+    │   ├── RunTimeoutError          FC404  the run passed its deadline
+    │   └── WaitTimeoutError         FC405  the run goes on; the caller stopped waiting
+    ├── NodeError                    FC500
+    │   ├── ResolveError             FC501  `uses` names nothing that can be called
+    │   ├── BindingError             FC502  a parameter of the function has no value
+    │   ├── NodeTimeoutError         FC503
+    │   ├── NodeCancelledError       FC504
+    │   ├── WorkerLostError          FC505  its worker died too often
+    │   ├── PayloadTooLargeError     FC506
+    │   └── ExpressionError          FC507
+    └── ServiceError                 FC600  something outside is missing or unwell
+        └── StoreUnreachableError    FC601
+
+In: nothing. Out: exceptions whose facts are attributes. Each sentence names the way out.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+__all__ = [
+    "BackendError",
+    "BindingError",
+    "BlockingCallError",
+    "DefinitionError",
+    "ExpressionError",
+    "FlowcoreError",
+    "NodeCancelledError",
+    "NodeError",
+    "NodeTimeoutError",
+    "PayloadTooLargeError",
+    "PlannedBackendError",
+    "ResolveError",
+    "RunCancelledError",
+    "RunError",
+    "RunFailedError",
+    "RunNotFoundError",
+    "RunTimeoutError",
+    "ServiceError",
+    "StoreUnreachableError",
+    "UnknownBackendError",
+    "UnsupportedValueError",
+    "UsageError",
+    "WaitTimeoutError",
+    "WorkerLostError",
+]
+
+
+class FlowcoreError(Exception):
+    """Base of all flowcore errors; ``code`` is stable across releases."""
+
+    code: ClassVar[str] = "FC000"
+
+
+class DefinitionError(FlowcoreError):
+    """A definition has problems.
+
+    Attributes:
+        problems: Every problem found, already rendered for people, in source order.
+            ``flowcore.check`` raises a subclass that also carries them as data.
+    """
+
+    code = "FC200"
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        """Keep the rendered problems and show them all."""
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class UsageError(FlowcoreError):
+    """A call that cannot work as written."""
+
+    code = "FC100"
+
+
+class BlockingCallError(UsageError):
+    """A blocking call was made inside a running event loop."""
+
+    code = "FC101"
+
+    def __init__(self, call: str, twin: str) -> None:
+        """Name the call and its async twin."""
+        self.call, self.twin = call, twin
+        super().__init__(f"{call} would block the running event loop; use 'await {twin}' instead")
+
+
+class UnsupportedValueError(UsageError):
+    """A value that the wire format cannot carry."""
+
+    code = "FC102"
+
+
+class BackendError(FlowcoreError):
+    """A backend cannot do what was asked."""
+
+    code = "FC300"
+
+
+class UnknownBackendError(BackendError):
+    """No backend has this name."""
+
+    code = "FC301"
+
+
+class PlannedBackendError(BackendError):
+    """The backend is known but not available in this installation."""
+
+    code = "FC302"
+
+
+class RunError(FlowcoreError):
+    """Something about one run.
+
+    Attributes:
+        run_id: The run.
+    """
+
+    code = "FC400"
+
+    def __init__(self, message: str, *, run_id: str) -> None:
+        """Keep the run's id beside the sentence."""
+        self.run_id = run_id
+        super().__init__(message)
+
+
+class RunNotFoundError(RunError):
+    """No run has this id."""
+
+    code = "FC401"
+
+    def __init__(self, run_id: str) -> None:
+        """Name the id and where to look."""
+        super().__init__(f"no run has the id {run_id!r}; 'flowcore list' shows those that are kept", run_id=run_id)
+
+
+class RunFailedError(RunError):
+    """The run ended as failed."""
+
+    code = "FC402"
+
+
+class RunCancelledError(RunError):
+    """The run was cancelled."""
+
+    code = "FC403"
+
+
+class RunTimeoutError(RunError):
+    """The run passed its deadline."""
+
+    code = "FC404"
+
+
+class WaitTimeoutError(RunError):
+    """The caller stopped waiting; the run goes on."""
+
+    code = "FC405"
+
+
+class NodeError(FlowcoreError):
+    """Something about one node."""
+
+    code = "FC500"
+
+
+class ResolveError(NodeError):
+    """``uses`` names nothing that can be called here."""
+
+    code = "FC501"
+
+
+class BindingError(NodeError):
+    """A parameter of the node's function has no value."""
+
+    code = "FC502"
+
+
+class NodeTimeoutError(NodeError):
+    """One attempt of a node took longer than its timeout."""
+
+    code = "FC503"
+
+
+class NodeCancelledError(NodeError):
+    """The node was stopped because its run was."""
+
+    code = "FC504"
+
+
+class WorkerLostError(NodeError):
+    """The node's worker died more often than allowed: a dead letter."""
+
+    code = "FC505"
+
+
+class PayloadTooLargeError(NodeError):
+    """An output is larger than the limit."""
+
+    code = "FC506"
+
+
+class ExpressionError(NodeError):
+    """An expression is wrong, or failed on its data."""
+
+    code = "FC507"
+
+
+class ServiceError(FlowcoreError):
+    """Something outside flowcore is missing or unwell."""
+
+    code = "FC600"
+
+
+class StoreUnreachableError(ServiceError):
+    """The store cannot be reached."""
+
+    code = "FC601"

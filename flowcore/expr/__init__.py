@@ -1,0 +1,1 @@
+"""Safe expressions: CEL, and text with ``${{ CEL }}`` in it. Never ``eval``."""

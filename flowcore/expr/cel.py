@@ -1,0 +1,241 @@
+"""CEL expressions: compile once, evaluate on plain data.
+
+In: the text of an expression, a mapping of names to JSON values. Out: a JSON value.
+Not here: text with expressions in it (template). This module is the only one that knows which
+CEL implementation is used: the Rust one of ``common-expression-language``. It sees copies of plain
+data; no Python object, attribute or function is ever within its reach.
+"""
+
+import base64
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+import cel
+
+from flowcore.errors import ExpressionError
+from flowcore.expr.scan import LITERALS, ExpressionSyntaxError, Scan, Token, is_root, scan
+from flowcore.types import Json
+
+__all__ = ["Expression", "ExpressionSyntaxError", "compile_expression"]
+
+#: The one name in an expression that is not a node's.
+INPUTS = "inputs"
+
+_PLAIN_PATH = re.compile(
+    r"\s{0,99}([A-Za-z_][A-Za-z0-9_]{0,99})((?:\.[A-Za-z_][A-Za-z0-9_]{0,99}){0,30})\s{0,99}"
+)
+_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """A compiled expression."""
+
+    text: str
+    places: Mapping[str, int]
+    """Every name it reads, with the offset in ``text`` where it first stands."""
+    keyed: frozenset[str]
+    """Those of the names that are spelled ``nodes["name"]``."""
+    run: Callable[[Mapping[str, Json]], object]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names it reads: ``inputs`` and ids of nodes, however they are spelled."""
+        return frozenset(self.places)
+
+    @property
+    def node_refs(self) -> frozenset[str]:
+        """The ids of nodes it reads."""
+        return self.names - {INPUTS}
+
+    def evaluate(self, context: Mapping[str, Json]) -> Json:
+        """Evaluate on plain data.
+
+        Args:
+            context: ``inputs``, and for each node ``{"output": ..., "state": ...}`` by its id.
+                Names that the expression does not read are not looked at.
+
+        Returns:
+            A plain JSON value: bytes become base64, times RFC 3339, durations ``90s``.
+
+        Raises:
+            ExpressionError: A name or key is missing, types do not fit, or the result is not
+                JSON.
+        """
+        try:
+            return _plain(self.run(context))
+        except ExpressionError as error:
+            raise ExpressionError(f"{self.text.strip()}: {error}") from None
+        except Exception as error:
+            raise ExpressionError(f"{self.text.strip()}: {_reason(error)}") from error
+
+
+@lru_cache(maxsize=8192)
+def compile_expression(text: str) -> Expression:
+    """Compile an expression; the same text gives the same object.
+
+    Args:
+        text: CEL, at most 4,096 characters, 32 brackets deep, with at most two loops inside each
+            other.
+
+    Returns:
+        The compiled expression.
+
+    Raises:
+        ExpressionSyntaxError: It is not CEL, or exceeds a limit; an ``ExpressionError`` with the
+            offset.
+    """
+    plain = _PLAIN_PATH.fullmatch(text)
+    if plain is not None and is_root(plain[1]):
+        return _plain_path(text, plain)
+    tokens, found = scan(text)
+    steps = _path(tokens)
+    run = _follow(*steps) if steps else _program(text, found)
+    # In the order of the text, so that problems are reported in it.
+    both = sorted({**found.keyed, **found.roots}.items(), key=lambda item: item[1])
+    return Expression(text=text, places=dict(both), keyed=frozenset(found.keyed), run=run)
+
+
+def _plain_path(text: str, match: re.Match[str]) -> Expression:
+    """Compile what most expressions are, without reading it word by word."""
+    root, rest = match[1], match[2]
+    run = _follow(root, rest.split(".")[1:])
+    return Expression(text=text, places={root: match.start(1)}, keyed=frozenset(), run=run)
+
+
+def _program(text: str, found: Scan) -> Callable[[Mapping[str, Json]], object]:
+    try:
+        program = cel.compile(text)
+    except ValueError as error:
+        raise _syntax_error(text, str(error)) from None
+
+    def run(context: Mapping[str, Json]) -> object:
+        # A name in a branch that is not taken may be absent.
+        variables: dict[str, object] = {
+            name: context[name] for name in found.roots if name in context
+        }
+        if found.keyed:
+            variables["nodes"] = {name: context[name] for name in found.keyed if name in context}
+        result: object = program.execute(variables)
+        return result
+
+    return run
+
+
+def _get(context: Mapping[str, Json], name: str) -> Json:
+    if name not in context:
+        raise ExpressionError(f"'{name}' is not available here")
+    return context[name]
+
+
+def _syntax_error(text: str, report: str) -> ExpressionSyntaxError:
+    """Take the first complaint that says something, without the parser's vocabulary."""
+    found = [match for match in _ERROR.finditer(report) if "Incomplete" not in match[3]]
+    if not found:
+        return ExpressionSyntaxError("not a CEL expression", 0)
+    line, column, message = found[0].groups()
+    before = text.split("\n")[: int(line) - 1]
+    offset = sum(len(part) + 1 for part in before) + int(column) - 1
+    reason = message.removeprefix("Syntax error: ").split(" expecting ")[0]
+    reason = reason.replace("mismatched input", "unexpected").replace(
+        "extraneous input", "unexpected"
+    )
+    reason = reason.replace("unexpected '<EOF>'", "the expression ends too early")
+    reason = reason.replace(" at '<EOF>'", " at the end")
+    return ExpressionSyntaxError(reason, min(offset, len(text)))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no key {error}"
+    reason = str(error).split(". ")[0]
+    return reason[:1].lower() + reason[1:]
+
+
+# ── Paths such as fetch.output.items[0]: most expressions, read without copying their data ──────
+
+
+def _path(tokens: Sequence[Token]) -> tuple[str, list[str | int]] | None:
+    """Read a path; None if the expression is anything else."""
+    if tokens[0].kind != "name" or tokens[0].text in LITERALS:
+        return None
+    steps: list[str | int] = []
+    at = 1
+    while at < len(tokens):
+        step, at = _step(tokens, at)
+        if step is None:
+            return None
+        steps.append(step)
+    if tokens[0].text != "nodes":
+        return (tokens[0].text, steps) if steps or len(tokens) == 1 else None
+    return str(steps[0]), steps[1:]
+
+
+def _step(tokens: Sequence[Token], at: int) -> tuple[str | int | None, int]:
+    sign, word = tokens[at].text, tokens[at + 1 : at + 3]
+    if sign == "." and word and word[0].kind == "name":
+        return word[0].text, at + 2
+    if sign != "[" or len(word) < 2 or word[1].text != "]":  # noqa: PLR2004  (a key and a bracket)
+        return None, at
+    key = word[0].text
+    if word[0].kind == "string" and key[0] in "\"'" and "\\" not in key and key[1:2] != key[0]:
+        return key[1:-1], at + 3
+    return (int(key), at + 3) if word[0].kind == "number" and key.isdecimal() else (None, at)
+
+
+def _follow(root: str, steps: Sequence[str | int]) -> Callable[[Mapping[str, Json]], object]:
+    def run(context: Mapping[str, Json]) -> object:
+        value = _get(context, root)
+        for step in steps:
+            value = _select(value, step)
+        return value
+
+    return run
+
+
+def _select(value: Json, step: str | int) -> Json:
+    if isinstance(value, Mapping) and isinstance(step, str):
+        return value[step]
+    if isinstance(step, int) and isinstance(value, Sequence) and not isinstance(value, str):
+        if step < len(value):
+            return value[step]
+        raise ExpressionError(f"there is no item {step}: the list has {len(value)}")
+    what = "text" if isinstance(value, str) else "null" if value is None else type(value).__name__
+    raise ExpressionError(f"cannot take {step!r} of {what}")
+
+
+# ── Results ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _plain(value: object) -> Json:
+    """Turn a CEL value into a JSON value (as protobuf's JSON mapping does)."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        raise ExpressionError(f"the result is {value}, which JSON cannot hold")
+    if isinstance(value, Mapping):
+        # CEL's maps have no order: sort, so that equal results are equal texts.
+        return {_key(key): _plain(value[key]) for key in sorted(value, key=_key)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _special(value)
+
+
+def _key(key: object) -> str:
+    return str(key).lower() if isinstance(key, bool) else str(key)
+
+
+def _special(value: object) -> Json:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}s"
+    raise ExpressionError(f"the result, of type {type(value).__name__}, has no JSON form")

@@ -1,0 +1,187 @@
+"""Text with expressions in it: ``${{ fetch.output.url }}``.
+
+In: a tree of JSON values, such as a node's ``with``. Out: a template to be rendered with data.
+Not here: the expressions themselves (cel).
+
+A text that is exactly one ``${{ expression }}`` gives the expression's value with its type. Any
+other text with expressions gives text: texts go in as they are, other values as JSON. ``$${{``
+stands for ``${{``. Keys of mappings are never templates.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from flowcore.expr.cel import INPUTS, Expression, compile_expression
+from flowcore.expr.scan import ExpressionSyntaxError, tokenize
+from flowcore.types import Json
+
+__all__ = ["Reference", "Template", "TextTemplate", "compile_template", "compile_text"]
+
+OPEN, CLOSE, ESCAPED = "${{", "}}", "$${{"
+
+# Characters after which "}}" may be something else than the end.
+_DOUBT = re.compile(r"[\"'{/]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A name that a text reads."""
+
+    name: str
+    offset: int
+    """Where it stands in the whole text, in characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextTemplate:
+    """One text, split into what stands still and what is computed."""
+
+    parts: tuple[str | Expression, ...]
+    references: tuple[Reference, ...] = ()
+
+    def render(self, context: Mapping[str, Json]) -> Json:
+        """Fill in values; see ``Expression.evaluate`` for the context and errors."""
+        if len(self.parts) == 1:
+            only = self.parts[0]
+            return only if isinstance(only, str) else only.evaluate(context)
+        return "".join(
+            part if isinstance(part, str) else _shown(part.evaluate(context)) for part in self.parts
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A tree of values, some of them computed."""
+
+    names: frozenset[str]
+    """Names it reads: ``inputs`` and ids of nodes."""
+    render: Callable[[Mapping[str, Json]], Json]
+    """Fill in values; a tree without expressions is returned as it is, not copied."""
+
+    @property
+    def node_refs(self) -> frozenset[str]:
+        """The ids of nodes it reads."""
+        return self.names - {INPUTS}
+
+
+def _shown(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def compile_template(value: Json) -> Template:
+    """Compile a tree of values.
+
+    Args:
+        value: Any JSON value; its texts may hold ``${{ expression }}``.
+
+    Returns:
+        A template.
+
+    Raises:
+        ExpressionSyntaxError: An expression cannot be read.
+    """
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, Mapping):
+        return _mapping(value)
+    if isinstance(value, list | tuple):
+        return _list(value)
+    return _constant(value)
+
+
+def _constant(value: Json) -> Template:
+    return Template(names=frozenset(), render=lambda _: value)
+
+
+def _text(value: str) -> Template:
+    if OPEN not in value:
+        return _constant(value)
+    text = compile_text(value)
+    return Template(names=frozenset(ref.name for ref in text.references), render=text.render)
+
+
+def _mapping(value: Mapping[str, Json]) -> Template:
+    parts = {key: compile_template(item) for key, item in value.items() if _has(item)}
+    if not parts:
+        return _constant(value)
+
+    def render(context: Mapping[str, Json]) -> Json:
+        return {
+            key: parts[key].render(context) if key in parts else item for key, item in value.items()
+        }
+
+    return Template(names=frozenset().union(*(p.names for p in parts.values())), render=render)
+
+
+def _list(value: list[Json] | tuple[Json, ...]) -> Template:
+    if not any(map(_has, value)):
+        return _constant(value)
+    parts = [compile_template(item) for item in value]
+    names = frozenset[str]().union(*(part.names for part in parts))
+    return Template(names=names, render=lambda context: [part.render(context) for part in parts])
+
+
+def _has(value: Json) -> bool:
+    if isinstance(value, str):
+        return OPEN in value
+    if isinstance(value, Mapping):
+        return any(map(_has, value.values()))
+    return isinstance(value, list | tuple) and any(map(_has, value))
+
+
+@lru_cache(maxsize=8192)
+def compile_text(text: str) -> TextTemplate:
+    """Compile one text.
+
+    Args:
+        text: Text that may hold ``${{ expression }}``.
+
+    Returns:
+        The compiled text, with the places of the names it reads.
+
+    Raises:
+        ExpressionSyntaxError: An expression cannot be read or is not closed; its offset counts
+            from the start of the whole text.
+    """
+    parts: list[str | Expression] = []
+    references: list[Reference] = []
+    still, at = "", 0
+    while (begin := text.find(OPEN, at)) >= 0:
+        if text.startswith(ESCAPED, begin - 1) and begin > at:
+            still, at = still + text[at : begin - 1] + OPEN, begin + len(OPEN)
+            continue
+        expression, start, after = _expression(text, begin)
+        still += text[at:begin]
+        parts += [still, expression] if still else [expression]
+        references += [
+            Reference(name=name, offset=start + offset)
+            for name, offset in expression.places.items()
+        ]
+        still, at = "", after
+    still += text[at:]
+    if still or not parts:
+        parts.append(still)
+    return TextTemplate(parts=tuple(parts), references=tuple(references))
+
+
+def _expression(text: str, begin: int) -> tuple[Expression, int, int]:
+    """Compile the expression that opens at ``begin``: it, where it starts, where text goes on."""
+    start = begin + len(OPEN)
+    end = _end(text, start)
+    if end == len(text):
+        raise ExpressionSyntaxError("'${{' is not closed by '}}'", begin)
+    try:
+        return compile_expression(text[start:end]), start, end + len(CLOSE)
+    except ExpressionSyntaxError as error:
+        raise ExpressionSyntaxError(error.reason, start + error.offset) from None
+
+
+def _end(text: str, start: int) -> int:
+    """Where the closing ``}}`` is; one inside a text or a mapping of the expression is not it."""
+    end = text.find(CLOSE, start)
+    if end >= 0 and not _DOUBT.search(text, start, end):
+        return end
+    return tokenize(text, start)[1]

@@ -1,0 +1,1 @@
+"""What a flow is: nodes, edges, policies, config. Frozen, without behaviour."""

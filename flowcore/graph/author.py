@@ -1,0 +1,279 @@
+"""DEFINE in Python: a flow is built from functions, operators and calls.
+
+In: nodes (link) and arguments. Out: the raw tree of a definition, in the YAML schema.
+Not here: reading YAML (load), rules (check), running (client).
+
+::
+
+    with FlowBuilder("rag") as flow:
+        fetch >> split >> parallel(index, report) >> notify
+
+What the operators mean, and the traps of their precedence, stands in ``flowcore.graph.link``.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from types import TracebackType
+from typing import Any, Self
+
+from flowcore.errors import UsageError
+from flowcore.graph.address import address_of
+from flowcore.graph.link import (
+    Group,
+    Linkable,
+    NodeFunction,
+    NodeSpec,
+    Operand,
+    Step,
+    close_flow,
+    node,
+    open_flow,
+    parallel,
+)
+from flowcore.graph.policy import Join, Retry
+
+__all__ = ["FlowBuilder", "Group", "NodeFunction", "NodeSpec", "Step", "node", "parallel"]
+
+
+class FlowBuilder:
+    """A flow under construction."""
+
+    def __init__(  # noqa: PLR0913  (the keys of a definition, which is one flat thing)
+        self,
+        id: str,
+        *,
+        version: str = "1",
+        description: str = "",
+        inputs: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        max_parallel: int | None = None,
+        timeout: float | str | None = None,
+    ) -> None:
+        """Start an empty flow.
+
+        Args:
+            id: The flow's id.
+            version: Its version.
+            description: A sentence for people.
+            inputs: JSON Schema of each input, by name.
+            config: The ``config`` of a definition.
+            max_parallel: Nodes of one run under way at once; short for
+                ``config.execution.max_parallel_nodes``.
+            timeout: Seconds (or ``"5m"``) for a whole run; short for
+                ``config.execution.timeout_seconds``.
+
+        Raises:
+            UsageError: A short form and its long form are both given.
+        """
+        self.id = id
+        self.version = version
+        self.description = description
+        self._inputs = dict(inputs or {})
+        self._config = _configured(config or {}, max_parallel=max_parallel, timeout=timeout)
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._bare: dict[str, object] = {}
+        self._when: dict[tuple[str, str], str] = {}
+
+    def __enter__(self) -> Self:
+        open_flow(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        close_flow()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id!r}, {len(self._nodes)} nodes>"
+
+    def add(  # noqa: PLR0913  (the keys of a node, which is one flat thing)
+        self,
+        id: str,
+        uses: str | Callable[..., Any],
+        *,
+        needs: Operand | Iterable[str] = (),
+        retry: Retry | Mapping[str, Any] | None = None,
+        timeout: float | str | None = None,
+        queue: str | None = None,
+        join: Join | None = None,
+        with_: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> Step:
+        """Add a node.
+
+        Args:
+            id: The node's id.
+            uses: ``"module:callable"``, a built-in node type, or a function.
+            needs: Nodes that must settle first: ids, steps or decorated functions.
+            retry: Overrides the decorator's.
+            timeout: Overrides the decorator's.
+            queue: Overrides the decorator's.
+            join: Overrides the decorator's.
+            with_: Arguments, for those whose names mean something else here.
+            **arguments: Arguments; text may hold ``${{ expression }}``.
+
+        Returns:
+            The step, ready for ``>>``.
+
+        Raises:
+            UsageError: The id is taken, or a worker could not import the function.
+        """
+        if id in self._nodes:
+            msg = (
+                f"flow {self.id!r} has a node {id!r} already; "
+                "give this one its own id, such as fetch.step(id='fetch2')"
+            )
+            raise UsageError(msg)
+        spec = uses.__flowcore__ if isinstance(uses, NodeFunction) else NodeSpec(name=id)
+        tree: dict[str, Any] = {"uses": uses if isinstance(uses, str) else address_of(uses)}
+        if given := _arguments(id, with_ or {}, arguments):
+            tree["with"] = given
+        chosen = (
+            ("retry", _retry(retry if retry is not None else spec.retry)),
+            ("timeout", timeout if timeout is not None else spec.timeout),
+            ("queue", queue or spec.queue),
+            ("join", join or spec.join),
+        )
+        tree.update((key, value) for key, value in chosen if value is not None)
+        before = self._ids(needs)
+        self._nodes[id] = tree
+        if isinstance(uses, NodeFunction) and id == spec.name:
+            self._bare[id] = uses  # `fetch` as it is now means this node
+        step = Step(id, self)
+        for source in before:
+            self.edge(source, step)
+        return step
+
+    def bare(self, function: NodeFunction[..., Any]) -> Step:
+        """Find the node of a function that is used without ``step``, or add it under its name.
+
+        Raises:
+            UsageError: Another node has that name.
+        """
+        name = function.__flowcore__.name
+        if self._bare.get(name) is not function:
+            self.add(name, function)
+        return Step(name, self)
+
+    def edge(
+        self,
+        source: str | Step | NodeFunction[..., Any],
+        target: str | Step | NodeFunction[..., Any],
+        *,
+        when: str | None = None,
+    ) -> None:
+        """Let ``target`` run after ``source``.
+
+        Args:
+            source: Id, step or decorated function.
+            target: Id, step or decorated function.
+            when: CEL expression; the edge holds only if it does. Given to an edge that exists
+                already, it becomes that edge's condition.
+
+        Raises:
+            UsageError: A node would follow itself, belongs to another flow, is not in this one, or
+                the edge has another condition already.
+        """
+        before, after = self._id(source), self._id(target)
+        if before == after:
+            msg = (
+                f"node {before!r} cannot run after itself; to use the function twice, "
+                f"give it another id: {before}.step(id='{before}2')"
+            )
+            raise UsageError(msg)
+        if after not in self._nodes:
+            msg = f"flow {self.id!r} has no node {after!r}; add it before joining it"
+            raise UsageError(msg)
+        if when is not None and self._when.setdefault((before, after), when) != when:
+            msg = f"edge {before} -> {after} has a condition already; join the two with '&&'"
+            raise UsageError(msg)
+        needs = self._nodes[after].setdefault("needs", [])
+        if before not in needs:
+            needs.append(before)
+
+    def definition(self) -> dict[str, Any]:
+        """The flow as a tree in the schema of the YAML form; changing it changes nothing here."""
+        tree: dict[str, Any] = {"id": self.id, "version": self.version}
+        if self.description:
+            tree["description"] = self.description
+        if self._inputs:
+            tree["inputs"] = self._inputs
+        tree["nodes"] = {id: self._node_tree(id) for id in self._nodes}
+        if self._when:
+            tree["edges"] = [
+                {"from": source, "to": target, "when": when}
+                for (source, target), when in self._when.items()
+            ]
+        if self._config:
+            tree["config"] = self._config
+        return deepcopy(tree)
+
+    def _node_tree(self, id: str) -> dict[str, Any]:
+        """One node; an edge with a condition is written as an edge, not among the needs."""
+        tree = {key: value for key, value in self._nodes[id].items() if key != "needs"}
+        needs = [n for n in self._nodes[id].get("needs", ()) if (n, id) not in self._when]
+        return {**tree, "needs": needs} if needs else tree
+
+    def _id(self, operand: object) -> str:
+        """The id of something that is, or becomes, a node of this flow."""
+        if isinstance(operand, str):
+            return operand
+        if isinstance(operand, NodeFunction):
+            return self.bare(operand).id
+        if isinstance(operand, Step) and operand.flow is self:
+            return operand.id
+        msg = f"{operand!r} is not a node of flow {self.id!r}"
+        raise UsageError(msg)
+
+    def _ids(self, needs: object) -> list[str]:
+        """Ids of what a node needs; one of it may stand without a list around it."""
+        if isinstance(needs, str):
+            return [needs]
+        if isinstance(needs, Group):
+            return [self._id(step) for step in needs.last]
+        if isinstance(needs, Linkable) or not isinstance(needs, Iterable):
+            return [self._id(needs)]
+        return [id for need in needs for id in self._ids(need)]
+
+
+def _arguments(id: str, with_: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge both ways to give arguments."""
+    merged = {**with_, **arguments}
+    for name, value in merged.items():
+        if isinstance(value, Linkable):
+            msg = (
+                f"argument {name!r} of node {id!r} is a node; for its output write "
+                "the text '${{ ID.output }}', with the node's id"
+            )
+            raise UsageError(msg)
+    return merged
+
+
+def _retry(retry: Retry | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A retry policy as a tree that says no more than was said."""
+    if isinstance(retry, Retry):
+        return retry.model_dump(mode="json", exclude_unset=True)
+    return None if retry is None else dict(retry)
+
+
+def _configured(
+    config: Mapping[str, Any], *, max_parallel: int | None, timeout: float | str | None
+) -> dict[str, Any]:
+    """Put the short forms where they belong."""
+    merged = deepcopy(dict(config))
+    short: dict[str, tuple[str, object]] = {
+        "max_parallel": ("max_parallel_nodes", max_parallel),
+        "timeout": ("timeout_seconds", timeout),
+    }
+    for name, (key, value) in short.items():
+        if value is None:
+            continue
+        sections = (merged.get("backend_config") or {}, merged.get("execution") or {})
+        if any({name, key} & section.keys() for section in sections):
+            msg = f"{name!r} is given twice: as a keyword and in 'config'; keep one"
+            raise UsageError(msg)
+        merged["execution"] = {**sections[1], key: value}
+    return merged

@@ -1,0 +1,172 @@
+"""The definition of a flow: one frozen value, whatever spelling it came in.
+
+In: validated fields. Out: FlowDefinition and its parts, and the content hash.
+Not here: reading YAML or Python (load, author), rules (check), order (plan).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgpack
+from pydantic import AliasChoices, Field
+
+from flowcore.graph.policy import Duration, Join, Model, Retry
+
+__all__ = [
+    "AgentConfig",
+    "BackendConfig",
+    "Config",
+    "Edge",
+    "ExecutionConfig",
+    "FlowDefinition",
+    "LlmConfig",
+    "MemoryConfig",
+    "NodeDefinition",
+    "StreamingConfig",
+]
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+
+
+class NodeDefinition(Model):
+    """One step of a flow."""
+
+    uses: Annotated[str, Field(min_length=1)]
+    """``module:callable``, or the name of a built-in node type."""
+    with_: Annotated[Mapping[str, Any], Field(alias="with", default_factory=dict)]
+    """Arguments by name; text may hold ``${{ expression }}``."""
+    needs: tuple[str, ...] = ()
+    """Ids of the nodes that must settle first."""
+    retry: Retry | None = None
+    timeout: Duration | None = None
+    """Seconds one attempt may take."""
+    queue: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")] | None = None
+    """Celery queue whose workers run the node."""
+    join: Join = "all_success"
+
+
+class Edge(Model):
+    """``target`` runs after ``source``; with ``when``, only if it holds."""
+
+    source: Annotated[str, Field(validation_alias=AliasChoices("from", "source"))]
+    target: Annotated[str, Field(validation_alias=AliasChoices("to", "target"))]
+    when: str | None = None
+    """CEL expression over inputs, the source and the source's ancestors."""
+
+
+class BackendConfig(Model):
+    """Options handed to ``BackendRegistry.create``."""
+
+    max_parallel: Annotated[
+        Count | None, Field(validation_alias=AliasChoices("max_parallel", "max_parallel_nodes"))
+    ] = None
+    timeout: Annotated[
+        Duration | None, Field(validation_alias=AliasChoices("timeout", "timeout_seconds"))
+    ] = None
+    retry_strategy: Literal["fixed", "linear", "exponential"] | None = None
+
+
+class ExecutionConfig(Model):
+    """How a run is executed."""
+
+    max_parallel_nodes: Annotated[
+        Count | None, Field(validation_alias=AliasChoices("max_parallel_nodes", "max_parallel"))
+    ] = None
+    timeout_seconds: Annotated[
+        Duration | None, Field(validation_alias=AliasChoices("timeout_seconds", "timeout"))
+    ] = None
+    retry_failed_nodes: Annotated[bool, Field(strict=True)] = False
+    """Nodes without their own ``retry`` get the default one."""
+    enable_checkpoints: Annotated[bool, Field(strict=True)] = True
+    """Runs are always recorded on the native backend; other backends read this."""
+    fail_fast: Annotated[bool, Field(strict=True)] = True
+    """The first failure that no join tolerates cancels what has not finished."""
+
+
+class MemoryConfig(Model):
+    """Memory shared by the nodes of a thread."""
+
+    type: str = "conversation"
+    max_messages: Count | None = None
+    thread: str | None = None
+
+
+class StreamingConfig(Model):
+    """How events are handed to readers."""
+
+    enabled: Annotated[bool, Field(strict=True)] = True
+    buffer_size: Count = 100
+
+
+class LlmConfig(Model):
+    """The language model for nodes that use one."""
+
+    model: str
+    temperature: float | None = None
+    base_url: str | None = None
+
+
+class AgentConfig(Model):
+    """One agent of a crew."""
+
+    role: str
+    goal: str
+    backstory: str | None = None
+
+
+class Config(Model):
+    """The seed page's keys, exactly."""
+
+    backend: str = "native"
+    backend_config: BackendConfig = BackendConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    memory: MemoryConfig | str | None = None
+    streaming: StreamingConfig = StreamingConfig()
+    llm: LlmConfig | None = None
+    tools: tuple[str, ...] = ()
+    agents: tuple[AgentConfig, ...] = ()
+    process: Literal["sequential", "hierarchical"] | None = None
+
+    @property
+    def max_parallel(self) -> int | None:
+        """Nodes of one run that may be under way at once; None: no limit."""
+        return self.backend_config.max_parallel or self.execution.max_parallel_nodes
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds a whole run may take; None: no limit."""
+        given = self.backend_config.timeout
+        return self.execution.timeout_seconds if given is None else given
+
+    @property
+    def default_retry(self) -> Retry | None:
+        """The retry of nodes that have none of their own."""
+        strategy = self.backend_config.retry_strategy
+        if not (self.execution.retry_failed_nodes or strategy):
+            return None
+        return Retry(backoff=strategy or "exponential")
+
+
+class FlowDefinition(Model):
+    """A workflow definition: nodes, edges, config, input schema."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}$")] = "workflow"
+    version: str = "1"
+    description: str = ""
+    inputs: Mapping[str, Any] = Field(default_factory=dict)
+    """JSON Schema of each input, by name."""
+    nodes: Mapping[str, NodeDefinition]
+    """By id, in the author's order: the tie-break of the canonical order."""
+    edges: tuple[Edge, ...] = ()
+    config: Config = Config()
+
+    @property
+    def hash(self) -> str:
+        """Hex digest (128 bit) of the canonical form; equal for equal flows."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        data["edges"] = sorted(
+            ([e.source, e.target, e.when or ""] for e in self.edges),
+        )
+        packed = msgpack.packb(data, use_bin_type=True)
+        return hashlib.blake2b(packed, digest_size=16).hexdigest()

@@ -1,0 +1,1 @@
+"""What a node can be: the built-in types, and how `uses` becomes something to call."""

@@ -1,0 +1,55 @@
+"""What a node's function may ask for: ``ctx``.
+
+In: facts about the attempt, given by the engine. Out: Context. Not here: how they are found.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Context"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The attempt a function runs in; given to a parameter named ``ctx`` or annotated so."""
+
+    run_id: str
+    flow: str
+    node_id: str
+    attempt: int
+    """1 for the first try."""
+    logger: logging.Logger | logging.LoggerAdapter[Any]
+    worker: str = ""
+    stopping: threading.Event = field(default_factory=threading.Event, repr=False)
+    _inputs: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
+    _emit: Callable[[Mapping[str, Any]], bool] = field(default=lambda _: True, repr=False)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this node: pass it to what must happen once."""
+        return f"{self.run_id}.{self.node_id}"
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The run's input by name."""
+        return self._inputs()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt should end early: its run is being stopped, or its time is up."""
+        return self.stopping.is_set()
+
+    def emit(self, kind: str, /, **data: Any) -> bool:
+        """Add an event of your own to the run's log.
+
+        Args:
+            kind: What it is, such as ``progress``.
+            data: Plain values.
+
+        Returns:
+            False when this attempt is no longer the valid one and nothing was written.
+        """
+        return self._emit({"kind": kind, **data})

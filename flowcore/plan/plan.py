@@ -1,0 +1,195 @@
+"""The plan: what a checked flow compiles to.
+
+In: nothing. Out: Plan, its wire form, and the questions an engine asks of it.
+Not here: compiling (compile), drawing (explain).
+
+Nodes are numbered in the canonical topological order: by layer (longest path from a start),
+then in the author's order. So every predecessor has a smaller number than its successors, and
+"the fold of the ancestors in canonical order" is the fold in order of numbers.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+import msgpack
+
+from flowcore.graph.policy import Retry
+
+__all__ = ["Plan", "Policy"]
+
+WIRE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a node is run; shared by all nodes that have the same one."""
+
+    uses: str
+    retry: Retry | None = None
+    timeout: float | None = None
+    queue: str | None = None
+    join: str = "all_success"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A flow as arrays of numbers: groups to start, chords to count down.
+
+    ``succ``/``pred`` hold, for each node, a tuple of node numbers in rising order.
+    """
+
+    hash: str
+    """Content hash of everything else in the plan (hex, 128 bit): see ``digest``."""
+    flow: str
+    version: str
+    ids: tuple[str, ...]
+    params: tuple[Mapping[str, Any], ...]
+    """Per node: its ``with``."""
+    policies: tuple[Policy, ...]
+    policy_of: tuple[int, ...]
+    pred: tuple[tuple[int, ...], ...]
+    succ: tuple[tuple[int, ...], ...]
+    when: Mapping[tuple[int, int], str]
+    """Conditions of edges, by (source, target)."""
+    levels: tuple[int, ...]
+    """Per node: its layer, the longest path from a start."""
+    inputs: Mapping[str, Any]
+    max_parallel: int | None = None
+    timeout: float | None = None
+    fail_fast: bool = True
+
+    def __len__(self) -> int:
+        """Count the nodes."""
+        return len(self.ids)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Nodes without predecessors: the first group."""
+        return tuple(i for i, pred in enumerate(self.pred) if not pred)
+
+    @property
+    def sinks(self) -> tuple[int, ...]:
+        """Nodes without successors: their outputs are the run's output."""
+        return tuple(i for i, succ in enumerate(self.succ) if not succ)
+
+    @property
+    def queues(self) -> frozenset[str | None]:
+        """Queues the nodes travel on; None is the default one."""
+        return frozenset(policy.queue for policy in self.policies)
+
+    def policy(self, node: int) -> Policy:
+        """The policy of one node."""
+        return self.policies[self.policy_of[node]]
+
+    def ancestors(self, node: int) -> Iterator[int]:
+        """All nodes upstream of ``node``, each once, from the highest number down."""
+        seen = set(self.pred[node])
+        frontier = [-source for source in seen]  # negated: heapq keeps the smallest in front
+        heapify(frontier)
+        while frontier:
+            nearest = -heappop(frontier)
+            yield nearest
+            for source in self.pred[nearest]:
+                if source not in seen:
+                    seen.add(source)
+                    heappush(frontier, -source)
+
+    def digest(self) -> str:
+        """Compute the content hash: equal for equal plans, whatever order their mappings have."""
+        # Arguments go in as JSON: its encoder sorts keys at the speed of C.
+        loose = json.dumps([self.params, self.inputs], sort_keys=True, separators=(",", ":"))
+        content = {**self._content(), "params": loose, "inputs": None}
+        packed = msgpack.packb(content, use_bin_type=True)
+        return hashlib.blake2b(packed, digest_size=16).hexdigest()
+
+    def _content(self) -> dict[str, Any]:
+        """All that cannot be derived, the hash excepted, in wire form."""
+        return {
+            "v": WIRE_VERSION,
+            "flow": self.flow,
+            "version": self.version,
+            "ids": self.ids,
+            "params": self.params,
+            "policies": [
+                [
+                    policy.uses,
+                    policy.retry.model_dump() if policy.retry else None,
+                    policy.timeout,
+                    policy.queue,
+                    policy.join,
+                ]
+                for policy in self.policies
+            ],
+            "policy_of": self.policy_of,
+            "pred": self.pred,
+            "when": [[*edge, text] for edge, text in sorted(self.when.items())],
+            "inputs": self.inputs,
+            "max_parallel": self.max_parallel,
+            "timeout": self.timeout,
+            "fail_fast": self.fail_fast,
+        }
+
+    def to_bytes(self) -> bytes:
+        """The wire form (msgpack): what the store keeps under ``hash``."""
+        packed: bytes = msgpack.packb({"hash": self.hash, **self._content()})
+        return packed
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> "Plan":
+        """Read the wire form back; equal to the plan it came from.
+
+        Raises:
+            ValueError: It was written by an incompatible release.
+        """
+        raw = msgpack.unpackb(packed, strict_map_key=False)
+        if raw["v"] != WIRE_VERSION:
+            msg = f"plan has wire version {raw['v']}, this release reads {WIRE_VERSION}"
+            raise ValueError(msg)
+        pred = tuple(map(tuple, raw["pred"]))
+        return cls(
+            hash=raw["hash"],
+            flow=raw["flow"],
+            version=raw["version"],
+            ids=tuple(raw["ids"]),
+            params=tuple(raw["params"]),
+            policies=tuple(
+                Policy(
+                    uses=uses,
+                    retry=Retry(**retry) if retry else None,
+                    timeout=timeout,
+                    queue=queue,
+                    join=join,
+                )
+                for uses, retry, timeout, queue, join in raw["policies"]
+            ),
+            policy_of=tuple(raw["policy_of"]),
+            pred=pred,
+            succ=successors(pred),
+            when={(source, target): text for source, target, text in raw["when"]},
+            levels=layers(pred),
+            inputs=raw["inputs"],
+            max_parallel=raw["max_parallel"],
+            timeout=raw["timeout"],
+            fail_fast=raw["fail_fast"],
+        )
+
+
+def successors(pred: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    """Turn lists of predecessors into lists of successors."""
+    succ: list[list[int]] = [[] for _ in pred]
+    for node, before in enumerate(pred):
+        for source in before:
+            succ[source].append(node)
+    return tuple(map(tuple, succ))
+
+
+def layers(pred: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """Give each node its layer: 0 for a start, else one more than its deepest predecessor."""
+    levels: list[int] = []
+    for before in pred:
+        levels.append(1 + max(map(levels.__getitem__, before)) if before else 0)
+    return tuple(levels)

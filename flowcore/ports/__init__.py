@@ -1,0 +1,1 @@
+"""The ports: what the engine asks of the outside, as narrow protocols."""

@@ -1,0 +1,236 @@
+"""The run store: the truth about every run.
+
+In: commands in the engine's words. Out: what became of them. Not here: any vendor.
+
+Every write is one atomic, idempotent step on the store's own clock. A node's state moves
+``pending -> (held ->) dispatched -> running -> succeeded | failed | skipped | cancelled``, with
+``retrying`` between two attempts; nothing else may move it. The number of an attempt is its
+fencing token: each claim raises it, and a write that names an older one is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from flowcore.plan.plan import Plan
+from flowcore.run.event import Event
+from flowcore.run.record import Failure, RunRecord, RunSummary
+from flowcore.run.status import NodeState, RunState
+
+__all__ = [
+    "Advance",
+    "Claim",
+    "Dispatch",
+    "EventLog",
+    "NewRun",
+    "Outcome",
+    "RunQuery",
+    "RunReader",
+    "RunStore",
+    "Submitted",
+    "Sweep",
+    "Ticket",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """A run to create."""
+
+    id: str
+    plan: str
+    """Content hash of a plan that the store already has."""
+    input: bytes
+    """msgpack of the run's input."""
+    namespace: str = ""
+    """Prefix of the queues its messages travel on."""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """One attempt of one node: names it, and is its fencing token."""
+
+    run: str
+    node: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """Nodes whose messages the caller must now publish.
+
+    The intent is already recorded: if the caller dies, a janitor gets the same ones back.
+    """
+
+    run: str
+    plan: str
+    flow: str
+    namespace: str
+    nodes: tuple[tuple[int, int], ...]
+    """(node, attempt) pairs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What became of a new run."""
+
+    created: bool
+    """False: a run with this id exists already and was left as it is."""
+    state: RunState
+    dispatch: Dispatch | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to run one attempt, until the lease ends."""
+
+    ticket: Ticket
+    first: bool
+    """Whether this claim started the run."""
+    lost: int
+    """How many earlier attempts ended with the loss of their worker."""
+    outputs: Mapping[int, bytes]
+    """msgpack of the predecessors' outputs that were asked for and exist."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended."""
+
+    kind: Literal["succeeded", "failed", "retry", "cancelled", "lost"]
+    """``lost``: the process that ran it is known to be dead, so its lease need not run out."""
+    output: bytes | None = None
+    failure: Failure | None = None
+    delay: float = 0.0
+    """Seconds until the next attempt of a ``retry``."""
+    dead: tuple[int, ...] = ()
+    """Successors whose edge from this node does not hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    """What a settled attempt set in motion."""
+
+    accepted: bool
+    """False: the ticket is old or the node has settled; nothing was written."""
+    dispatch: Dispatch | None = None
+    finished: RunState | None = None
+    """The run's final state, when this write ended the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunQuery:
+    """Which runs to list, newest first."""
+
+    states: frozenset[RunState] = frozenset()
+    flow: str | None = None
+    tag: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What a janitor found overdue."""
+
+    dispatches: tuple[Dispatch, ...] = ()
+    """To publish: retries that are due, nodes whose worker was lost."""
+    overdue: tuple[tuple[Dispatch, int], ...] = ()
+    """Dispatched but not claimed in time, and how many times already: publish again unless the
+    queue still holds a backlog that may contain the first message."""
+    finished: Mapping[str, RunState] = field(default_factory=dict)
+    next_due: float | None = None
+    """Seconds until the next entry of the agenda is due."""
+
+
+class RunStore(Protocol):
+    """Keeps plans, runs and the agenda of what is due.
+
+    Implementations must make every method atomic, and safe to repeat with the same
+    arguments after a lost answer. They raise ``StoreUnreachableError`` and nothing vendor's own.
+    """
+
+    def put_plan(self, plan: Plan) -> None:
+        """Keep a plan under its hash; a plan in use is never dropped."""
+        ...
+
+    def get_plan(self, digest: str) -> Plan:
+        """Return the plan; ``KeyError`` when the store has none of this hash."""
+        ...
+
+    def submit(self, run: NewRun, plan: Plan) -> Submitted:
+        """Create the run and record the intent to dispatch its starts, once per id."""
+        ...
+
+    def claim(self, ticket: Ticket, *, worker: str, outputs_of: Sequence[int] = ()) -> Claim | None:
+        """Take a dispatched node; None when somebody has it, it settled, or the run stopped."""
+        ...
+
+    def settle(self, ticket: Ticket, outcome: Outcome, *, worker: str) -> Advance:
+        """Record how an attempt ended and count down every chord the node belongs to.
+
+        In one step: checks the token, records output or failure, decides joins and dead paths,
+        stops the run on a failure nobody tolerates, records the intent to dispatch what became
+        ready, appends the events, and says whether the run is complete.
+        """
+        ...
+
+    def renew(self, tickets: Sequence[Ticket]) -> Mapping[Ticket, bool]:
+        """Prolong the leases; return the tickets to stop.
+
+        The value says whether the lease is lost (True: nothing the attempt writes will count) or
+        the run is stopping (False).
+        """
+        ...
+
+    def sweep(self, *, limit: int = 200) -> Sweep:
+        """Deal with what is overdue: unclaimed dispatches, lost leases, due retries, deadlines."""
+        ...
+
+    def stop(self, run: str, *, reason: str) -> RunState | None:
+        """Cancel a run: queued nodes never start, running ones are told; None when unknown."""
+        ...
+
+
+class RunReader(Protocol):
+    """Reads runs; never changes one."""
+
+    def record(self, run: str) -> RunRecord | None:
+        """Return the run with all its nodes; None when unknown."""
+        ...
+
+    def summary(self, run: str) -> RunSummary | None:
+        """Return the run's row; None when unknown."""
+        ...
+
+    def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
+        """Return matching runs, newest first."""
+        ...
+
+    def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
+        """Return where these nodes stand."""
+        ...
+
+    def input(self, run: str) -> bytes:
+        """Return the msgpack of the run's input; ``KeyError`` when unknown."""
+        ...
+
+    def outputs(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, bytes]:
+        """Return msgpack of the outputs that exist, of these nodes or of all."""
+        ...
+
+
+class EventLog(Protocol):
+    """The ordered events of each run."""
+
+    def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
+        """Add a node's own event; False when the ticket is no longer valid."""
+        ...
+
+    def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:
+        """Return events with ids above ``after``; wait up to ``block`` seconds for the first."""
+        ...
+
+    def wait(self, run: str, *, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for the run to end; say whether it has."""
+        ...

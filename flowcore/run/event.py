@@ -1,0 +1,61 @@
+"""The events of a run, as every reader sees them.
+
+In: nothing. Out: Event and its types. Not here: where they are kept (event log port).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["Event", "EventType"]
+
+
+class EventType(StrEnum):
+    """One vocabulary on all backends."""
+
+    RUN_CREATED = "run.created"
+    RUN_STARTED = "run.started"
+    RUN_STOPPING = "run.stopping"
+    RUN_SUCCEEDED = "run.succeeded"
+    RUN_FAILED = "run.failed"
+    RUN_CANCELLED = "run.cancelled"
+    NODES_DISPATCHED = "nodes.dispatched"
+    NODES_SKIPPED = "nodes.skipped"
+    NODES_CANCELLED = "nodes.cancelled"
+    NODE_STARTED = "node.started"
+    NODE_SUCCEEDED = "node.succeeded"
+    NODE_FAILED = "node.failed"
+    NODE_RETRYING = "node.retrying"
+    NODE_LOST = "node.lost"
+    NODE_EMITTED = "node.emitted"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether this is the last event of its run."""
+        return self in _LAST
+
+
+_LAST = frozenset({EventType.RUN_SUCCEEDED, EventType.RUN_FAILED, EventType.RUN_CANCELLED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened in a run."""
+
+    id: int
+    """1, 2, 3, … within the run, without a gap: where a reader resumes."""
+    type: EventType
+    run: str
+    time: float
+    """Unix seconds on the store's clock."""
+    nodes: tuple[str, ...] = ()
+    """The node, or the nodes of a group that share the event."""
+    attempt: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """``worker``; ``error``; ``delay`` (s) of a retry; what a node emitted."""
+
+    @property
+    def node(self) -> str | None:
+        """The one node this event is about, if it is about one."""
+        return self.nodes[0] if len(self.nodes) == 1 else None

@@ -1,0 +1,86 @@
+"""What is recorded of a run and of each node.
+
+In: nothing. Out: frozen records that readers get. Not here: keeping them (stores).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowcore.run.status import NodeState, RunState
+
+__all__ = ["DEADLINE_PASSED", "WORKER_LOST", "Failure", "NodeRecord", "RunRecord", "RunSummary"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an attempt failed, in plain data."""
+
+    type: str
+    """Qualified name of the exception's class; built-ins without a module."""
+    message: str
+    code: str | None = None
+    """flowcore's own code when the error is one of its tree."""
+    traceback: str | None = None
+    node: str | None = None
+    attempt: int | None = None
+    worker: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The failure as JSON, without empty fields."""
+        names = ("type", "message", "code", "traceback", "node", "attempt", "worker")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecord:
+    """One node of one run."""
+
+    id: str
+    state: NodeState
+    attempts: int = 0
+    started: float | None = None
+    """Unix seconds at which the latest attempt started."""
+    finished: float | None = None
+    worker: str | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One run as a row of a list."""
+
+    id: str
+    flow: str
+    version: str
+    state: RunState
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    total: int = 0
+    """Nodes in the flow."""
+    settled: int = 0
+    """Nodes that have succeeded, failed, been skipped or cancelled."""
+    tags: tuple[str, ...] = ()
+    plan: str = ""
+    """Content hash of the plan the run is pinned to."""
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord(RunSummary):
+    """One run with its nodes; outputs are read apart, they may be large."""
+
+    nodes: Mapping[str, NodeRecord] = field(default_factory=dict)
+
+
+WORKER_LOST = Failure(
+    type="WorkerLostError",
+    code="FC505",
+    message="its worker died each time it ran; find out why (memory?) before you run it again",
+)
+DEADLINE_PASSED = Failure(
+    type="RunTimeoutError",
+    code="FC404",
+    message="the run passed its deadline (config.execution.timeout_seconds)",
+)

@@ -1,0 +1,71 @@
+"""States of runs and nodes.
+
+In: nothing. Out: the two enums and what is terminal. Not here: transitions (the stores' scripts).
+"""
+
+from enum import StrEnum
+
+__all__ = ["NodeState", "RunState"]
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run can no longer change."""
+        return self in _TERMINAL_RUN
+
+
+class NodeState(StrEnum):
+    """Where a node stands."""
+
+    PENDING = "pending"
+    HELD = "held"
+    DISPATCHED = "dispatched"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the node has settled."""
+        return self in _TERMINAL_NODE
+
+    @property
+    def letter(self) -> str:
+        """The one byte that stands for this state in a run's record."""
+        return _LETTERS[self]
+
+    @classmethod
+    def from_letter(cls, letter: str) -> "NodeState":
+        """Read one byte of a run's record."""
+        return _STATES[letter]
+
+
+_TERMINAL_RUN = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
+_TERMINAL_NODE = frozenset(
+    {NodeState.SUCCEEDED, NodeState.FAILED, NodeState.SKIPPED, NodeState.CANCELLED}
+)
+_LETTERS = {
+    NodeState.PENDING: "p",
+    NodeState.HELD: "h",
+    NodeState.DISPATCHED: "d",
+    NodeState.RUNNING: "x",
+    NodeState.RETRYING: "w",
+    NodeState.SUCCEEDED: "s",
+    NodeState.FAILED: "f",
+    NodeState.SKIPPED: "k",
+    NodeState.CANCELLED: "c",
+}
+_STATES = {letter: state for state, letter in _LETTERS.items()}

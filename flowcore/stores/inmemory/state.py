@@ -1,0 +1,103 @@
+"""What the in-memory store keeps.
+
+In: nothing. Out: mutable records that only this package touches, under one lock.
+Not here: moving them (transitions), showing them (reading).
+
+Times are whole milliseconds, as on Redis, so that both stores round alike.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from flowcore.plan.plan import Plan
+from flowcore.ports.store import NewRun
+from flowcore.run.event import Event
+from flowcore.run.record import Failure
+from flowcore.run.status import NodeState, RunState
+
+__all__ = ["DEADLINE", "PLAN_GRACE", "RETENTION", "Entry", "KeptRun", "World"]
+
+#: What an agenda entry is about, when it is not a node.
+DEADLINE = "T"
+RETENTION = "R"
+
+#: A plan outlives the last run that was pinned to it by this much, so that readers still find it.
+PLAN_GRACE = 3_600_000
+
+Entry = tuple[str, str]
+"""A run, and one of its nodes (as a number) or ``T`` or ``R``."""
+
+
+@dataclass(slots=True, kw_only=True)
+class KeptRun:
+    """One run."""
+
+    new: NewRun
+    plan: Plan
+    created: int
+    started: int | None = None
+    finished: int | None = None
+    state: RunState = RunState.PENDING
+    stop: str | None = None
+    """Why somebody cancelled the run."""
+    cause: str | None = None
+    """The node (or ``T``) whose failure decided the run."""
+    nodes: list[NodeState]
+    left: int
+    """Nodes that have not settled."""
+    active: int = 0
+    """Nodes that hold a slot of ``max_parallel``: dispatched or running."""
+    attempts: Counter[int] = field(default_factory=Counter)
+    lost: Counter[int] = field(default_factory=Counter)
+    late: Counter[int] = field(default_factory=Counter)
+    joins: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    """Per open join: how many predecessors have settled, succeeded and failed on live edges."""
+    held: deque[int] = field(default_factory=deque)
+    outputs: dict[int, bytes] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def accepts_work(self) -> bool:
+        """Whether nodes may still be claimed."""
+        return self.state in {RunState.PENDING, RunState.RUNNING}
+
+    def holds(self, node: int, attempt: int) -> bool:
+        """Whether this attempt is the one that is running."""
+        return (
+            0 <= node < len(self.nodes)
+            and self.nodes[node] is NodeState.RUNNING
+            and self.attempts[node] == attempt
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """Everything one store keeps; its terms are in milliseconds."""
+
+    lease: int
+    dispatch_lease: int
+    retention: int
+    max_lost: int
+    plans: dict[str, Plan] = field(default_factory=dict)
+    plan_users: Counter[str] = field(default_factory=Counter)
+    plan_expiry: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, KeptRun] = field(default_factory=dict)
+    agenda: dict[Entry, int] = field(default_factory=dict)
+    """When somebody must look at an entry."""
+
+    def due(self, now: int) -> Iterator[Entry]:
+        """Entries that are due, in the order in which a Redis sorted set gives them."""
+        overdue = [
+            (at, f"{run}|{what}".encode(), (run, what))
+            for (run, what), at in self.agenda.items()
+            if at <= now
+        ]
+        return (entry for _, _, entry in sorted(overdue))
+
+    def forget_plans(self, now: int) -> None:
+        """Drop plans whose time has come, as Redis does by itself."""
+        for digest in [digest for digest, at in self.plan_expiry.items() if at <= now]:
+            del self.plan_expiry[digest]
+            del self.plans[digest]

@@ -1,0 +1,323 @@
+"""The run store in memory: ``RunStore``, ``RunReader`` and ``EventLog`` in one object.
+
+In: the engine's commands. Out: the same answers as the Redis store gives, in one process. It is
+shipped for tests, where the clock may be moved by hand. Not here: the moves (transitions).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgpack
+
+from flowcore.plan.plan import Plan
+from flowcore.ports.store import (
+    Advance,
+    Claim,
+    NewRun,
+    Outcome,
+    RunQuery,
+    Submitted,
+    Sweep,
+    Ticket,
+)
+from flowcore.run.event import Event, EventType
+from flowcore.run.record import Failure, RunRecord, RunSummary
+from flowcore.run.status import NodeState, RunState
+from flowcore.stores.inmemory import reading
+from flowcore.stores.inmemory.state import DEADLINE, KeptRun, World
+from flowcore.stores.inmemory.sweeping import sweep
+from flowcore.stores.inmemory.transitions import Step
+
+__all__ = ["InMemoryStore"]
+
+_PAGE = 1000
+_NIL = b"\xc0"
+
+
+class InMemoryStore:
+    """Keeps runs in this process; safe to share between threads.
+
+    Args:
+        clock: Unix seconds; a test gives its own and moves it.
+        lease: Seconds without renewal after which a running node is taken over.
+        dispatch: Seconds without a claim after which a dispatched node is published again.
+        retention: Seconds for which a finished run is kept.
+        max_lost: A node that has lost its worker more often is failed.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        lease: float = 6.0,
+        dispatch: float = 5.0,
+        retention: float = 7 * 86400.0,
+        max_lost: int = 3,
+    ) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._world = World(
+            lease=_ms(lease),
+            dispatch_lease=_ms(dispatch),
+            retention=_ms(retention),
+            max_lost=max_lost,
+        )
+
+    # ── RunStore ────────────────────────────────────────────────────────────────────────────────
+
+    def put_plan(self, plan: Plan) -> None:
+        """Keep a plan under its hash."""
+        with self._changed:
+            self._world.forget_plans(self._now())
+            self._world.plans.setdefault(plan.hash, plan)
+
+    def get_plan(self, digest: str) -> Plan:
+        """Return the plan; ``KeyError`` when there is none of this hash."""
+        with self._changed:
+            self._world.forget_plans(self._now())
+            return self._world.plans[digest]
+
+    def submit(self, run: NewRun, plan: Plan) -> Submitted:
+        """Create the run once per id, and record the intent to dispatch its starts."""
+        with self._changed:
+            world, now = self._world, self._now()
+            if there := world.runs.get(run.id):
+                return Submitted(created=False, state=there.state)
+            world.forget_plans(now)
+            world.plans.setdefault(plan.hash, plan)
+            world.plan_expiry.pop(plan.hash, None)
+            world.plan_users[plan.hash] += 1
+            kept = KeptRun(
+                new=run,
+                plan=plan,
+                created=now,
+                nodes=[NodeState.PENDING] * len(plan),
+                left=len(plan),
+            )
+            world.runs[run.id] = kept
+            step = Step(world, kept, now)
+            step.event(EventType.RUN_CREATED)
+            step.dispatch((node, 1) for node in plan.starts)
+            self._changed.notify_all()
+            return Submitted(created=True, state=kept.state, dispatch=step.announce(step.ready))
+
+    def claim(self, ticket: Ticket, *, worker: str, outputs_of: Sequence[int] = ()) -> Claim | None:
+        """Take a dispatched node, if this very attempt of it was dispatched."""
+        with self._changed:
+            run, node = self._world.runs.get(ticket.run), ticket.node
+            if run is None or not _claimable(run, ticket):
+                return None
+            step = Step(self._world, run, self._now())
+            run.nodes[node] = NodeState.RUNNING
+            run.attempts[node] = ticket.attempt
+            step.schedule(node, self._world.lease)
+            first = run.state is RunState.PENDING
+            if first:
+                run.state, run.started = RunState.RUNNING, step.now
+                if run.plan.timeout:
+                    step.schedule(DEADLINE, _ms(run.plan.timeout))
+                step.event(EventType.RUN_STARTED)
+            step.event(EventType.NODE_STARTED, [node], ticket.attempt, {"worker": worker})
+            self._changed.notify_all()
+            return Claim(
+                ticket=ticket,
+                first=first,
+                lost=run.lost[node],
+                outputs={n: run.outputs[n] for n in outputs_of if n in run.outputs},
+            )
+
+    def settle(
+        self,
+        ticket: Ticket,
+        outcome: Outcome,
+        *,
+        worker: str,  # noqa: ARG002  (the claim has said who)
+    ) -> Advance:
+        """Record how an attempt ended, in one step with all that follows from it."""
+        with self._changed:
+            run = self._world.runs.get(ticket.run)
+            if run is None or not run.holds(ticket.node, ticket.attempt):
+                return Advance(accepted=False)
+            step = Step(self._world, run, self._now())
+            _settle(step, ticket, outcome)
+            if run.accepts_work:
+                step.release()
+            finished = step.finish()
+            self._changed.notify_all()
+            return Advance(accepted=True, finished=finished, dispatch=step.announce(step.ready))
+
+    def renew(self, tickets: Sequence[Ticket]) -> Mapping[Ticket, bool]:
+        """Prolong leases; answers for those to stop whether the lease is lost."""
+        verdicts: dict[Ticket, bool] = {}
+        with self._changed:
+            now = self._now()
+            for ticket in tickets:
+                run = self._world.runs.get(ticket.run)
+                if run is None or not run.holds(ticket.node, ticket.attempt):
+                    verdicts[ticket] = True
+                    continue
+                Step(self._world, run, now).schedule(ticket.node, self._world.lease)
+                if run.state is RunState.STOPPING:
+                    verdicts[ticket] = False
+        return verdicts
+
+    def sweep(self, *, limit: int = 200) -> Sweep:
+        """Deal with what is overdue."""
+        with self._changed:
+            found = sweep(self._world, now=self._now(), limit=limit)
+            self._changed.notify_all()
+            return found
+
+    def stop(self, run: str, *, reason: str) -> RunState | None:
+        """Cancel a run."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            if kept is None or kept.state.is_terminal:
+                return kept.state if kept else None
+            if kept.stop is None:
+                kept.stop = reason
+            step = Step(self._world, kept, self._now())
+            step.abort()
+            step.finish()
+            self._changed.notify_all()
+            return kept.state
+
+    # ── RunReader ───────────────────────────────────────────────────────────────────────────────
+
+    def record(self, run: str) -> RunRecord | None:
+        """Return the run with all its nodes."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            return None if kept is None else reading.record(kept)
+
+    def summary(self, run: str) -> RunSummary | None:
+        """Return the run's row."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            return None if kept is None else reading.summary(kept)
+
+    def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
+        """Return matching runs, newest first."""
+        with self._changed:
+            runs = sorted(self._world.runs.values(), key=reading.recency, reverse=True)
+            found = [run for run in runs if reading.matches(run, query)]
+            return [reading.summary(run) for run in found[: query.limit]]
+
+    def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
+        """Return where these nodes stand."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            known = kept.nodes if kept else []
+            return {node: known[node] for node in nodes if node < len(known)}
+
+    def input(self, run: str) -> bytes:
+        """Return the msgpack of the run's input."""
+        with self._changed:
+            return self._world.runs[run].new.input
+
+    def outputs(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, bytes]:
+        """Return msgpack of the outputs that exist."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            if kept is None:
+                return {}
+            wanted = kept.outputs if nodes is None else nodes
+            return {node: kept.outputs[node] for node in wanted if node in kept.outputs}
+
+    # ── EventLog ────────────────────────────────────────────────────────────────────────────────
+
+    def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
+        """Add a node's own event, if its attempt is still the valid one."""
+        plain = msgpack.unpackb(msgpack.packb(data))  # what a reader of another process would get
+        with self._changed:
+            run = self._world.runs.get(ticket.run)
+            if run is None or not run.holds(ticket.node, ticket.attempt):
+                return False
+            step = Step(self._world, run, self._now())
+            step.event(EventType.NODE_EMITTED, [ticket.node], ticket.attempt, plain)
+            self._changed.notify_all()
+            return True
+
+    def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:
+        """Return events above ``after``, at most a thousand at a time.
+
+        Waiting is real time, whatever the store's clock says.
+        """
+        with self._changed:
+            if block is not None:
+                self._changed.wait_for(lambda: bool(self._events(run, after)), timeout=block)
+            return self._events(run, after)
+
+    def wait(self, run: str, *, timeout: float) -> bool:
+        """Wait for the end of a run, in real time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ended(run), timeout=timeout)
+
+    def _ended(self, run: str) -> bool:
+        kept = self._world.runs.get(run)
+        return kept is not None and kept.state.is_terminal
+
+    def _events(self, run: str, after: int) -> list[Event]:
+        kept = self._world.runs.get(run)
+        return [] if kept is None else kept.events[after : after + _PAGE]
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _claimable(run: KeptRun, ticket: Ticket) -> bool:
+    return (
+        run.accepts_work
+        and 0 <= ticket.node < len(run.nodes)
+        and run.nodes[ticket.node] is NodeState.DISPATCHED
+        and run.attempts[ticket.node] + 1 == ticket.attempt
+    )
+
+
+def _settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
+    run, node = step.run, ticket.node
+    stopping = run.state is RunState.STOPPING
+    if outcome.kind == "lost":
+        failure = _reason(outcome)
+        step.lose(node, failure, _brief(failure))
+        return
+    run.active -= 1
+    if outcome.kind == "retry" and not stopping:
+        run.nodes[node] = NodeState.RETRYING
+        step.schedule(node, _ms(outcome.delay))
+        data = {**_brief(_reason(outcome)), "delay": outcome.delay}
+        step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)
+        return
+    step.unschedule(node)
+    if outcome.kind == "succeeded":
+        run.nodes[node] = NodeState.SUCCEEDED
+        run.outputs[node] = outcome.output or _NIL
+        run.left -= 1
+        step.event(EventType.NODE_SUCCEEDED, [node], ticket.attempt)
+        if not stopping:
+            step.advance(node, outcome.dead)
+    elif stopping:
+        step.cancel(node)
+    else:
+        failure = _reason(outcome)
+        step.fail(node, failure, _brief(failure), outcome.dead)
+
+
+def _reason(outcome: Outcome) -> Failure:
+    """A node may not vanish without a reason, even when its attempt gave none."""
+    return outcome.failure or Failure(
+        type="NodeCancelledError",
+        code="FC504",
+        message=f"its attempt ended as {outcome.kind} without a reason",
+    )
+
+
+def _brief(failure: Failure) -> dict[str, Any]:
+    """The few words of a failure that go into the event."""
+    return {"error": {"type": failure.type, "message": failure.message}}
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

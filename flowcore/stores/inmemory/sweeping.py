@@ -1,0 +1,77 @@
+"""The janitor's rounds: ``sweep.lua`` of the Redis store said a second time.
+
+In: the world and the time. Out: what was overdue, dealt with. Not here: the moves themselves.
+"""
+
+from flowcore.ports.store import Sweep
+from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
+from flowcore.run.status import NodeState
+from flowcore.stores.inmemory.state import DEADLINE, RETENTION, World
+from flowcore.stores.inmemory.transitions import Step
+
+__all__ = ["sweep"]
+
+_MOST_DOUBLINGS = 6
+
+
+def sweep(world: World, *, now: int, limit: int) -> Sweep:
+    """Deal with up to ``limit`` entries of the agenda that are due."""
+    steps: dict[str, Step] = {}
+    for _, entry in zip(range(limit), world.due(now), strict=False):
+        run, what = entry
+        if what == RETENTION:
+            del world.agenda[entry]
+            del world.runs[run]
+            steps.pop(run, None)
+        elif entry in world.agenda:  # an earlier entry of this round may have stopped the run
+            step = steps.setdefault(run, Step(world, world.runs[run], now))
+            if what == DEADLINE:
+                _deadline(step)
+            else:
+                _look_at(step, int(what))
+    # In this order, for a run that ends gets a new entry: that of its retention.
+    finished = {run: state for run, step in steps.items() if (state := step.finish())}
+    return Sweep(
+        dispatches=tuple(found for step in steps.values() if (found := step.announce(step.ready))),
+        overdue=tuple(
+            (found, times)
+            for step in steps.values()
+            for node, attempt, times in step.late
+            if (found := step.announce([(node, attempt)]))
+        ),
+        finished=finished,
+        next_due=max(0, min(world.agenda.values()) - now) / 1000 if world.agenda else None,
+    )
+
+
+def _look_at(step: Step, node: int) -> None:
+    run = step.run
+    match run.nodes[node]:
+        case NodeState.DISPATCHED:
+            _remind(step, node)
+        case NodeState.RUNNING:
+            step.lose(node, WORKER_LOST, {"error": WORKER_LOST.as_dict()})
+        case NodeState.RETRYING:
+            step.unschedule(node)
+            del run.late[node]
+            step.dispatch([(node, run.attempts[node] + 1)])
+        case _:
+            step.unschedule(node)
+
+
+def _remind(step: Step, node: int) -> None:
+    """Nobody claimed it: publish again, and wait longer each time."""
+    run = step.run
+    run.late[node] += 1
+    times = run.late[node]
+    step.schedule(node, step.world.dispatch_lease * 2 ** min(times, _MOST_DOUBLINGS))
+    step.late.append((node, run.attempts[node] + 1, times))
+
+
+def _deadline(step: Step) -> None:
+    run = step.run
+    step.unschedule(DEADLINE)
+    if run.accepts_work:
+        run.failures[DEADLINE] = DEADLINE_PASSED
+        run.cause = run.cause or DEADLINE
+        step.abort()

@@ -1,0 +1,246 @@
+"""Moving a run: what every write does, as plain Python.
+
+In: one command on one run. Out: the run moved, its events appended, what to publish. This is
+``web.lua`` of the Redis store said a second time, rule for rule; change both or neither.
+Not here: who may call what (store), what is overdue (sweeping).
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowcore.ports.store import Dispatch
+from flowcore.run.event import Event, EventType
+from flowcore.run.record import Failure
+from flowcore.run.status import NodeState, RunState
+from flowcore.stores.inmemory.state import DEADLINE, PLAN_GRACE, RETENTION, KeptRun, World
+
+__all__ = ["Step"]
+
+#: Whether a join runs, from how many of its live predecessors succeeded and failed.
+_RULES: Mapping[str, Callable[[int, int], bool]] = {
+    "all_success": lambda ok, bad: ok > 0 and bad == 0,
+    "all_done": lambda _ok, _bad: True,
+    "any_success": lambda ok, _bad: ok > 0,
+    "none_failed": lambda _ok, bad: bad == 0,
+}
+_ACCEPTS_FAILURE = frozenset({"all_done", "any_success"})
+_QUEUED = frozenset({NodeState.PENDING, NodeState.HELD, NodeState.DISPATCHED, NodeState.RETRYING})
+_LAST_EVENT = {
+    RunState.SUCCEEDED: EventType.RUN_SUCCEEDED,
+    RunState.FAILED: EventType.RUN_FAILED,
+    RunState.CANCELLED: EventType.RUN_CANCELLED,
+}
+
+
+@dataclass(slots=True)
+class Step:
+    """One atomic step on one run."""
+
+    world: World
+    run: KeptRun
+    now: int
+    ready: list[tuple[int, int]] = field(default_factory=list)
+    """(node, attempt) pairs to publish."""
+    late: list[tuple[int, int, int]] = field(default_factory=list)
+    """(node, attempt, times already) of dispatches nobody claimed."""
+
+    def event(
+        self,
+        kind: EventType,
+        nodes: Iterable[int] = (),
+        attempt: int | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Append to the run's log."""
+        run = self.run
+        run.events.append(
+            Event(
+                id=len(run.events) + 1,
+                type=kind,
+                run=run.new.id,
+                time=self.now / 1000,
+                nodes=tuple(run.plan.ids[node] for node in nodes),
+                attempt=attempt,
+                data=data or {},
+            )
+        )
+
+    def schedule(self, what: int | str, delay: float) -> None:
+        """Ask for a look at a node (or the deadline, or the retention) in ``delay`` ms."""
+        self.world.agenda[self.run.new.id, str(what)] = self.now + round(delay)
+
+    def unschedule(self, what: int | str) -> None:
+        """Take an entry off the agenda."""
+        self.world.agenda.pop((self.run.new.id, str(what)), None)
+
+    def dispatch(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Record the intent to dispatch (node, attempt) pairs, as far as slots are free."""
+        run, listed = self.run, []
+        for node, attempt in pairs:
+            if run.plan.max_parallel and run.active >= run.plan.max_parallel:
+                run.nodes[node] = NodeState.HELD
+                run.held.append(node)
+                continue
+            run.active += 1
+            run.nodes[node] = NodeState.DISPATCHED
+            self.schedule(node, self.world.dispatch_lease)
+            listed.append(node)
+            self.ready.append((node, attempt))
+        if listed:
+            self.event(EventType.NODES_DISPATCHED, listed)
+
+    def release(self) -> None:
+        """Give free slots to the nodes that were held, oldest first."""
+        run = self.run
+        while run.held and run.active < (run.plan.max_parallel or 0):
+            node = run.held.popleft()
+            self.dispatch([(node, run.attempts[node] + 1)])
+
+    def abort(self) -> None:
+        """Stop the run: what is not running never will; what is running is told on renewal."""
+        run = self.run
+        gone = [node for node, state in enumerate(run.nodes) if state in _QUEUED]
+        for node in gone:
+            run.active -= run.nodes[node] is NodeState.DISPATCHED
+            run.nodes[node] = NodeState.CANCELLED
+            self.unschedule(node)
+        run.left -= len(gone)
+        if gone:
+            self.event(EventType.NODES_CANCELLED, gone)
+        run.held.clear()
+        self.ready.clear()
+        self.late.clear()
+        if run.state is not RunState.STOPPING:
+            run.state = RunState.STOPPING
+            self.event(EventType.RUN_STOPPING)
+
+    def advance(self, node: int, dead: Collection[int] = ()) -> None:
+        """Count down every chord of a settled node; follow dead paths; dispatch what is ready."""
+        run = self.run
+        ready: list[tuple[int, int]] = []
+        skipped: list[int] = []
+        stack: list[tuple[int, Collection[int]]] = [(node, dead)]
+        while stack:
+            source, cut = stack.pop()
+            for target in run.plan.succ[source]:
+                counts = self._count(target, run.nodes[source], live=target not in cut)
+                if counts is None:
+                    continue
+                if _RULES[run.plan.policy(target).join](*counts):
+                    ready.append((target, 1))
+                    continue
+                self._skip(target, failed=counts[1])
+                skipped.append(target)
+                stack.append((target, ()))
+        if skipped:
+            self.event(EventType.NODES_SKIPPED, sorted(skipped))
+        if run.cause is not None and run.plan.fail_fast:
+            self.abort()
+        else:
+            self.dispatch(ready)
+
+    def _count(self, target: int, source: NodeState, *, live: bool) -> tuple[int, int] | None:
+        """Count one predecessor of a join; the (succeeded, failed) totals if it was the last."""
+        live = live and source is not NodeState.SKIPPED
+        settled, ok, bad = self.run.joins.pop(target, (0, 0, 0))
+        settled += 1
+        ok += live and source is NodeState.SUCCEEDED
+        bad += live and source is not NodeState.SUCCEEDED
+        if settled == len(self.run.plan.pred[target]):
+            return ok, bad
+        self.run.joins[target] = settled, ok, bad
+        return None
+
+    def _skip(self, node: int, *, failed: int) -> None:
+        run = self.run
+        run.nodes[node] = NodeState.SKIPPED
+        run.left -= 1
+        if failed and run.cause is None:
+            # The failures were tolerated in the hope that another branch would succeed.
+            lost = [p for p in run.plan.pred[node] if run.nodes[p] is NodeState.FAILED]
+            run.cause = str(min(lost))
+
+    def fail(
+        self, node: int, failure: Failure, data: Mapping[str, Any], dead: Collection[int] = ()
+    ) -> None:
+        """Record that a node failed for good; then stop the run, or go on around it."""
+        run = self.run
+        run.nodes[node] = NodeState.FAILED
+        run.failures[str(node)] = failure
+        run.left -= 1
+        self.event(EventType.NODE_FAILED, [node], run.attempts[node], data)
+        if run.state is RunState.STOPPING:
+            return
+        if not self._tolerated(node, dead):
+            run.cause = run.cause or str(node)
+            if run.plan.fail_fast:
+                self.abort()
+                return
+        self.advance(node, dead)
+
+    def _tolerated(self, node: int, dead: Collection[int]) -> bool:
+        """Whether the node has live successors and each of them accepts failures."""
+        plan = self.run.plan
+        live = [target for target in plan.succ[node] if target not in dead]
+        return bool(live) and all(plan.policy(target).join in _ACCEPTS_FAILURE for target in live)
+
+    def cancel(self, node: int) -> None:
+        """Record that a running node ended because its run is stopping."""
+        self.run.nodes[node] = NodeState.CANCELLED
+        self.run.left -= 1
+        self.event(EventType.NODES_CANCELLED, [node], self.run.attempts[node])
+
+    def lose(self, node: int, failure: Failure, data: Mapping[str, Any]) -> None:
+        """Take over from a worker that is gone, or give the node up after too many losses."""
+        run = self.run
+        attempt = run.attempts[node]
+        run.lost[node] += 1
+        run.active -= 1
+        self.unschedule(node)
+        del run.late[node]
+        self.event(EventType.NODE_LOST, [node], attempt)
+        if run.state is RunState.STOPPING:
+            self.cancel(node)
+        elif run.lost[node] <= self.world.max_lost:
+            self.dispatch([(node, attempt + 1)])
+        else:
+            self.fail(node, failure, data)
+        if run.accepts_work:
+            self.release()
+
+    def finish(self) -> RunState | None:
+        """End the run when every node has settled; the final state if this step ended it."""
+        run, world = self.run, self.world
+        if run.left or run.state.is_terminal:
+            return None
+        run.state = _final(run)
+        run.finished = self.now
+        self.event(_LAST_EVENT[run.state])
+        self.unschedule(DEADLINE)
+        self.schedule(RETENTION, world.retention)
+        digest = run.plan.hash
+        world.plan_users[digest] -= 1
+        if not world.plan_users[digest]:
+            del world.plan_users[digest]
+            world.plan_expiry[digest] = self.now + world.retention + PLAN_GRACE
+        return run.state
+
+    def announce(self, nodes: Sequence[tuple[int, int]]) -> Dispatch | None:
+        """Say what the caller must publish; None for nothing."""
+        if not nodes:
+            return None
+        run = self.run
+        return Dispatch(
+            run=run.new.id,
+            plan=run.plan.hash,
+            flow=run.plan.flow,
+            namespace=run.new.namespace,
+            nodes=tuple(nodes),
+        )
+
+
+def _final(run: KeptRun) -> RunState:
+    if run.stop is not None:
+        return RunState.CANCELLED
+    return RunState.SUCCEEDED if run.cause is None else RunState.FAILED

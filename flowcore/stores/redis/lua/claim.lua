@@ -1,0 +1,28 @@
+-- Take a dispatched node. Only the exact attempt that was dispatched may claim it, once: a plain
+-- duplicate of a message gets nothing.
+-- ARGV: run, node, attempt, worker, node numbers whose outputs to return ...
+local R = open_run(ARGV[1])
+if not R or (R.state ~= 'running' and R.state ~= 'pending') then return false end
+local node, attempt = tonumber(ARGV[2]), tonumber(ARGV[3])
+if letter_of(R, node) ~= 'd' then return false end
+local before = tonumber(redis.call('HGET', R.base .. 'att', node)) or 0
+if before + 1 ~= attempt then return false end
+put_letter(R, node, 'x')
+redis.call('HSET', R.base .. 'att', node, attempt)
+redis.call('ZADD', AGENDA, R.now + R.lease, R.run .. '|' .. node)
+local first = 0
+if R.state == 'pending' then
+  first = 1
+  redis.call('HSET', R.base .. 'run', 'state', 'running', 'started', R.now)
+  if R.timeout > 0 then redis.call('ZADD', AGENDA, R.now + R.timeout, R.run .. '|T') end
+  event(R, 'run.started')
+end
+event(R, 'node.started', node, attempt, ARGV[4])
+local lost = 0
+if attempt > 1 then lost = tonumber(redis.call('HGET', R.base .. 'lost', node)) or 0 end
+local outputs = {}
+for from = 5, #ARGV, 1000 do -- Lua cannot unpack a join of 8,000 predecessors at once
+  local part = redis.call('HMGET', R.base .. 'out', unpack(ARGV, from, math.min(from + 999, #ARGV)))
+  for k = 1, #part do outputs[#outputs + 1] = part[k] end
+end
+return { first, lost, outputs }

@@ -1,0 +1,71 @@
+-- Deal with what is overdue on the agenda. Every worker runs this; it needs no leader, because
+-- each entry is moved or removed in the same step that reads it.
+-- ARGV: limit, most losses, failure of a lost node (msgpack), failure of a late run (msgpack),
+--       event data of a lost node (msgpack)
+local now = clock()
+local most = tonumber(ARGV[2])
+local opened, order, done = {}, {}, {}
+
+local function run_of(run)
+  if opened[run] == nil then
+    opened[run] = open_run(run) or false
+    if opened[run] then order[#order + 1] = opened[run] end
+  end
+  return opened[run]
+end
+
+local function republish(R, node)
+  local late = redis.call('HINCRBY', R.base .. 'late', node, 1)
+  redis.call('ZADD', AGENDA, now + R.dlease * math.pow(2, math.min(late, 6)), R.run .. '|' .. node)
+  local attempt = (tonumber(redis.call('HGET', R.base .. 'att', node)) or 0) + 1
+  R.again = R.again or {}
+  R.again[#R.again + 1] = node
+  R.again[#R.again + 1] = attempt
+  R.again[#R.again + 1] = late
+end
+
+local function deadline(R)
+  redis.call('ZREM', AGENDA, R.run .. '|T')
+  if R.state ~= 'running' and R.state ~= 'pending' then return end
+  redis.call('HSET', R.base .. 'err', 'T', ARGV[4])
+  R.cause, R.mark = R.cause or 'T', true
+  abort(R)
+end
+
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  local run, what = member:match('^(.*)|(%w+)$')
+  local R = run_of(run)
+  if what == 'R' then
+    purge(run)
+    redis.call('ZREM', AGENDA, member)
+    opened[run] = false
+  elseif not R then
+    redis.call('ZREM', AGENDA, member)
+  elseif what == 'T' then
+    deadline(R)
+  else
+    local node = tonumber(what)
+    local letter = letter_of(R, node)
+    if letter == 'd' then
+      republish(R, node)
+    elseif letter == 'x' then
+      lost(R, node, most, ARGV[3], ARGV[5])
+    elseif letter == 'w' then
+      redis.call('ZREM', AGENDA, member)
+      redis.call('HDEL', R.base .. 'late', node)
+      dispatch(R, { { node, tonumber(redis.call('HGET', R.base .. 'att', node)) + 1 } })
+    else
+      redis.call('ZREM', AGENDA, member)
+    end
+  end
+end
+
+local answers = {}
+for _, R in ipairs(order) do
+  if opened[R.run] then
+    local final = close(R)
+    answers[#answers + 1] = { R.run, final, R.plan, R.flow, R.ns, R.out, R.again or {} }
+  end
+end
+local ahead = redis.call('ZRANGE', AGENDA, 0, 0, 'WITHSCORES')
+return { answers, ahead[2] and math.max(0, tonumber(ahead[2]) - now) or -1 }

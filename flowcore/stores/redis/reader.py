@@ -1,0 +1,231 @@
+"""Reading runs and their events from Redis.
+
+In: run ids. Out: records and events. Not here: any write but a node's own event.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgpack
+import redis
+
+from flowcore.plan.plan import Plan
+from flowcore.ports.store import RunQuery, RunStore, Ticket
+from flowcore.run.event import Event, EventType
+from flowcore.run.fold import fold_nodes
+from flowcore.run.record import Failure, RunRecord, RunSummary
+from flowcore.run.status import NodeState, RunState
+from flowcore.stores.redis.connect import translated
+from flowcore.stores.redis.keys import RUNS, parse_ranges, run_key
+from flowcore.stores.redis.store import script_source
+
+__all__ = ["RedisEventLog", "RedisReader"]
+
+_PAGE = 1000
+_ROW = ("flow", "version", "state", "created", "started", "finished", "total", "left", "tags", "plan", "cause")
+
+
+class RedisReader:
+    """Implements ``RunReader``."""
+
+    def __init__(self, client: "redis.Redis", *, plans: RunStore, events: "RedisEventLog") -> None:
+        """Read through ``client``; plans give numbers their names."""
+        self._client = client
+        self._plans = plans
+        self._events = events
+
+    def summary(self, run: str) -> RunSummary | None:
+        """Return the run's row."""
+        found = self._rows([run])
+        return found[0] if found else None
+
+    def record(self, run: str) -> RunRecord | None:
+        """Return the run with its nodes: states from the record, times from the event log."""
+        row = self.summary(run)
+        if row is None:
+            return None
+        plan = self._plans.get_plan(row.plan)
+        with translated():
+            letters = (self._client.get(run_key(run, "st")) or b"").decode()
+            errors = self._client.hgetall(run_key(run, "err"))
+        states = {plan.ids[i]: NodeState.from_letter(letter) for i, letter in enumerate(letters)}
+        failures = {
+            plan.ids[int(node)]: _failure(blob)
+            for node, blob in errors.items()
+            if node.isdigit()
+        }
+        nodes = fold_nodes(self._events.read_all(run), states=states, failures=failures)
+        kept = {name: getattr(row, name) for name in RunSummary.__dataclass_fields__}
+        return RunRecord(**kept, nodes=nodes)
+
+    def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
+        """Return matching runs, newest first, reading the index page by page."""
+        found: list[RunSummary] = []
+        start = 0
+        while len(found) < query.limit:
+            with translated():
+                page = self._client.zrevrange(RUNS, start, start + _PAGE - 1)
+            if not page:
+                break
+            rows = self._rows([name.decode() for name in page])
+            found += [row for row in rows if _matches(row, query)]
+            start += _PAGE
+        return found[: query.limit]
+
+    def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
+        """Return where these nodes stand."""
+        with translated():
+            letters = (self._client.get(run_key(run, "st")) or b"").decode()
+        return {node: NodeState.from_letter(letters[node]) for node in nodes if node < len(letters)}
+
+    def input(self, run: str) -> bytes:
+        """Return the msgpack of the run's input."""
+        with translated():
+            blob: bytes | None = self._client.get(run_key(run, "in"))
+        if blob is None:
+            raise KeyError(run)
+        return blob
+
+    def outputs(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, bytes]:
+        """Return msgpack of the outputs that exist."""
+        key = run_key(run, "out")
+        with translated():
+            if nodes is None:
+                return {int(node): blob for node, blob in self._client.hgetall(key).items()}
+            if not nodes:
+                return {}
+            blobs = self._client.hmget(key, list(nodes))
+        return {node: blob for node, blob in zip(nodes, blobs, strict=True) if blob is not None}
+
+    def _rows(self, runs: Sequence[str]) -> list[RunSummary]:
+        with translated():
+            pipe = self._client.pipeline(transaction=False)
+            for run in runs:
+                pipe.hmget(run_key(run, "run"), *_ROW)
+            rows = pipe.execute()
+            found = {
+                run: dict(zip(_ROW, row, strict=True))
+                for run, row in zip(runs, rows, strict=True)
+                if row[0] is not None
+            }
+            causes = [(run, row["cause"]) for run, row in found.items() if row["cause"]]
+            pipe = self._client.pipeline(transaction=False)
+            for run, cause in causes:
+                pipe.hget(run_key(run, "err"), cause)
+            blobs = pipe.execute()
+        errors = {
+            run: self._name_node(_failure(blob), found[run], cause)
+            for (run, cause), blob in zip(causes, blobs, strict=True)
+            if blob is not None
+        }
+        return [_summary(run, row, errors.get(run)) for run, row in found.items()]
+
+    def _name_node(self, failure: Failure, row: Mapping[str, Any], cause: bytes) -> Failure:
+        if failure.node is not None or not cause.isdigit():
+            return failure
+        plan = self._plans.get_plan(row["plan"].decode())
+        return Failure(**{**failure.as_dict(), "node": plan.ids[int(cause)]})
+
+
+class RedisEventLog:
+    """Implements ``EventLog`` on one stream per run."""
+
+    def __init__(self, client: "redis.Redis", waiting: "redis.Redis", *, plans: RunStore) -> None:
+        """Read through ``client``; wait through ``waiting``, which has no answer timeout."""
+        self._client = client
+        self._waiting = waiting
+        self._plans = plans
+        self._emit = client.register_script(script_source("web") + script_source("emit"))
+
+    def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
+        """Add a node's own event, if its attempt is still the valid one."""
+        arguments = (ticket.run, ticket.node, ticket.attempt, msgpack.packb(data))
+        with translated():
+            return bool(self._emit(args=arguments))
+
+    def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:
+        """Return events above ``after``, at most a thousand at a time."""
+        with translated():
+            if block is None:
+                entries = self._client.xrange(run_key(run, "ev"), min=f"(0-{after}", count=_PAGE)
+            else:
+                answer = self._waiting.xread(
+                    {run_key(run, "ev"): f"0-{after}"}, count=_PAGE, block=max(1, round(block * 1000))
+                )
+                entries = _entries(answer)
+            if not entries:
+                return ()
+            digest = self._client.hget(run_key(run, "run"), "plan")
+        if digest is None:
+            return ()
+        plan = self._plans.get_plan(digest.decode())
+        return [_event(run, plan, entry, fields) for entry, fields in entries]
+
+    def wait(self, run: str, *, timeout: float) -> bool:
+        """Wait for the one entry that the end of a run writes."""
+        with translated():
+            return bool(
+                self._waiting.xread(
+                    {run_key(run, "done"): "0-0"}, count=1, block=max(1, round(timeout * 1000))
+                )
+            )
+
+    def read_all(self, run: str) -> list[Event]:
+        """Return every event so far."""
+        events: list[Event] = []
+        while page := self.read(run, after=events[-1].id if events else 0):
+            events += page
+        return events
+
+
+def _entries(answer: Any) -> Any:
+    """The entries of one stream, from either protocol's form of an XREAD answer."""
+    if not answer:
+        return ()
+    if isinstance(answer, dict):
+        (pages,) = answer.values()
+        return [entry for page in pages for entry in page] if pages and isinstance(pages[0], list) else pages
+    return answer[0][1]
+
+
+def _event(run: str, plan: Plan, entry: bytes, fields: Mapping[bytes, bytes]) -> Event:
+    attempt = int(fields[b"a"])
+    return Event(
+        id=int(entry.split(b"-")[1]),
+        type=EventType(fields[b"t"].decode()),
+        run=run,
+        time=int(fields[b"ts"]) / 1000,
+        nodes=tuple(plan.ids[node] for node in parse_ranges(fields[b"n"])),
+        attempt=attempt or None,
+        data=msgpack.unpackb(fields[b"d"]) if fields[b"d"] else {},
+    )
+
+
+def _failure(blob: bytes) -> Failure:
+    return Failure(**msgpack.unpackb(blob))
+
+
+def _summary(run: str, row: Mapping[str, bytes], error: Failure | None) -> RunSummary:
+    total = int(row["total"])
+    return RunSummary(
+        id=run,
+        flow=row["flow"].decode(),
+        version=row["version"].decode(),
+        state=RunState(row["state"].decode()),
+        created=int(row["created"]) / 1000,
+        started=int(row["started"]) / 1000 if row["started"] else None,
+        finished=int(row["finished"]) / 1000 if row["finished"] else None,
+        total=total,
+        settled=total - int(row["left"]),
+        tags=tuple(msgpack.unpackb(row["tags"])),
+        plan=row["plan"].decode(),
+        error=error,
+    )
+
+
+def _matches(row: RunSummary, query: RunQuery) -> bool:
+    return (
+        (not query.states or row.state in query.states)
+        and (query.flow is None or row.flow == query.flow)
+        and (query.tag is None or query.tag in row.tags)
+    )

@@ -1,0 +1,62 @@
+"""Plain vocabulary shared by every room: JSON values and durations.
+
+In: nothing. Out: type aliases and the duration grammar. Not here: anything about flows.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+__all__ = ["Json", "JsonObject", "format_duration", "parse_duration"]
+
+Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+JsonObject: TypeAlias = Mapping[str, "Json"]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+
+
+def parse_duration(value: object) -> float:
+    """Read a duration such as ``30``, ``1.5``, ``"30s"``, ``"500ms"`` or ``"1h30m"``.
+
+    Args:
+        value: A number of seconds, or text made of a number and a unit
+            (ms, s, m, h, d), repeated from large to small.
+
+    Returns:
+        The duration in seconds, zero or more.
+
+    Raises:
+        ValueError: The value is negative, not finite, or not in the grammar.
+    """
+    if isinstance(value, bool):
+        msg = f"expected a duration such as '30s' or 1.5, got {str(value).lower()}"
+        raise ValueError(msg)
+    if isinstance(value, int | float):
+        if value < 0 or not math.isfinite(value):
+            msg = f"a duration cannot be negative or infinite, got {value}"
+            raise ValueError(msg)
+        return float(value)
+    if isinstance(value, str):
+        text = value.strip()
+        if _WHOLE.fullmatch(text):
+            return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        if re.fullmatch(r"\d+(?:\.\d+)?", text):
+            return float(text)
+    msg = f"expected a duration such as '30s', '500ms' or '1h30m', got {value!r}"
+    raise ValueError(msg)
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds the way people read them: ``12 ms``, ``3.42 s``, ``2 m 05 s``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:  # noqa: PLR2004  (seconds in a minute)
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:  # noqa: PLR2004  (minutes in an hour)
+        return f"{minutes} m {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} m"

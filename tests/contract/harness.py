@@ -1,0 +1,255 @@
+"""One way to drive every store: a run store, its reader and its events, on a clock moved by hand."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import msgpack
+import redis
+
+from flowcore.plan.plan import Plan, Policy, layers, successors
+from flowcore.ports.store import (
+    Advance,
+    Claim,
+    EventLog,
+    NewRun,
+    Outcome,
+    RunReader,
+    RunStore,
+    Submitted,
+    Ticket,
+)
+from flowcore.run.event import Event, EventType
+from flowcore.run.record import Failure
+from flowcore.run.status import NodeState, RunState
+from flowcore.stores.inmemory import InMemoryStore
+from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.store import Leases, RedisStore, script_source
+
+__all__ = ["LEASES", "RUN", "Clock", "Harness", "in_memory", "make_plan", "on_redis"]
+
+LEASES = Leases(lease=6.0, dispatch=5.0, retention=3600.0, max_lost=2)
+RUN = "run"
+BOOM = Failure(type="ValueError", message="boom")
+
+_SERVER_TIME = """  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+"""
+_CLOCK_KEY = "test:clock"
+_TEST_TIME = f"  return tonumber(redis.call('GET', '{_CLOCK_KEY}'))\n"
+
+
+def make_plan(
+    pred: Sequence[Sequence[int]],
+    *,
+    join: Mapping[int, str] | None = None,
+    max_parallel: int | None = None,
+    timeout: float | None = None,
+    fail_fast: bool = True,
+    flow: str = "flow",
+) -> Plan:
+    """A plan straight from lists of predecessors; node 0 is called ``n0``."""
+    before = tuple(map(tuple, pred))
+    rules = [(join or {}).get(node, "all_success") for node in range(len(before))]
+    kinds = sorted(set(rules))
+    facts = repr((before, rules, max_parallel, timeout, fail_fast, flow))
+    return Plan(
+        hash=hashlib.blake2b(facts.encode(), digest_size=16).hexdigest(),
+        flow=flow,
+        version="1",
+        ids=tuple(f"n{node}" for node in range(len(before))),
+        params=({},) * len(before),
+        policies=tuple(Policy(uses="test:node", join=kind) for kind in kinds),
+        policy_of=tuple(kinds.index(rule) for rule in rules),
+        pred=before,
+        succ=successors(before),
+        when={},
+        levels=layers(before),
+        inputs={},
+        max_parallel=max_parallel,
+        timeout=timeout,
+        fail_fast=fail_fast,
+    )
+
+
+@dataclass
+class Clock:
+    """Milliseconds that pass only when told to."""
+
+    ms: int = 1_700_000_000_000
+    on_advance: list[Callable[[int], None]] = field(default_factory=list)
+
+    def __call__(self) -> float:
+        return self.ms / 1000
+
+    def advance(self, seconds: float) -> None:
+        moved = round(seconds * 1000)
+        self.ms += moved
+        for hook in self.on_advance:
+            hook(moved)
+
+
+@dataclass(kw_only=True)
+class Harness:
+    """A store under test, and short words for what tests do with it."""
+
+    kind: str
+    store: RunStore
+    reader: RunReader
+    events: EventLog
+    clock: Clock
+    agenda: Callable[[], Mapping[str, int]]
+    """What is on the agenda, as ``run|what``, and when (ms)."""
+    leftovers: Callable[[], Sequence[str]]
+    """Everything the store still keeps."""
+    reopened: Callable[[], RunStore]
+    """The same store as another process sees it: with empty caches."""
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    def submit(self, plan: Plan, run: str = RUN, **more: Any) -> Submitted:
+        return self.store.submit(NewRun(id=run, plan=plan.hash, input=b"\x80", **more), plan)
+
+    def claim(
+        self, node: int, attempt: int = 1, *, run: str = RUN, outputs_of: Sequence[int] = ()
+    ) -> Claim | None:
+        ticket = Ticket(run=run, node=node, attempt=attempt)
+        return self.store.claim(ticket, worker="w1", outputs_of=outputs_of)
+
+    def settle(
+        self, node: int, attempt: int = 1, *, run: str = RUN, kind: Any = "succeeded", **more: Any
+    ) -> Advance:
+        if kind == "succeeded":
+            more.setdefault("output", msgpack.packb(node))
+        else:
+            more.setdefault("failure", BOOM)
+        ticket = Ticket(run=run, node=node, attempt=attempt)
+        return self.store.settle(ticket, Outcome(kind=kind, **more), worker="w1")
+
+    def do(self, node: int, attempt: int = 1, *, run: str = RUN, **more: Any) -> Advance:
+        """Claim and settle; both must be accepted."""
+        assert self.claim(node, attempt, run=run) is not None, f"no claim of {node}#{attempt}"
+        advance = self.settle(node, attempt, run=run, **more)
+        assert advance.accepted, f"{node}#{attempt} was not heard"
+        return advance
+
+    def state(self, run: str = RUN) -> RunState:
+        summary = self.reader.summary(run)
+        assert summary is not None
+        return summary.state
+
+    def nodes(self, run: str = RUN) -> str:
+        """One letter per node."""
+        record = self.reader.record(run)
+        assert record is not None
+        return "".join(node.state.letter for node in record.nodes.values())
+
+    def node(self, node: int, run: str = RUN) -> NodeState:
+        return self.reader.states(run, [node])[node]
+
+    def log(self, run: str = RUN) -> list[Event]:
+        """Every event so far."""
+        events: list[Event] = []
+        while page := self.events.read(run, after=events[-1].id if events else 0):
+            events += page
+        return events
+
+    def told(self, run: str = RUN) -> list[str]:
+        return [event.type.value for event in self.log(run)]
+
+    def assert_ended_well(self, run: str = RUN) -> None:
+        """What holds of every run that has ended, however it did."""
+        record = self.reader.record(run)
+        assert record is not None
+        assert record.state.is_terminal
+        assert record.settled == record.total
+        assert all(node.state.is_terminal for node in record.nodes.values())
+        log = self.log(run)
+        assert [event.id for event in log] == list(range(1, len(log) + 1))
+        assert [event.type.is_terminal for event in log].count(True) == 1
+        assert log[-1].type.is_terminal
+        assert [what for what in self.agenda() if what.startswith(f"{run}|")] == [f"{run}|R"]
+        ends = {"succeeded": 0, "failed": 0}
+        for event in log:
+            kind = event.type.value.removeprefix("node.")
+            if kind in ends:
+                ends[kind] += 1
+        states = [node.state for node in record.nodes.values()]
+        assert ends["succeeded"] == states.count(NodeState.SUCCEEDED)
+        assert ends["failed"] == states.count(NodeState.FAILED)
+        for kind in (EventType.NODES_SKIPPED, EventType.NODES_CANCELLED):
+            named = [name for event in log if event.type is kind for name in event.nodes]
+            assert len(named) == len(set(named)), f"{kind} twice of one node"
+
+
+def in_memory(clock: Clock | None = None, leases: Leases = LEASES) -> Harness:
+    clock = clock or Clock()
+    store = InMemoryStore(clock=clock, **asdict(leases))
+    world = store._world
+
+    def leftovers() -> list[str]:
+        world.forget_plans(clock.ms)
+        return [*world.runs, *map(str, world.agenda), *world.plans, *world.plan_users]
+
+    return Harness(
+        kind="inmemory",
+        store=store,
+        reader=store,
+        events=store,
+        clock=clock,
+        agenda=lambda: {f"{run}|{what}": at for (run, what), at in world.agenda.items()},
+        leftovers=leftovers,
+        reopened=lambda: store,
+    )
+
+
+def on_redis(
+    client: "redis.Redis", clock: Clock | None = None, leases: Leases = LEASES
+) -> Harness:
+    """The Redis store with its scripts' one look at the server's clock turned to the test's.
+
+    Expiry of keys is real time on Redis: it is brought forward by as much as the clock moves.
+    """
+    clock = clock or Clock()
+
+    def open_store() -> RedisStore:
+        store = RedisStore(client, leases=leases)
+        for name in store._scripts:
+            store._scripts[name] = client.register_script(_on_test_time("web", name))
+        return store
+
+    def set_clock(moved: int) -> None:
+        for key in client.scan_iter("fc:*", count=10_000) if moved else ():
+            left = client.pttl(key)
+            if left >= 0:
+                client.pexpire(key, left - moved)
+        client.set(_CLOCK_KEY, clock.ms)
+
+    def agenda() -> dict[str, int]:
+        entries: Any = client.zrange("fc:agenda", 0, -1, withscores=True)
+        return {member.decode(): int(at) for member, at in entries}
+
+    set_clock(0)
+    clock.on_advance.append(set_clock)
+    store = open_store()
+    events = RedisEventLog(client, client, plans=store)
+    events._emit = client.register_script(_on_test_time("web", "emit"))
+    return Harness(
+        kind="redis",
+        store=store,
+        reader=RedisReader(client, plans=store, events=events),
+        events=events,
+        clock=clock,
+        agenda=agenda,
+        leftovers=lambda: [key.decode() for key in client.keys("fc:*")],
+        reopened=open_store,
+    )
+
+
+def _on_test_time(*names: str) -> str:
+    text = "".join(map(script_source, names))
+    assert text.count(_SERVER_TIME) == 1, "web.lua reads the time in another way: adapt this test"
+    assert text.count("TIME'") == 1, "only clock() may read the time"
+    return text.replace(_SERVER_TIME, _TEST_TIME)

@@ -1,0 +1,140 @@
+"""Settings: defaults, parsing, and errors that name the variable, the value and the remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from flowcore.assembly import settings as module
+from flowcore.assembly.settings import Settings, SettingsError, data_home
+from flowcore.errors import FlowcoreError
+
+NOTHING = {"HOME": "/home/ann"}
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert Settings.from_env(NOTHING) == Settings(
+        redis_url=None,
+        broker_url=None,
+        home=Path("/home/ann/.local/share/flowcore"),
+        queue="flowcore",
+        namespace="",
+        lease=6.0,
+        heartbeat=1.5,
+        dispatch_lease=5.0,
+        max_lost=3,
+        retention=604_800.0,
+        allowed_modules=(),
+        max_output=16_777_216,
+        log_level="INFO",
+    )
+
+
+def test_every_variable_is_read(tmp_path: Path) -> None:
+    read = Settings.from_env(
+        {
+            "FLOWCORE_REDIS_URL": "rediss://user:secret@cache:6380/1",
+            "FLOWCORE_BROKER_URL": "amqp://rabbit//",
+            "FLOWCORE_HOME": str(tmp_path),
+            "FLOWCORE_QUEUE": "night",
+            "FLOWCORE_NAMESPACE": "shop:eu",
+            "FLOWCORE_LEASE": "10",
+            "FLOWCORE_HEARTBEAT": "5",
+            "FLOWCORE_DISPATCH_LEASE": "0.5",
+            "FLOWCORE_MAX_LOST": "1",
+            "FLOWCORE_RETENTION": "3600",
+            "FLOWCORE_ALLOWED_MODULES": "shop.nodes, billing,",
+            "FLOWCORE_MAX_OUTPUT": "1024",
+            "FLOWCORE_LOG_LEVEL": "debug",
+        }
+    )
+    assert read == Settings(
+        redis_url="rediss://user:secret@cache:6380/1",
+        broker_url="amqp://rabbit//",
+        home=tmp_path,
+        queue="night",
+        namespace="shop:eu",
+        lease=10.0,
+        heartbeat=5.0,
+        dispatch_lease=0.5,
+        max_lost=1,
+        retention=3600.0,
+        allowed_modules=("shop.nodes", "billing"),
+        max_output=1024,
+        log_level="DEBUG",
+    )
+
+
+def test_the_broker_is_the_redis_unless_told_otherwise() -> None:
+    read = Settings.from_env({**NOTHING, "FLOWCORE_REDIS_URL": "redis://cache"})
+    assert read.broker_url == "redis://cache"
+
+
+def test_an_empty_value_counts_as_unset() -> None:
+    names = [line.split()[0] for line in (module.__doc__ or "").splitlines() if "FLOWCORE_" in line]
+    empty = {name: " " for name in names if name.startswith("FLOWCORE_")}
+    assert "FLOWCORE_LEASE" in empty
+    assert Settings.from_env({**NOTHING, **empty}) == Settings.from_env(NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("FLOWCORE_REDIS_URL", "localhost:6379", "redis://"),
+        ("FLOWCORE_REDIS_URL", "amqp://rabbit", "redis://"),
+        ("FLOWCORE_REDIS_URL", "redis://", "a host name"),
+        ("FLOWCORE_REDIS_URL", "redis://[oops", "a URL"),
+        ("FLOWCORE_REDIS_URL", "unix://", "a socket's path"),
+        ("FLOWCORE_BROKER_URL", "http://rabbit", "amqp://"),
+        ("FLOWCORE_HOME", __file__, "a directory"),
+        ("FLOWCORE_HOME", "~no-such-user/x", "a directory"),
+        ("FLOWCORE_QUEUE", "a queue", "characters"),
+        ("FLOWCORE_NAMESPACE", "{tag}", "characters"),
+        ("FLOWCORE_LEASE", "soon", "seconds"),
+        ("FLOWCORE_LEASE", "0", "greater than 0"),
+        ("FLOWCORE_LEASE", "nan", "greater than 0"),
+        ("FLOWCORE_HEARTBEAT", "3.5", "at most half of FLOWCORE_LEASE, here 3 seconds"),
+        ("FLOWCORE_DISPATCH_LEASE", "-1", "greater than 0"),
+        ("FLOWCORE_MAX_LOST", "0", "at least 1"),
+        ("FLOWCORE_MAX_LOST", "2.5", "whole number"),
+        ("FLOWCORE_MAX_LOST", "٣", "whole number"),
+        ("FLOWCORE_RETENTION", "inf", "greater than 0"),
+        ("FLOWCORE_ALLOWED_MODULES", "shop nodes", "dotted module names"),
+        ("FLOWCORE_MAX_OUTPUT", "16MiB", "digits only"),
+        ("FLOWCORE_LOG_LEVEL", "LOUD", "DEBUG, INFO"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_variable_and_what_is_accepted(
+    name: str, value: str, accepted: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({**NOTHING, name: value})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{name}={value!r}: expected ")
+    assert accepted in problem
+    assert caught.value.code == "FC602"
+    assert isinstance(caught.value, FlowcoreError)
+
+
+def test_all_bad_values_are_reported_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({**NOTHING, "FLOWCORE_LEASE": "x", "FLOWCORE_MAX_LOST": "y"})
+    assert len(caught.value.problems) == 2
+    assert all(problem in str(caught.value) for problem in caught.value.problems)
+
+
+def test_a_password_is_not_shown_in_an_error() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({**NOTHING, "FLOWCORE_REDIS_URL": "http://ann:secret@cache"})
+    assert "secret" not in str(caught.value)
+
+
+def test_a_short_lease_brings_a_short_heartbeat() -> None:
+    assert Settings.from_env({**NOTHING, "FLOWCORE_LEASE": "2"}).heartbeat == 0.5
+
+
+def test_the_data_home_follows_flowcore_home_then_xdg_then_home(tmp_path: Path) -> None:
+    xdg = {**NOTHING, "XDG_DATA_HOME": "/data"}
+    assert data_home({**xdg, "FLOWCORE_HOME": str(tmp_path)}) == tmp_path
+    assert data_home(xdg) == Path("/data/flowcore")
+    assert data_home({**NOTHING, "XDG_DATA_HOME": "relative"}) == data_home(NOTHING)
+    assert data_home(NOTHING) == Path("/home/ann/.local/share/flowcore")
