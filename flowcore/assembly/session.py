@@ -29,13 +29,20 @@ IN_WORKER = "FLOWCORE_WORKER"
 class Session:
     """Opens what the settings name and closes what it opened."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, environ: Mapping[str, str] | None = None
+    ) -> None:
         """Open a session.
+
+        Args:
+            settings: Where to go; read from the environment when left out.
+            environ: What local workers get on top of this process's environment.
 
         Without a Redis URL the embedded server is joined, and queues get this project's
         namespace: other projects share the server but not the modules.
         """
         settings = settings or Settings.from_env()
+        self._environ = dict(environ or {})
         self._server: EmbeddedServer | None = None
         self._workers: list[LocalWorkers] = []
         self._served: set[str] = set()
@@ -141,11 +148,12 @@ class Session:
             *("--without-gossip", "--without-mingle"),
         ]
         self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        workers = LocalWorkers(argv=argv, env=self._worker_env(paths), log=self.log)
+        workers = LocalWorkers(argv=argv, env=self.worker_env(paths), log=self.log)
         workers.start()
         self._workers.append(workers)
 
-    def _worker_env(self, paths: Iterable[Path]) -> Mapping[str, str]:
+    def worker_env(self, paths: Iterable[Path]) -> Mapping[str, str]:
+        """Return the environment of a local worker that finds modules in ``paths``."""
         settings = self.runtime.settings
         given = os.environ.get("PYTHONPATH")
         search = [str(Path.cwd()), *(str(Path(path).resolve()) for path in paths)]
@@ -153,6 +161,7 @@ class Session:
             search.append(str(Path(sys.path[0]).resolve()))
         return {
             **os.environ,
+            **self._environ,
             IN_WORKER: "1",
             "FLOWCORE_REDIS_URL": self.runtime.redis_url,
             "FLOWCORE_NAMESPACE": settings.namespace,

@@ -13,7 +13,7 @@ from flowcore.graph.source import Path
 __all__ = ["CODES", "Diagnostic", "InvalidFlowError", "Problems", "describe", "quote"]
 
 #: Comparisons spent on suggestions in one check; keeps a flow of 100,000 wrong names linear.
-EFFORT = 400_000
+EFFORT = 100_000
 MAX_WORD = 100
 
 

@@ -23,7 +23,7 @@ JSON_TYPES = ("string", "number", "integer", "boolean", "array", "object", "null
 NODE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 #: Words with another meaning: in expressions, or to readers of YAML 1.1.
 RESERVED_IDS = frozenset({"inputs", "nodes"})
-YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+YAML_WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null"})
 
 
 def check_shape(draft: Draft) -> None:

@@ -164,9 +164,14 @@ class Run:
         Raises:
             RunNotFoundError: No run has this id.
         """
-        state = self._session.runtime.store.stop(self.id, reason=reason)
+        runtime = self._session.runtime
+        state = runtime.store.stop(self.id, reason=reason)
         if state is None:
             raise RunNotFoundError(self.id)
+        if state is RunState.CANCELLED:
+            # No worker had a part in it, so one has to be asked to tell Flower.
+            namespace = runtime.settings.namespace
+            runtime.dispatcher.tell_end(self.id, self.plan(), namespace=namespace)
         return state
 
     async def acancel(self, reason: str = "cancelled by its owner") -> RunState:

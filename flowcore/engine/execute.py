@@ -54,7 +54,6 @@ class Attempt:
 
     ticket: Ticket
     plan: Plan
-    first: bool
     outcome: Outcome
     error: BaseException | None = None
 
@@ -71,7 +70,8 @@ class Executor:
         keeper: LeaseKeeper,
         max_output: int,
         allowed: frozenset[str] = frozenset(),
-        on_stuck: Callable[[Ticket, Plan, Outcome], None] = lambda *_: None,
+        on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
+        on_first: Callable[[Ticket, Plan, str], object] = lambda *_: None,
     ) -> None:
         """Keep the ports.
 
@@ -82,7 +82,8 @@ class Executor:
             keeper: Renews the leases of what runs.
             max_output: Largest output in bytes of msgpack.
             allowed: Module prefixes nodes may come from, beyond the default.
-            on_stuck: Records an attempt that timed out and does not end.
+            on_stuck: Records an attempt of a worker that timed out and does not end.
+            on_first: Hears of a claim that started its run, and of the worker that made it.
         """
         self._store = store
         self._reader = reader
@@ -92,6 +93,7 @@ class Executor:
         self._max_output = max_output
         self._allowed = allowed
         self._on_stuck = on_stuck
+        self._on_first = on_first
         self._prepared: dict[tuple[str, int], _Prepared] = {}
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
@@ -106,12 +108,14 @@ class Executor:
         claim = self._store.claim(ticket, worker=worker, outputs_of=wanted)
         if claim is None:
             return None
+        if claim.first:
+            self._on_first(ticket, plan, worker)
         upstream = Upstream(run=ticket.run, plan=plan, reader=self._reader, known=claim.outputs)
         if prepared is not None:
             outcome, error = self._attempt(prepared, claim, plan, upstream, worker)
         elif error is not None:
             outcome = self._failed(error, claim, plan, upstream, worker)
-        return Attempt(ticket=ticket, plan=plan, first=claim.first, outcome=outcome, error=error)
+        return Attempt(ticket=ticket, plan=plan, outcome=outcome, error=error)
 
     def _prepare(self, plan: Plan, node: int) -> _Prepared:
         key = (plan.hash, node)
@@ -144,7 +148,7 @@ class Executor:
         ticket = claim.ticket
         stopper = Stopper()
         stopper.on_stuck = lambda error: self._on_stuck(
-            ticket, plan, self._failed(error, claim, plan, upstream, worker)
+            ticket, plan, self._failed(error, claim, plan, upstream, worker), worker
         )
         self._keeper.hold(ticket, stopper)
         try:

@@ -9,6 +9,7 @@ on one event loop per process.
 """
 
 import asyncio
+import concurrent.futures
 import ctypes
 import heapq
 import inspect
@@ -191,7 +192,7 @@ class Invoker:
         future = asyncio.run_coroutine_threadsafe(guarded(), loop)
         try:
             return future.result()
-        except (asyncio.CancelledError, TimeoutError):
+        except (concurrent.futures.CancelledError, TimeoutError):
             if stopper.error is not None:
                 raise stopper.error from None
             raise

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from flowcore.engine.inputs import accept_input
 from flowcore.errors import UsageError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
@@ -38,7 +39,8 @@ def submit(
     """Create a run, or find the one that has this id already.
 
     Raises:
-        UsageError: The id has characters that a run id cannot have.
+        UsageError: The id has characters that a run id cannot have, or the input is not what the
+            flow declares.
         UnsupportedValueError: The input is not plain data.
     """
     run_id = new_run_id(plan.flow) if run_id is None else run_id
@@ -48,6 +50,7 @@ def submit(
             f"or digit, got {run_id!r}"
         )
         raise UsageError(msg)
+    input = accept_input(plan.inputs, input)  # noqa: A001  (the field's word)
     run = NewRun(
         id=run_id,
         plan=plan.hash,

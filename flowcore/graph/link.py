@@ -23,6 +23,7 @@ from flowcore.graph.policy import Join, Retry
 __all__ = [
     "Group",
     "Linkable",
+    "Needs",
     "NodeFunction",
     "NodeSpec",
     "OpenFlow",
@@ -39,6 +40,8 @@ R = TypeVar("R")
 
 #: What may stand beside an operator.
 Operand: TypeAlias = Union["Linkable", list["Operand"], tuple["Operand", ...]]
+#: What a node may need: ids too, since here nothing else tells text from a node.
+Needs: TypeAlias = Union[str, "Linkable", Iterable["Needs"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,7 @@ class NodeFunction(Linkable, Generic[P, R]):
         self,
         id: str | None = None,
         *,
-        needs: Operand | Iterable[str] = (),
+        needs: Needs = (),
         with_: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> "Step":
@@ -274,7 +277,7 @@ class OpenFlow(Protocol):
         id: str,
         uses: str | Callable[..., Any],
         *,
-        needs: Operand | Iterable[str] = (),
+        needs: Needs = (),
         with_: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> Step:

@@ -87,15 +87,21 @@ def load_text(text: str, *, name: str = "definition", limits: Limits = DEFAULT_L
         DefinitionError: It is not YAML or JSON, or uses what is refused.
     """
     text = text.removeprefix("\ufeff")
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        _fail(name, Diagnostic(code="FC220", message="half of a surrogate pair is not a character"))
+    # Characters first: they are counted for nothing, and no text has more of them than bytes.
+    if len(text) > limits.json_bytes:
+        _fail(name, _too_large(limits.json_bytes))
     as_json = name.endswith(".json") or _is_json(text, name)
     most = limits.json_bytes if as_json else limits.yaml_bytes
-    if size > most:
+    if len(text) > most or _size(text, name) > most:
         _fail(name, _too_large(most))
     return (_load_json if as_json else _load_yaml)(text, name, limits)
+
+
+def _size(text: str, name: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        _fail(name, Diagnostic(code="FC220", message="half of a surrogate pair is not a character"))
 
 
 def load_tree(

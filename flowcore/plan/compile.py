@@ -6,7 +6,9 @@ Pure and linear in nodes + edges. The hash is the plan's own: over the merged fo
 edges, so that two spellings of one flow share one stored plan.
 """
 
-from collections.abc import Iterable, Mapping
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +38,28 @@ def compile_plan(flow: CheckedFlow) -> Plan:
     Raises:
         UnsupportedValueError: An argument in a ``with`` cannot be carried by msgpack.
     """
+    with _collector_paused():
+        return _compile(flow)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Make no garbage collection while everything that is made stays.
+
+    Compiling makes a million objects and no cycles; looking for cycles among them took half of
+    the time for 100,000 nodes.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _compile(flow: CheckedFlow) -> Plan:
+    """Number the nodes, turn ids into numbers, intern policies, hash."""
     definition = flow.definition
     number = {id: index for index, id in enumerate(flow.order)}
     nodes = [definition.nodes[id] for id in flow.order]
@@ -62,9 +86,9 @@ def compile_plan(flow: CheckedFlow) -> Plan:
     return replace(plan, hash=_digest(plan, definition))
 
 
-def _numbers(ids: Iterable[str], number: Mapping[str, int]) -> tuple[int, ...]:
+def _numbers(ids: Sequence[str], number: Mapping[str, int]) -> tuple[int, ...]:
     """Turn ids into their numbers, rising."""
-    return tuple(sorted(map(number.__getitem__, ids)))
+    return tuple(sorted(map(number.__getitem__, ids))) if ids else ()
 
 
 def _intern(

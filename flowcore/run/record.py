@@ -65,6 +65,8 @@ class RunSummary:
     plan: str = ""
     """Content hash of the plan the run is pinned to."""
     error: Failure | None = None
+    namespace: str = ""
+    """Prefix of the queues its messages travel on: the project, on the embedded server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,7 +170,7 @@ class Harness:
         assert [event.id for event in log] == list(range(1, len(log) + 1))
         assert [event.type.is_terminal for event in log].count(True) == 1
         assert log[-1].type.is_terminal
-        assert [what for what in self.agenda() if what.startswith(f"{run}|")] == [f"{run}|R"]
+        assert [what for what in self.agenda() if what.rpartition("|")[0] == run] == [f"{run}|R"]
         ends = {"succeeded": 0, "failed": 0}
         for event in log:
             kind = event.type.value.removeprefix("node.")
@@ -205,9 +205,7 @@ def in_memory(clock: Clock | None = None, leases: Leases = LEASES) -> Harness:
     )
 
 
-def on_redis(
-    client: "redis.Redis", clock: Clock | None = None, leases: Leases = LEASES
-) -> Harness:
+def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases = LEASES) -> Harness:
     """The Redis store with its scripts' one look at the server's clock turned to the test's.
 
     Expiry of keys is real time on Redis: it is brought forward by as much as the clock moves.

@@ -140,12 +140,28 @@ BASE = _nodes(a={"with": {"x": 1, "y": 2}}, b={"needs": ["a"]}, c={"needs": ["a"
         {"config": {"execution": {"retry_failed_nodes": True}}},
         {"edges": [{"from": "a", "to": "b", "when": "a.output.ok"}]},
         {"edges": [["b", "c"]]},
-        {"nodes": _nodes(a={"with": {"x": 1.0, "y": 2}}, b={"needs": ["a"]}, c={"needs": ["a"]})["nodes"]},
-        {"nodes": _nodes(a={"with": {"x": True, "y": 2}}, b={"needs": ["a"]}, c={"needs": ["a"]})["nodes"]},
-        {"nodes": _nodes(a={"with": {"x": 1, "y": 2}}, c={"needs": ["a"]}, b={"needs": ["a"]})["nodes"]},
-        {"nodes": _nodes(a={"with": {"x": 1, "y": 2}}, b={"needs": ["a"], "queue": "gpu"}, c={"needs": ["a"]})["nodes"]},
+        {
+            "nodes": _nodes(a={"with": {"x": 1.0, "y": 2}}, b={"needs": ["a"]}, c={"needs": ["a"]})[
+                "nodes"
+            ]
+        },
+        {
+            "nodes": _nodes(
+                a={"with": {"x": True, "y": 2}}, b={"needs": ["a"]}, c={"needs": ["a"]}
+            )["nodes"]
+        },
+        {
+            "nodes": _nodes(a={"with": {"x": 1, "y": 2}}, c={"needs": ["a"]}, b={"needs": ["a"]})[
+                "nodes"
+            ]
+        },
+        {
+            "nodes": _nodes(
+                a={"with": {"x": 1, "y": 2}}, b={"needs": ["a"], "queue": "gpu"}, c={"needs": ["a"]}
+            )["nodes"]
+        },
     ],
-)  # fmt: skip
+)
 def test_every_change_that_matters_changes_the_hash(change: dict[str, Any]) -> None:
     assert _compile({**BASE, **change}).hash != _compile(BASE).hash
 
@@ -154,10 +170,14 @@ def test_every_change_that_matters_changes_the_hash(change: dict[str, Any]) -> N
     "change",
     [
         {"description": "words for people"},
-        {"nodes": _nodes(a={"with": {"y": 2, "x": 1}}, b={"needs": ["a"]}, c={"needs": ["a"]})["nodes"]},
+        {
+            "nodes": _nodes(a={"with": {"y": 2, "x": 1}}, b={"needs": ["a"]}, c={"needs": ["a"]})[
+                "nodes"
+            ]
+        },
         {"config": {"backend_config": {}}},
     ],
-)  # fmt: skip
+)
 def test_what_does_not_matter_leaves_the_hash_alone(change: dict[str, Any]) -> None:
     assert _compile({**BASE, **change}) == _compile(BASE)
 
@@ -221,7 +241,6 @@ def _dag(at: int, rng: random.Random) -> tuple[str, ...]:
     return tuple({f"n{rng.randrange(max(0, at - 5_000), at)}" for _ in range(3)}) if at else ()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("shape", [_chains, _fan, _dag])
 def test_a_hundred_thousand_nodes_compile_in_less_than_two_seconds_of_cpu(
     shape: Callable[[int, random.Random], tuple[str, ...]],

@@ -10,9 +10,10 @@ them all down. ``super()`` serves tasks that are no nodes: a user's own chords o
 from typing import Any
 
 from celery.backends.redis import RedisBackend
-from celery.exceptions import TimeLimitExceeded
+from celery.exceptions import TaskRevokedError, TimeLimitExceeded
 from celery.exceptions import WorkerLostError as PoolChildLostError
 
+from flowcore.backends.native.host import NodeHost
 from flowcore.backends.native.publish import NODE_TASK
 from flowcore.ports.store import Ticket
 
@@ -26,7 +27,8 @@ class WebBackend(RedisBackend):  # type: ignore[misc]  # celery ships no types f
         """Record a node's attempt; called by Celery in the process that ran it.
 
         It is also called in the worker's parent process when a child died or was killed for
-        exceeding its hard time limit; then no attempt comes with the request.
+        exceeding its hard time limit, and when a message was revoked; then no attempt comes
+        with the request.
         """
         if getattr(request, "task", None) != NODE_TASK:
             return super().on_chord_part_return(request, state, result, **options)
@@ -34,8 +36,16 @@ class WebBackend(RedisBackend):  # type: ignore[misc]  # celery ships no types f
         attempt = getattr(request, "flowcore_attempt", None)
         if attempt is not None:
             host.record(attempt, worker=request.hostname)
-        elif isinstance(result, PoolChildLostError | TimeLimitExceeded):
-            given = request.kwargs
-            ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
-            host.lose(ticket, given["plan"], worker=request.hostname or "")
+        else:
+            _without_attempt(host, request, result)
         return None
+
+
+def _without_attempt(host: NodeHost, request: Any, result: Any) -> None:
+    given, worker = request.kwargs, request.hostname or ""
+    ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
+    if isinstance(result, PoolChildLostError | TimeLimitExceeded):
+        host.lose(ticket, given["plan"], worker=worker)
+    elif isinstance(result, TaskRevokedError):
+        killed = result.args == ("terminated",)
+        host.revoke(ticket, given["plan"], worker=worker, killed=killed)

@@ -14,17 +14,19 @@ from flowcore.backends.native.publish import CeleryDispatcher
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Attempt, Executor
 from flowcore.engine.leases import LeaseKeeper
-from flowcore.errors import StoreUnreachableError
+from flowcore.errors import FlowcoreError, StoreUnreachableError
 from flowcore.plan.plan import Plan
 from flowcore.ports.presence import WorkerBoard
 from flowcore.ports.store import Advance, EventLog, Outcome, RunReader, RunStore, Ticket
 from flowcore.run.record import WORKER_LOST
+from flowcore.run.status import NodeState, RunState
 
-__all__ = ["HostOptions", "NodeHost", "Services"]
+__all__ = ["HostOptions", "NodeHost", "Services", "show_end"]
 
 _log = logging.getLogger(__name__)
 
 _RECORD_TRIES = 6
+_CANCELLED = NodeState.CANCELLED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,20 +67,48 @@ class NodeHost:
             keeper=keeper,
             max_output=options.max_output,
             allowed=options.allowed,
-            on_stuck=lambda ticket, plan, outcome: self._record(ticket, plan, outcome, "stuck"),
+            on_stuck=self._record,
+            on_first=lambda ticket, plan, worker: services.rows.started(
+                run=ticket.run, flow=plan.flow, hostname=worker
+            ),
         )
 
     def run(self, ticket: Ticket, plan_hash: str, *, worker: str) -> Attempt | None:
         """Run one attempt; its end is recorded by ``record``."""
         plan = self.services.store.get_plan(plan_hash)
-        attempt = self._executor.run(ticket, plan, worker=worker)
-        if attempt is not None and attempt.first:
-            self.services.rows.started(run=ticket.run, flow=plan.flow, hostname=worker)
-        return attempt
+        return self._executor.run(ticket, plan, worker=worker)
 
     def record(self, attempt: Attempt, *, worker: str) -> Advance:
         """Write down how an attempt ended and publish what became ready."""
         return self._record(attempt.ticket, attempt.plan, attempt.outcome, worker)
+
+    def show_cancelled(self, ticket: Ticket, plan_hash: str, *, worker: str) -> bool:
+        """Bring the row of a node to an end if its run was stopped; say whether it was."""
+        services = self.services
+        if services.reader.states(ticket.run, [ticket.node]).get(ticket.node) is not _CANCELLED:
+            return False
+        plan = services.store.get_plan(plan_hash)
+        nodes = [plan.ids[ticket.node]]
+        services.rows.revoked(run=ticket.run, flow=plan.flow, nodes=nodes, hostname=worker)
+        return True
+
+    def revoke(self, ticket: Ticket, plan_hash: str, *, worker: str, killed: bool) -> None:
+        """Somebody revoked a node with Celery or Flower: its run cannot go on.
+
+        Args:
+            ticket: The attempt that was revoked.
+            plan_hash: Its plan.
+            worker: The worker that refused or killed it.
+            killed: Whether it was running.
+        """
+        services = self.services
+        plan = services.store.get_plan(plan_hash)
+        name = plan.ids[ticket.node]
+        state = services.store.stop(ticket.run, reason=f"node {name!r} was revoked")
+        if killed:
+            self.lose(ticket, plan_hash, worker=worker)
+        elif state is not None and state.is_terminal:
+            show_end(services, ticket.run, worker=worker)
 
     def lose(self, ticket: Ticket, plan_hash: str, *, worker: str) -> None:
         """The process that ran the attempt is dead: let another one have the node at once."""
@@ -93,18 +123,29 @@ class NodeHost:
             )
         )
         if advance.finished is not None:
-            self._end_row(ticket.run, worker)
+            show_end(services, ticket.run, worker=worker)
         return advance
 
-    def _end_row(self, run: str, worker: str) -> None:
-        summary = self.services.reader.summary(run)
-        if summary is not None and summary.finished is not None:
-            self.services.rows.finished(
-                run=run,
-                state=summary.state.value,
-                runtime=summary.finished - (summary.started or summary.created),
-                hostname=worker,
-            )
+
+def show_end(services: Services, run: str, *, worker: str) -> None:
+    """Bring the rows of a run that has ended to their ends, whoever ended it.
+
+    A node that waited for a retry when its run was stopped sends nothing any more: it is told of
+    here. One whose message is still on its way is told of by who receives that.
+    """
+    try:
+        summary = services.reader.summary(run)
+        if summary is None or not summary.state.is_terminal:
+            return
+        services.rows.ended(summary, hostname=worker)
+        if summary.state is RunState.SUCCEEDED:
+            return
+        record = services.reader.record(run)
+        nodes = record.nodes.values() if record else ()
+        gone = [node.id for node in nodes if node.state is _CANCELLED and node.attempts]
+        services.rows.revoked(run=run, flow=summary.flow, nodes=gone, hostname=worker)
+    except FlowcoreError as error:
+        _log.debug("monitors were not told of the end of run %s: %s", run, error)
 
 
 def _insist(write: Callable[[], Advance]) -> Advance:

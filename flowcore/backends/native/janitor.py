@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import bootsteps
 
-from flowcore.backends.native.host import Services
+from flowcore.backends.native.host import Services, show_end
 from flowcore.engine.janitor import Janitor
 from flowcore.errors import FlowcoreError
 from flowcore.ports.presence import WorkerNote
@@ -64,8 +64,8 @@ class JanitorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ship
 
     def _run(self, services: Services, note: WorkerNote) -> None:
         def finished(runs: Mapping[str, RunState]) -> None:
-            for run, state in runs.items():
-                services.rows.finished(run=run, state=state.value, runtime=0.0, hostname=note.name)
+            for run in runs:
+                show_end(services, run, worker=note.name)
 
         janitor = Janitor(
             store=services.store,

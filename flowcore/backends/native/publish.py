@@ -4,25 +4,32 @@ In: a dispatch and its plan. Out: messages of constant size. Not here: what a no
 message carries only the run's id and numbers, and the worker loads the rest from the store.
 """
 
+import contextlib
 import logging
 import os
 import socket
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgpack
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu import Producer
 
-from flowcore.backends.native.flower import SentEvents
+from flowcore.backends.native.flower import BROKER_TROUBLE, TaskEvents, shown_kwargs
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Dispatch
 
-__all__ = ["NODE_TASK", "CeleryDispatcher", "queue_name"]
+__all__ = ["END_TASK", "NODE_TASK", "CeleryDispatcher", "queue_name"]
 
 _log = logging.getLogger(__name__)
 
 NODE_TASK = "flowcore.node"
+
+#: Asks a worker to tell monitors of a run that a client has ended.
+END_TASK = "flowcore.end"
+
+_Message = tuple[str, dict[str, Any], bytes]
 
 _TRIES = 3
 _BACKLOG_FRESH = 1.0
@@ -52,7 +59,7 @@ class CeleryDispatcher:
         """Publish with ``app``'s connection pool."""
         self._app = app
         self._default_queue = default_queue
-        self._sent = SentEvents(app)
+        self._events = TaskEvents(app)
         self._backlogs: dict[str, tuple[float, int]] = {}
 
     def publish(self, dispatch: Dispatch, plan: Plan) -> None:
@@ -63,8 +70,10 @@ class CeleryDispatcher:
         messages = [self._message(dispatch, plan, *pair) for pair in dispatch.nodes]
         for left in reversed(range(_TRIES)):
             try:
-                self._send(messages)
-            except (OperationalError, OSError) as error:
+                with self._batch() as producer:
+                    _publish(producer, messages)
+                    self._events.sent(producer, [message[:2] for message in messages])
+            except BROKER_TROUBLE as error:
                 if not left:
                     _log.warning(
                         "could not publish %d nodes of run %s now (a janitor will): %s",
@@ -73,8 +82,24 @@ class CeleryDispatcher:
                         error,
                     )
             else:
-                self._sent.announce([(queue, headers) for queue, headers, _ in messages])
                 return
+
+    def tell_end(self, run: str, plan: Plan, *, namespace: str) -> None:
+        """Let a worker tell monitors that a run has ended.
+
+        A client must not: Flower takes whoever sends such an event for a worker. The task itself
+        shows in no monitor.
+        """
+        queue = queue_name(
+            plan.policy(plan.starts[0]).queue, default=self._default_queue, namespace=namespace
+        )
+        headers = _headers(END_TASK, f"{run}.end", root=run)
+        body = msgpack.packb(((), {"run": run}, {}))
+        try:
+            with self._batch() as producer:
+                _publish(producer, [(queue, headers, body)])
+        except BROKER_TROUBLE as error:
+            _log.debug("monitors will not be told of the end of run %s: %s", run, error)
 
     def backlog(self, dispatch: Dispatch, plan: Plan) -> int:
         """Count the messages waiting where a dispatch would go; at most a second old."""
@@ -99,50 +124,64 @@ class CeleryDispatcher:
             _log.debug("cannot count queue %s: %s", queue, error)
             return 0
 
-    def _send(self, messages: list[tuple[str, dict[str, Any], bytes]]) -> None:
+    @contextlib.contextmanager
+    def _batch(self) -> Iterator[Producer]:
         with self._app.producer_pool.acquire(block=True) as producer, producer.batch():
-            for queue, headers, body in messages:
-                producer.publish(
-                    body,
-                    exchange="",
-                    routing_key=queue,
-                    content_type="application/x-msgpack",
-                    content_encoding="binary",
-                    headers=headers,
-                    correlation_id=headers["id"],
-                    delivery_mode=2,
-                )
+            yield producer
 
-    def _message(
-        self, dispatch: Dispatch, plan: Plan, node: int, attempt: int
-    ) -> tuple[str, dict[str, Any], bytes]:
+    def _message(self, dispatch: Dispatch, plan: Plan, node: int, attempt: int) -> _Message:
         name = plan.ids[node]
         policy = plan.policy(node)
         before = plan.pred[node]
         hard = policy.timeout + _HARD_LIMIT_AFTER if policy.timeout else None
-        # What a person may search for in Flower; the payload itself is never in a message.
-        shown = {"run": dispatch.run, "flow": dispatch.flow, "node": name, "item": None, "attempt": attempt}
-        headers: dict[str, Any] = {
-            "lang": "py",
-            "task": NODE_TASK,
-            "id": f"{dispatch.run}.{name}",
-            "shadow": f"{dispatch.flow}.{name}",
-            "root_id": dispatch.run,
-            "parent_id": f"{dispatch.run}.{plan.ids[before[-1]]}" if before else dispatch.run,
-            "group": None,
-            "group_index": None,
+        run, flow = dispatch.run, dispatch.flow
+        headers = _headers(NODE_TASK, f"{run}.{name}", root=run)
+        headers |= {
+            "shadow": f"{flow}.{name}",
+            "parent_id": f"{run}.{plan.ids[before[-1]]}" if before else run,
             "retries": attempt - 1,
             "timelimit": [hard, None],
-            "eta": None,
-            "expires": None,
-            "argsrepr": "()",
-            "kwargsrepr": repr(shown),
-            "origin": _ORIGIN,
-            "ignore_result": True,
-            "stamped_headers": ["flow_run"],
-            "stamps": {"flow_run": [dispatch.run]},
+            "kwargsrepr": shown_kwargs(run=run, flow=flow, node=name, attempt=attempt),
         }
-        kwargs = {"run": dispatch.run, "plan": dispatch.plan, "node": node, "attempt": attempt}
-        body = msgpack.packb(((), kwargs, {"chord": {"run": dispatch.run}}))
+        kwargs = {"run": run, "plan": dispatch.plan, "node": node, "attempt": attempt}
+        body = msgpack.packb(((), kwargs, {"chord": {"run": run}}))
         queue = queue_name(policy.queue, default=self._default_queue, namespace=dispatch.namespace)
         return queue, headers, body
+
+
+def _headers(task: str, id: str, *, root: str) -> dict[str, Any]:
+    return {
+        "lang": "py",
+        "task": task,
+        "id": id,
+        "shadow": None,
+        "root_id": root,
+        "parent_id": root,
+        "group": None,
+        "group_index": None,
+        "retries": 0,
+        "timelimit": [None, None],
+        "eta": None,
+        "expires": None,
+        "argsrepr": "()",
+        "kwargsrepr": "{}",
+        "origin": _ORIGIN,
+        "ignore_result": True,
+        # Celery's bulk revoke finds all messages of a run by it.
+        "stamped_headers": ["flow_run"],
+        "stamps": {"flow_run": [root]},
+    }
+
+
+def _publish(producer: Producer, messages: Iterable[_Message]) -> None:
+    for queue, headers, body in messages:
+        producer.publish(
+            body,
+            exchange="",
+            routing_key=queue,
+            content_type="application/x-msgpack",
+            content_encoding="binary",
+            headers=headers,
+            correlation_id=headers["id"],
+            delivery_mode=2,
+        )

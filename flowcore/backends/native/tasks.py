@@ -1,4 +1,4 @@
-"""The one Celery task that runs nodes.
+"""The Celery task that runs nodes, and the one that tells monitors of a run's end.
 
 In: a run's id, numbers. Out: the function has been called; the chord hook records the attempt.
 """
@@ -8,7 +8,9 @@ from typing import Any
 from celery import Celery, Task
 from celery.exceptions import Ignore, Retry
 
-from flowcore.backends.native.publish import NODE_TASK
+from flowcore.backends.native.host import NodeHost, show_end
+from flowcore.backends.native.publish import END_TASK, NODE_TASK
+from flowcore.engine.execute import Attempt
 from flowcore.ports.store import Ticket
 
 __all__ = ["NodeFailed", "register_tasks"]
@@ -19,7 +21,7 @@ class NodeFailed(Exception):  # noqa: N818  (reads as a sentence in Celery's log
 
 
 def register_tasks(app: Celery) -> None:
-    """Register the node task on an app."""
+    """Register the tasks on an app."""
 
     @app.task(  # type: ignore[untyped-decorator]  # celery ships no types for it
         bind=True,
@@ -36,14 +38,41 @@ def register_tasks(app: Celery) -> None:
         ticket = Ticket(run=run, node=node, attempt=attempt)
         done = host.run(ticket, plan, worker=request.hostname)
         if done is None:
-            # A duplicate, or the run has stopped: nothing to show, nothing to record.
+            # A duplicate, which has nothing to show, or a message that its run's end overtook.
+            host.show_cancelled(ticket, plan, worker=request.hostname)
             raise Ignore
-        outcome = done.outcome
-        if outcome.kind == "retry":
-            host.record(done, worker=request.hostname)
-            text = f"{outcome.failure.type}: {outcome.failure.message}"
-            raise Retry(text, exc=NodeFailed(text), when=outcome.delay)
+        if done.outcome.kind in ("retry", "cancelled"):
+            _record_unfinished(host, done, plan, worker=request.hostname)
         request.flowcore_attempt = done
-        if outcome.kind == "succeeded":
+        if done.outcome.kind == "succeeded":
             return "recorded"
-        raise NodeFailed(f"{outcome.failure.type}: {outcome.failure.message}")
+        # The cause gives Flower the node's own traceback.
+        raise NodeFailed(_sentence(done)) from done.error
+
+    @app.task(  # type: ignore[untyped-decorator]  # celery ships no types for it
+        bind=True, name=END_TASK, ignore_result=True, send_events=False
+    )
+    def end(self: Task, *, run: str) -> None:
+        show_end(app.flowcore.services(), run, worker=self.request.hostname)
+
+
+def _record_unfinished(host: NodeHost, done: Attempt, plan: str, *, worker: str) -> None:
+    """Record what is no end in Celery's eyes: the chord hook is not called for it.
+
+    Raises:
+        Retry: The node is tried again.
+        Ignore: Its run was stopped, or another worker has the node by now.
+    """
+    accepted = host.record(done, worker=worker).accepted
+    # A retry that was not heard would open the row of a node that another worker has ended.
+    if not accepted or host.show_cancelled(done.ticket, plan, worker=worker):
+        raise Ignore
+    text = _sentence(done)
+    if done.outcome.kind == "retry":
+        raise Retry(text, exc=NodeFailed(text), when=done.outcome.delay) from done.error
+    raise NodeFailed(text) from done.error
+
+
+def _sentence(done: Attempt) -> str:
+    failure = done.outcome.failure
+    return f"{failure.type}: {failure.message}" if failure else done.outcome.kind

@@ -70,7 +70,7 @@ def _facts(plan: Plan, node: int) -> str:
     if policy.timeout is not None:
         facts.append(f"timeout={format_duration(policy.timeout)}")
     if policy.queue:
-        facts.append(f"queue={policy.queue}")
+        facts.append(f"queue={_plain(policy.queue)}")
     if plan.pred[node]:
         facts.append("<- " + ", ".join(plan.ids[source] for source in plan.pred[node]))
     return "  ".join(facts)

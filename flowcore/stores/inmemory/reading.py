@@ -29,6 +29,7 @@ def summary(run: KeptRun) -> RunSummary:
         tags=run.new.tags,
         plan=run.plan.hash,
         error=_error(run),
+        namespace=run.new.namespace,
     )
 
 

@@ -22,7 +22,7 @@ from flowcore.stores.redis.store import script_source
 __all__ = ["RedisEventLog", "RedisReader"]
 
 _PAGE = 1000
-_ROW = ("flow", "version", "state", "created", "started", "finished", "total", "left", "tags", "plan", "cause")
+_ROW = ("flow", "version", "state", "created", "started", "finished", "total", "left", "tags", "plan", "cause", "ns")
 
 
 class RedisReader:
@@ -220,6 +220,7 @@ def _summary(run: str, row: Mapping[str, bytes], error: Failure | None) -> RunSu
         tags=tuple(msgpack.unpackb(row["tags"])),
         plan=row["plan"].decode(),
         error=error,
+        namespace=(row["ns"] or b"").decode(),
     )
 
 

@@ -55,7 +55,7 @@ class RedisStore:
 
     def __init__(self, client: "redis.Redis", *, leases: Leases) -> None:
         """Prepare the scripts; nothing is sent yet."""
-        self._client = client
+        self.client = client
         self._leases = leases
         prelude = script_source("web")
         self._scripts = {
@@ -67,16 +67,16 @@ class RedisStore:
     def put_plan(self, plan: Plan) -> None:
         """Keep a plan and its web; the plan last, so that a plan found has its web."""
         with translated():
-            if self._client.exists(plan_key(plan.hash)):
+            if self.client.exists(plan_key(plan.hash)):
                 return
             entries = web_entries(plan)
             while chunk := dict(islice(entries, _WEB_CHUNK)):
-                self._client.hset(web_key(plan.hash), mapping=chunk)
-            self._client.set(plan_key(plan.hash), zlib.compress(plan.to_bytes(), 1))
+                self.client.hset(web_key(plan.hash), mapping=chunk)
+            self.client.set(plan_key(plan.hash), zlib.compress(plan.to_bytes(), 1))
 
     def _load_plan(self, digest: str) -> Plan:
         with translated():
-            packed = self._client.get(plan_key(digest))
+            packed = self.client.get(plan_key(digest))
         if packed is None:
             raise KeyError(digest)
         return Plan.from_bytes(zlib.decompress(packed))

@@ -1,0 +1,234 @@
+"""What was given on the command line: a flow, an input, a duration.
+
+In: words. Out: a plan and the directories of its modules; an input; seconds. Not here: rules for
+flows (check), for inputs (engine.inputs).
+"""
+
+import importlib
+import json
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from flowcore.assembly.settings import Settings
+from flowcore.check.check import check
+from flowcore.errors import UsageError
+from flowcore.graph.author import FlowBuilder
+from flowcore.graph.load import load_file, load_text, load_tree
+from flowcore.graph.source import Document
+from flowcore.plan.compile import compile_plan
+from flowcore.plan.plan import Plan
+from flowcore.types import parse_duration
+
+__all__ = ["FlowArgument", "Given", "RunId", "parse_input", "read_flow", "seconds"]
+
+FlowArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="FLOW",
+        help="A YAML or JSON file, '-' for stdin, or a Flow object: module:name, file.py:name.",
+        show_default=False,
+    ),
+]
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run's id, see 'flowcore list'.", show_default=False)
+]
+
+_OBJECT = re.compile(r"(?P<place>[^:]+):(?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*)*)")
+_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_PAIR = re.compile(r"([^\W\d][\w.-]*)=(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A definition that was read, and where the modules beside it are."""
+
+    name: str
+    document: Document
+    paths: tuple[Path, ...] = ()
+
+    def plan(self, *, resolve: bool = True) -> Plan:
+        """Check and compile.
+
+        Args:
+            resolve: Also import what nodes use.
+
+        Raises:
+            DefinitionError: There are problems; shows all of them.
+        """
+        allowed = frozenset(Settings.from_env().allowed_modules)
+        return compile_plan(check(self.document, resolve=resolve, allowed=allowed))
+
+
+def read_flow(text: str) -> Given:
+    """Read what FLOW names, and make the modules beside it importable.
+
+    Raises:
+        DefinitionError: The file cannot be read as a definition.
+        UsageError: The Flow object cannot be found.
+    """
+    if text == "-":
+        _search(Path.cwd())
+        return Given(name="stdin", document=load_text(_stdin(), name="stdin"))
+    match = _OBJECT.fullmatch(text)
+    if match and not Path(text).exists():
+        return _object(text, match["place"], match["name"])
+    if text.endswith(".py"):
+        msg = f"say which Flow object of {text} is meant, such as {text}:flow"
+        raise UsageError(msg)
+    directory = Path(text).resolve().parent
+    _search(Path.cwd(), directory)
+    return Given(name=text, document=load_file(text), paths=(directory,))
+
+
+def _object(text: str, place: str, name: str) -> Given:
+    """Import a Flow object by ``module:name`` or ``file.py:name``."""
+    if place.endswith(".py"):
+        file = Path(place).resolve()
+        if not file.is_file():
+            msg = f"there is no file {place!r}"
+            raise UsageError(msg)
+        paths: tuple[Path, ...] = (file.parent,)
+        module = file.stem
+    else:
+        file, paths, module = None, (), place
+    if not _MODULE.fullmatch(module):
+        msg = f"{module!r} is not the name of a module; rename it or give a YAML or JSON file"
+        raise UsageError(msg)
+    # A script's own directory comes first for Python too.
+    _search(*paths, Path.cwd())
+    found: Any = _import(module, text)
+    if file is not None and Path(getattr(found, "__file__", None) or "/").resolve() != file:
+        msg = f"{place} has the name of another module ({found!r}); rename it"
+        raise UsageError(msg)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, FlowBuilder):
+        what = "nothing" if found is None else f"a {type(found).__name__}"
+        msg = f"{text} names {what}, not a Flow; make one with: {name} = Flow('my-flow')"
+        raise UsageError(msg)
+    document = getattr(found, "document", None)
+    tree: Document = document() if document else load_tree(found.definition())
+    return Given(name=text, document=tree, paths=paths)
+
+
+def _import(module: str, text: str) -> Any:
+    """Import a user's module; whatever it raises is the user's to see, in one sentence."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            msg = f"{text}: there is no module {error.name!r} here; is its directory on PYTHONPATH?"
+            raise UsageError(msg) from error
+        _raised(module, error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (a user's module may raise anything)
+        _raised(module, error)
+
+
+def _raised(module: str, error: BaseException) -> NoReturn:
+    last = traceback.format_exception_only(error)[-1].strip()
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    msg = f"importing {module!r} raised {last} ({frame.filename}, line {frame.lineno})"
+    raise UsageError(msg) from error
+
+
+def _search(*directories: Path) -> None:
+    """Put directories first where Python looks for modules, in this order."""
+    wanted = list(dict.fromkeys(map(str, directories)))
+    sys.path[:] = [*wanted, *(entry for entry in sys.path if entry not in wanted)]
+    importlib.invalidate_caches()
+
+
+# ── Input ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def parse_input(words: Sequence[str]) -> Any:
+    """Read the ``-i`` options.
+
+    Args:
+        words: Each JSON, ``@file`` with JSON (``@-``: stdin), or ``key=value``, where the value
+            is JSON if it parses and text otherwise. Maps are merged, the later one wins.
+
+    Returns:
+        The run's input; None when nothing was given.
+
+    Raises:
+        UsageError: Something is not JSON, cannot be read, or cannot be merged.
+    """
+    parts = [_part(word) for word in words]
+    if len(parts) <= 1:
+        return parts[0] if parts else None
+    if bad := [word for word, part in zip(words, parts, strict=True) if not isinstance(part, dict)]:
+        msg = f"several -i are merged by name, so {bad[0]!r} has to be a JSON object or key=value"
+        raise UsageError(msg)
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def _part(word: str) -> Any:
+    if word.startswith("@"):
+        return _json(_read(word[1:]), f"-i {word}")
+    if pair := _PAIR.fullmatch(word):
+        try:
+            return {pair[1]: _strict(pair[2])}
+        except ValueError:
+            return {pair[1]: pair[2]}
+    return _json(word, f"-i {word!r}")
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return _strict(text)
+    except (ValueError, RecursionError) as error:
+        msg = f"{what} is not JSON ({error}); write -i '{{\"key\": 1}}', -i key=1 or -i @file.json"
+        raise UsageError(msg) from error
+
+
+def _strict(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    msg = f"{name} is not JSON"
+    raise ValueError(msg)
+
+
+def _read(name: str) -> str:
+    if name == "-":
+        return _stdin()
+    try:
+        return Path(name).read_text("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        msg = f"cannot read the input file {name!r}: {reason}"
+        raise UsageError(msg) from error
+
+
+def _stdin() -> str:
+    if sys.stdin is None or sys.stdin.closed:
+        msg = "stdin is closed, there is nothing to read"
+        raise UsageError(msg)
+    try:
+        return sys.stdin.read()
+    except (OSError, ValueError) as error:
+        msg = f"cannot read stdin: {error}"
+        raise UsageError(msg) from error
+
+
+def seconds(text: str | None) -> float | None:
+    """Read a duration such as ``30s``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error

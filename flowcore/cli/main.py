@@ -1,0 +1,156 @@
+"""The command ``flowcore``: its table of commands, and the one place where errors become words.
+
+In: arguments. Out: an exit code. Not here: what commands do.
+
+``flowcore --help`` and shell completion have to answer in 150 ms, and Celery alone takes longer to
+import. So a command is a name, a line of help and the place of its function (``module:function``);
+the module is imported when the command is invoked, in ``_Commands.resolve_command``, the one door
+through which click leads every invocation and every completion of an option. Until then a stub
+stands in, so that help, completion of names and "did you mean" are click's own. Help is plain
+text: importing rich for it would take longer than printing it.
+"""
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from flowcore import __version__
+from flowcore.cli.outcome import ExitCode, explain, hush
+
+__all__ = ["COMMANDS", "main"]
+
+#: Name, place, help; the order is that of ``flowcore --help``.
+COMMANDS = (
+    ("run", "flowcore.cli.run:run", "Run a flow and wait for its end."),
+    ("submit", "flowcore.cli.submit:submit", "Start a run and print its id."),
+    ("list", "flowcore.cli.show:list_runs", "List runs, newest first."),
+    ("status", "flowcore.cli.show:status", "Show where a run and its nodes stand."),
+    ("watch", "flowcore.cli.watch:watch", "Follow a run to its end."),
+    ("inspect", "flowcore.cli.inspect:inspect", "Show all that is recorded of a run."),
+    ("cancel", "flowcore.cli.show:cancel", "Stop a run."),
+    ("validate", "flowcore.cli.define:validate", "Check definitions; show every problem at once."),
+    ("graph", "flowcore.cli.define:graph", "Draw a flow."),
+    ("schema", "flowcore.cli.define:schema", "Write the JSON Schema of definitions."),
+    ("import", "flowcore.cli.convert:app", "Make a definition of another system's workflow."),
+    ("worker", "flowcore.cli.worker:worker", "Start a worker for this project."),
+    ("backends", "flowcore.cli.define:backends", "List the backends of this installation."),
+    ("doctor", "flowcore.cli.doctor:doctor", "Check that everything a run needs is there."),
+)
+ALIASES = {"enqueue": "submit"}
+
+_DEBUG = "--debug"
+
+
+class _Stub(TyperCommand):
+    """Stands for a command whose module has not been imported."""
+
+    def __init__(self, name: str, place: str, text: str, *, hidden: bool = False) -> None:
+        super().__init__(name, help=text, hidden=hidden, rich_markup_mode=None)
+        self.place = place
+
+    def load(self) -> Any:
+        """Import the command."""
+        module, _, attribute = self.place.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(self.name)(found)
+        return typer.main.get_command(app)
+
+
+class _Commands(TyperGroup):
+    """All commands, as stubs until one is invoked."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that ``args`` begin with, and import it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, _Stub) else command, rest
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"flowcore {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option(_DEBUG, help="Show the traceback of an error; may stand anywhere.")
+    ] = False,
+) -> None:
+    """Workflows on the Celery workers you already have.
+
+    Data goes to stdout, progress and hints to stderr. Without FLOWCORE_REDIS_URL a server is
+    started for as long as somebody needs it.
+
+    Exit codes: 0 ok, 1 the run failed, 2 bad usage or definition, 3 not found, 4 cannot reach a
+    service, 5 cancelled, 124 the wait timed out, 130 Ctrl-C.
+    """
+
+
+def _group() -> Any:
+    app = typer.Typer(cls=_Commands, rich_markup_mode=None, no_args_is_help=True)
+    app.callback()(_root)
+    group: Any = typer.main.get_command(app)
+    places = {name: (place, text) for name, place, text in COMMANDS}
+    for name, place, text in COMMANDS:
+        group.add_command(_Stub(name, place, text))
+    for alias, name in ALIASES.items():
+        group.add_command(_Stub(alias, *places[name], hidden=True))
+    return group
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: The arguments; those of the process when left out.
+
+    Returns:
+        The exit code, see ``outcome.ExitCode``.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    # Everybody types it at the end of the line that has just failed.
+    ours = words[: words.index("--")] if "--" in words else words
+    debug = _DEBUG in ours
+    words = [word for word in ours if word != _DEBUG] + words[len(ours) :]
+    _open_standard_streams()
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGHUP, _leave)
+    try:
+        answer = _group().main(words, prog_name="flowcore", standalone_mode=False)
+        code = answer if isinstance(answer, int) else ExitCode.OK
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001  (no traceback reaches a user who did not ask for it)
+        code = explain(error, debug=debug)
+    finally:
+        hush()
+    return int(code)
+
+
+def _open_standard_streams() -> None:
+    """Give closed standard descriptors to nobody: a pipe or a socket would end up there."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    """End like a program that was told to: sessions close, and with them what they started."""
+    raise SystemExit(128 + signum)

@@ -1,0 +1,122 @@
+"""How a command ends: exit codes, and what a person reads of an error.
+
+In: an exception. Out: a message on stderr and an exit code. Not here: raising them.
+"""
+
+import os
+import sys
+import traceback
+from enum import IntEnum
+
+import typer
+
+from flowcore.errors import (
+    BackendError,
+    DefinitionError,
+    FlowcoreError,
+    RunCancelledError,
+    RunNotFoundError,
+    ServiceError,
+    UsageError,
+    WaitTimeoutError,
+)
+
+__all__ = ["ExitCode", "ThingNotFoundError", "complain", "explain", "hush"]
+
+
+class ExitCode(IntEnum):
+    """What scripts may rely on."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    UNREACHABLE = 4
+    CANCELLED = 5
+    TIMED_OUT = 124
+    INTERRUPTED = 130
+
+
+class ThingNotFoundError(FlowcoreError):
+    """Something that was named on the command line is not there, a node of a run for one."""
+
+    code = "FC110"
+
+
+#: The first that fits decides.
+_CODES: tuple[tuple[type[FlowcoreError], ExitCode], ...] = (
+    (DefinitionError, ExitCode.USAGE),
+    (UsageError, ExitCode.USAGE),
+    (BackendError, ExitCode.USAGE),
+    (RunNotFoundError, ExitCode.NOT_FOUND),
+    (ThingNotFoundError, ExitCode.NOT_FOUND),
+    (RunCancelledError, ExitCode.CANCELLED),
+    (WaitTimeoutError, ExitCode.TIMED_OUT),
+    (ServiceError, ExitCode.UNREACHABLE),
+)
+#: FC602 is a SettingsError: a value that was typed. Its class is not imported here, since the
+#: module reads more than ``--help`` has time for.
+_BAD_SETTINGS = "FC602"
+
+
+def explain(error: Exception, *, debug: bool = False) -> ExitCode:
+    """Tell a person what went wrong.
+
+    Args:
+        error: What a command raised.
+        debug: Whether to show the traceback too.
+
+    Returns:
+        The exit code that stands for it.
+    """
+    if debug:
+        complain("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, typer.TyperException):
+        error.show() if hasattr(error, "show") else complain(f"Error: {error}")
+        return ExitCode.USAGE
+    if isinstance(error, typer.Abort):
+        return ExitCode.INTERRUPTED
+    if isinstance(error, DefinitionError):
+        complain(str(error))
+        return ExitCode.USAGE
+    if isinstance(error, FlowcoreError):
+        complain(f"flowcore: error {error.code}: {error}")
+        return _code_of(error)
+    if isinstance(error, OSError):
+        complain(f"flowcore: {error.strerror or error}: {error.filename or ''}".rstrip(": "))
+        return ExitCode.FAILED
+    sentence = str(error).partition("\n")[0][:200]
+    complain(
+        f"flowcore: unexpected {type(error).__name__}: {sentence}\n"
+        "this is a bug in flowcore; the same command with --debug shows where"
+    )
+    return ExitCode.FAILED
+
+
+def complain(text: str) -> None:
+    """Write to stderr, if anybody reads it."""
+    try:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  (the one way to stderr)
+    except OSError:
+        _discard(sys.stderr.fileno())
+
+
+def hush() -> None:
+    """Flush stdout; a reader that has left (``| head -1``) is no error."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard(sys.stdout.fileno())
+
+
+def _discard(fd: int) -> None:
+    """Let the interpreter's own flush at its end find nobody to complain to."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, fd)
+    os.close(null)
+
+
+def _code_of(error: FlowcoreError) -> ExitCode:
+    if error.code == _BAD_SETTINGS:
+        return ExitCode.USAGE
+    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)

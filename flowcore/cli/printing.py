@@ -1,0 +1,194 @@
+"""Data on stdout, notes on stderr.
+
+In: values and rows. Out: text in the form that ``-o`` asks for. Not here: live progress.
+
+Times are ISO 8601 in UTC with milliseconds (``2026-01-31T12:00:00.250Z``), durations are seconds,
+bytes are base64. Control characters never reach a terminal.
+"""
+
+import base64
+import dataclasses
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flowcore.cli.outcome import complain, hush
+from flowcore.errors import UsageError
+from flowcore.graph.diagnostic import clean
+
+__all__ = [
+    "Format",
+    "OutFile",
+    "Output",
+    "Quiet",
+    "iso",
+    "note",
+    "paint",
+    "plain",
+    "save",
+    "show_rows",
+    "table",
+    "write",
+    "write_json",
+]
+
+
+class Format(StrEnum):
+    """The forms of data on stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+Output = Annotated[Format, typer.Option("-o", "--output", help="Form of the data on stdout.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no hints.")]
+OutFile = Annotated[
+    Path | None, typer.Option("-O", "--output-file", help="Write to a file instead of stdout.")
+]
+
+_COLOURS = {
+    "succeeded": "32",
+    "ok": "32",
+    "running": "34",
+    "dispatched": "36",
+    "retrying": "33",
+    "stopping": "33",
+    "warn": "33",
+    "failed": "31",
+    "fail": "31",
+    "cancelled": "35",
+    "skipped": "2",
+    "pending": "2",
+    "held": "2",
+}
+
+
+def iso(seconds: float | None) -> str | None:
+    """Write unix seconds as ISO 8601 in UTC."""
+    if seconds is None:
+        return None
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def plain(value: Any) -> Any:
+    """Make a value JSON: bytes become base64, what is not finite becomes null."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {_key(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else str(plain(key))
+
+
+def write(text: str) -> bool:
+    """Write to stdout; say whether anybody still reads."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        hush()
+        return False
+    except UnicodeEncodeError:
+        # A terminal that is not UTF-8, or half of a surrogate pair in somebody's output.
+        encoding = sys.stdout.encoding or "ascii"
+        return write(text.encode(encoding, "backslashreplace").decode(encoding))
+    return True
+
+
+def write_json(value: Any, *, indent: int | None = 2) -> bool:
+    """Write one JSON value and the end of its line."""
+    return write(json.dumps(plain(value), indent=indent, ensure_ascii=False) + "\n")
+
+
+def show_rows(form: Format, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """Show rows in the form asked for.
+
+    Args:
+        form: Table, one JSON array, or a JSON object a line.
+        rows: Data, by key.
+        columns: What a table shows: titles by key.
+    """
+    if form is Format.JSON:
+        write_json(list(rows))
+    elif form is Format.JSONL:
+        for row in rows:
+            if not write_json(row, indent=None):
+                return
+    else:
+        cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+        write(table(list(columns.values()), cells))
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out columns for people and ``awk``: two spaces apart, nothing ever cut."""
+    lines = [list(titles), *(list(map(clean, row)) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown: list[str] = []
+    for number, line in enumerate(lines):
+        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        if number:
+            padded = [_state(cell, pad) for cell, pad in zip(line, padded, strict=True)]
+        shown.append("  ".join(padded).rstrip())
+    return "\n".join(shown) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _state(cell: str, padded: str) -> str:
+    return padded.replace(cell, paint(cell), 1) if cell in _COLOURS else padded
+
+
+def paint(state: str, *, stderr: bool = False) -> str:
+    """Colour the name of a state, where there are colours."""
+    stream = sys.stderr if stderr else sys.stdout
+    plainly = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if plainly or state not in _COLOURS or not stream.isatty():
+        return state
+    return f"\x1b[{_COLOURS[state]}m{state}\x1b[0m"
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """Write a hint or a message to stderr."""
+    if not quiet:
+        complain(text)
+
+
+def save(text: str, file: Path | None) -> None:
+    """Write text to a file, or to stdout.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    if file is None:
+        write(text)
+        return
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        msg = f"cannot write {str(file)!r}: {error.strerror}"
+        raise UsageError(msg) from error

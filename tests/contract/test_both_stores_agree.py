@@ -1,0 +1,230 @@
+"""The Redis scripts and the in-memory store, driven side by side by the same random schedule.
+
+Messages are delivered in any order, doubled and dropped; answers are lost; workers die; time
+passes. After every step both stores must have given the same answer and hold the same states,
+events and agenda. FLOWCORE_SCHEDULES asks for more schedules than CI runs.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from flowcore.plan.plan import Plan
+from flowcore.ports.store import Dispatch, NewRun, Outcome, RunQuery, Sweep, Ticket
+from flowcore.run.record import Failure
+from flowcore.stores.inmemory.state import PLAN_GRACE
+from tests.contract.harness import LEASES, Clock, Harness, in_memory, make_plan, on_redis
+
+RULES = ["all_success", "all_done", "any_success", "none_failed"]
+KINDS = ["succeeded", "succeeded", "succeeded", "failed", "retry", "cancelled", "lost"]
+INDEX = st.integers(0, 10_000)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Any web of up to eight nodes."""
+    size = draw(st.integers(1, 8))
+    return make_plan(
+        [
+            sorted(draw(st.sets(st.integers(0, node - 1), max_size=4))) if node else []
+            for node in range(size)
+        ],
+        join={node: draw(st.sampled_from(RULES)) for node in range(size)},
+        max_parallel=draw(st.sampled_from([None, None, 1, 2, 3])),
+        timeout=draw(st.sampled_from([None, None, 20.0])),
+        fail_fast=draw(st.booleans()),
+    )
+
+
+class Duel(RuleBasedStateMachine):
+    """Two stores, one schedule."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        super().__init__()
+        client.flushall()
+        clock = Clock()
+        self.pair: tuple[Harness, Harness] = (in_memory(clock), on_redis(client, clock))
+        self.clock = clock
+        self.plans: dict[str, Plan] = {}
+        self.mail: list[Ticket] = []
+        self.claimed: list[Ticket] = []
+        self.published: list[Ticket] = []
+        self.read: dict[str, int] = {}
+
+    def both(self, ask: Callable[[Harness], Any]) -> Any:
+        """Ask both stores; they must answer alike."""
+        ours, theirs = (ask(one) for one in self.pair)
+        assert ours == theirs
+        return ours
+
+    def post(self, dispatch: Dispatch | None) -> None:
+        if dispatch is not None:
+            self.mail += [
+                Ticket(run=dispatch.run, node=node, attempt=attempt)
+                for node, attempt in dispatch.nodes
+            ]
+
+    @initialize(plan=plans())
+    def first_run(self, plan: Plan) -> None:
+        self.submit(plan, "r0", lose=False)
+
+    @precondition(lambda self: len(self.plans) < 3)
+    @rule(plan=plans(), lose=st.booleans())
+    def another_run(self, plan: Plan, *, lose: bool) -> None:
+        self.submit(plan, f"r{len(self.plans)}", lose=lose)
+
+    @rule(index=INDEX, plan=plans())
+    def the_same_run_again(self, index: int, plan: Plan) -> None:
+        run = list(self.plans)[index % len(self.plans)]
+        submitted = self.both(lambda it: it.submit(plan, run))
+        assert not submitted.created
+
+    def submit(self, plan: Plan, run: str, *, lose: bool) -> None:
+        new = NewRun(id=run, plan=plan.hash, input=b"\x80", namespace="ns", tags=("t",))
+        submitted = self.both(lambda it: it.store.submit(new, plan))
+        self.plans[run] = plan
+        if not lose:
+            self.post(submitted.dispatch)
+
+    @precondition(lambda self: self.mail)
+    @rule(index=INDEX)
+    def deliver(self, index: int) -> None:
+        self.claim(self.mail.pop(index % len(self.mail)))
+
+    def claim(self, ticket: Ticket) -> None:
+        wanted = self.plans[ticket.run].pred[ticket.node]
+        claim = self.both(lambda it: it.store.claim(ticket, worker="w", outputs_of=wanted))
+        if claim is not None:
+            assert ticket not in self.claimed, "claimed twice"
+            self.claimed.append(ticket)
+
+    @precondition(lambda self: self.mail)
+    @rule(index=INDEX)
+    def duplicate(self, index: int) -> None:
+        self.mail.append(self.mail[index % len(self.mail)])
+
+    @precondition(lambda self: self.mail)
+    @rule(index=INDEX)
+    def drop(self, index: int) -> None:
+        self.mail.pop(index % len(self.mail))
+
+    @precondition(lambda self: self.claimed)
+    @rule(index=INDEX, kind=st.sampled_from(KINDS), cut=st.integers(0, 7), lose=st.booleans())
+    def settle(self, index: int, kind: Any, cut: int, *, lose: bool) -> None:
+        """Any attempt that was ever claimed reports, be it the first time or not."""
+        ticket = self.claimed[index % len(self.claimed)]
+        after = self.plans[ticket.run].succ[ticket.node]
+        outcome = Outcome(
+            kind=kind,
+            output=b"\x01" if kind == "succeeded" else None,
+            failure=None if kind == "succeeded" else Failure(type="E", message=kind),
+            delay=1.5,
+            # Half of the draws cut nothing: whole paths should live, too.
+            dead=tuple(n for bit, n in enumerate(after) if cut & 4 and cut >> bit & 1),
+        )
+        advance = self.both(lambda it: it.store.settle(ticket, outcome, worker="w"))
+        if not (lose and kind != "succeeded"):
+            self.post(advance.dispatch)
+
+    @precondition(lambda self: self.claimed)
+    @rule(index=INDEX)
+    def emit(self, index: int) -> None:
+        ticket = self.claimed[index % len(self.claimed)]
+        self.both(lambda it: it.events.append(ticket, {"at": index}))
+
+    @precondition(lambda self: self.claimed)
+    @rule(indices=st.lists(INDEX, max_size=4))
+    def renew(self, indices: list[int]) -> None:
+        tickets = list({self.claimed[index % len(self.claimed)]: None for index in indices})
+        self.both(lambda it: it.store.renew(tickets))
+
+    @rule(seconds=st.sampled_from([0.001, 0.5, 1.5, LEASES.dispatch, LEASES.lease, 21.0]))
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule(limit=st.sampled_from([1, 2, 200]), lose=st.booleans())
+    def sweep(self, limit: int, *, lose: bool) -> None:
+        swept: Sweep = self.both(lambda it: it.store.sweep(limit=limit))
+        if not lose:
+            for dispatch in swept.dispatches:
+                self.post(dispatch)
+            for dispatch, _ in swept.overdue:
+                self.post(dispatch)
+
+    @rule(index=INDEX, rarely=st.integers(0, 5))
+    def stop(self, index: int, rarely: int) -> None:
+        if rarely == 0:
+            run = list(self.plans)[index % len(self.plans)]
+            self.both(lambda it: it.store.stop(run, reason="test"))
+
+    @invariant()
+    def agree(self) -> None:
+        agenda = self.both(lambda it: dict(it.agenda()))
+        self.both(lambda it: list(it.reader.list_runs(RunQuery())))
+        for run, plan in self.plans.items():
+            states = self.both(
+                lambda it, run=run: it.reader.states(run, range(len(self.plans[run])))
+            )
+            busy = [node for node, state in states.items() if state in {"dispatched", "running"}]
+            assert len(busy) <= (plan.max_parallel or len(plan))
+            assert all(f"{run}|{node}" in agenda for node in busy), "somebody must look at it"
+            seen = self.read.get(run, 0)
+            news = self.both(lambda it, run=run, seen=seen: list(it.events.read(run, after=seen)))
+            assert [event.id for event in news] == [seen + 1 + k for k in range(len(news))]
+            self.read[run] = seen + len(news)
+
+    def teardown(self) -> None:
+        """Let the janitor and a patient worker bring everything to its end."""
+        for _ in range(400):
+            if all(self.both(lambda it, run=run: it.state(run)).is_terminal for run in self.plans):
+                break
+            swept = self.both(lambda it: it.store.sweep())
+            for dispatch in (*swept.dispatches, *(dispatch for dispatch, _ in swept.overdue)):
+                self.post(dispatch)
+            while self.mail:
+                ticket = self.mail.pop()
+                self.claim(ticket)
+                ended = Outcome(kind="succeeded", output=b"\x02")
+                advance = self.both(
+                    lambda it, ticket=ticket, ended=ended: it.store.settle(
+                        ticket, ended, worker="w"
+                    )
+                )
+                self.post(advance.dispatch)
+            self.clock.advance(1)
+        for run in self.plans:
+            self.both(lambda it, run=run: it.reader.record(run))
+            self.both(lambda it, run=run: dict(it.reader.outputs(run)))
+            for it in self.pair:
+                it.assert_ended_well(run)
+        self.clock.advance(LEASES.retention)
+        self.both(lambda it: it.store.sweep())
+        self.clock.advance(PLAN_GRACE / 1000)
+        assert [it.leftovers() for it in self.pair] == [[], []]
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(0 if "FLOWCORE_SCHEDULES" in os.environ else 120)
+def test_both_stores_agree_on_every_schedule(redis_client: "redis.Redis") -> None:
+    run_state_machine_as_test(
+        lambda: Duel(redis_client),
+        settings=settings(
+            max_examples=int(os.environ.get("FLOWCORE_SCHEDULES", "60")),
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

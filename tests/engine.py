@@ -1,0 +1,90 @@
+"""A real engine for tests: a server, a session, and real Celery workers in real processes."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowcore import ExecutionResult, Flow, Run, Session
+from flowcore.assembly.settings import Settings
+from flowcore.assembly.supervisor import LocalWorkers
+from flowcore.client.flow import start_run
+
+__all__ = ["Engine", "poll", "running_engine"]
+
+MODULES = Path(__file__).parent / "integration" / "modules"
+
+#: How long a test waits for something that takes milliseconds on an idle machine.
+PATIENCE = 60.0
+
+
+def poll(condition: Callable[[], Any], *, what: str, patience: float = PATIENCE) -> Any:
+    """Wait until ``condition()`` is true and return what it gave."""
+    ends = time.monotonic() + patience
+    while not (found := condition()):
+        if time.monotonic() > ends:
+            pytest.fail(f"waited {patience:.0f} s for {what}")
+        time.sleep(0.01)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A session and the means to start workers for it."""
+
+    session: Session
+    home: Path
+    started: list[LocalWorkers] = field(default_factory=list)
+
+    def workers(self, *, pool: str = "prefork", slots: int = 2, queues: str | None = None) -> LocalWorkers:
+        """Start one more worker and wait until it is ready."""
+        runtime = self.session.runtime
+        name = f"test-{len(self.started)}@%h"
+        argv = [
+            *(sys.executable, "-m", "celery", "-A", "worker", "worker", "--hostname", name),
+            *("--pool", pool, "--concurrency", str(slots), "--loglevel", "INFO"),
+            *("--queues", queues or runtime.default_queue, "--without-gossip", "--without-mingle"),
+        ]
+        env = self.session.worker_env([MODULES])
+        log = self.home / f"worker-{len(self.started)}.log"
+        workers = LocalWorkers(argv=argv, env=env, log=log, cwd=Path(__file__).parents[1])
+        workers.start()
+        self.started.append(workers)
+        if not workers.wait_ready(timeout=PATIENCE):
+            pytest.fail(f"the worker did not start: {workers.failure}\n{log.read_text()}")
+        return workers
+
+    def start(self, nodes: Mapping[str, Any], input: Any = None, **more: Any) -> Run:
+        """Start a run of these nodes; ``more`` are further keys of the definition."""
+        run_id = more.pop("run_id", None)
+        plan = Flow.load({"id": "test", "nodes": nodes, **more}).plan()
+        return start_run(self.session, plan, input, id=run_id)
+
+    def run(self, nodes: Mapping[str, Any], input: Any = None, **more: Any) -> ExecutionResult:
+        """Run these nodes to the end."""
+        return self.start(nodes, input, **more).wait(timeout=PATIENCE)
+
+
+@contextmanager
+def running_engine(url: str, home: Path, **settings: str) -> Iterator[Engine]:
+    """An engine on a server; its workers end with the block.
+
+    Args:
+        url: The server.
+        home: Where logs go.
+        settings: More environment variables, without their prefix, in lower case.
+    """
+    environ = {f"FLOWCORE_{name.upper()}": value for name, value in settings.items()}
+    environ |= {"FLOWCORE_REDIS_URL": url, "FLOWCORE_HOME": str(home)}
+    with Session(Settings.from_env(environ), environ=environ) as session:
+        engine = Engine(session=session, home=home)
+        try:
+            yield engine
+        finally:
+            for workers in engine.started:
+                workers.stop()

@@ -1,0 +1,112 @@
+"""Node functions that the tests' workers import."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from flowcore import Context
+
+
+def numbers(n: int = 5) -> dict[str, Any]:
+    return {"values": list(range(n))}
+
+
+def total(values: list[int]) -> int:
+    return sum(values)
+
+
+async def largest(values: list[int]) -> int:
+    await asyncio.sleep(0)
+    return max(values)
+
+
+def report(total: int, largest: int) -> str:
+    return f"total {total}, largest {largest}"
+
+
+def echo(value: Any) -> Any:
+    return value
+
+
+def facts(ctx: Context) -> dict[str, Any]:
+    return {
+        "run": ctx.run_id,
+        "flow": ctx.flow,
+        "node": ctx.node_id,
+        "attempt": ctx.attempt,
+        "key": ctx.idempotency_key,
+        "worker": ctx.worker,
+        "inputs": dict(ctx.inputs),
+        "emitted": ctx.emit("progress", done=3, of=7),
+    }
+
+
+def fail(message: str = "no luck") -> None:
+    raise ValueError(message)
+
+
+def fail_until(attempt: int, ctx: Context) -> int:
+    if ctx.attempt < attempt:
+        text = f"attempt {ctx.attempt} fails"
+        raise ConnectionError(text)
+    return ctx.attempt
+
+
+def nap(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def spin(seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        pass
+
+
+async def async_nap(seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+def wait_for(path: str, mark: str | None = None, seconds: float = 60.0) -> str:
+    """Wait until a file exists: how tests hold a node at a known place."""
+    if mark:
+        with Path(mark).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+    ends = time.monotonic() + seconds
+    while not Path(path).exists():
+        if time.monotonic() > ends:
+            raise TimeoutError(path)
+        time.sleep(0.01)
+    return Path(path).read_text()
+
+
+def die_once(mark: str) -> str:
+    """Kill the process that runs this node, the first time."""
+    try:
+        Path(mark).touch(exist_ok=False)
+    except FileExistsError:
+        return "survived"
+    os.kill(os.getpid(), signal.SIGKILL)
+    return "unreachable"
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def unsupported() -> Any:
+    return {"rows": [1, {2, 3}]}
+
+
+def large(size: int) -> str:
+    return "x" * size
+
+
+def append(path: str, ctx: Context) -> None:
+    """Leave a line per execution."""
+    with Path(path).open("a") as file:
+        file.write(f"{ctx.node_id} {ctx.attempt}\n")

@@ -1,0 +1,84 @@
+"""The shapes that break Celery's own canvas, and the size of messages."""
+
+from typing import Any
+
+import pytest
+
+from flowcore import Flow
+from flowcore.client.flow import start_run
+from flowcore.stores.redis.connect import connect
+from tests.engine import Engine
+
+UPSTREAM = "engine_nodes:echo"
+
+
+def _node(before: list[str]) -> dict[str, Any]:
+    """A node whose output is one more than the largest of its predecessors' outputs."""
+    if not before:
+        return {"uses": UPSTREAM, "with": {"value": 1}}
+    largest = " ".join(f"{name}.output" for name in before[:1])
+    return {"uses": UPSTREAM, "needs": before, "with": {"value": f"${{{{ {largest} + 1 }}}}"}}
+
+
+def chain(count: int) -> dict[str, Any]:
+    return {f"n{i}": _node([f"n{i - 1}"] if i else []) for i in range(count)}
+
+
+def fan(count: int) -> dict[str, Any]:
+    middle = {f"m{i}": _node(["a"]) for i in range(count)}
+    return {"a": _node([]), **middle, "z": _node(list(middle))}
+
+
+def layered(layers: int, width: int) -> dict[str, Any]:
+    nodes: dict[str, Any] = {}
+    before: list[str] = []
+    for layer in range(layers):
+        row = [f"l{layer}x{i}" for i in range(width)]
+        nodes |= {name: _node(before) for name in row}
+        before = row
+    return nodes
+
+
+def ladder(count: int) -> dict[str, Any]:
+    nodes = {"a0": _node([]), "b0": _node([])}
+    for i in range(1, count):
+        nodes[f"a{i}"] = _node([f"a{i - 1}"])
+        nodes[f"b{i}"] = _node([f"b{i - 1}", f"a{i - 1}"])
+    return nodes
+
+
+SHAPES = {
+    "a chain of 1,000": (chain(1000), 1000),
+    "a fan-out of 1,000": (fan(1000), 3),
+    "20 layers of 50": (layered(20, 50), 20),
+    "a ladder of 500": (ladder(500), 500),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_shape_completes_with_the_right_outputs(engine: Engine, shape: str) -> None:
+    nodes, depth = SHAPES[shape]
+    plan = Flow.load({"id": "shape", "nodes": nodes}).plan()
+    result = start_run(engine.session, plan).wait(timeout=240)
+    assert result.success, result.error
+    assert len(result.outputs) == len(nodes)
+    assert {name: value - 1 for name, value in result.outputs.items()} == {
+        plan.ids[i]: level for i, level in enumerate(plan.levels)
+    }
+    assert max(result.outputs.values()) == depth
+    assert {node.attempts for node in result.nodes.values()} == {1}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_message_stays_under_one_and_a_half_kilobytes(engine: Engine, shape: str) -> None:
+    nodes, _ = SHAPES[shape]
+    quiet = {name: {**tree, "queue": "nobody"} for name, tree in nodes.items()}
+    plan = Flow.load({"id": "shape", "nodes": quiet}).plan()
+    handle = start_run(engine.session, plan)
+    redis = connect(engine.session.runtime.redis_url)
+    sizes = [len(message) for message in redis.lrange("nobody", 0, -1)]
+    handle.cancel()
+    redis.delete("nobody")
+    assert sizes
+    assert max(sizes) < 1500  # noqa: PLR2004  (the promise)

@@ -1,0 +1,107 @@
+"""Workers die; runs end with the right outputs all the same."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flowcore.run.event import EventType
+from tests.engine import Engine, poll, running_engine
+from tests.services import running_valkey
+
+
+def _kill_all(pids: Iterable[int]) -> None:
+    """Kill workers and their pool children, as the end of a machine would."""
+    family = [
+        process
+        for pid in pids
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    ]
+    for process in family:
+        process.kill()
+
+
+@pytest.fixture
+def fragile(tmp_path: Path) -> Iterator[Engine]:
+    """An engine of this test's own, with short leases."""
+    with (
+        running_valkey() as url,
+        running_engine(
+            url, tmp_path, lease="1.0", heartbeat="0.25", dispatch_lease="1.0", max_lost="2"
+        ) as engine,
+    ):
+        yield engine
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_kill_9_of_a_worker_in_mid_run_still_ends_with_the_right_outputs(
+    fragile: Engine, tmp_path: Path, pool: str
+) -> None:
+    workers = fragile.workers(pool=pool)
+    go, mark = str(tmp_path / "go"), str(tmp_path / "mark")
+    nodes = {
+        "first": {"uses": "engine_nodes:numbers"},
+        "hold": {
+            "uses": "engine_nodes:wait_for",
+            "with": {"path": go, "mark": mark},
+            "needs": ["first"],
+        },
+        "total": {"uses": "engine_nodes:total", "needs": ["first", "hold"]},
+    }
+    handle = fragile.start(nodes, {"n": 5})
+    poll(lambda: Path(mark).exists(), what="the node to run")
+    _kill_all(workers.pids)
+    Path(go).write_text("went")
+    result = handle.wait(60)
+    assert result.success, result.error
+    assert result.outputs == {"first": {"values": [0, 1, 2, 3, 4]}, "hold": "went", "total": 10}
+    assert result.nodes["hold"].attempts >= 2  # noqa: PLR2004  (the kill hit it)
+    assert [e.node for e in handle.events() if e.type is EventType.NODE_LOST] == ["hold"]
+
+
+def test_a_node_whose_process_dies_is_run_again_at_once(fragile: Engine, tmp_path: Path) -> None:
+    fragile.workers()
+    nodes = {"once": {"uses": "engine_nodes:die_once", "with": {"mark": str(tmp_path / "mark")}}}
+    result = fragile.run(nodes)
+    assert result.success, result.error
+    assert result.output == "survived"
+    assert result.nodes["once"].attempts == 2  # noqa: PLR2004
+
+
+def test_a_node_that_kills_its_process_each_time_becomes_a_dead_letter(fragile: Engine) -> None:
+    fragile.workers()
+    result = fragile.run({"poison": {"uses": "engine_nodes:die"}})
+    assert not result.success
+    assert result.error is not None
+    assert result.error.startswith("node 'poison': WorkerLostError")
+    assert result.nodes["poison"].attempts == 3  # noqa: PLR2004  (lost twice, then once too often)
+
+
+def test_messages_lost_by_the_broker_are_published_again(fragile: Engine) -> None:
+    handle = fragile.start({"numbers": {"uses": "engine_nodes:numbers"}})
+    redis = fragile.session.runtime.store.client
+    assert redis.delete(fragile.session.runtime.default_queue) == 1
+    fragile.workers()
+    assert handle.wait(60).success
+
+
+def test_doubled_messages_run_nothing_twice(fragile: Engine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    nodes = {
+        f"n{i}": {"uses": "engine_nodes:append", "with": {"path": str(log)}} for i in range(20)
+    }
+    nodes["end"] = {
+        "uses": "engine_nodes:append",
+        "with": {"path": str(log)},
+        "needs": [f"n{i}" for i in range(20)],
+    }
+    handle = fragile.start(nodes)
+    redis = fragile.session.runtime.store.client
+    queue = fragile.session.runtime.default_queue
+    messages = redis.lrange(queue, 0, -1)
+    redis.rpush(queue, *messages, *messages)
+    fragile.workers()
+    result = handle.wait(60)
+    assert result.success, result.error
+    assert sorted(log.read_text().split("\n")[:-1]) == sorted(f"{name} 1" for name in nodes)

@@ -1,0 +1,471 @@
+"""Wrong definitions get exact sentences, with places, carets and suggestions."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from flowcore.check.check import check
+from flowcore.check.diagnostic import CODES, InvalidFlowError
+from flowcore.errors import DefinitionError
+from flowcore.graph.load import load_text, load_tree
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
+
+
+def _problems(text: str, name: str = "bad.yaml") -> InvalidFlowError:
+    with pytest.raises(InvalidFlowError) as error:
+        check(load_text(text, name=name))
+    return error.value
+
+
+EXAMPLE = """\
+id: rag
+nodes:
+  fetch:
+    uses: passthrough
+  split:
+    uses: passthrough
+  embed:
+    uses: passthrough
+    needs: [fetchh]
+"""
+
+
+def test_a_problem_looks_like_the_example_of_the_documentation() -> None:
+    assert _problems(EXAMPLE).problems == (
+        "bad.yaml:9:13: error FC203: node 'fetchh' is not defined  [nodes.embed.needs]\n"
+        "     9 |     needs: [fetchh]\n"
+        "       |             ^ did you mean 'fetch'?",
+    )
+
+
+#: Text, then place, code and message; path; suggestion.
+WRONG: list[tuple[str, str, str, str | None]] = [
+    (
+        "nodes: {a: {uses: end}}\nedgs: []",
+        "2:1: error FC202: unknown key 'edgs'",
+        "edgs",
+        "did you mean 'edges'?",
+    ),
+    ("id: x", "1:1: error FC204: 'nodes' is missing", "nodes", None),
+    ("nodes: {}", "1:8: error FC217: a flow needs at least one node", "nodes", None),
+    ("nodes: []", "1:8: error FC217: a flow needs at least one node", "nodes", None),
+    ("nodes:", "1:7: error FC217: a flow needs at least one node", "nodes", None),
+    (
+        "nodes: text",
+        "1:8: error FC205: expected a mapping of nodes, or a list of them, got text 'text'",
+        "nodes",
+        None,
+    ),
+    (
+        "id: a b\nnodes: {a: {uses: end}}",
+        "1:5: error FC214: 'a b' is not a valid name for 'id'",
+        "id",
+        "use letters, digits, '_', '-' and '.', at most 100",
+    ),
+    (
+        "version: 1.0\nnodes: {a: {uses: end}}",
+        "1:10: error FC205: expected text, got the number 1.0",
+        "version",
+        'put it in quotes: "1.0"',
+    ),
+    (
+        "inputs: {url: string}\nnodes: {a: {uses: end}}",
+        "1:15: error FC205: expected a JSON Schema (a mapping), got text 'string'",
+        "inputs.url",
+        "write {type: string}",
+    ),
+    (
+        "inputs: {url: {type: strng}}\nnodes: {a: {uses: end}}",
+        "1:22: error FC222: 'type' must be one of string, number, integer, boolean, array, "
+        "object, null, got text 'strng'",
+        "inputs.url.type",
+        "did you mean 'string'?",
+    ),
+    (
+        "nodes:\n  no: {uses: end}",
+        "2:3: error FC214: node id 'no' means a boolean or null to other readers of YAML",
+        "nodes.no",
+        "rename it, as in 'no_'",
+    ),
+    (
+        "nodes: {inputs: {uses: end}}",
+        "1:9: error FC214: node id 'inputs' has another meaning in expressions",
+        "nodes.inputs",
+        "rename it, as in 'inputs_'",
+    ),
+    (
+        "nodes: {a/b: {uses: end}}",
+        "1:9: error FC214: 'a/b' is not a valid node id",
+        "nodes.a/b",
+        "use letters, digits, '_', '-' and '.', at most 100",
+    ),
+    ("nodes:\n  a: {}", "2:3: error FC204: 'uses' is missing", "nodes.a.uses", None),
+    ("nodes: {a: {uses: ''}}", "1:19: error FC204: 'uses' is empty", "nodes.a.uses", None),
+    (
+        "nodes: {a: 'end'}",
+        "1:12: error FC205: expected a mapping with 'uses', got text 'end'",
+        "nodes.a",
+        "write {uses: end}",
+    ),
+    (
+        "nodes: [{uses: end}]",
+        "1:9: error FC204: 'id' is missing: a node in a list needs one",
+        "nodes[0].id",
+        None,
+    ),
+    (
+        "nodes: [{id: a, uses: end}, {id: a, uses: end}]",
+        "1:34: error FC206: node 'a' is defined twice",
+        "nodes[1].id",
+        "give it another id",
+    ),
+    (
+        "nodes: {a: {uses: pasthrough}}",
+        "1:19: error FC210: 'pasthrough' is neither a built-in node type nor of the form "
+        "'module:callable'",
+        "nodes.a.uses",
+        "did you mean 'passthrough'?",
+    ),
+    (
+        "nodes: {a: {uses: 'nowhere:f'}}",
+        "1:19: error FC210: there is no module 'nowhere'",
+        "nodes.a.uses",
+        "is its directory on PYTHONPATH?",
+    ),
+    (
+        "nodes: {a: {uses: 'os:system'}}",
+        "1:19: error FC221: 'os:system' is not allowed: 'os' belongs to Python's standard library",
+        "nodes.a.uses",
+        "wrap it in a function of your own, or list it in FLOWCORE_ALLOWED_MODULES",
+    ),
+    (
+        "nodes: {a: {uses: approval}}",
+        "1:19: error FC218: node type 'approval' is planned, not in this release",
+        "nodes.a.uses",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, for_each: x}}",
+        "1:24: error FC218: 'for_each' is planned, not in this release",
+        "nodes.a.for_each",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, wth: {}}}",
+        "1:24: error FC202: unknown key 'wth'",
+        "nodes.a.wth",
+        "did you mean 'with'?",
+    ),
+    (
+        "nodes: {a: {uses: end, with_: {}}}",
+        "1:24: error FC202: unknown key 'with_'",
+        "nodes.a.with_",
+        "did you mean 'with'?",
+    ),
+    (
+        "nodes: {a: {uses: end, with: [x]}}",
+        "1:30: error FC205: expected a mapping, got a list of 1",
+        "nodes.a.with",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end}, b: {uses: end, needs: a}}",
+        "1:47: error FC205: expected a list, got text 'a'",
+        "nodes.b.needs",
+        "write [a]",
+    ),
+    (
+        "nodes: {a: {uses: end}, b: {uses: end, needs: [1]}}",
+        "1:48: error FC205: expected text, got the number 1",
+        "nodes.b.needs",
+        'put it in quotes: "1"',
+    ),
+    (
+        "nodes: {a: {uses: end, timeout: soon}}",
+        "1:33: error FC211: expected a duration such as '30s', '500ms' or '1h30m', got 'soon'",
+        "nodes.a.timeout",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, queue: 'a b'}}",
+        "1:31: error FC214: 'a b' is not a valid name for 'queue'",
+        "nodes.a.queue",
+        "use letters, digits, '_', '-' and '.', at most 100",
+    ),
+    (
+        "nodes: {a: {uses: end, join: all_succes}}",
+        "1:30: error FC222: 'join' must be one of all_success, all_done, any_success, "
+        "none_failed, got text 'all_succes'",
+        "nodes.a.join",
+        "did you mean 'all_success'?",
+    ),
+    (
+        "nodes: {a: {uses: end, retry: {max_attempts: 0}}}",
+        "1:46: error FC205: must be at least 1, got the number 0",
+        "nodes.a.retry.max_attempts",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, retry: {max_attempts: 2.5}}}",
+        "1:46: error FC205: expected a whole number, got the number 2.5",
+        "nodes.a.retry.max_attempts",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, retry: {bakoff: fixed}}}",
+        "1:32: error FC202: unknown key 'bakoff'",
+        "nodes.a.retry.bakoff",
+        "did you mean 'backoff'?",
+    ),
+    (
+        "nodes: {a: {uses: end, needs: [a]}}",
+        "1:32: error FC207: node 'a' cannot run after itself",
+        "nodes.a.needs",
+        "remove it",
+    ),
+    (
+        "nodes: {s: {uses: start}, x: {uses: end}}",
+        "1:27: error FC209: node 'x' is not reachable from a start node",
+        "nodes.x",
+        "add needs: [s], or remove the start nodes",
+    ),
+    (
+        "nodes: {a: {uses: end, with: {v: '${{ a.b + }}'}}}",
+        "1:45: error FC212: cannot read the expression: the expression ends too early",
+        "nodes.a.with.v",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, with: {v: '${{ inputs.x'}}}",
+        "1:35: error FC212: cannot read the expression: '${{' is not closed by '}}'",
+        "nodes.a.with.v",
+        None,
+    ),
+    (
+        "nodes: {fetch: {uses: end}, b: {uses: end, with: {v: ['x ${{ fetc.output }}']}}}",
+        "1:62: error FC203: node 'fetc' is not defined",
+        "nodes.b.with.v",
+        "did you mean 'fetch'?",
+    ),
+    (
+        "nodes: {a: {uses: end}, b: {uses: end, with: {v: '${{ a.output }}'}}}",
+        "1:55: error FC213: node 'a' is not upstream of 'b'",
+        "nodes.b.with.v",
+        "add 'a' to the needs of 'b'",
+    ),
+    (
+        "nodes: {a: {uses: end, with: {v: '${{ a.output }}'}}}",
+        "1:39: error FC213: node 'a' cannot read its own output",
+        "nodes.a.with.v",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end}, b: {uses: end}}\nedges: [{from: a, to: b, when: b.output}]",
+        "2:32: error FC213: node 'b' cannot read its own output",
+        "edges[0].when",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end}, b: {uses: end}}\nedges: [{from: a, to: b, when: '${{ true }}'}]",
+        "2:32: error FC212: a condition is one expression already",
+        "edges[0].when",
+        "write it without ${{ }}",
+    ),
+    (
+        "nodes: {a: {uses: end}, b: {uses: end}}\nedges: [[a, bb]]",
+        "2:13: error FC203: node 'bb' is not defined",
+        "edges[0]",
+        "did you mean 'b'?",
+    ),
+    (
+        "nodes: {a: {uses: end}}\nedges: [[a]]",
+        "2:9: error FC205: expected an edge such as {from: a, to: b} or [a, b], got a list of 1",
+        "edges[0]",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end}, b: {uses: end}}\nedges: [{from: a, source: b, to: b}]",
+        "2:19: error FC216: 'edges[0].from' (text 'a') and 'edges[0].source' (text 'b') name the "
+        "same thing",
+        "edges[0].source",
+        "keep one of them",
+    ),
+    (
+        "nodes: {a: {uses: end}, b: {uses: end}}\n"
+        "edges: [{from: a, to: b, when: 'true'}, {from: a, to: b, when: 'false'}]",
+        "2:64: error FC216: a second condition from 'a' to 'b'",
+        "edges[1].when",
+        "join them with &&",
+    ),
+    (
+        "nodes: {a: {uses: end}}\nconfig: {execution: {max_parallel: 10, max_parallel_nodes: 20}}",
+        "2:40: error FC216: 'config.execution.max_parallel' (the number 10) and "
+        "'config.execution.max_parallel_nodes' (the number 20) name the same thing",
+        "config.execution.max_parallel_nodes",
+        "keep one of them",
+    ),
+    (
+        "nodes: {a: {uses: end}}\n"
+        "backend_config: {max_parallel: 10}\nexecution: {max_parallel_nodes: 20}",
+        "3:13: error FC216: 'backend_config.max_parallel' (the number 10) and "
+        "'execution.max_parallel_nodes' (the number 20) name the same thing",
+        "execution.max_parallel_nodes",
+        "keep one of them",
+    ),
+    (
+        "nodes: {a: {uses: end}}\nbackend: native\nconfig: {backend: crewai}",
+        "2:1: error FC216: 'config.backend' (text 'crewai') and 'backend' (text 'native') name "
+        "the same thing",
+        "backend",
+        "keep one of them",
+    ),
+    (
+        "nodes: {a: {uses: end}}\nconfig: {execution: {enable_checkpoints: yes}}",
+        "2:42: error FC205: expected true or false, got text 'yes'",
+        "config.execution.enable_checkpoints",
+        "write true",
+    ),
+    (
+        "nodes: {a: {uses: end}}\nconfig: {memory: {max_mesages: 3}}",
+        "2:19: error FC202: unknown key 'max_mesages'",
+        "config.memory.max_mesages",
+        "did you mean 'max_messages'?",
+    ),
+    (
+        "nodes: {a: {uses: end}}\nconfig: {memory: 3}",
+        "2:18: error FC205: expected a mapping, or the name of a type of memory, got the number 3",
+        "config.memory",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end}}\nllm: {temperature: hot, model: x}",
+        "2:20: error FC205: expected a number, got text 'hot'",
+        "llm.temperature",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end}}\nconfig: {agents: [{role: x}]}",
+        "2:19: error FC204: 'goal' is missing",
+        "config.agents[0].goal",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end}}\nconfig: {process: sequental}",
+        "2:19: error FC222: 'process' must be one of sequential, hierarchical, got text "
+        "'sequental'",
+        "config.process",
+        "did you mean 'sequential'?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message", "path", "hint"), WRONG)
+def test_a_wrong_definition_gets_one_exact_sentence(
+    text: str, message: str, path: str, hint: str | None
+) -> None:
+    (problem,) = _problems(text).problems
+    head, line, caret = problem.split("\n")
+    assert head == f"bad.yaml:{message}  [{path}]"
+    number, column = map(int, message.split(":")[:2])
+    assert line == f"{number:6} | {text.splitlines()[number - 1]}"
+    assert caret == f"{'':6} | {'':{column - 1}}^" + (f" {hint}" if hint else "")
+
+
+def test_the_same_sentence_without_a_file_shows_the_path_only() -> None:
+    with pytest.raises(InvalidFlowError) as error:
+        check(
+            load_tree(
+                {"nodes": {"fetch": {"uses": "end"}, "b": {"uses": "end", "needs": ["fech"]}}}
+            )
+        )
+    assert str(error.value) == (
+        "definition: error FC203: node 'fech' is not defined (did you mean 'fetch'?)"
+        "  [nodes.b.needs]"
+    )
+
+
+def test_a_cycle_is_reported_with_its_path() -> None:
+    text = "nodes:\n  a: {uses: end, needs: [c]}\n  b: {uses: end, needs: [a]}\n  c: {uses: end}\n"
+    (problem,) = _problems(text + "edges: [[b, c]]\n").problems
+    assert problem == (
+        "bad.yaml:2:26: error FC208: a cycle of 3 nodes: a -> b -> c -> a  [nodes.a.needs]\n"
+        "     2 |   a: {uses: end, needs: [c]}\n"
+        "       |                          ^ remove one of these edges"
+    )
+
+
+def test_every_separate_cycle_is_reported_and_what_hangs_on_it_is_not() -> None:
+    text = "nodes: {" + ", ".join(f"{key}: {{uses: end}}" for key in "abcdef") + "}\n"
+    error = _problems(text + "edges: [[a, b], [b, a], [b, c], [d, e], [e, d], [c, f]]\n")
+    assert [found.message for found in error.diagnostics] == [
+        "a cycle of 2 nodes: a -> b -> a",
+        "a cycle of 2 nodes: d -> e -> d",
+    ]
+
+
+def test_a_long_cycle_is_shortened() -> None:
+    nodes = ", ".join(f"n{i}: {{uses: end, needs: [n{(i - 1) % 50}]}}" for i in range(50))
+    (found,) = _problems(f"nodes: {{{nodes}}}").diagnostics
+    assert found.message == (
+        "a cycle of 50 nodes: n0 -> n1 -> n2 -> n3 -> n4 -> n5 -> … -> "
+        "n45 -> n46 -> n47 -> n48 -> n49 -> n0"
+    )
+
+
+def test_all_problems_come_in_one_pass_in_source_order() -> None:
+    error = _problems(
+        "nodes:\n"
+        "  a: {uses: end, needs: [zz], timeout: soon}\n"
+        "  b: {uses: 'os:system', quue: x}\n"
+        "  c: {needs: [c], with: {v: '${{ b.output }} ${{ d.output }}'}}\n"
+        "edges: [[a]]\n"
+        "config: {process: x}\n"
+    )
+    assert [found.code for found in error.diagnostics] == [
+        "FC203", "FC211", "FC221", "FC202", "FC204", "FC207", "FC213", "FC203", "FC205", "FC222",
+    ]  # fmt: skip
+    places = [found.position for found in error.diagnostics]
+    assert places == sorted(place for place in places if place)
+
+
+def test_json_files_have_lines_and_columns_too() -> None:
+    text = '{\n  "nodes": {\n    "a": {"uses": "end", "needs": ["b"]}\n  }\n}'
+    assert _problems(text, "bad.json").problems == (
+        "bad.json:3:36: error FC203: node 'b' is not defined  [nodes.a.needs]\n"
+        '     3 |     "a": {"uses": "end", "needs": ["b"]}\n'
+        "       |                                    ^",
+    )
+
+
+def test_a_text_in_a_block_is_pointed_at_where_it_begins() -> None:
+    text = "nodes:\n  a:\n    uses: end\n    with:\n      v: |\n        one\n        ${{ zz.output }}\n"
+    (found,) = _problems(text).diagnostics
+    assert found.position is not None
+    assert (found.position.line, found.position.column) == (5, 10)
+
+
+def test_an_invalid_flow_is_a_definition_error_that_travels() -> None:
+    error = _problems(EXAMPLE)
+    assert isinstance(error, DefinitionError)
+    copy = pickle.loads(pickle.dumps(error))
+    assert copy.diagnostics == error.diagnostics
+    assert copy.problems == error.problems
+
+
+def test_every_code_is_in_the_reference_with_its_meaning() -> None:
+    text = REFERENCE.read_text()
+    assert [code for code in CODES if f"| `{code}` | {CODES[code]} |" not in text] == []
+
+
+def test_every_code_that_rules_use_is_registered() -> None:
+    root = Path(__file__).parents[2] / "flowcore"
+    used = {
+        word[1:6]
+        for path in [*root.glob("check/*.py"), *root.glob("graph/*.py")]
+        for word in path.read_text().split('"')
+        for word in ['"' + word]
+        if word.startswith('"FC2') and len(word) == 6
+    }
+    assert used == set(CODES)
