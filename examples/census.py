@@ -9,7 +9,7 @@ What is counted, and how:
 - A function inside a class is a method, any other is a function; lambdas are neither.
 - Complexity is McCabe's: 1, and 1 more for each ``if``, ``elif``, loop, ``except``, conditional
   expression, ``and`` or ``or``, ``case`` with a condition, and each ``for`` and ``if`` of a
-  comprehension. A function defined inside another is counted by itself.
+  comprehension. A function defined inside another is counted by itself, a lambda with its function.
   Source: T. J. McCabe, "A Complexity Measure", IEEE Transactions on Software Engineering SE-2(4),
   1976, pages 308 to 320, with the predicates of a compound condition counted one by one.
 """
@@ -24,6 +24,7 @@ import tokenize
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -161,22 +162,13 @@ def measure(data: bytes, path: str = "module.py") -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about escapes and comparisons in what is measured
         tree = ast.parse(data, path)
-    found = list(_scopes(tree))
-    lines = _lines(data)
-    kinds = _kinds(lines, found)
-    names = [name for node, _, _ in found for name in _imported(node)]
-    functions = [(node, name, kind) for node, name, kind in found if kind in ("function", "method")]
-    sums = Counter(kinds) + Counter(f"{kind}s" for *_, kind in functions)
-    sums["classes"] = sum(isinstance(node, ast.ClassDef) for node, _, _ in found)
+    seen, lines = _look(tree), _lines(data)
+    sums = Counter(_kinds(lines, seen)) + Counter(f"{one.kind}s" for one in seen.functions)
     return _found(
-        sums={**sums, "files": 1, "lines": len(lines)},
-        complex=[
-            [complexity(node), f"{name}()", f"{path}:{node.lineno}"]
-            for node, name, _ in functions
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        ],
+        sums={**sums, "files": 1, "lines": len(lines), "classes": seen.classes},
+        complex=[[one.complexity, f"{one.name}()", f"{path}:{one.line}"] for one in seen.functions],
         long=[[len(lines), path]],
-        imports=dict.fromkeys(names, 1),
+        imports=dict.fromkeys(seen.imports, 1),
     )
 
 
@@ -184,38 +176,88 @@ def _found(**parts: Any) -> dict[str, Any]:
     return {"sums": {}, "complex": [], "long": [], "imports": {}, "unparsed": [], **parts}
 
 
-def _scopes(tree: ast.Module) -> Iterator[tuple[ast.AST, str, str]]:
-    """Every node with the name of its scope, and whether it is a function or a method.
+Scope = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
-    A stack of its own, since generated code is nested deeper than Python may recurse.
+
+@dataclass(slots=True)
+class Function:
+    """A function or method; ``kind`` says which."""
+
+    name: str
+    line: int
+    kind: str
+    complexity: int = 1
+    """McCabe's; see the module's text for what counts."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one look at a module's tree has found."""
+
+    functions: list[Function] = field(default_factory=list)
+    classes: int = 0
+    imports: set[str] = field(default_factory=set)
+    """Top-level names; relative imports name no other module."""
+    texts: list[ast.expr] = field(default_factory=list)
+    """Texts of several lines."""
+    docs: list[ast.stmt] = field(default_factory=list)
+
+
+def _look(tree: ast.Module) -> Seen:
+    """Look at every node once.
+
+    With a stack of its own, since generated code is nested deeper than Python may recurse.
     """
-    stack: list[tuple[ast.AST, str, bool]] = [(tree, "", False)]
+    seen = Seen()
+    outside = Function("", 0, "module")
+    stack: list[tuple[ast.AST, str, bool, Function]] = [(tree, "", False, outside)]
     while stack:
-        node, scope, in_class = stack.pop()
-        kind = ""
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            scope = f"{scope}.{node.name}" if scope else node.name
-            is_class = isinstance(node, ast.ClassDef)
-            kind = "class" if is_class else "method" if in_class else "function"
-            in_class = is_class
-        yield node, scope, kind
-        stack += [(child, scope, in_class) for child in ast.iter_child_nodes(node)]
+        node, scope, in_class, owner = stack.pop()
+        if isinstance(node, Scope):
+            scope, in_class, owner = _enter(seen, node, scope, owner, in_class=in_class)
+        elif isinstance(node, ast.Constant | ast.JoinedStr):
+            if node.end_lineno != node.lineno:
+                seen.texts.append(node)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            seen.imports.update(_imported(node))
+        else:
+            owner.complexity += _decisions(node)
+        stack += [(child, scope, in_class, owner) for child in _children(node)]
+    return seen
 
 
-def complexity(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Return McCabe's complexity of a function; see the module's text for what counts."""
-    count = 1
-    stack: list[ast.AST] = list(function.body)
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        count += _decisions(node)
-        stack += ast.iter_child_nodes(node)
-    return count
+def _enter(
+    seen: Seen, node: Scope, scope: str, owner: Function, *, in_class: bool
+) -> tuple[str, bool, Function]:
+    """Note a module, class or function; return what holds inside it."""
+    if ast.get_docstring(node, clean=False) is not None:
+        seen.docs.append(node.body[0])
+    if isinstance(node, ast.Module):
+        return "", False, owner
+    scope = f"{scope}.{node.name}" if scope else node.name
+    if isinstance(node, ast.ClassDef):
+        seen.classes += 1
+        return scope, True, owner
+    function = Function(scope, node.lineno, "method" if in_class else "function")
+    seen.functions.append(function)
+    return scope, False, function
+
+
+_BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler)
+_LEAVES = (ast.Name, ast.expr_context, ast.operator, ast.cmpop, ast.alias)
+
+
+def _children(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes below, without those that nothing is counted of."""
+    for value in vars(node).values():
+        for child in value if isinstance(value, list) else (value,):
+            if isinstance(child, ast.AST) and not isinstance(child, _LEAVES):
+                yield child
 
 
 def _decisions(node: ast.AST) -> int:
+    if isinstance(node, _BRANCHES):
+        return 1
     if isinstance(node, ast.BoolOp):
         return len(node.values) - 1
     if isinstance(node, ast.comprehension):
@@ -223,8 +265,14 @@ def _decisions(node: ast.AST) -> int:
     if isinstance(node, ast.match_case):
         always = isinstance(node.pattern, ast.MatchAs) and node.pattern.pattern is None
         return int(not always or node.guard is not None)
-    one = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler)
-    return int(isinstance(node, one))
+    return 0
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name.partition(".")[0] for alias in node.names)
+    elif node.module and not node.level:
+        yield node.module.partition(".")[0]
 
 
 def _lines(data: bytes) -> list[str]:
@@ -234,32 +282,18 @@ def _lines(data: bytes) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def _kinds(lines: Sequence[str], found: Iterable[tuple[ast.AST, str, str]]) -> list[str]:
+def _kinds(lines: Sequence[str], seen: Seen) -> list[str]:
     """Say of each line whether it is blank, comment or code."""
     kinds = [
         "code" if (bare := line.strip()) and bare[0] != "#" else "comment" if bare else "blank"
         for line in lines
     ]
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    texts, docs = [], []
-    for node, _, _ in found:
-        if isinstance(node, ast.Constant | ast.JoinedStr) and node.end_lineno != node.lineno:
-            texts.append(node)  # a '#' or an empty line in it is text
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
-            docs.append(node.body[0])
-    for kind, nodes in (("code", texts), ("comment", docs)):
+    # A '#' or an empty line inside a text is part of it.
+    for kind, nodes in (("code", seen.texts), ("comment", seen.docs)):
         for one in nodes:
             last = one.end_lineno or one.lineno
             kinds[one.lineno - 1 : last] = [kind] * (last - one.lineno + 1)
     return kinds
-
-
-def _imported(node: ast.AST) -> Iterator[str]:
-    """Top-level names of what a statement imports; relative imports name no other module."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name.partition(".")[0] for alias in node.names)
-    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        yield node.module.partition(".")[0]
 
 
 def _merge(found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

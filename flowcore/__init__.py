@@ -42,3 +42,7 @@ def __getattr__(name: str) -> object:
         msg = f"module 'flowcore' has no attribute {name!r}"
         raise AttributeError(msg)
     return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -144,7 +144,10 @@ class RunNotFoundError(RunError):
 
     def __init__(self, run_id: str) -> None:
         """Name the id and where to look."""
-        super().__init__(f"no run has the id {run_id!r}; 'flowcore list' shows those that are kept", run_id=run_id)
+        super().__init__(
+            f"no run has the id {run_id!r}; 'flowcore list' shows those that are kept",
+            run_id=run_id,
+        )
 
 
 class RunFailedError(RunError):

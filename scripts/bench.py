@@ -36,21 +36,18 @@ def _flow(name: str, needs: Iterable[tuple[str, list[str]]]) -> dict[str, Any]:
 
 def chain(count: int) -> dict[str, Any]:
     """One node after the other."""
-    return _flow(
-        f"chain{count}", ((f"n{i}", [f"n{i - 1}"] if i else []) for i in range(count))
-    )
+    return _flow(f"chain{count}", ((f"n{i}", [f"n{i - 1}"] if i else []) for i in range(count)))
 
 
 def fan(count: int) -> dict[str, Any]:
     """One node, many in parallel, one that joins them."""
     middle = [f"m{i}" for i in range(count - 2)]
-    return _flow(
-        f"fan{count}", [("a", []), *((m, ["a"]) for m in middle), ("z", middle)]
-    )
+    return _flow(f"fan{count}", [("a", []), *((m, ["a"]) for m in middle), ("z", middle)])
 
 
 def layered(layers: int, width: int) -> dict[str, Any]:
     """Each node needs all nodes of the layer before."""
+
     def before(layer: int) -> list[str]:
         return [f"l{layer - 1}x{i}" for i in range(width)] if layer else []
 
@@ -190,7 +187,15 @@ def measure(session: Session, options: argparse.Namespace) -> dict[str, Any]:
 def show(report: dict[str, Any]) -> None:
     """Print the table."""
     table = Table(title=f"ceiling: {report['ceiling_tasks_per_s']:.0f} no-op Celery tasks/s")
-    for title in ("flow", "nodes", "seconds", "nodes/s", "x ceiling", "Redis commands/node", "message"):
+    for title in (
+        "flow",
+        "nodes",
+        "seconds",
+        "nodes/s",
+        "x ceiling",
+        "Redis commands/node",
+        "message",
+    ):
         table.add_column(title, justify="left" if title == "flow" else "right")
     for name, row in report["dags"].items():
         table.add_row(

@@ -41,7 +41,9 @@ class Engine:
     home: Path
     started: list[LocalWorkers] = field(default_factory=list)
 
-    def workers(self, *, pool: str = "prefork", slots: int = 2, queues: str | None = None) -> LocalWorkers:
+    def workers(
+        self, *, pool: str = "prefork", slots: int = 2, queues: str | None = None
+    ) -> LocalWorkers:
         """Start one more worker and wait until it is ready."""
         runtime = self.session.runtime
         name = f"test-{len(self.started)}@%h"

@@ -165,9 +165,7 @@ class Session:
             IN_WORKER: "1",
             "FLOWCORE_REDIS_URL": self.runtime.redis_url,
             "FLOWCORE_NAMESPACE": settings.namespace,
-            "PYTHONPATH": os.pathsep.join(
-                [*dict.fromkeys(search), *([given] if given else [])]
-            ),
+            "PYTHONPATH": os.pathsep.join([*dict.fromkeys(search), *([given] if given else [])]),
         }
 
 

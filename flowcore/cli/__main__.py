@@ -1,4 +1,4 @@
-"""``python -m flowcore.cli`` is ``flowcore``: how a command starts another one in its own Python."""
+"""``python -m flowcore.cli`` is ``flowcore``: a command starts another one in its own Python."""
 
 import sys
 

@@ -37,7 +37,8 @@ FlowArgument = Annotated[
     ),
 ]
 RunId = Annotated[
-    str, typer.Argument(metavar="RUN", help="The run's id, see 'flowcore list'.", show_default=False)
+    str,
+    typer.Argument(metavar="RUN", help="The run's id, see 'flowcore list'.", show_default=False),
 ]
 
 _OBJECT = re.compile(r"(?P<place>[^:]+):(?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*)*)")

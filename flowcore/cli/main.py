@@ -33,7 +33,7 @@ COMMANDS = (
     ("list", "flowcore.cli.show:list_runs", "List runs, newest first."),
     ("status", "flowcore.cli.show:status", "Show where a run and its nodes stand."),
     ("watch", "flowcore.cli.watch:watch", "Follow a run to its end."),
-    ("inspect", "flowcore.cli.inspect:inspect", "Show all that is recorded of a run."),
+    ("inspect", "flowcore.cli.detail:inspect", "Show all that is recorded of a run."),
     ("cancel", "flowcore.cli.show:cancel", "Stop a run."),
     ("validate", "flowcore.cli.define:validate", "Check definitions; show every problem at once."),
     ("graph", "flowcore.cli.define:graph", "Draw a flow."),
@@ -126,8 +126,11 @@ def main(args: Sequence[str] | None = None) -> int:
     debug = _DEBUG in ours
     words = [word for word in ours if word != _DEBUG] + words[len(ours) :]
     _open_standard_streams()
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGHUP, _leave)
+    before = {
+        each: signal.signal(each, _leave)
+        for each in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(each) is not signal.SIG_IGN  # as nohup wants it
+    }
     try:
         answer = _group().main(words, prog_name="flowcore", standalone_mode=False)
         code = answer if isinstance(answer, int) else ExitCode.OK
@@ -137,6 +140,8 @@ def main(args: Sequence[str] | None = None) -> int:
         code = explain(error, debug=debug)
     finally:
         hush()
+        for each, handler in before.items():
+            signal.signal(each, handler)
     return int(code)
 
 
@@ -151,6 +156,6 @@ def _open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
-def _leave(signum: int, frame: FrameType | None) -> None:
+def _leave(signum: int, _frame: FrameType | None) -> None:
     """End like a program that was told to: sessions close, and with them what they started."""
     raise SystemExit(128 + signum)

@@ -8,15 +8,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from celery.canvas import Signature
-
 from flowcore.assembly.session import Session, default_session
-from flowcore.backends.native.canvas import to_canvas
+from flowcore.backends.native.canvas import Canvas, to_canvas
 from flowcore.check.check import CheckedFlow, check
 from flowcore.client.handle import Run, in_thread, refuse_in_loop
 from flowcore.engine.submit import submit
 from flowcore.graph.author import FlowBuilder
-from flowcore.graph.load import Document, load_file, load_tree
+from flowcore.graph.load import load_file, load_tree
+from flowcore.graph.source import Document
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
@@ -116,7 +115,7 @@ class Flow(FlowBuilder):
         """
         return compile_plan(self.check())
 
-    def to_canvas(self, input: Any = None, *, session: Session | None = None) -> Signature:  # noqa: A002
+    def to_canvas(self, input: Any = None, *, session: Session | None = None) -> Canvas:  # noqa: A002
         """Return the same plan as a genuine Celery canvas, to embed in a canvas of your own."""
         session = session or default_session()
         return to_canvas(self.plan(), app=session.runtime.app, input=input)
@@ -155,7 +154,9 @@ class Flow(FlowBuilder):
         """Start a run without blocking."""
         return await in_thread(self._enqueue, input, id, tags, session)
 
-    def run(self, input: Any = None, *, timeout: float | None = None, **options: Any) -> ExecutionResult:  # noqa: A002
+    def run(
+        self, input: Any = None, *, timeout: float | None = None, **options: Any
+    ) -> ExecutionResult:  # noqa: A002
         """Run and wait for the end.
 
         Args:
@@ -171,7 +172,11 @@ class Flow(FlowBuilder):
         return await (await self.aenqueue(input, **options))
 
     def _enqueue(
-        self, input: Any, id: str | None, tags: Sequence[str], session: Session | None  # noqa: A002
+        self,
+        input: Any,
+        id: str | None,
+        tags: Sequence[str],
+        session: Session | None,  # noqa: A002
     ) -> Run:
         plan = self.plan()
         session = session or default_session()

@@ -270,5 +270,7 @@ def _output_of(result: ExecutionResult) -> Any:
         kind = RunCancelledError
     elif result.error and result.error.startswith("RunTimeoutError"):
         kind = RunTimeoutError
-    msg = f"run {result.run_id!r}: {result.error}; 'flowcore status {result.run_id}' shows each node"
+    msg = (
+        f"run {result.run_id!r}: {result.error}; 'flowcore status {result.run_id}' shows each node"
+    )
     raise kind(msg, run_id=result.run_id)

@@ -26,8 +26,8 @@ class Workflow:
 
     def __await__(self) -> Generator[Any, None, "Workflow"]:
         """``await backend.create_workflow(config)`` gives the workflow itself."""
+        yield from ()  # a generator, as ``await`` requires, that never pauses
         return self
-        yield  # makes this a generator, as ``await`` requires
 
     async def run(self, input_data: Any = None) -> ExecutionResult:
         """Execute once and wait for the end."""
@@ -67,9 +67,8 @@ class NativeBackend(BaseBackend):
 
     async def execute(self, workflow: Any, input_data: Any = None) -> ExecutionResult:
         """Run a workflow, or a raw definition."""
-        if not isinstance(workflow, Workflow):
-            workflow = self.create_workflow(workflow)
-        return await workflow.run(input_data)
+        bound = workflow if isinstance(workflow, Workflow) else self.create_workflow(workflow)
+        return await bound.run(input_data)
 
     async def validate(self, workflow: Any) -> bool:
         """Say whether a workflow, or a raw definition, could run here."""

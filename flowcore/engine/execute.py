@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flowcore.engine.bind import Signature, bind, signature_of
 from flowcore.engine.complete import dead_edges
@@ -113,9 +113,21 @@ class Executor:
         upstream = Upstream(run=ticket.run, plan=plan, reader=self._reader, known=claim.outputs)
         if prepared is not None:
             outcome, error = self._attempt(prepared, claim, plan, upstream, worker)
-        elif error is not None:
-            outcome = self._failed(error, claim, plan, upstream, worker)
+        else:
+            outcome = self._failed(cast("Exception", error), claim, plan, upstream, worker)
         return Attempt(ticket=ticket, plan=plan, outcome=outcome, error=error)
+
+    def run_inline(self, plan: Plan, node: int, *, upstream: Upstream, run: str) -> Any:
+        """Run one node here and now, without a claim and without recording anything.
+
+        For a plan that somebody else drives, such as a Celery canvas; its events go nowhere.
+
+        Raises:
+            Exception: Whatever the node raised.
+        """
+        prepared = self._prepare(plan, node)
+        ticket = Ticket(run=run, node=node, attempt=1)
+        return self._call(prepared, ticket, plan, upstream, Stopper(), worker="")
 
     def _prepare(self, plan: Plan, node: int) -> _Prepared:
         key = (plan.hash, node)
@@ -174,17 +186,18 @@ class Executor:
         stopper: Stopper,
         worker: str,
     ) -> Any:
-        given: Mapping[str, Any] = plan.params[ticket.node]
+        given = plan.params[ticket.node]
         if prepared.template.names:
-            given = prepared.template.render(upstream.context(prepared.template.node_refs))
-        context = self._context(ticket, plan, upstream, stopper, worker)
+            context = upstream.context(prepared.template.node_refs)
+            # A template has the shape of what it was made from: here, a map.
+            given = cast("Mapping[str, Any]", prepared.template.render(context))
         args, kwargs = bind(
             prepared.signature,
             given,
             plan=plan,
             node=ticket.node,
             upstream=upstream,
-            context=context,
+            context=self._context(ticket, plan, upstream, stopper, worker),
         )
         return self._invoker.call(
             prepared.function,
@@ -257,4 +270,3 @@ def describe(error: BaseException, *, node: str, attempt: int, worker: str) -> F
         attempt=attempt,
         worker=worker,
     )
-

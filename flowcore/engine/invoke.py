@@ -43,7 +43,7 @@ class Stopper:
 
     stopping: threading.Event = field(default_factory=threading.Event)
     error: BaseException | None = None
-    on_stuck: Callable[[BaseException], None] | None = None
+    on_stuck: Callable[[BaseException], object] | None = None
     """Called when the call has not ended some time after it was forced to."""
     done: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -151,7 +151,11 @@ class Invoker:
             stopper.done = True
 
     def _call(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], stopper: Stopper
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        stopper: Stopper,
     ) -> Any:
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004  (asks for the coroutine flag)
@@ -160,7 +164,11 @@ class Invoker:
         return self._call_sync(function, args, kwargs, stopper)
 
     def _call_sync(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], stopper: Stopper
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        stopper: Stopper,
     ) -> Any:
         if threading.current_thread() is threading.main_thread():
             _listen()
@@ -179,7 +187,11 @@ class Invoker:
         return value
 
     def _call_async(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], stopper: Stopper
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        stopper: Stopper,
     ) -> Any:
         loop = self._running_loop()
 

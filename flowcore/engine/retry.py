@@ -22,7 +22,9 @@ def error_names(error: BaseException) -> frozenset[str]:
     """All names ``retry_on`` may use for an error: its class's and its base classes'."""
     classes = [kind for kind in type(error).__mro__ if issubclass(kind, BaseException)]
     return frozenset(
-        name for kind in classes for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")
+        name
+        for kind in classes
+        for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")
     )
 
 
@@ -48,6 +50,6 @@ def next_delay(
         return None
     if retry.retry_on and not names.intersection(retry.retry_on):
         return None
-    factor = {"fixed": 1, "linear": failures, "exponential": 2 ** min(failures - 1, 60)}
+    factor = {"fixed": 1, "linear": failures, "exponential": 1 << min(failures - 1, 60)}
     delay = min(retry.delay * factor[retry.backoff], retry.max_delay)
     return delay * (0.5 + random() / 2) if retry.jitter else delay

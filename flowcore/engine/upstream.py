@@ -108,7 +108,9 @@ class Upstream:
                 return node
         return None
 
-    def context(self, refs: Iterable[str], *, states: Mapping[int, str] | None = None) -> dict[str, Any]:
+    def context(
+        self, refs: Iterable[str], *, states: Mapping[int, str] | None = None
+    ) -> dict[str, Any]:
         """Build what expressions read: ``inputs``, each node by id, and ``nodes``."""
         index = {self._plan.ids[i]: i for i in range(len(self._plan))} if refs else {}
         wanted = [index[ref] for ref in refs if ref in index]
@@ -117,7 +119,8 @@ class Upstream:
         unknown = [node for node in wanted if node not in found and node not in settled]
         if unknown:
             settled.update(
-                (node, state.value) for node, state in self._reader.states(self._run, unknown).items()
+                (node, state.value)
+                for node, state in self._reader.states(self._run, unknown).items()
             )
         nodes = {
             self._plan.ids[node]: {

@@ -1,4 +1,4 @@
-"""One way to drive every store: a run store, its reader and its events, on a clock moved by hand."""
+"""One way to drive every store, on a clock moved by hand."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -241,7 +241,7 @@ def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases =
         events=events,
         clock=clock,
         agenda=agenda,
-        leftovers=lambda: [key.decode() for key in client.keys("fc:*")],
+        leftovers=lambda: list(map(str, client.keys("fc:*"))),
         reopened=open_store,
     )
 

@@ -6,7 +6,7 @@ events and agenda. FLOWCORE_SCHEDULES asks for more schedules than CI runs.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -61,7 +61,6 @@ class Duel(RuleBasedStateMachine):
         self.plans: dict[str, Plan] = {}
         self.mail: list[Ticket] = []
         self.claimed: list[Ticket] = []
-        self.published: list[Ticket] = []
         self.read: dict[str, int] = {}
 
     def both(self, ask: Callable[[Harness], Any]) -> Any:
@@ -170,57 +169,78 @@ class Duel(RuleBasedStateMachine):
             run = list(self.plans)[index % len(self.plans)]
             self.both(lambda it: it.store.stop(run, reason="test"))
 
+    @precondition(lambda self: self.claimed)
+    @rule()
+    def everybody_dies(self) -> None:
+        """No lease is renewed and all is taken over: what was claimed so far is stale."""
+        self.clock.advance(LEASES.lease)
+        self.janitor()
+        while self.mail:
+            self.claim(self.mail.pop())
+
+    def janitor(self) -> None:
+        swept: Sweep = self.both(lambda it: it.store.sweep())
+        for dispatch in (*swept.dispatches, *(dispatch for dispatch, _ in swept.overdue)):
+            self.post(dispatch)
+
     @invariant()
     def agree(self) -> None:
         agenda = self.both(lambda it: dict(it.agenda()))
         self.both(lambda it: list(it.reader.list_runs(RunQuery())))
-        for run, plan in self.plans.items():
-            states = self.both(
-                lambda it, run=run: it.reader.states(run, range(len(self.plans[run])))
-            )
-            busy = [node for node, state in states.items() if state in {"dispatched", "running"}]
-            assert len(busy) <= (plan.max_parallel or len(plan))
-            assert all(f"{run}|{node}" in agenda for node in busy), "somebody must look at it"
-            seen = self.read.get(run, 0)
-            news = self.both(lambda it, run=run, seen=seen: list(it.events.read(run, after=seen)))
-            assert [event.id for event in news] == [seen + 1 + k for k in range(len(news))]
-            self.read[run] = seen + len(news)
+        for run in self.plans:
+            self.agree_on(run, agenda)
+
+    def agree_on(self, run: str, agenda: Mapping[str, int]) -> None:
+        plan = self.plans[run]
+        states = self.both(lambda it: it.reader.states(run, range(len(plan))))
+        busy = [node for node, state in states.items() if state in {"dispatched", "running"}]
+        assert len(busy) <= (plan.max_parallel or len(plan))
+        assert all(f"{run}|{node}" in agenda for node in busy), "somebody must look at it"
+        seen = self.read.get(run, 0)
+        news = self.both(lambda it: list(it.events.read(run, after=seen)))
+        assert [event.id for event in news] == [seen + 1 + k for k in range(len(news))]
+        self.read[run] = seen + len(news)
 
     def teardown(self) -> None:
         """Let the janitor and a patient worker bring everything to its end."""
         for _ in range(400):
-            if all(self.both(lambda it, run=run: it.state(run)).is_terminal for run in self.plans):
+            if all(map(self.has_ended, self.plans)):
                 break
-            swept = self.both(lambda it: it.store.sweep())
-            for dispatch in (*swept.dispatches, *(dispatch for dispatch, _ in swept.overdue)):
-                self.post(dispatch)
+            self.janitor()
             while self.mail:
-                ticket = self.mail.pop()
-                self.claim(ticket)
-                ended = Outcome(kind="succeeded", output=b"\x02")
-                advance = self.both(
-                    lambda it, ticket=ticket, ended=ended: it.store.settle(
-                        ticket, ended, worker="w"
-                    )
-                )
-                self.post(advance.dispatch)
+                self.work(self.mail.pop())
             self.clock.advance(1)
         for run in self.plans:
-            self.both(lambda it, run=run: it.reader.record(run))
-            self.both(lambda it, run=run: dict(it.reader.outputs(run)))
-            for it in self.pair:
-                it.assert_ended_well(run)
+            self.compare_records(run)
         self.clock.advance(LEASES.retention)
         self.both(lambda it: it.store.sweep())
         self.clock.advance(PLAN_GRACE / 1000)
         assert [it.leftovers() for it in self.pair] == [[], []]
 
+    def has_ended(self, run: str) -> bool:
+        return bool(self.both(lambda it: it.state(run)).is_terminal)
+
+    def work(self, ticket: Ticket) -> None:
+        self.claim(ticket)
+        ended = Outcome(kind="succeeded", output=b"\x02")
+        self.post(self.both(lambda it: it.store.settle(ticket, ended, worker="w")).dispatch)
+
+    def compare_records(self, run: str) -> None:
+        self.both(lambda it: it.reader.record(run))
+        self.both(lambda it: dict(it.reader.outputs(run)))
+        for it in self.pair:
+            it.assert_ended_well(run)
+
 
 @pytest.mark.integration
 @pytest.mark.timeout(0 if "FLOWCORE_SCHEDULES" in os.environ else 120)
 def test_both_stores_agree_on_every_schedule(redis_client: "redis.Redis") -> None:
+    class DuelHere(Duel):
+        def __init__(self) -> None:
+            super().__init__(redis_client)
+
     run_state_machine_as_test(
-        lambda: Duel(redis_client),
+        DuelHere,
         settings=settings(
             max_examples=int(os.environ.get("FLOWCORE_SCHEDULES", "60")),
             stateful_step_count=40,

@@ -86,9 +86,7 @@ def test_a_run_past_its_deadline_fails(engine: Engine) -> None:
 
 
 def test_max_parallel_is_reached_but_never_exceeded(threaded: Engine) -> None:
-    nodes = {
-        f"n{i}": {"uses": "engine_nodes:nap", "with": {"seconds": 0.05}} for i in range(12)
-    }
+    nodes = {f"n{i}": {"uses": "engine_nodes:nap", "with": {"seconds": 0.05}} for i in range(12)}
     handle = threaded.start(nodes, config={"execution": {"max_parallel_nodes": 2}})
     assert handle.wait(60).success
     assert _most_at_once(list(handle.events())) == 2  # noqa: PLR2004

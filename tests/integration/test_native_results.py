@@ -35,7 +35,9 @@ def test_expressions_in_with_read_inputs_and_outputs(engine: Engine) -> None:
         "second": {
             "uses": "engine_nodes:echo",
             "needs": ["first"],
-            "with": {"value": {"text": "got ${{ first.output }}", "list": ["${{ first.output * 2 }}"]}},
+            "with": {
+                "value": {"text": "got ${{ first.output }}", "list": ["${{ first.output * 2 }}"]}
+            },
         },
     }
     result = engine.run(nodes, {"n": 4}, inputs={"n": {"type": "integer"}})
@@ -93,7 +95,10 @@ def test_an_edge_whose_condition_is_false_skips_the_path_behind_it(engine: Engin
     ]
     result = engine.run(nodes, edges=edges)
     assert result.success, result.error
-    assert {name for name, node in result.nodes.items() if node.state == "skipped"} == {"big", "after"}
+    assert {name for name, node in result.nodes.items() if node.state == "skipped"} == {
+        "big",
+        "after",
+    }
     assert result.output == "end"
 
 
@@ -104,7 +109,12 @@ def test_a_failure_names_the_node_the_error_and_where_it_happened(engine: Engine
     assert result.error == "node 'bad': ValueError: boom"
     error = result.nodes["bad"].error
     assert error is not None
-    assert (error.type, error.message, error.node, error.attempt) == ("ValueError", "boom", "bad", 1)
+    assert (error.type, error.message, error.node, error.attempt) == (
+        "ValueError",
+        "boom",
+        "bad",
+        1,
+    )
     assert error.worker is not None
     assert error.worker.startswith("test-0@")
     assert error.traceback is not None

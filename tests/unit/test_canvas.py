@@ -32,7 +32,8 @@ class Runner:
         ancestors = list(plan.ancestors(node))
         self.seen[id] = {plan.ids[n]: value for n, value in upstream.outputs(ancestors).items()}
         value = upstream.value_of(node)
-        return self.functions.get(id, lambda value: {id: value})(value)
+        function = self.functions.get(id)
+        return {id: value} if function is None else function(value)
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def app(runner: Runner) -> Iterator[Celery]:
     app.conf.task_always_eager = True
     register(app, run_node=runner)
     yield app
-    app.close()  # type: ignore[no-untyped-call]
+    app.close()
 
 
 def _plan(config: Mapping[str, Any] | None = None, edges: Any = (), **nodes: Any) -> Plan:

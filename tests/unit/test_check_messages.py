@@ -34,9 +34,11 @@ nodes:
 
 def test_a_problem_looks_like_the_example_of_the_documentation() -> None:
     assert _problems(EXAMPLE).problems == (
-        "bad.yaml:9:13: error FC203: node 'fetchh' is not defined  [nodes.embed.needs]\n"
-        "     9 |     needs: [fetchh]\n"
-        "       |             ^ did you mean 'fetch'?",
+        (
+            "bad.yaml:9:13: error FC203: node 'fetchh' is not defined  [nodes.embed.needs]\n"
+            "     9 |     needs: [fetchh]\n"
+            "       |             ^ did you mean 'fetch'?"
+        ),
     )
 
 
@@ -78,8 +80,10 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "inputs: {url: {type: strng}}\nnodes: {a: {uses: end}}",
-        "1:22: error FC222: 'type' must be one of string, number, integer, boolean, array, "
-        "object, null, got text 'strng'",
+        (
+            "1:22: error FC222: 'type' must be one of string, number, integer, boolean, array, "
+            "object, null, got text 'strng'"
+        ),
         "inputs.url.type",
         "did you mean 'string'?",
     ),
@@ -123,8 +127,10 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "nodes: {a: {uses: pasthrough}}",
-        "1:19: error FC210: 'pasthrough' is neither a built-in node type nor of the form "
-        "'module:callable'",
+        (
+            "1:19: error FC210: 'pasthrough' is neither a built-in node type nor of the form "
+            "'module:callable'"
+        ),
         "nodes.a.uses",
         "did you mean 'passthrough'?",
     ),
@@ -196,8 +202,10 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "nodes: {a: {uses: end, join: all_succes}}",
-        "1:30: error FC222: 'join' must be one of all_success, all_done, any_success, "
-        "none_failed, got text 'all_succes'",
+        (
+            "1:30: error FC222: 'join' must be one of all_success, all_done, any_success, "
+            "none_failed, got text 'all_succes'"
+        ),
         "nodes.a.join",
         "did you mean 'all_success'?",
     ),
@@ -287,37 +295,49 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "nodes: {a: {uses: end}, b: {uses: end}}\nedges: [{from: a, source: b, to: b}]",
-        "2:19: error FC216: 'edges[0].from' (text 'a') and 'edges[0].source' (text 'b') name the "
-        "same thing",
+        (
+            "2:19: error FC216: 'edges[0].from' (text 'a') and 'edges[0].source' (text 'b') name "
+            "the same thing"
+        ),
         "edges[0].source",
         "keep one of them",
     ),
     (
-        "nodes: {a: {uses: end}, b: {uses: end}}\n"
-        "edges: [{from: a, to: b, when: 'true'}, {from: a, to: b, when: 'false'}]",
+        (
+            "nodes: {a: {uses: end}, b: {uses: end}}\n"
+            "edges: [{from: a, to: b, when: 'true'}, {from: a, to: b, when: 'false'}]"
+        ),
         "2:64: error FC216: a second condition from 'a' to 'b'",
         "edges[1].when",
         "join them with &&",
     ),
     (
         "nodes: {a: {uses: end}}\nconfig: {execution: {max_parallel: 10, max_parallel_nodes: 20}}",
-        "2:40: error FC216: 'config.execution.max_parallel' (the number 10) and "
-        "'config.execution.max_parallel_nodes' (the number 20) name the same thing",
+        (
+            "2:40: error FC216: 'config.execution.max_parallel' (the number 10) and "
+            "'config.execution.max_parallel_nodes' (the number 20) name the same thing"
+        ),
         "config.execution.max_parallel_nodes",
         "keep one of them",
     ),
     (
-        "nodes: {a: {uses: end}}\n"
-        "backend_config: {max_parallel: 10}\nexecution: {max_parallel_nodes: 20}",
-        "3:13: error FC216: 'backend_config.max_parallel' (the number 10) and "
-        "'execution.max_parallel_nodes' (the number 20) name the same thing",
+        (
+            "nodes: {a: {uses: end}}\n"
+            "backend_config: {max_parallel: 10}\nexecution: {max_parallel_nodes: 20}"
+        ),
+        (
+            "3:13: error FC216: 'backend_config.max_parallel' (the number 10) and "
+            "'execution.max_parallel_nodes' (the number 20) name the same thing"
+        ),
         "execution.max_parallel_nodes",
         "keep one of them",
     ),
     (
         "nodes: {a: {uses: end}}\nbackend: native\nconfig: {backend: crewai}",
-        "2:1: error FC216: 'config.backend' (text 'crewai') and 'backend' (text 'native') name "
-        "the same thing",
+        (
+            "2:1: error FC216: 'config.backend' (text 'crewai') and 'backend' (text 'native') name "
+            "the same thing"
+        ),
         "backend",
         "keep one of them",
     ),
@@ -353,8 +373,10 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "nodes: {a: {uses: end}}\nconfig: {process: sequental}",
-        "2:19: error FC222: 'process' must be one of sequential, hierarchical, got text "
-        "'sequental'",
+        (
+            "2:19: error FC222: 'process' must be one of sequential, hierarchical, got text "
+            "'sequental'"
+        ),
         "config.process",
         "did you mean 'sequential'?",
     ),
@@ -433,14 +455,18 @@ def test_all_problems_come_in_one_pass_in_source_order() -> None:
 def test_json_files_have_lines_and_columns_too() -> None:
     text = '{\n  "nodes": {\n    "a": {"uses": "end", "needs": ["b"]}\n  }\n}'
     assert _problems(text, "bad.json").problems == (
-        "bad.json:3:36: error FC203: node 'b' is not defined  [nodes.a.needs]\n"
-        '     3 |     "a": {"uses": "end", "needs": ["b"]}\n'
-        "       |                                    ^",
+        (
+            "bad.json:3:36: error FC203: node 'b' is not defined  [nodes.a.needs]\n"
+            '     3 |     "a": {"uses": "end", "needs": ["b"]}\n'
+            "       |                                    ^"
+        ),
     )
 
 
 def test_a_text_in_a_block_is_pointed_at_where_it_begins() -> None:
-    text = "nodes:\n  a:\n    uses: end\n    with:\n      v: |\n        one\n        ${{ zz.output }}\n"
+    text = (
+        "nodes:\n  a:\n    uses: end\n    with:\n      v: |\n        1\n        ${{ zz.output }}\n"
+    )
     (found,) = _problems(text).diagnostics
     assert found.position is not None
     assert (found.position.line, found.position.column) == (5, 10)

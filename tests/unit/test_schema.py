@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,7 +16,7 @@ class Validator:
     """The part of draft 2020-12 that our schema uses; unknown keywords fail."""
 
     NOTES = frozenset({"$schema", "$defs", "title", "description", "default"})
-    TYPES = {
+    TYPES: ClassVar[dict[str, Any]] = {
         "string": str, "object": dict, "array": list, "boolean": bool, "null": type(None),
         "integer": int, "number": (int, float),
     }  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_process_init
 
+from flowcore.backends.native.canvas import register as register_canvas
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.tasks import register_tasks
@@ -99,6 +100,12 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     )
     app.flowcore = bridge
     register_tasks(app)
+    register_canvas(
+        app,
+        run_node=lambda plan, node, *, upstream: bridge.host().run_inline(
+            plan, node, upstream=upstream
+        ),
+    )
     app.steps["worker"].add(JanitorStep)
     worker_process_init.connect(bridge.forget, weak=False)
     return app

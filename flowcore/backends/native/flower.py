@@ -38,7 +38,9 @@ BROKER_TROUBLE = (KombuError, OSError)
 _MOST = 200
 
 
-def shown_kwargs(*, run: str, flow: str, node: str | None = None, attempt: int | None = None) -> str:
+def shown_kwargs(
+    *, run: str, flow: str, node: str | None = None, attempt: int | None = None
+) -> str:
     """Spell what a person sees and searches for in Flower; a payload is never in it.
 
     Flower finds ``kwargs:run=<id>`` exactly, because this reads back as a dict.
@@ -88,9 +90,7 @@ class TaskEvents:
         except BROKER_TROUBLE as error:
             _log.debug("monitors were not told of %s: %s", events[0]["uuid"], error)
 
-    def _publish(
-        self, producer: Producer, events: Sequence[dict[str, Any]], hostname: str
-    ) -> None:
+    def _publish(self, producer: Producer, events: Sequence[dict[str, Any]], hostname: str) -> None:
         exchange = self._declared_exchange(producer)
         common = {
             "hostname": hostname,

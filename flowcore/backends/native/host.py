@@ -8,12 +8,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from flowcore.backends.native.flower import RunRow
 from flowcore.backends.native.publish import CeleryDispatcher
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Attempt, Executor
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError, StoreUnreachableError
 from flowcore.plan.plan import Plan
 from flowcore.ports.presence import WorkerBoard
@@ -77,6 +79,10 @@ class NodeHost:
         """Run one attempt; its end is recorded by ``record``."""
         plan = self.services.store.get_plan(plan_hash)
         return self._executor.run(ticket, plan, worker=worker)
+
+    def run_inline(self, plan: Plan, node: int, *, upstream: Upstream) -> Any:
+        """Run one node of a plan that a Celery canvas drives; nothing is recorded."""
+        return self._executor.run_inline(plan, node, upstream=upstream, run="canvas")
 
     def record(self, attempt: Attempt, *, worker: str) -> Advance:
         """Write down how an attempt ended and publish what became ready."""

@@ -5,6 +5,7 @@ In: a URL. Out: clients. Not here: what is said to them.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -15,7 +16,10 @@ from redis.retry import Retry
 
 from flowcore.errors import ServiceError, StoreUnreachableError
 
-__all__ = ["connect", "translated"]
+__all__ = ["Client", "connect", "translated"]
+
+#: redis-py types each answer as ``bytes | str``; with decoding off, as here, they are bytes.
+Client: TypeAlias = Any
 
 #: A frozen server must not freeze its clients for ever, nor a slow script look like one.
 ANSWER_TIMEOUT = 15.0
@@ -23,7 +27,7 @@ CONNECT_TIMEOUT = 5.0
 RETRIES = 4
 
 
-def connect(url: str, *, blocking: bool = False) -> "redis.Redis":
+def connect(url: str, *, blocking: bool = False) -> Client:
     """Return a client for ``url``; nothing is sent yet.
 
     Args:

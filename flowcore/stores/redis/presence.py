@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 import msgpack
-import redis
 
 from flowcore.ports.presence import WorkerNote
-from flowcore.stores.redis.connect import translated
+from flowcore.stores.redis.connect import Client, translated
 
 __all__ = ["RedisWorkerBoard"]
 
@@ -20,7 +19,7 @@ _BOARD = "fc:workers"
 class RedisWorkerBoard:
     """Implements ``WorkerBoard``: a hash of notes, each with its time of expiry."""
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(self, client: Client) -> None:
         """Use ``client``; nothing is sent yet."""
         self._client = client
 
@@ -40,7 +39,9 @@ class RedisWorkerBoard:
         """Return the fresh notes and drop the stale ones."""
         with translated():
             now, _ = self._client.time()
-            notes = {name: msgpack.unpackb(blob) for name, blob in self._client.hgetall(_BOARD).items()}
+            notes = {
+                name: msgpack.unpackb(blob) for name, blob in self._client.hgetall(_BOARD).items()
+            }
             stale = [name for name, entry in notes.items() if entry["until"] < now]
             if stale:
                 self._client.hdel(_BOARD, *stale)

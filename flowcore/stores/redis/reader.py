@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgpack
-import redis
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import RunQuery, RunStore, Ticket
@@ -15,20 +14,33 @@ from flowcore.run.event import Event, EventType
 from flowcore.run.fold import fold_nodes
 from flowcore.run.record import Failure, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.redis.connect import translated
+from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import RUNS, parse_ranges, run_key
 from flowcore.stores.redis.store import script_source
 
 __all__ = ["RedisEventLog", "RedisReader"]
 
 _PAGE = 1000
-_ROW = ("flow", "version", "state", "created", "started", "finished", "total", "left", "tags", "plan", "cause", "ns")
+_ROW = (
+    "flow",
+    "version",
+    "state",
+    "created",
+    "started",
+    "finished",
+    "total",
+    "left",
+    "tags",
+    "plan",
+    "cause",
+    "ns",
+)
 
 
 class RedisReader:
     """Implements ``RunReader``."""
 
-    def __init__(self, client: "redis.Redis", *, plans: RunStore, events: "RedisEventLog") -> None:
+    def __init__(self, client: Client, *, plans: RunStore, events: "RedisEventLog") -> None:
         """Read through ``client``; plans give numbers their names."""
         self._client = client
         self._plans = plans
@@ -50,9 +62,7 @@ class RedisReader:
             errors = self._client.hgetall(run_key(run, "err"))
         states = {plan.ids[i]: NodeState.from_letter(letter) for i, letter in enumerate(letters)}
         failures = {
-            plan.ids[int(node)]: _failure(blob)
-            for node, blob in errors.items()
-            if node.isdigit()
+            plan.ids[int(node)]: _failure(blob) for node, blob in errors.items() if node.isdigit()
         }
         nodes = fold_nodes(self._events.read_all(run), states=states, failures=failures)
         kept = {name: getattr(row, name) for name in RunSummary.__dataclass_fields__}
@@ -130,7 +140,7 @@ class RedisReader:
 class RedisEventLog:
     """Implements ``EventLog`` on one stream per run."""
 
-    def __init__(self, client: "redis.Redis", waiting: "redis.Redis", *, plans: RunStore) -> None:
+    def __init__(self, client: Client, waiting: Client, *, plans: RunStore) -> None:
         """Read through ``client``; wait through ``waiting``, which has no answer timeout."""
         self._client = client
         self._waiting = waiting
@@ -150,7 +160,9 @@ class RedisEventLog:
                 entries = self._client.xrange(run_key(run, "ev"), min=f"(0-{after}", count=_PAGE)
             else:
                 answer = self._waiting.xread(
-                    {run_key(run, "ev"): f"0-{after}"}, count=_PAGE, block=max(1, round(block * 1000))
+                    {run_key(run, "ev"): f"0-{after}"},
+                    count=_PAGE,
+                    block=max(1, round(block * 1000)),
                 )
                 entries = _entries(answer)
             if not entries:
@@ -184,7 +196,11 @@ def _entries(answer: Any) -> Any:
         return ()
     if isinstance(answer, dict):
         (pages,) = answer.values()
-        return [entry for page in pages for entry in page] if pages and isinstance(pages[0], list) else pages
+        return (
+            [entry for page in pages for entry in page]
+            if pages and isinstance(pages[0], list)
+            else pages
+        )
     return answer[0][1]
 
 

@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any
 
 import msgpack
-import redis
 
 from flowcore.errors import ServiceError
 from flowcore.plan.plan import Plan
@@ -28,7 +27,7 @@ from flowcore.ports.store import (
 )
 from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST, Failure
 from flowcore.run.status import RunState
-from flowcore.stores.redis.connect import translated
+from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import plan_key, web_entries, web_key
 
 __all__ = ["Leases", "RedisStore", "script_source"]
@@ -53,7 +52,7 @@ class Leases:
 class RedisStore:
     """Implements ``RunStore``; see the port for the obligations."""
 
-    def __init__(self, client: "redis.Redis", *, leases: Leases) -> None:
+    def __init__(self, client: Client, *, leases: Leases) -> None:
         """Prepare the scripts; nothing is sent yet."""
         self.client = client
         self._leases = leases

@@ -110,3 +110,15 @@ def append(path: str, ctx: Context) -> None:
     """Leave a line per execution."""
     with Path(path).open("a") as file:
         file.write(f"{ctx.node_id} {ctx.attempt}\n")
+
+
+def mix(upstream: Any, salt: int, bad: bool = False) -> dict[str, int]:
+    """Depend on everything upstream, so that a wrong or missing input changes the output."""
+    if bad:
+        text = f"salt {salt}"
+        raise ValueError(text)
+    if isinstance(upstream, dict) and "value" in upstream:
+        upstream = {"": upstream}
+    parts = sorted((name, part["value"]) for name, part in (upstream or {}).items() if part)
+    seed = sum(31 * index * value + len(name) for index, (name, value) in enumerate(parts, start=1))
+    return {"value": (seed + salt) % 9973}

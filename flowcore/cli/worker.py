@@ -1,0 +1,148 @@
+"""``flowcore worker``: a Celery worker for the current project.
+
+In: queues and a size. Out: a worker that runs until it is told to end, or has nothing to do.
+
+On the embedded server, and with ``--until-idle``, this process keeps the worker: it starts it
+again when it dies, shows its log, and takes it down with itself. On a server of one's own it
+becomes Celery: the same as ``celery -A flowcore.assembly.worker worker``, which then belongs to
+whatever started it.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from flowcore.assembly.lifeline import report_ready
+from flowcore.assembly.session import Session
+from flowcore.cli.background import Turn
+from flowcore.cli.outcome import ExitCode, complain
+from flowcore.cli.printing import Quiet, note
+from flowcore.cli.run import Pool
+from flowcore.ports.store import RunQuery
+from flowcore.run.status import RunState
+
+__all__ = ["worker"]
+
+_LOOK = 0.25
+#: Looking for unfinished runs reads the index of all runs: it may take this share of the time.
+_SHARE = 0.05
+_MANY = 100_000
+_UNFINISHED = frozenset(state for state in RunState if not state.is_terminal)
+
+
+def worker(
+    queues: Annotated[
+        str | None, typer.Option("--queues", help="Queues to serve, by comma; default: flowcore.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", min=1, help="Nodes at once; default: cores.")
+    ] = None,
+    pool: Annotated[Pool, typer.Option("--pool", help="Celery's pool.")] = Pool.PREFORK,
+    until_idle: Annotated[
+        float | None,
+        typer.Option("--until-idle", min=0, help="End after so many seconds without a run."),
+    ] = None,
+    quiet: Quiet = False,
+) -> int:
+    """Start a worker for this project and keep it running; Ctrl-C ends it.
+
+    On the embedded server it serves the runs that were started in this directory.
+    """
+    with Session() as session:
+        given = [name.strip() for name in (queues or "").split(",") if name.strip()]
+        names = given or [session.runtime.settings.queue]
+        wanted = sorted(map(session.runtime.queue, names))
+        session.runtime.board.workers()  # says at once when Redis cannot be reached
+        if not session.embedded and until_idle is None:
+            _become_celery(session, wanted, concurrency, pool)
+        keeper = _Keeper(session, wanted)
+        if not keeper.turn.take(patience=1.0) and until_idle is not None:
+            note(f"another background worker serves {', '.join(wanted)}", quiet=quiet)
+            return ExitCode.OK
+        report_ready()
+        session.ensure_workers(names, concurrency=concurrency, pool=pool.value)
+        note(f"worker for {', '.join(wanted)}; log: {session.log}", quiet=quiet)
+        with contextlib.suppress(KeyboardInterrupt):
+            keeper.keep(until_idle, log=None if quiet else session.log)
+    return ExitCode.OK
+
+
+class _Keeper:
+    """Stays until it may leave."""
+
+    def __init__(self, session: Session, queues: list[str]) -> None:
+        self._session = session
+        self.turn = Turn(session, queues)
+        self._looked = 0.0
+        self._took = 0.0
+
+    def keep(self, until_idle: float | None, *, log: Path | None) -> None:
+        """Watch over the worker, and show its log."""
+        busy = time.monotonic()
+        lines = _new_lines(log)
+        while True:
+            time.sleep(_LOOK)
+            self._session.check_workers()
+            for line in next(lines):
+                complain(line)
+            if until_idle is None:
+                continue
+            if self._is_time_to_look() and self._has_work():
+                busy = time.monotonic()
+            if time.monotonic() - busy >= until_idle and self._may_leave():
+                return
+
+    def _is_time_to_look(self) -> bool:
+        return time.monotonic() - self._looked >= max(_LOOK, self._took / _SHARE)
+
+    def _has_work(self) -> bool:
+        started = time.monotonic()
+        space = self._session.runtime.settings.namespace
+        query = RunQuery(states=_UNFINISHED, limit=_MANY)
+        found = self._session.runtime.reader.list_runs(query)
+        self._looked = time.monotonic()
+        self._took = self._looked - started
+        return any(run.namespace == space for run in found)
+
+    def _may_leave(self) -> bool:
+        """Drop the turn, then look again: see ``background``."""
+        self.turn.drop()
+        return not self._has_work() or not self.turn.take()
+
+
+def _new_lines(log: Path | None) -> Iterator[list[str]]:
+    """Yield, each time, the lines that were added to a log since the last time."""
+    at = log.stat().st_size if log is not None and log.exists() else 0
+    rest = ""
+    while True:
+        new = ""
+        if log is not None and log.exists():
+            with log.open("rb") as stream:
+                stream.seek(at)
+                new = stream.read().decode("utf-8", "replace")
+                at = stream.tell()
+        *lines, rest = (rest + new).split("\n")
+        yield lines
+
+
+def _become_celery(
+    session: Session, queues: list[str], concurrency: int | None, pool: Pool
+) -> NoReturn:
+    """Replace this process by Celery's worker."""
+    here = str(Path.cwd())
+    given = os.environ.get("PYTHONPATH")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([here, *([given] if given else [])])}
+    argv = [
+        *(sys.executable, "-m", "celery", "-A", "flowcore.assembly.worker", "worker"),
+        *("--pool", pool.value, "--queues", ",".join(queues)),
+        *(("--concurrency", str(concurrency)) if concurrency else ()),
+        *("--loglevel", session.runtime.settings.log_level),
+    ]
+    session.close()
+    os.execve(sys.executable, argv, env)  # noqa: S606 - Celery in this very Python
