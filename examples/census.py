@@ -118,7 +118,6 @@ def report(aggregate: Mapping[str, Any], out: str = ".") -> str:
 
 
 def _walk(top: Path, excluded: frozenset[str]) -> Iterator[tuple[str, int]]:
-    """Every Python file with its size in bytes; links are not followed."""
     for directory, below, names in os.walk(top):
         below[:] = [name for name in below if name not in excluded and not name.startswith(".")]
         for name in names:
@@ -283,7 +282,6 @@ def _lines(data: bytes) -> list[str]:
 
 
 def _kinds(lines: Sequence[str], seen: Seen) -> list[str]:
-    """Say of each line whether it is blank, comment or code."""
     kinds = [
         "code" if (bare := line.strip()) and bare[0] != "#" else "comment" if bare else "blank"
         for line in lines
@@ -297,7 +295,6 @@ def _kinds(lines: Sequence[str], seen: Seen) -> list[str]:
 
 
 def _merge(found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up sums, and keep the top of each list."""
     sums: Counter[str] = Counter()
     imports: Counter[str] = Counter()
     lists: dict[str, list[Any]] = {"complex": [], "long": [], "unparsed": []}
@@ -370,7 +367,6 @@ def _markdown(title: str, tables: Iterable[Table]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
     return "".join(f"\\{char}" if char in "\\`*_[]<>&|#" else char for char in text)
 
 

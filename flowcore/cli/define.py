@@ -78,7 +78,8 @@ def validate(
             if problems:
                 write("\n".join(problems) + "\n")
             else:
-                write(f"{data['file']}: ok ({data['nodes']} nodes)\n")
+                count = f"{data['nodes']} node{'' if data['nodes'] == 1 else 's'}"
+                write(f"{data['file']}: ok ({count})\n")
     bad = sum(not data["valid"] for data, _ in reports)
     if bad:
         note(f"{bad} of {len(reports)} definitions have problems", quiet=quiet)

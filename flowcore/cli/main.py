@@ -29,7 +29,7 @@ __all__ = ["COMMANDS", "main"]
 #: Name, place, help; the order is that of ``flowcore --help``.
 COMMANDS = (
     ("run", "flowcore.cli.run:run", "Run a flow and wait for its end."),
-    ("submit", "flowcore.cli.submit:submit", "Start a run and print its id."),
+    ("submit", "flowcore.cli.run:submit", "Start a run and print its id."),
     ("list", "flowcore.cli.show:list_runs", "List runs, newest first."),
     ("status", "flowcore.cli.show:status", "Show where a run and its nodes stand."),
     ("watch", "flowcore.cli.watch:watch", "Follow a run to its end."),

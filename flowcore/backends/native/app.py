@@ -12,6 +12,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_process_init
 
+from flowcore.backends.native.batching import EventBatching
 from flowcore.backends.native.canvas import register as register_canvas
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
@@ -107,5 +108,6 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         ),
     )
     app.steps["worker"].add(JanitorStep)
+    app.steps["consumer"].add(EventBatching)
     worker_process_init.connect(bridge.forget, weak=False)
     return app

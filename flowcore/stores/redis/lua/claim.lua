@@ -1,14 +1,12 @@
 -- Take a dispatched node. Only the exact attempt that was dispatched may claim it, once: a plain
 -- duplicate of a message gets nothing.
 -- ARGV: run, node, attempt, worker, node numbers whose outputs to return ...
-local R = open_run(ARGV[1])
+local R = open_run(ARGV[1], FEW)
 if not R or (R.state ~= 'running' and R.state ~= 'pending') then return false end
 local node, attempt = tonumber(ARGV[2]), tonumber(ARGV[3])
 if letter_of(R, node) ~= 'd' then return false end
-local before = tonumber(redis.call('HGET', R.base .. 'att', node)) or 0
-if before + 1 ~= attempt then return false end
+if attempt_of(R, node) ~= attempt then return false end
 put_letter(R, node, 'x')
-redis.call('HSET', R.base .. 'att', node, attempt)
 redis.call('ZADD', AGENDA, R.now + R.lease, R.run .. '|' .. node)
 local first = 0
 if R.state == 'pending' then

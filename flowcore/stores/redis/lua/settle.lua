@@ -5,7 +5,7 @@ local R = open_run(ARGV[1])
 if not R then return false end
 local node, attempt, kind, blob = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 if letter_of(R, node) ~= 'x' then return false end
-if tonumber(redis.call('HGET', R.base .. 'att', node)) ~= attempt then return false end
+if attempt_of(R, node) ~= attempt then return false end
 local member = R.run .. '|' .. node
 local dead = {}
 if ARGV[8] ~= '' then

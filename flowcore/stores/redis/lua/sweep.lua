@@ -4,7 +4,7 @@
 --       event data of a lost node (msgpack)
 local now = clock()
 local most = tonumber(ARGV[2])
-local opened, order, done = {}, {}, {}
+local opened, order = {}, {}
 
 local function run_of(run)
   if opened[run] == nil then
@@ -17,10 +17,9 @@ end
 local function republish(R, node)
   local late = redis.call('HINCRBY', R.base .. 'late', node, 1)
   redis.call('ZADD', AGENDA, now + R.dlease * math.pow(2, math.min(late, 6)), R.run .. '|' .. node)
-  local attempt = (tonumber(redis.call('HGET', R.base .. 'att', node)) or 0) + 1
   R.again = R.again or {}
   R.again[#R.again + 1] = node
-  R.again[#R.again + 1] = attempt
+  R.again[#R.again + 1] = attempt_of(R, node)
   R.again[#R.again + 1] = late
 end
 
@@ -53,7 +52,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT'
     elseif letter == 'w' then
       redis.call('ZREM', AGENDA, member)
       redis.call('HDEL', R.base .. 'late', node)
-      dispatch(R, { { node, tonumber(redis.call('HGET', R.base .. 'att', node)) + 1 } })
+      dispatch(R, { { node, attempt_of(R, node) + 1 } })
     else
       redis.call('ZREM', AGENDA, member)
     end

@@ -1,9 +1,10 @@
 -- The web of chords: shared by every script of this folder (it is put before each of them).
 --
--- One run is: {base}run (hash), {base}st (one byte per node), {base}att (attempts), {base}join
--- (counts of open joins), {base}held (ready, over max_parallel), {base}out, {base}err, {base}lost,
--- {base}late (hashes by node) {base}ev (stream, ids 0-1, 0-2, ... without a gap)
--- and {base}done (stream, one entry once the run has ended).
+-- One run is: {base}run (hash), {base}st (one byte per node), {base}att (hash: the latest attempt
+-- of a node, where it is not the first), {base}join (64 bits per node: counts of open joins),
+-- {base}held (ready, over max_parallel), {base}out, {base}err, {base}lost, {base}late (hashes by
+-- node), {base}ev (stream, ids 0-1, 0-2, ... without a gap) and {base}done (stream, one entry once
+-- the run has ended).
 -- The agenda (one sorted set for the server) names everything somebody must look at by a time:
 -- "run|node" for a dispatched, running or waiting node, "run|T" for a deadline, "run|R" for the
 -- end of retention. A plan's web (hash) gives, per node, {successor, in-degree, rule} triples.
@@ -25,21 +26,24 @@ local function base_of(run) return PREFIX .. '{' .. run .. '}:' end
 
 local FIELDS = {
   'state', 'plan', 'active', 'max', 'left', 'fast', 'flow', 'ns', 'cause', 'stop',
-  'total', 'keep', 'lease', 'dlease', 'timeout',
+  'total', 'keep', 'lease', 'dlease', 'timeout', 'retried',
 }
+-- What a script needs that changes no more than one node.
+local FEW = { 'state', 'lease', 'timeout', 'retried' }
 local NUMBERS = { active = 1, max = 1, left = 1, total = 1, keep = 1, lease = 1, dlease = 1, timeout = 1 }
 
 -- Read a run into a table; nil when there is none.
-local function open_run(run)
+local function open_run(run, fields)
   local R = { run = run, base = base_of(run), now = clock(), out = {} }
-  local got = redis.call('HMGET', R.base .. 'run', unpack(FIELDS))
+  fields = fields or FIELDS
+  local got = redis.call('HMGET', R.base .. 'run', unpack(fields))
   if not got[1] then return nil end
-  for k, name in ipairs(FIELDS) do
+  for k, name in ipairs(fields) do
     local value = got[k]
     if value and NUMBERS[name] then value = tonumber(value) end
     R[name] = value
   end
-  R.web = PREFIX .. 'web:' .. R.plan
+  if R.plan then R.web = PREFIX .. 'web:' .. R.plan end
   return R
 end
 
@@ -71,6 +75,11 @@ local function letter_of(R, node)
 end
 local function put_letter(R, node, letter) redis.call('SETRANGE', R.base .. 'st', node, letter) end
 
+-- The latest attempt of a node that was dispatched. Most runs never see a second one.
+local function attempt_of(R, node)
+  return R.retried and tonumber(redis.call('HGET', R.base .. 'att', node)) or 1
+end
+
 -- Call `command key` with a long list of arguments, a safe number at a time.
 local function chunked(command, key, list)
   for k = 1, #list, 1000 do
@@ -83,6 +92,13 @@ local function dispatch(R, pairs_)
   local due, held, listed = {}, {}, {}
   for _, pair in ipairs(pairs_) do
     local node = pair[1]
+    if pair[2] > 1 then
+      redis.call('HSET', R.base .. 'att', node, pair[2])
+      if not R.retried then
+        R.retried = '1'
+        redis.call('HSET', R.base .. 'run', 'retried', '1')
+      end
+    end
     if R.max > 0 and R.active >= R.max then
       put_letter(R, node, 'h')
       held[#held + 1] = node
@@ -136,7 +152,7 @@ local function release(R)
     if not node then return end
     node = tonumber(node)
     if letter_of(R, node) == 'h' then
-      dispatch(R, { { node, (tonumber(redis.call('HGET', R.base .. 'att', node)) or 0) + 1 } })
+      dispatch(R, { { node, attempt_of(R, node) } })
     end
   end
 end
@@ -163,6 +179,29 @@ local function culprit(R, target)
   return tostring(first)
 end
 
+-- Count one settled predecessor in all its joins at once; the counts come in the order of edges.
+local function count_joins(R, edges, delta_of)
+  local counts, bits, at = {}, {}, {}
+  local function flush()
+    if #bits == 0 then return end
+    for k, count in ipairs(redis.call('BITFIELD', R.base .. 'join', unpack(bits))) do
+      counts[at[k]] = count
+    end
+    bits, at = {}, {}
+  end
+  for k = 1, #edges, 3 do
+    if edges[k + 1] > 1 then
+      local n = #bits
+      bits[n + 1], bits[n + 2], bits[n + 3] = 'INCRBY', 'i64', '#' .. edges[k]
+      bits[n + 4] = delta_of(edges[k])
+      at[#at + 1] = k
+      if n > 2000 then flush() end -- Lua cannot unpack more than 8,000 values
+    end
+  end
+  flush()
+  return counts
+end
+
 -- Count down every chord that `node` belongs to; follow dead paths; dispatch what became ready.
 local function advance(R, node, letter, dead)
   local ready, skipped = {}, {}
@@ -171,19 +210,18 @@ local function advance(R, node, letter, dead)
     local item = table.remove(stack)
     local web = redis.call('HGET', R.web, item[1])
     local edges = web and cmsgpack.unpack(web) or {}
+    local delta = item[2] == 's' and 1 + OK or 1 + BAD
+    local function delta_of(target)
+      if item[2] == 'k' or (item[3] and item[3][target]) then return 1 end
+      return delta
+    end
+    local counts = count_joins(R, edges, delta_of)
     for k = 1, #edges, 3 do
       local target, degree, rule = edges[k], edges[k + 1], edges[k + 2]
-      local live = item[2] ~= 'k' and not (item[3] and item[3][target])
-      local ok = (live and item[2] == 's') and 1 or 0
-      local bad = (live and item[2] ~= 's') and 1 or 0
-      local complete = degree == 1
-      if not complete then
-        local count = redis.call('HINCRBY', R.base .. 'join', target, 1 + ok * OK + bad * BAD)
-        bad = math.floor(count / BAD)
-        ok = math.floor((count - bad * BAD) / OK)
-        complete = count - bad * BAD - ok * OK == degree
-      end
-      if complete then
+      local count = counts[k] or delta_of(target)
+      local bad = math.floor(count / BAD)
+      local ok = math.floor((count - bad * BAD) / OK)
+      if count - bad * BAD - ok * OK == degree then
         if holds(rule, ok, bad) then
           ready[#ready + 1] = { target, 1 }
         else
@@ -219,8 +257,8 @@ local function tolerated(R, node, dead)
   return live > 0
 end
 
-local KEPT = { 'run', 'st', 'att', 'out', 'err', 'ev', 'in', 'done' }
-local DONE = { 'join', 'held', 'late', 'lost' }
+local KEPT = { 'run', 'st', 'out', 'err', 'ev', 'in', 'done' }
+local DONE = { 'join', 'held', 'late', 'lost', 'att' }
 
 -- End the run when every node has settled. Returns the final state or ''.
 local function finish(R)
@@ -265,7 +303,7 @@ end
 
 -- The worker of a running node is gone: dispatch a new attempt, or give the node up.
 local function lost(R, node, most, blob, brief)
-  local attempt = tonumber(redis.call('HGET', R.base .. 'att', node)) or 1
+  local attempt = attempt_of(R, node)
   local count = redis.call('HINCRBY', R.base .. 'lost', node, 1)
   R.active = R.active - 1
   redis.call('ZREM', AGENDA, R.run .. '|' .. node)
