@@ -12,6 +12,17 @@ from flowcore.ports.backend import ExecutionResult as ExecutionResult
 from flowcore.run.event import Event as Event
 
 __version__: str
-__all__: list[str]
+__all__ = [
+    "Context",
+    "Event",
+    "ExecutionResult",
+    "Flow",
+    "FlowcoreError",
+    "Retry",
+    "Run",
+    "Session",
+    "node",
+    "parallel",
+]
 
 def __dir__() -> list[str]: ...

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 __all__ = ["Json", "JsonObject", "format_duration", "parse_duration"]
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = Mapping[str, "Json"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -33,7 +33,7 @@ def parse_duration(value: object) -> float:
     """
     if isinstance(value, bool):
         msg = f"expected a duration such as '30s' or 1.5, got {str(value).lower()}"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004  (pydantic turns a ValueError into a problem)
     if isinstance(value, int | float):
         if value < 0 or not math.isfinite(value):
             msg = f"a duration cannot be negative or infinite, got {value}"

@@ -108,7 +108,7 @@ class FlowerSite:
 
     def hears_events(self) -> bool:
         """Whether events of a worker arrive: before that, a run may go by unseen."""
-        return 'type="worker-heartbeat"' in self.get("/metrics")
+        return "worker-heartbeat" in self.get("/workers", json=1)
 
     def tasks(self, **query: Any) -> dict[str, dict[str, Any]]:
         """The rows of the task list by id."""

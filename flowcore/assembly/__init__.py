@@ -1,0 +1,1 @@
+"""Assembly: the composition root, settings, the embedded server, local workers."""

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 from flowcore.assembly.build import Runtime, build_runtime
 from flowcore.assembly.embedded import EmbeddedServer
@@ -58,6 +59,11 @@ class Session:
     def embedded(self) -> bool:
         """Whether this session uses the embedded server."""
         return self._server is not None
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether local workers were started, which end with this session."""
+        return bool(self._workers)
 
     @property
     def log(self) -> Path:
@@ -128,7 +134,7 @@ class Session:
         if self._server is not None:
             self._server.leave()
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Self:
         """Return the session."""
         return self
 

@@ -7,7 +7,7 @@ value counts as unset, because compose files pass unset variables on as empty on
 =========================  ==================  ====================================================
 variable                   default             meaning
 =========================  ==================  ====================================================
-FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss://, sentinel:// or unix:// URL
+FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss:// or unix:// URL
 FLOWCORE_BROKER_URL        the Redis URL       Celery broker; may be amqp://
 FLOWCORE_HOME              see ``data_home``   directory of the embedded server and local workers
 FLOWCORE_QUEUE             flowcore            Celery queue of the units
@@ -38,8 +38,8 @@ __all__ = ["Settings", "SettingsError", "data_home"]
 
 _T = TypeVar("_T")
 
-_REDIS_SCHEMES = ("redis", "rediss", "sentinel", "unix")
-_BROKER_SCHEMES = ("redis", "rediss", "sentinel", "unix", "redis+socket", "amqp", "amqps", "pyamqp")
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_BROKER_SCHEMES = ("redis", "rediss", "unix", "redis+socket", "amqp", "amqps", "pyamqp")
 _SOCKET_SCHEMES = ("unix", "redis+socket")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")

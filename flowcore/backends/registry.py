@@ -47,7 +47,7 @@ class BackendRegistry:
         if not name.isidentifier():
             msg = f"a backend's name is an identifier such as 'custom', got {name!r}"
             raise UsageError(msg)
-        if not isinstance(backend_class, type):
+        if not isinstance(backend_class, type):  # type: ignore[redundant-expr, unused-ignore]
             msg = f"register(name=..., backend_class=...) takes a class, got {backend_class!r}"
             raise UsageError(msg)
         cls._registered[name] = backend_class

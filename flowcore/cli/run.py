@@ -97,8 +97,17 @@ def run(  # noqa: PLR0917  (typer calls it, by name)
             return finish(handle, form=output, quiet=quiet)
         except WaitTimeoutError as error:
             if session.embedded:
-                leave_worker(session, plan.queues, paths=source.paths, concurrency=concurrency)
-            note(f"flowcore: {error}; it goes on\nnext: flowcore watch {handle.id}")
+                leave_worker(
+                    session,
+                    plan.queues,
+                    paths=source.paths,
+                    concurrency=concurrency,
+                    pool=pool.value,
+                )
+            # On a server of one's own nothing is left behind that nobody asked for.
+            ours = not session.embedded and session.has_workers
+            how = "it goes on" + (" when there is a worker: flowcore worker" if ours else "")
+            note(f"flowcore: {error}; {how}\nnext: flowcore watch {handle.id}")
             return ExitCode.TIMED_OUT
         except KeyboardInterrupt:
             _cancel(session, handle, output, quiet=quiet)

@@ -44,9 +44,9 @@ def document_of(definition: Definition) -> Document:
 def start_run(
     session: Session,
     plan: Plan,
-    input: Any = None,  # noqa: A002  (the field's word)
+    input: Any = None,
     *,
-    id: str | None = None,  # noqa: A002
+    id: str | None = None,
     tags: Sequence[str] = (),
 ) -> Run:
     """Create a run on a session; the same id twice gives the same run."""
@@ -115,16 +115,16 @@ class Flow(FlowBuilder):
         """
         return compile_plan(self.check())
 
-    def to_canvas(self, input: Any = None, *, session: Session | None = None) -> Canvas:  # noqa: A002
+    def to_canvas(self, input: Any = None, *, session: Session | None = None) -> Canvas:
         """Return the same plan as a genuine Celery canvas, to embed in a canvas of your own."""
         session = session or default_session()
         return to_canvas(self.plan(), app=session.runtime.app, input=input)
 
     def enqueue(
         self,
-        input: Any = None,  # noqa: A002  (the field's word)
+        input: Any = None,
         *,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
         tags: Sequence[str] = (),
         session: Session | None = None,
     ) -> Run:
@@ -145,9 +145,9 @@ class Flow(FlowBuilder):
 
     async def aenqueue(
         self,
-        input: Any = None,  # noqa: A002
+        input: Any = None,
         *,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
         tags: Sequence[str] = (),
         session: Session | None = None,
     ) -> Run:
@@ -156,7 +156,7 @@ class Flow(FlowBuilder):
 
     def run(
         self, input: Any = None, *, timeout: float | None = None, **options: Any
-    ) -> ExecutionResult:  # noqa: A002
+    ) -> ExecutionResult:
         """Run and wait for the end.
 
         Args:
@@ -167,7 +167,7 @@ class Flow(FlowBuilder):
         refuse_in_loop("flow.run()", "flow.arun()")
         return self.enqueue(input, **options).wait(timeout)
 
-    async def arun(self, input: Any = None, **options: Any) -> ExecutionResult:  # noqa: A002
+    async def arun(self, input: Any = None, **options: Any) -> ExecutionResult:
         """Run and wait for the end without blocking."""
         return await (await self.aenqueue(input, **options))
 
@@ -176,7 +176,7 @@ class Flow(FlowBuilder):
         input: Any,
         id: str | None,
         tags: Sequence[str],
-        session: Session | None,  # noqa: A002
+        session: Session | None,
     ) -> Run:
         plan = self.plan()
         session = session or default_session()

@@ -61,7 +61,7 @@ def refuse_in_loop(call: str, twin: str) -> None:
 class Run:
     """One run, by its id."""
 
-    def __init__(self, id: str, *, session: Session | None = None) -> None:  # noqa: A002
+    def __init__(self, id: str, *, session: Session | None = None) -> None:
         """Name a run; whether it exists shows when it is asked for something."""
         self.id = id
         self._session = session or default_session()
@@ -71,7 +71,7 @@ class Run:
         return f"<Run {self.id!r}>"
 
     @classmethod
-    def get(cls, id: str, *, session: Session | None = None) -> "Run":  # noqa: A002
+    def get(cls, id: str, *, session: Session | None = None) -> "Run":
         """Return the handle of an existing run.
 
         Raises:
@@ -147,7 +147,7 @@ class Run:
         refuse_in_loop("handle.result()", "handle.aresult()")
         return _output_of(self._wait(timeout))
 
-    async def aresult(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+    async def aresult(self, timeout: float | None = None) -> Any:
         """Wait like ``result`` without blocking."""
         return _output_of(await in_thread(self._wait, timeout))
 

@@ -3,7 +3,6 @@
 In: options of the requirement page. Out: workflows that run on Celery workers.
 """
 
-import functools
 from collections.abc import Generator, Mapping
 from typing import Any, ClassVar
 

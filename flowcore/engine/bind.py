@@ -88,24 +88,13 @@ def bind(
     """
     if not signature.known:
         return ((), dict(given)) if given else ((upstream.value_of(node),), {})
-    arguments = dict(given)
-    takes = {*signature.required, *signature.optional, *signature.context}
-    extra = [name for name in arguments if name not in takes]
-    if extra and not signature.open:
-        msg = (
-            f"node {plan.ids[node]!r} gives {', '.join(map(repr, extra))}, which "
-            f"{plan.policy(node).uses} does not take (it takes {', '.join(sorted(takes)) or 'nothing'})"
-        )
-        raise BindingError(msg)
-    arguments.update(dict.fromkeys(signature.context, context))
+    _refuse_extra(signature, given, plan, node)
+    arguments = {**given, **dict.fromkeys(signature.context, context)}
     missing: list[str] = []
     for name in (*signature.required, *signature.optional):
         if name in arguments:
             continue
-        if name == "upstream":
-            arguments[name] = upstream.value_of(node)
-            continue
-        found, value = upstream.lookup(node, name)
+        found, value = _value(name, node, upstream)
         if found:
             arguments[name] = value
         elif name in signature.required:
@@ -116,6 +105,25 @@ def bind(
         raise BindingError(_unbound(plan, node, missing))
     positional = tuple(arguments.pop(name) for name in signature.positional if name in arguments)
     return positional, arguments
+
+
+def _value(name: str, node: int, upstream: Upstream) -> tuple[bool, Any]:
+    """Find a parameter's value upstream."""
+    if name == "upstream":
+        return True, upstream.value_of(node)
+    return upstream.lookup(node, name)
+
+
+def _refuse_extra(signature: Signature, given: Mapping[str, Any], plan: Plan, node: int) -> None:
+    takes = {*signature.required, *signature.optional, *signature.context}
+    extra = [name for name in given if name not in takes]
+    if extra and not signature.open:
+        msg = (
+            f"node {plan.ids[node]!r} gives {', '.join(map(repr, extra))}, which "
+            f"{plan.policy(node).uses} does not take "
+            f"(it takes {', '.join(sorted(takes)) or 'nothing'})"
+        )
+        raise BindingError(msg)
 
 
 def _unbound(plan: Plan, node: int, missing: list[str]) -> str:

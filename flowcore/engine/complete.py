@@ -20,10 +20,9 @@ def complete(
     outcome: Outcome,
     *,
     plan: Plan,
-    worker: str,
 ) -> Advance:
     """Settle an attempt and publish what the store recorded as dispatched."""
-    advance = store.settle(ticket, outcome, worker=worker)
+    advance = store.settle(ticket, outcome)
     if advance.dispatch is not None:
         dispatcher.publish(advance.dispatch, plan)
     return advance

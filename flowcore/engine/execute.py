@@ -61,7 +61,7 @@ class Attempt:
 class Executor:
     """Runs attempts in this process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the ports it works with, and two limits)
         self,
         *,
         store: RunStore,

@@ -26,12 +26,12 @@ def new_run_id(flow: str) -> str:
     return f"{flow[:60]}-{''.join(secrets.choice(_ALPHABET) for _ in range(10))}"
 
 
-def submit(
+def submit(  # noqa: PLR0913  (what a run is made of)
     store: RunStore,
     dispatcher: Dispatcher,
     plan: Plan,
     *,
-    input: Any = None,  # noqa: A002  (the field's word)
+    input: Any = None,
     run_id: str | None = None,
     tags: Sequence[str] = (),
     namespace: str = "",
@@ -50,7 +50,7 @@ def submit(
             f"or digit, got {run_id!r}"
         )
         raise UsageError(msg)
-    input = accept_input(plan.inputs, input)  # noqa: A001  (the field's word)
+    input = accept_input(plan.inputs, input)
     run = NewRun(
         id=run_id,
         plan=plan.hash,

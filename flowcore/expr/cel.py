@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
-
-import cel
+from functools import cache, lru_cache
+from importlib import import_module
+from typing import Any
 
 from flowcore.errors import ExpressionError
 from flowcore.expr.scan import LITERALS, ExpressionSyntaxError, Scan, Token, is_root, scan
@@ -107,9 +107,19 @@ def _plain_path(text: str, match: re.Match[str]) -> Expression:
     return Expression(text=text, places={root: match.start(1)}, keyed=frozenset(), run=run)
 
 
+@cache
+def _library() -> Any:
+    """Load the library when an expression needs it.
+
+    Its package imports a whole command line, a fifth of a second, and most expressions are plain
+    paths, which do without it.
+    """
+    return import_module("cel")
+
+
 def _program(text: str, found: Scan) -> Callable[[Mapping[str, Json]], object]:
     try:
-        program = cel.compile(text)
+        program = _library().compile(text)
     except ValueError as error:
         raise _syntax_error(text, str(error)) from None
 

@@ -51,4 +51,4 @@ class Retry(Model):
     jitter: Annotated[bool, Field(strict=True)] = True
     """Draw each wait evenly between half of it and all of it, so that retries spread out."""
     retry_on: tuple[str, ...] = ()
-    """Names of exception classes worth another attempt (``TimeoutError``, ``mod.Error``); empty: all."""
+    """Names of exception classes worth another attempt (``OSError``, ``mod.Error``); empty: all."""

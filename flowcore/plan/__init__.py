@@ -1,0 +1,1 @@
+"""The plan: what a checked flow compiles to, and ways to look at it."""

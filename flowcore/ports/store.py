@@ -166,7 +166,7 @@ class RunStore(Protocol):
         """Take a dispatched node; None when somebody has it, it settled, or the run stopped."""
         ...
 
-    def settle(self, ticket: Ticket, outcome: Outcome, *, worker: str) -> Advance:
+    def settle(self, ticket: Ticket, outcome: Outcome) -> Advance:
         """Record how an attempt ended and count down every chord the node belongs to.
 
         In one step: checks the token, records output or failure, decides joins and dead paths,

@@ -1,0 +1,1 @@
+"""Stores: adapters of the ports that keep runs."""

@@ -126,7 +126,7 @@ class Harness:
         else:
             more.setdefault("failure", BOOM)
         ticket = Ticket(run=run, node=node, attempt=attempt)
-        return self.store.settle(ticket, Outcome(kind=kind, **more), worker="w1")
+        return self.store.settle(ticket, Outcome(kind=kind, **more))
 
     def do(self, node: int, attempt: int = 1, *, run: str = RUN, **more: Any) -> Advance:
         """Claim and settle; both must be accepted."""

@@ -134,7 +134,7 @@ class Duel(RuleBasedStateMachine):
             # Half of the draws cut nothing: whole paths should live, too.
             dead=tuple(n for bit, n in enumerate(after) if cut & 4 and cut >> bit & 1),
         )
-        advance = self.both(lambda it: it.store.settle(ticket, outcome, worker="w"))
+        advance = self.both(lambda it: it.store.settle(ticket, outcome))
         if not (lose and kind != "succeeded"):
             self.post(advance.dispatch)
 
@@ -223,7 +223,7 @@ class Duel(RuleBasedStateMachine):
     def work(self, ticket: Ticket) -> None:
         self.claim(ticket)
         ended = Outcome(kind="succeeded", output=b"\x02")
-        self.post(self.both(lambda it: it.store.settle(ticket, ended, worker="w")).dispatch)
+        self.post(self.both(lambda it: it.store.settle(ticket, ended)).dispatch)
 
     def compare_records(self, run: str) -> None:
         self.both(lambda it: it.reader.record(run))

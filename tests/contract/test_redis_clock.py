@@ -41,7 +41,7 @@ def test_leases_and_retention_run_out_by_themselves(
     assert again.nodes == ((0, 2),)
     second = Ticket(run=RUN, node=0, attempt=2)
     assert store.claim(second, worker="w2")
-    assert store.settle(second, Outcome(kind="succeeded"), worker="w2").finished
+    assert store.settle(second, Outcome(kind="succeeded")).finished
     assert sweep_until_due(store).next_due is None
     assert sorted(redis_client.keys("fc:*")) == [f"fc:plan:{ONE.hash}".encode()]
     assert 0 < redis_client.pttl(f"fc:plan:{ONE.hash}") <= 3_600_050, "readers may still want it"

@@ -1,11 +1,13 @@
 """What Flower shows of flowcore's runs, asked of the real Flower over HTTP."""
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import redis
 
 from flowcore import Run
 from flowcore.backends.native.app import broker_url
@@ -162,7 +164,7 @@ def test_a_retried_node_keeps_its_row_and_its_name(scene: Scene) -> None:
 
 
 def test_a_failed_node_shows_its_exception_and_ends_the_row_of_its_run(scene: Scene) -> None:
-    nodes = {
+    nodes: dict[str, Any] = {
         "bad": {"uses": f"{NODES}:fail", "with": {"message": "no luck today"}},
         "next": {"uses": "passthrough", "needs": ["bad"]},
     }
@@ -177,9 +179,10 @@ def test_a_failed_node_shows_its_exception_and_ends_the_row_of_its_run(scene: Sc
 def test_a_skipped_node_has_no_row(scene: Scene) -> None:
     nodes = {
         "a": {"uses": f"{NODES}:echo", "with": {"value": 1}},
-        "b": {"uses": "passthrough", "needs": ["a"], "if": "a.output > 1"},
+        "b": {"uses": "passthrough"},
     }
-    run = scene.run("skip", nodes)
+    edges = [{"from": "a", "to": "b", "when": "a.output > 1"}]
+    run = scene.run("skip", nodes, edges=edges)
     scene.settled(run, run_="SUCCESS", a="SUCCESS")
 
 
@@ -275,12 +278,7 @@ def test_the_stamp_of_a_run_revokes_all_its_messages(scene: Scene) -> None:
     nodes = {f"n{k}": {"uses": f"{NODES}:nap", "with": {"seconds": 300}} for k in range(4)}
     run = scene.start("stamped", nodes)
     poll(
-        lambda: (
-            sorted(row["state"] for row in scene.rows(run.id).values())
-            == ["PENDING", "PENDING", "STARTED", "STARTED", "STARTED"]
-            or sorted(row["state"] for row in scene.rows(run.id).values())
-            == ["RECEIVED", "RECEIVED", "STARTED", "STARTED", "STARTED"]
-        ),
+        lambda: [row["state"] for row in scene.rows(run.id).values()].count("STARTED") == 3,
         what="two of four nodes to run",
     )
     control = scene.engine.session.runtime.app.control
@@ -301,11 +299,7 @@ def test_a_group_is_announced_in_one_broker_message(scene: Scene) -> None:
     runtime = scene.engine.session.runtime
     nodes = {f"n{k}": {"uses": "passthrough"} for k in range(20)}
     heard: list[list[dict[str, Any]]] = []
-    with runtime.app.connection_for_read() as connection:
-        channel = connection.channel()
-        del channel
-    client = runtime.store._client
-    with client.pubsub() as ears:
+    with redis.Redis.from_url(runtime.redis_url) as client, client.pubsub() as ears:
         ears.psubscribe("*celeryev*")
         ears.get_message(timeout=10)
         run = scene.start("group", nodes)
@@ -323,10 +317,7 @@ def test_a_group_is_announced_in_one_broker_message(scene: Scene) -> None:
 
 
 def _events(data: bytes) -> list[dict[str, Any]]:
-    message = json.loads(data)
-    import base64
-
-    found = json.loads(base64.b64decode(message["body"]))
+    found = json.loads(base64.b64decode(json.loads(data)["body"]))
     return found if isinstance(found, list) else [found]
 
 

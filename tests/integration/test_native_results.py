@@ -132,7 +132,7 @@ def test_a_failure_stops_the_run_at_once(engine: Engine) -> None:
     assert result.state is RunState.FAILED
     assert result.nodes["slow"].state is NodeState.CANCELLED
     assert result.nodes["never"].state is NodeState.CANCELLED
-    assert result.duration < 30  # noqa: PLR2004  (far below the nap)
+    assert result.duration < 30
 
 
 def test_without_fail_fast_the_other_branches_go_on(engine: Engine) -> None:

@@ -81,4 +81,4 @@ def test_every_message_stays_under_one_and_a_half_kilobytes(engine: Engine, shap
     handle.cancel()
     redis.delete("nobody")
     assert sizes
-    assert max(sizes) < 1500  # noqa: PLR2004  (the promise)
+    assert max(sizes) < 1500

@@ -71,13 +71,14 @@ class Bridge:
 def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     """Make a Celery app that runs nodes; see RELIABILITY notes in docs for each setting."""
     result = broker_url(options.result_url).removeprefix("redis+")
-    app = Celery("flowcore", broker=options.broker_url)
+    app: Any = Celery("flowcore", broker=options.broker_url)  # gets an attribute of ours
     app.conf.update(
         result_backend=f"flowcore.backends.native.chords:WebBackend+{result}",
         task_default_queue=options.queue,
-        task_serializer="msgpack",
+        # Workers answer Flower in it, and a plain Flower reads nothing else. Messages of nodes are
+        # msgpack whatever this says; pickle is never accepted.
+        task_serializer="json",
         result_serializer="msgpack",
-        # json is for Celery's own control messages; pickle is never accepted.
         accept_content=["msgpack", "json"],
         task_ignore_result=True,
         worker_send_task_events=True,
@@ -110,4 +111,5 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     app.steps["worker"].add(JanitorStep)
     app.steps["consumer"].add(EventBatching)
     worker_process_init.connect(bridge.forget, weak=False)
-    return app
+    made: Celery = app
+    return made

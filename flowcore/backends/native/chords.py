@@ -20,10 +20,19 @@ from flowcore.ports.store import Ticket
 __all__ = ["WebBackend"]
 
 
-class WebBackend(RedisBackend):  # type: ignore[misc]  # celery ships no types for it
+class WebBackend(RedisBackend):
     """Celery's Redis result backend whose chord hook knows flowcore's nodes."""
 
-    def on_chord_part_return(self, request: Any, state: str, result: Any, **options: Any) -> Any:
+    app: Any
+
+    def on_chord_part_return(
+        self,
+        request: Any,
+        state: str,
+        result: Any,
+        propagate: bool | None = None,  # noqa: FBT001  (celery's signature)
+        **kwargs: Any,
+    ) -> None:
         """Record a node's attempt; called by Celery in the process that ran it.
 
         It is also called in the worker's parent process when a child died or was killed for
@@ -31,14 +40,14 @@ class WebBackend(RedisBackend):  # type: ignore[misc]  # celery ships no types f
         with the request.
         """
         if getattr(request, "task", None) != NODE_TASK:
-            return super().on_chord_part_return(request, state, result, **options)
+            super().on_chord_part_return(request, state, result, propagate, **kwargs)
+            return
         host = self.app.flowcore.host()
         attempt = getattr(request, "flowcore_attempt", None)
         if attempt is not None:
             host.record(attempt, worker=request.hostname)
         else:
             _without_attempt(host, request, result)
-        return None
 
 
 def _without_attempt(host: NodeHost, request: Any, result: Any) -> None:

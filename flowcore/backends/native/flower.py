@@ -55,7 +55,7 @@ class TaskEvents:
 
     def __init__(self, app: Celery) -> None:
         """Send with ``app``'s connections."""
-        self._app = app
+        self._app: Any = app  # celery-types knows neither its clock nor a producer's batches
         self._exchange: Exchange | None = None
         self._declared: WeakSet[Any] = WeakSet()
 

@@ -124,9 +124,7 @@ class NodeHost:
     def _record(self, ticket: Ticket, plan: Plan, outcome: Outcome, worker: str) -> Advance:
         services = self.services
         advance = _insist(
-            lambda: complete(
-                services.store, services.dispatcher, ticket, outcome, plan=plan, worker=worker
-            )
+            lambda: complete(services.store, services.dispatcher, ticket, outcome, plan=plan)
         )
         if advance.finished is not None:
             show_end(services, ticket.run, worker=worker)

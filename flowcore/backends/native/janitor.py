@@ -29,7 +29,7 @@ _PAUSE_AFTER_TROUBLE = 2.0
 _NOTE_EVERY = 2.0
 
 
-class JanitorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types for it
+class JanitorStep(bootsteps.StartStopStep):
     """Starts the janitor with the worker and stops it first when the worker stops."""
 
     def __init__(self, worker: Any, **options: Any) -> None:
@@ -56,7 +56,7 @@ class JanitorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ship
         )
         self._thread.start()
 
-    def stop(self, worker: Any) -> None:
+    def stop(self, worker: Any) -> None:  # noqa: ARG002  (celery's signature)
         """End housekeeping."""
         self._stop.set()
         if self._thread is not None:
@@ -86,7 +86,7 @@ class JanitorStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ship
             except FlowcoreError as error:
                 _log.warning("the janitor could not look around: %s", error)
                 pause = _PAUSE_AFTER_TROUBLE
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # Whatever it is, a worker without a janitor would be worse.
                 _log.exception("the janitor stumbled after %.1f s", time.monotonic() - started)
                 pause = _PAUSE_AFTER_TROUBLE

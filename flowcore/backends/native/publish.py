@@ -57,7 +57,7 @@ class CeleryDispatcher:
 
     def __init__(self, app: Celery, *, default_queue: str) -> None:
         """Publish with ``app``'s connection pool."""
-        self._app = app
+        self._app: Any = app  # celery-types does not know batches of a producer
         self._default_queue = default_queue
         self._events = TaskEvents(app)
         self._backlogs: dict[str, tuple[float, int]] = {}

@@ -5,7 +5,6 @@ In: a run's id, numbers. Out: the function has been called; the chord hook recor
 
 from typing import Any
 
-from celery import Celery, Task
 from celery.exceptions import Ignore, Retry
 
 from flowcore.backends.native.host import NodeHost, show_end
@@ -20,10 +19,14 @@ class NodeFailed(Exception):  # noqa: N818  (reads as a sentence in Celery's log
     """Tells Celery that a node failed; the record itself is in the store."""
 
 
-def register_tasks(app: Celery) -> None:
-    """Register the tasks on an app."""
+def register_tasks(app: Any) -> None:
+    """Register the tasks on a Celery app.
 
-    @app.task(  # type: ignore[untyped-decorator]  # celery ships no types for it
+    Args:
+        app: The app, with a ``Bridge`` as ``app.flowcore``: no type of Celery's knows of that.
+    """
+
+    @app.task(  # type: ignore[untyped-decorator]  # see Args
         bind=True,
         name=NODE_TASK,
         ignore_result=True,
@@ -32,7 +35,7 @@ def register_tasks(app: Celery) -> None:
         max_retries=None,
         track_started=True,
     )
-    def node(self: Task, *, run: str, plan: str, node: int, attempt: int) -> str:
+    def node(self: Any, *, run: str, plan: str, node: int, attempt: int) -> str:
         request: Any = self.request
         host = app.flowcore.host()
         ticket = Ticket(run=run, node=node, attempt=attempt)
@@ -49,10 +52,10 @@ def register_tasks(app: Celery) -> None:
         # The cause gives Flower the node's own traceback.
         raise NodeFailed(_sentence(done)) from done.error
 
-    @app.task(  # type: ignore[untyped-decorator]  # celery ships no types for it
+    @app.task(  # type: ignore[untyped-decorator]  # see Args
         bind=True, name=END_TASK, ignore_result=True, send_events=False
     )
-    def end(self: Task, *, run: str) -> None:
+    def end(self: Any, *, run: str) -> None:
         show_end(app.flowcore.services(), run, worker=self.request.hostname)
 
 
@@ -68,8 +71,9 @@ def _record_unfinished(host: NodeHost, done: Attempt, plan: str, *, worker: str)
     if not accepted or host.show_cancelled(done.ticket, plan, worker=worker):
         raise Ignore
     text = _sentence(done)
+    delay: Any = done.outcome.delay  # its type says numbers.Real, which no float is to mypy
     if done.outcome.kind == "retry":
-        raise Retry(text, exc=NodeFailed(text), when=done.outcome.delay) from done.error
+        raise Retry(text, exc=NodeFailed(text), when=delay) from done.error
     raise NodeFailed(text) from done.error
 
 

@@ -132,8 +132,6 @@ class InMemoryStore:
         self,
         ticket: Ticket,
         outcome: Outcome,
-        *,
-        worker: str,  # noqa: ARG002  (the claim has said who)
     ) -> Advance:
         """Record how an attempt ended, in one step with all that follows from it."""
         with self._changed:

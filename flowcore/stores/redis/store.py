@@ -34,6 +34,9 @@ __all__ = ["Leases", "RedisStore", "script_source"]
 
 _WEB_CHUNK = 5000
 
+#: What ``renew.lua`` says of a ticket that another attempt has replaced.
+_LOST = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leases:
@@ -139,7 +142,7 @@ class RedisStore:
             outputs={node: blob for node, blob in found if blob is not None},
         )
 
-    def settle(self, ticket: Ticket, outcome: Outcome, *, worker: str) -> Advance:
+    def settle(self, ticket: Ticket, outcome: Outcome) -> Advance:
         """Record how an attempt ended, in one step with all that follows from it."""
         blob, brief = _wire_outcome(outcome)
         answer = self._call(
@@ -167,7 +170,9 @@ class RedisStore:
         """Prolong leases; answers for those to stop whether the lease is lost."""
         flat = [part for ticket in tickets for part in (ticket.run, ticket.node, ticket.attempt)]
         verdicts = self._call("renew", *flat)
-        return {t: verdict == 2 for t, verdict in zip(tickets, verdicts, strict=True) if verdict}
+        return {
+            t: verdict == _LOST for t, verdict in zip(tickets, verdicts, strict=True) if verdict
+        }
 
     def sweep(self, *, limit: int = 200) -> Sweep:
         """Deal with what is overdue on this server."""
