@@ -4,7 +4,7 @@ Any option of Flower may stand here; its command line wins.
 """
 
 # A row is a node, or a whole run. ``kwargs`` names the run: search for ``kwargs:run=<run id>``.
-tasks_columns = "name,state,retries,received,started,runtime,worker,kwargs,exception,uuid"
+tasks_columns = "name,state,retries,received,runtime,worker,kwargs,exception,uuid"
 
 # Rows to keep in memory, about 5 kB each; the oldest go first.
 max_tasks = 20_000

@@ -5,6 +5,7 @@ Built-in backends come through the same entry points as third parties' do.
 """
 
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isclass
 from typing import Any, ClassVar
 
 from flowcore.backends.base import BaseBackend
@@ -47,7 +48,7 @@ class BackendRegistry:
         if not name.isidentifier():
             msg = f"a backend's name is an identifier such as 'custom', got {name!r}"
             raise UsageError(msg)
-        if not isinstance(backend_class, type):  # type: ignore[redundant-expr, unused-ignore]
+        if not isclass(backend_class):
             msg = f"register(name=..., backend_class=...) takes a class, got {backend_class!r}"
             raise UsageError(msg)
         cls._registered[name] = backend_class

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +106,7 @@ def test_rows_say_which_run_flow_node_and_attempt_they_are(scene: Scene, fan: st
     facts = {"run": fan, "flow": "fan", "node": "w1", "item": None, "attempt": 1}
     assert rows["w1"]["kwargs"] == repr(facts)
     assert rows["w1"]["args"] == "()"
+    assert rows["w1"]["result"] == "'recorded'"
     assert rows[""]["kwargs"] == repr({"run": fan, "flow": "fan"})
 
 
@@ -174,6 +176,14 @@ def test_a_failed_node_shows_its_exception_and_ends_the_row_of_its_run(scene: Sc
     assert "raise ValueError(message)" in rows["bad"]["traceback"]
     assert rows[""]["exception"] == "node 'bad': ValueError: no luck today"
     assert rows[""]["worker"] == scene.worker()
+
+
+def test_a_node_whose_process_died_ends_well_on_the_same_row(scene: Scene, tmp_path: Path) -> None:
+    node = {"uses": f"{NODES}:die_once", "with": {"mark": str(tmp_path / "mark")}}
+    run = scene.run("phoenix", {"bird": node})
+    rows = scene.settled(run, run_="SUCCESS", bird="SUCCESS")
+    assert rows["bird"]["name"] == "phoenix.bird"
+    assert "'attempt': 2" in rows["bird"]["kwargs"]
 
 
 def test_a_skipped_node_has_no_row(scene: Scene) -> None:
@@ -269,6 +279,11 @@ def test_a_run_that_passes_its_deadline_is_shown_as_failed(scene: Scene) -> None
 def test_terminating_a_node_in_flower_cancels_its_run(scene: Scene) -> None:
     run = scene.start("killed", {"long": {"uses": f"{NODES}:nap", "with": {"seconds": 300}}})
     scene.settled(run.id, run_="STARTED", long="STARTED")
+    # No message has the run's own id: revoking that does nothing.
+    scene.flower.get(f"/api/task/revoke/{run.id}", method="POST", terminate="true")
+    marker = scene.run("marker", {"m": {"uses": "passthrough"}})
+    scene.settled(marker, run_="SUCCESS", m="SUCCESS")
+    scene.settled(run.id, run_="STARTED", long="STARTED")
     scene.flower.get(f"/api/task/revoke/{run.id}.long", method="POST", terminate="true")
     scene.settled(run.id, run_="REVOKED", long="REVOKED")
     assert run.wait(timeout=60).state == "cancelled"
@@ -282,7 +297,7 @@ def test_the_stamp_of_a_run_revokes_all_its_messages(scene: Scene) -> None:
         what="two of four nodes to run",
     )
     control = scene.engine.session.runtime.app.control
-    control.revoke_by_stamped_headers({"flow_run": [run.id]}, terminate=True)
+    control.revoke_by_stamped_headers({"flow_run": run.id}, terminate=True)
     assert run.wait(timeout=60).state == "cancelled"
     names = dict.fromkeys(nodes, "REVOKED")
     scene.settled(run.id, run_="REVOKED", **names)

@@ -1,5 +1,7 @@
 """Settings: defaults, parsing, and errors that name the variable, the value and the remedy."""
 
+import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -138,3 +140,11 @@ def test_the_data_home_follows_flowcore_home_then_xdg_then_home(tmp_path: Path) 
     assert data_home(xdg) == Path("/data/flowcore")
     assert data_home({**NOTHING, "XDG_DATA_HOME": "relative"}) == data_home(NOTHING)
     assert data_home(NOTHING) == Path("/home/ann/.local/share/flowcore")
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    reference = (Path(__file__).parents[2] / "docs/reference/settings.md").read_text()
+    source = inspect.getsource(module)
+    names = set(re.findall(r"FLOWCORE_[A-Z_]+", source))
+    assert names
+    assert {name for name in names if f"`{name}`" not in reference} == set()
