@@ -29,6 +29,7 @@ def register_tasks(app: Any) -> None:
     @app.task(  # type: ignore[untyped-decorator]  # see Args
         bind=True,
         name=NODE_TASK,
+        shared=False,
         ignore_result=True,
         acks_late=True,
         throws=(NodeFailed,),
@@ -53,7 +54,7 @@ def register_tasks(app: Any) -> None:
         raise NodeFailed(_sentence(done)) from done.error
 
     @app.task(  # type: ignore[untyped-decorator]  # see Args
-        bind=True, name=END_TASK, ignore_result=True, send_events=False
+        bind=True, name=END_TASK, shared=False, ignore_result=True, send_events=False
     )
     def end(self: Any, *, run: str) -> None:
         show_end(app.flowcore.services(), run, worker=self.request.hostname)
