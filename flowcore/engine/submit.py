@@ -17,6 +17,9 @@ from flowcore.run.wire import pack
 
 __all__ = ["new_run_id", "submit"]
 
+#: The largest priority of a run.
+MOST_URGENT = 9
+
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,119}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -35,6 +38,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     run_id: str | None = None,
     tags: Sequence[str] = (),
     namespace: str = "",
+    priority: int = 5,
 ) -> tuple[str, Submitted]:
     """Create a run, or find the one that has this id already.
 
@@ -50,12 +54,19 @@ def submit(  # noqa: PLR0913  (what a run is made of)
             f"or digit, got {run_id!r}"
         )
         raise UsageError(msg)
+    if type(priority) is not int or not 0 <= priority <= MOST_URGENT:
+        msg = (
+            f"a priority is a whole number from 0 to {MOST_URGENT}, 5 being normal, "
+            f"got {priority!r}"
+        )
+        raise UsageError(msg)
     input = accept_input(plan.inputs, input)
     run = NewRun(
         id=run_id,
         plan=plan.hash,
         input=pack({} if input is None else input, what="input"),
         namespace=namespace,
+        priority=priority,
         tags=tuple(tags),
     )
     store.put_plan(plan)

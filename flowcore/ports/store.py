@@ -44,6 +44,8 @@ class NewRun:
     """msgpack of the run's input."""
     namespace: str = ""
     """Prefix of the queues its messages travel on."""
+    priority: int = 5
+    """0 to 9; above 5 its nodes go before others', below 5 after them."""
     tags: tuple[str, ...] = ()
 
 
@@ -67,6 +69,7 @@ class Dispatch:
     plan: str
     flow: str
     namespace: str
+    priority: int
     nodes: tuple[tuple[int, int], ...]
     """(node, attempt) pairs."""
 

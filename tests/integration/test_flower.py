@@ -214,6 +214,7 @@ def test_a_duplicate_message_leaves_the_row_of_a_settled_node(scene: Scene, fan:
         plan=plan.hash,
         flow="fan",
         namespace="",
+        priority=5,
         nodes=((plan.ids.index("w0"), 1), (plan.ids.index("w1"), 1)),
     )
     runtime.dispatcher.publish(again, plan)

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from flowcore import Flow
+from flowcore.client.flow import start_run
+from flowcore.errors import UsageError
 from flowcore.run.event import Event, EventType
 from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine, poll
@@ -129,3 +132,34 @@ def test_a_node_on_its_own_queue_waits_for_a_worker_of_that_queue(engine: Engine
     workers.stop()
     assert result.success, result.error
     assert result.nodes["there"].worker == result.output["worker"]
+
+
+def test_urgent_runs_go_first_and_patient_ones_last(engine: Engine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    flow = Flow.load(
+        {
+            "id": "lanes",
+            "nodes": {
+                "only": {
+                    "uses": "engine_nodes:note",
+                    "with": {"path": str(log), "text": "${{ inputs.text }}"},
+                    "queue": "lanes",
+                }
+            },
+        }
+    )
+    plan = flow.plan()
+    for text, priority in [("low", 1), ("normal", 5), ("high", 9)]:
+        start_run(engine.session, plan, {"text": text}, priority=priority)
+    last = start_run(engine.session, plan, {"text": "last"}, priority=0)
+    workers = engine.workers(queues="lanes", slots=1)
+    last.wait(60)
+    workers.stop()
+    assert log.read_text().split() == ["high", "normal", "low", "last"]
+
+
+@pytest.mark.parametrize("priority", [-1, 10, True, 2.5])
+def test_a_priority_outside_its_range_is_refused(engine: Engine, priority: Any) -> None:
+    plan = Flow.load({"nodes": {"a": {"uses": "start"}}}).plan()
+    with pytest.raises(UsageError, match="a priority is a whole number from 0 to 9"):
+        start_run(engine.session, plan, priority=priority)

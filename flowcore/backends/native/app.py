@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import celeryd_after_setup, worker_process_init
 
 from flowcore.backends.native.batching import EventBatching
 from flowcore.backends.native.canvas import register as register_canvas
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
+from flowcore.backends.native.publish import lanes
 from flowcore.backends.native.tasks import register_tasks
 
 __all__ = ["AppOptions", "Bridge", "broker_url", "make_app"]
@@ -98,6 +99,10 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
             "socket_keepalive": True,
             "visibility_timeout": 6 * 3600,
             "unacked_restore_interval": 1,
+            # Lanes are queues: the first that has a message is served. Steps of priority within
+            # a queue would be four more lists for each.
+            "queue_order_strategy": "priority",
+            "priority_steps": [0],
         },
     )
     app.flowcore = bridge
@@ -111,5 +116,13 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     app.steps["worker"].add(JanitorStep)
     app.steps["consumer"].add(EventBatching)
     worker_process_init.connect(bridge.forget, weak=False)
+    celeryd_after_setup.connect(_consume_lanes, weak=False)
     made: Celery = app
     return made
+
+
+def _consume_lanes(instance: Any, **_: Any) -> None:
+    """Let a worker consume the lanes of the queues it was started for."""
+    if isinstance(getattr(instance.app, "flowcore", None), Bridge):
+        queues = instance.app.amqp.queues
+        queues.select(lanes(queues.consume_from))

@@ -20,7 +20,7 @@ from flowcore.backends.native.flower import BROKER_TROUBLE, TaskEvents, shown_kw
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Dispatch
 
-__all__ = ["END_TASK", "NODE_TASK", "CeleryDispatcher", "queue_name"]
+__all__ = ["END_TASK", "NODE_TASK", "CeleryDispatcher", "lanes", "queue_name"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +28,11 @@ NODE_TASK = "flowcore.node"
 
 #: Asks a worker to tell monitors of a run that a client has ended.
 END_TASK = "flowcore.end"
+
+#: The priority of runs that name none.
+NORMAL = 5
+
+HIGH, LOW = ".high", ".low"
 
 _Message = tuple[str, dict[str, Any], bytes]
 
@@ -40,16 +45,27 @@ _HARD_LIMIT_AFTER = 10.0
 _ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 
 
-def queue_name(queue: str | None, *, default: str, namespace: str) -> str:
+def queue_name(queue: str | None, *, default: str, namespace: str, priority: int = 5) -> str:
     """Name the broker's queue of a node.
 
     Args:
         queue: The node's own queue, if it has one.
         default: The queue of nodes that have none.
         namespace: Keeps projects apart that share one embedded server; empty on a real server.
+        priority: The run's, 0 to 9. Above and below 5 its nodes have lanes, queues of their own,
+            which every worker of the queue consumes too, in order.
     """
     name = queue or default
-    return f"{namespace}.{name}" if namespace else name
+    name = f"{namespace}.{name}" if namespace else name
+    if priority == NORMAL:
+        return name
+    return f"{name}{HIGH if priority > NORMAL else LOW}"
+
+
+def lanes(queues: Iterable[str]) -> list[str]:
+    """Name all queues a worker of these queues consumes, the most urgent first."""
+    names = list(dict.fromkeys(name.removesuffix(HIGH).removesuffix(LOW) for name in queues))
+    return [f"{name}{lane}" for lane in (HIGH, "", LOW) for name in names]
 
 
 class CeleryDispatcher:
@@ -107,6 +123,7 @@ class CeleryDispatcher:
             plan.policy(dispatch.nodes[0][0]).queue,
             default=self._default_queue,
             namespace=dispatch.namespace,
+            priority=dispatch.priority,
         )
         seen, count = self._backlogs.get(queue, (0.0, 0))
         now = time.monotonic()
@@ -145,7 +162,12 @@ class CeleryDispatcher:
         }
         kwargs = {"run": run, "plan": dispatch.plan, "node": node, "attempt": attempt}
         body = msgpack.packb(((), kwargs, {"chord": {"run": run}}))
-        queue = queue_name(policy.queue, default=self._default_queue, namespace=dispatch.namespace)
+        queue = queue_name(
+            policy.queue,
+            default=self._default_queue,
+            namespace=dispatch.namespace,
+            priority=dispatch.priority,
+        )
         return queue, headers, body
 
 

@@ -236,6 +236,7 @@ class Step:
             plan=run.plan.hash,
             flow=run.plan.flow,
             namespace=run.new.namespace,
+            priority=run.new.priority,
             nodes=tuple(nodes),
         )
 

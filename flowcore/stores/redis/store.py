@@ -101,6 +101,7 @@ class RedisStore:
             _ms(self._leases.retention),
             _ms(self._leases.lease),
             _ms(self._leases.dispatch),
+            run.priority,
         )
         for _ in range(3):
             answer = self._call("submit", *arguments)
@@ -118,6 +119,7 @@ class RedisStore:
             plan=plan.hash,
             flow=plan.flow,
             namespace=run.namespace,
+            priority=run.priority,
             nodes=_pairs(answer[2]),
         )
         return Submitted(created=True, state=state, dispatch=dispatch)
@@ -159,11 +161,11 @@ class RedisStore:
         )
         if answer is None:
             return Advance(accepted=False)
-        final, plan, flow, namespace, pairs = answer
+        final, *about, pairs = answer
         return Advance(
             accepted=True,
             finished=RunState(final.decode()) if final else None,
-            dispatch=_dispatch(ticket.run.encode(), plan, flow, namespace, _pairs(pairs)),
+            dispatch=_dispatch(ticket.run.encode(), about, _pairs(pairs)),
         )
 
     def renew(self, tickets: Sequence[Ticket]) -> Mapping[Ticket, bool]:
@@ -187,13 +189,13 @@ class RedisStore:
         dispatches: list[Dispatch] = []
         overdue: list[tuple[Dispatch, int]] = []
         finished: dict[str, RunState] = {}
-        for run, final, plan, flow, namespace, pairs, again in runs:
+        for run, final, *about, pairs, again in runs:
             if final:
                 finished[run.decode()] = RunState(final.decode())
-            if fresh := _dispatch(run, plan, flow, namespace, _pairs(pairs)):
+            if fresh := _dispatch(run, about, _pairs(pairs)):
                 dispatches.append(fresh)
             for node, attempt, late_count in zip(again[::3], again[1::3], again[2::3], strict=True):
-                one = _dispatch(run, plan, flow, namespace, ((node, attempt),))
+                one = _dispatch(run, about, ((node, attempt),))
                 if one:
                     overdue.append((one, late_count))
         return Sweep(
@@ -228,15 +230,18 @@ def _pairs(flat: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 
 def _dispatch(
-    run: bytes, plan: bytes, flow: bytes, namespace: bytes, nodes: tuple[tuple[int, int], ...]
+    run: bytes, about: Sequence[bytes], nodes: tuple[tuple[int, int], ...]
 ) -> Dispatch | None:
+    """Make a dispatch of what ``answer`` in web.lua says about a run."""
     if not nodes:
         return None
+    plan, flow, namespace, priority = about
     return Dispatch(
         run=run.decode(),
         plan=plan.decode(),
         flow=flow.decode(),
         namespace=namespace.decode(),
+        priority=int(priority),
         nodes=nodes,
     )
 

@@ -122,3 +122,8 @@ def mix(upstream: Any, salt: int, bad: bool = False) -> dict[str, int]:
     parts = sorted((name, part["value"]) for name, part in (upstream or {}).items() if part)
     seed = sum(31 * index * value + len(name) for index, (name, value) in enumerate(parts, start=1))
     return {"value": (seed + salt) % 9973}
+
+
+def note(path: str, text: str) -> None:
+    with Path(path).open("a") as file:
+        file.write(f"{text}\n")

@@ -1,6 +1,6 @@
 -- Create a run and record the intent to dispatch its starts, once per id.
 -- ARGV: run, plan, flow, version, ns, input, tags (msgpack), total, starts (msgpack), max,
---       fail-fast, timeout ms, retention ms, lease ms, dispatch lease ms
+--       fail-fast, timeout ms, retention ms, lease ms, dispatch lease ms, priority
 local run, plan = ARGV[1], ARGV[2]
 local base = base_of(run)
 local there = redis.call('HGET', base .. 'run', 'state')
@@ -10,7 +10,7 @@ local now = clock()
 redis.call('HSET', base .. 'run', 'state', 'pending', 'plan', plan, 'flow', ARGV[3],
   'version', ARGV[4], 'ns', ARGV[5], 'tags', ARGV[7], 'total', ARGV[8], 'left', ARGV[8],
   'active', 0, 'max', ARGV[10], 'fast', ARGV[11], 'timeout', ARGV[12], 'keep', ARGV[13],
-  'lease', ARGV[14], 'dlease', ARGV[15], 'created', now)
+  'lease', ARGV[14], 'dlease', ARGV[15], 'created', now, 'prio', ARGV[16])
 redis.call('SET', base .. 'in', ARGV[6])
 redis.call('SET', base .. 'st', string.rep('p', tonumber(ARGV[8])))
 redis.call('ZADD', RUNS, now, run)

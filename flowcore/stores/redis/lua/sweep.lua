@@ -63,7 +63,7 @@ local answers = {}
 for _, R in ipairs(order) do
   if opened[R.run] then
     local final = close(R)
-    answers[#answers + 1] = { R.run, final, R.plan, R.flow, R.ns, R.out, R.again or {} }
+    answers[#answers + 1] = { R.run, final, R.plan, R.flow, R.ns, R.prio, R.out, R.again or {} }
   end
 end
 local ahead = redis.call('ZRANGE', AGENDA, 0, 0, 'WITHSCORES')

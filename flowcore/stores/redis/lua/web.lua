@@ -25,7 +25,7 @@ end
 local function base_of(run) return PREFIX .. '{' .. run .. '}:' end
 
 local FIELDS = {
-  'state', 'plan', 'active', 'max', 'left', 'fast', 'flow', 'ns', 'cause', 'stop',
+  'state', 'plan', 'active', 'max', 'left', 'fast', 'flow', 'ns', 'prio', 'cause', 'stop',
   'total', 'keep', 'lease', 'dlease', 'timeout', 'retried',
 }
 -- What a script needs that changes no more than one node.
@@ -336,4 +336,4 @@ local function purge(run)
   redis.call('ZREM', RUNS, run)
 end
 
-local function answer(R, final) return { final, R.plan, R.flow, R.ns, R.out } end
+local function answer(R, final) return { final, R.plan, R.flow, R.ns, R.prio, R.out } end
