@@ -2,34 +2,44 @@
 
     FlowcoreError                    FC000
     ├── DefinitionError              FC200  a definition has problems; carries all of them
+    │   ├── InvalidFlowError         FC200  (graph.diagnostic) with the problems as data, FC2xx
+    │   └── WfFormatError            FC240  (importers.wfformat)
     ├── UsageError                   FC100  a call that cannot work as written
     │   ├── BlockingCallError        FC101  a blocking call inside a running event loop
-    │   └── UnsupportedValueError    FC102  a value that JSON/msgpack cannot carry
+    │   ├── UnsupportedValueError    FC102  a value that JSON/msgpack cannot carry
+    │   └── ThingNotFoundError       FC110  (cli.outcome) a file, node or flow that is not there
     ├── BackendError                 FC300
     │   ├── UnknownBackendError      FC301
     │   └── PlannedBackendError      FC302  known, but not available in this installation
     ├── RunError                     FC400
     │   ├── RunNotFoundError         FC401
     │   ├── RunFailedError           FC402
+    │   │   └── CanvasFailedError    FC402  (backends.native.canvas)
     │   ├── RunCancelledError        FC403
     │   ├── RunTimeoutError          FC404  the run passed its deadline
     │   └── WaitTimeoutError         FC405  the run goes on; the caller stopped waiting
     ├── NodeError                    FC500
     │   ├── ResolveError             FC501  `uses` names nothing that can be called
+    │   │   └── UnresolvedError      FC501  (nodes.resolve) and its kinds
     │   ├── BindingError             FC502  a parameter of the function has no value
     │   ├── NodeTimeoutError         FC503
     │   ├── NodeCancelledError       FC504
     │   ├── WorkerLostError          FC505  its worker died too often
     │   ├── PayloadTooLargeError     FC506
     │   └── ExpressionError          FC507
+    │       └── ExpressionSyntaxError FC507 (expr.scan) with its place in the text
     └── ServiceError                 FC600  something outside is missing or unwell
-        └── StoreUnreachableError    FC601
+        ├── StoreUnreachableError    FC601
+        │   └── EmbeddedServerError  FC601  (assembly.embedded)
+        └── SettingsError            FC602  (assembly.settings)
+
+A class that only one room raises lives in that room.
 
 In: nothing. Out: exceptions whose facts are attributes. Each sentence names the way out.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "BackendError",
@@ -135,6 +145,16 @@ class RunError(FlowcoreError):
         """Keep the run's id beside the sentence."""
         self.run_id = run_id
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way to another process, which makes exceptions again from their args."""
+        return _revive, (type(self), str(self), self.run_id)
+
+
+def _revive(kind: type[RunError], message: str, run_id: str) -> RunError:
+    error = kind.__new__(kind, message)
+    RunError.__init__(error, message, run_id=run_id)
+    return error
 
 
 class RunNotFoundError(RunError):
