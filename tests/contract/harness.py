@@ -25,6 +25,7 @@ from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory import InMemoryStore
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.script import Line, Script
 from flowcore.stores.redis.store import Leases, RedisStore, script_source
 
 __all__ = ["LEASES", "RUN", "Clock", "Harness", "in_memory", "make_plan", "on_redis"]
@@ -215,7 +216,7 @@ def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases =
     def open_store() -> RedisStore:
         store = RedisStore(client, leases=leases)
         for name in store._scripts:
-            store._scripts[name] = client.register_script(_on_test_time("web", name))
+            store._scripts[name] = Script(Line(client), _on_test_time("web", name))
         return store
 
     def set_clock(moved: int) -> None:
@@ -233,7 +234,7 @@ def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases =
     clock.on_advance.append(set_clock)
     store = open_store()
     events = RedisEventLog(client, client, plans=store)
-    events._emit = client.register_script(_on_test_time("web", "emit"))
+    events._emit = Script(Line(client), _on_test_time("web", "emit"))
     return Harness(
         kind="redis",
         store=store,

@@ -16,6 +16,7 @@ from flowcore.run.record import Failure, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import RUNS, parse_ranges, run_key
+from flowcore.stores.redis.script import Line, Script
 from flowcore.stores.redis.store import script_source
 
 __all__ = ["RedisEventLog", "RedisReader"]
@@ -145,7 +146,7 @@ class RedisEventLog:
         self._client = client
         self._waiting = waiting
         self._plans = plans
-        self._emit = client.register_script(script_source("web") + script_source("emit"))
+        self._emit = Script(Line(client), script_source("web") + script_source("emit"))
 
     def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
         """Add a node's own event, if its attempt is still the valid one."""

@@ -29,6 +29,7 @@ from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST, Failure
 from flowcore.run.status import RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import plan_key, web_entries, web_key
+from flowcore.stores.redis.script import Line, Script
 
 __all__ = ["Leases", "RedisStore", "script_source"]
 
@@ -59,9 +60,9 @@ class RedisStore:
         """Prepare the scripts; nothing is sent yet."""
         self.client = client
         self._leases = leases
-        prelude = script_source("web")
+        line = Line(client)
         self._scripts = {
-            name: client.register_script(prelude + script_source(name))
+            name: Script(line, script_source("web") + script_source(name))
             for name in ("submit", "claim", "settle", "renew", "sweep", "stop")
         }
         self.get_plan = functools.lru_cache(maxsize=64)(self._load_plan)
