@@ -9,8 +9,9 @@ from celery import Celery
 
 from flowcore.assembly.settings import Settings
 from flowcore.backends.native.app import AppOptions, Bridge, broker_url, make_app
-from flowcore.backends.native.flower import RunRow
+from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
+from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.presence import RedisWorkerBoard
@@ -33,6 +34,7 @@ class Runtime:
     dispatcher: CeleryDispatcher
     rows: RunRow
     board: RedisWorkerBoard
+    producers: Producers
 
     @property
     def default_queue(self) -> str:
@@ -46,6 +48,7 @@ class Runtime:
 
     def close(self) -> None:
         """Close pooled connections."""
+        self.producers.close()
         self.app.close()
 
 
@@ -84,6 +87,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         dispatcher=made.dispatcher,
         rows=made.rows,
         board=services.board,
+        producers=services.producers,
     )
 
 
@@ -95,6 +99,7 @@ class _Builder:
     reader: RedisReader
     events: RedisEventLog
     board: RedisWorkerBoard
+    producers: Producers
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
         self._settings = settings
@@ -116,11 +121,15 @@ class _Builder:
         self.events = RedisEventLog(client, waiting, plans=self.store)
         self.reader = RedisReader(client, plans=self.store, events=self.events)
         self.board = RedisWorkerBoard(client)
+        self.producers = Producers(self.app)
+        told = TaskEvents(self.app, self.producers)
         return Services(
             store=self.store,
             reader=self.reader,
             events=self.events,
-            dispatcher=CeleryDispatcher(self.app, default_queue=settings.queue),
-            rows=RunRow(self.app),
+            dispatcher=CeleryDispatcher(
+                self.app, producers=self.producers, events=told, default_queue=settings.queue
+            ),
+            rows=RunRow(told),
             board=self.board,
         )

@@ -22,6 +22,7 @@ from celery.utils.time import utcoffset
 from kombu import Exchange, Producer
 from kombu.exceptions import KombuError
 
+from flowcore.backends.native.producing import Producers
 from flowcore.run.record import RunSummary
 from flowcore.run.status import RunState
 
@@ -53,9 +54,10 @@ def shown_kwargs(
 class TaskEvents:
     """Sends lists of task events."""
 
-    def __init__(self, app: Celery) -> None:
-        """Send with ``app``'s connections."""
-        self._app: Any = app  # celery-types knows neither its clock nor a producer's batches
+    def __init__(self, app: Celery, producers: Producers) -> None:
+        """Send with ``producers``, on ``app``'s clock."""
+        self._app: Any = app  # celery-types does not know its clock
+        self._producers = producers
         self._exchange: Exchange | None = None
         self._declared: WeakSet[Any] = WeakSet()
 
@@ -85,7 +87,7 @@ class TaskEvents:
     def send(self, events: Sequence[dict[str, Any]], *, hostname: str | None = None) -> None:
         """Send events of a worker, or of a client when no hostname is given."""
         try:
-            with self._app.producer_pool.acquire(block=True) as producer, producer.batch():
+            with self._producers.batch() as producer:
                 self._publish(producer, events, hostname or anon_nodename())
         except BROKER_TROUBLE as error:
             _log.debug("monitors were not told of %s: %s", events[0]["uuid"], error)
@@ -127,9 +129,9 @@ class RunRow:
     Every event carries the row's name, so that a Flower started later knows it too.
     """
 
-    def __init__(self, app: Celery) -> None:
-        """Send with ``app``'s connections."""
-        self._events = TaskEvents(app)
+    def __init__(self, events: TaskEvents) -> None:
+        """Send as ``events`` does."""
+        self._events = events
 
     def sent(self, *, run: str, flow: str, queue: str) -> None:
         """The client has submitted the run."""

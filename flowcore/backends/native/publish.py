@@ -4,12 +4,11 @@ In: a dispatch and its plan. Out: messages of constant size. Not here: what a no
 message carries only the run's id and numbers, and the worker loads the rest from the store.
 """
 
-import contextlib
 import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgpack
@@ -17,6 +16,7 @@ from celery import Celery
 from kombu import Producer
 
 from flowcore.backends.native.flower import BROKER_TROUBLE, TaskEvents, shown_kwargs
+from flowcore.backends.native.producing import Producers
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Dispatch
 
@@ -71,11 +71,14 @@ def lanes(queues: Iterable[str]) -> list[str]:
 class CeleryDispatcher:
     """Implements ``Dispatcher`` with Celery's producers."""
 
-    def __init__(self, app: Celery, *, default_queue: str) -> None:
-        """Publish with ``app``'s connection pool."""
-        self._app: Any = app  # celery-types does not know batches of a producer
+    def __init__(
+        self, app: Celery, *, producers: Producers, events: TaskEvents, default_queue: str
+    ) -> None:
+        """Publish with ``producers`` and tell monitors through ``events``."""
+        self._app: Any = app  # celery-types knows little of connections
+        self._producers = producers
         self._default_queue = default_queue
-        self._events = TaskEvents(app)
+        self._events = events
         self._backlogs: dict[str, tuple[float, int]] = {}
 
     def publish(self, dispatch: Dispatch, plan: Plan) -> None:
@@ -86,7 +89,7 @@ class CeleryDispatcher:
         messages = [self._message(dispatch, plan, *pair) for pair in dispatch.nodes]
         for left in reversed(range(_TRIES)):
             try:
-                with self._batch() as producer:
+                with self._producers.batch() as producer:
                     _publish(producer, messages)
                     self._events.sent(producer, [message[:2] for message in messages])
             except BROKER_TROUBLE as error:
@@ -112,7 +115,7 @@ class CeleryDispatcher:
         headers = _headers(END_TASK, f"{run}.end", root=run)
         body = msgpack.packb(((), {"run": run}, {}))
         try:
-            with self._batch() as producer:
+            with self._producers.batch() as producer:
                 _publish(producer, [(queue, headers, body)])
         except BROKER_TROUBLE as error:
             _log.debug("monitors will not be told of the end of run %s: %s", run, error)
@@ -140,11 +143,6 @@ class CeleryDispatcher:
         except Exception as error:  # noqa: BLE001  (each transport has its own 'no such queue')
             _log.debug("cannot count queue %s: %s", queue, error)
             return 0
-
-    @contextlib.contextmanager
-    def _batch(self) -> Iterator[Producer]:
-        with self._app.producer_pool.acquire(block=True) as producer, producer.batch():
-            yield producer
 
     def _message(self, dispatch: Dispatch, plan: Plan, node: int, attempt: int) -> _Message:
         name = plan.ids[node]
