@@ -72,6 +72,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
                 heartbeat=settings.heartbeat,
                 max_output=settings.max_output,
                 allowed=frozenset(settings.allowed_modules),
+                work_first=settings.work_first,
             ),
         ),
     )

@@ -22,6 +22,7 @@ from flowcore.errors import UsageError
 from flowcore.graph.author import FlowBuilder
 from flowcore.graph.load import load_file, load_text, load_tree
 from flowcore.graph.source import Document
+from flowcore.nodes.resolve import importing
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.types import parse_duration
@@ -122,7 +123,8 @@ def _object(text: str, place: str, name: str) -> Given:
 def _import(module: str, text: str) -> Any:
     """Import a user's module; whatever it raises is the user's to see, in one sentence."""
     try:
-        return importlib.import_module(module)
+        with importing(module):
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             msg = f"{text}: there is no module {error.name!r} here; is its directory on PYTHONPATH?"

@@ -11,7 +11,7 @@ from typing import Any
 from flowcore.assembly.session import Session, default_session
 from flowcore.backends.native.canvas import Canvas, to_canvas
 from flowcore.check.check import CheckedFlow, check
-from flowcore.client.handle import Run, in_thread, refuse_in_loop
+from flowcore.client.handle import Run, in_thread, refuse_in_import, refuse_in_loop
 from flowcore.engine.submit import submit
 from flowcore.graph.author import FlowBuilder
 from flowcore.graph.load import load_file, load_tree
@@ -184,6 +184,7 @@ class Flow(FlowBuilder):
         priority: int,
         session: Session | None,
     ) -> Run:
+        refuse_in_import()
         plan = self.plan()
         session = session or default_session()
         if session.embedded:

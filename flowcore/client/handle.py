@@ -5,6 +5,7 @@ twins whose names start with ``a``.
 """
 
 import asyncio
+import contextvars
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,10 @@ from flowcore.errors import (
     RunFailedError,
     RunNotFoundError,
     RunTimeoutError,
+    UsageError,
     WaitTimeoutError,
 )
+from flowcore.nodes.resolve import being_imported
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
 from flowcore.ports.store import RunQuery
@@ -29,7 +32,7 @@ from flowcore.run.status import RunState
 from flowcore.run.wire import unpack
 from flowcore.types import format_duration
 
-__all__ = ["Run", "in_thread", "refuse_in_loop"]
+__all__ = ["Run", "in_thread", "refuse_in_import", "refuse_in_loop"]
 
 _T = TypeVar("_T")
 
@@ -42,7 +45,8 @@ _WAITERS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="flowcore-wait
 
 async def in_thread(call: Callable[..., _T], *args: Any) -> _T:
     """Run a blocking call without blocking the event loop."""
-    return await asyncio.get_running_loop().run_in_executor(_WAITERS, call, *args)
+    here = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(_WAITERS, here.run, call, *args)
 
 
 def refuse_in_loop(call: str, twin: str) -> None:
@@ -56,6 +60,22 @@ def refuse_in_loop(call: str, twin: str) -> None:
     except RuntimeError:
         return
     raise BlockingCallError(call, twin)
+
+
+def refuse_in_import() -> None:
+    """Raise when called while a user's module is imported to find a node.
+
+    Every worker that imports it would start one more run, and wait for it in a slot of its own.
+
+    Raises:
+        UsageError: It is; the error names the module and the way out.
+    """
+    if module := being_imported():
+        msg = (
+            f"module {module!r} starts a run while it is imported; "
+            'put that under if __name__ == "__main__":'
+        )
+        raise UsageError(msg)
 
 
 class Run:

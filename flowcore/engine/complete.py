@@ -3,6 +3,7 @@
 In: a ticket and its outcome. Out: one call to the store, one to the dispatcher.
 """
 
+from flowcore.engine.unit import Unit
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import ExpressionError
 from flowcore.expr.cel import compile_expression
@@ -20,11 +21,26 @@ def complete(
     outcome: Outcome,
     *,
     plan: Plan,
+    unit: Unit | None = None,
 ) -> Advance:
-    """Settle an attempt and publish what the store recorded as dispatched."""
+    """Settle an attempt and publish what the store recorded as dispatched.
+
+    Args:
+        store: The run store.
+        dispatcher: Rings for what became ready.
+        ticket: The attempt.
+        outcome: How it ended.
+        plan: Its plan.
+        unit: May take one of the nodes that became ready, for this worker to go on with.
+    """
     advance = store.settle(ticket, outcome)
-    if advance.dispatch is not None:
-        dispatcher.publish(advance.dispatch, plan)
+    if unit is not None:
+        unit.taken = None
+    dispatch = advance.dispatch
+    if dispatch is not None and unit is not None:
+        dispatch = unit.take(dispatch, plan)
+    if dispatch is not None:
+        dispatcher.publish(dispatch, plan)
     return advance
 
 

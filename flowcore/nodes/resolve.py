@@ -18,7 +18,9 @@ import importlib
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache, partial
@@ -34,7 +36,9 @@ __all__ = [
     "RefusedError",
     "Resolved",
     "UnresolvedError",
+    "being_imported",
     "forget",
+    "importing",
     "resolve",
 ]
 
@@ -114,6 +118,24 @@ def forget() -> None:
     _resolve.cache_clear()
 
 
+_importing: ContextVar[str | None] = ContextVar("flowcore_importing", default=None)
+
+
+@contextmanager
+def importing(module: str) -> Iterator[None]:
+    """Mark what runs inside as the import of a user's module, which must not start runs."""
+    token = _importing.set(module)
+    try:
+        yield
+    finally:
+        _importing.reset(token)
+
+
+def being_imported() -> str | None:
+    """Name the user's module whose import is calling; None when none is."""
+    return _importing.get()
+
+
 class _ImportRaisedError(UnresolvedError):
     """User code raised while it was imported."""
 
@@ -183,7 +205,8 @@ def _malformed(uses: str) -> UnresolvedError:
 
 def _import(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with importing(name):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         # Missing itself, or something that it imports?
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):

@@ -1,5 +1,6 @@
 """The shapes that break Celery's own canvas, and the size of messages."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from flowcore import Flow
 from flowcore.client.flow import start_run
 from flowcore.stores.redis.connect import connect
-from tests.engine import Engine
+from tests.engine import Engine, running_engine
+from tests.services import running_valkey
 
 UPSTREAM = "engine_nodes:echo"
 
@@ -82,3 +84,20 @@ def test_every_message_stays_under_one_and_a_half_kilobytes(engine: Engine, shap
     redis.delete("nobody")
     assert sizes
     assert max(sizes) < 1500
+
+
+def test_a_chain_needs_few_messages_and_one_per_node_when_told_so(tmp_path: Path) -> None:
+    plan = Flow.load({"id": "shape", "nodes": chain(40)}).plan()
+    counts = {}
+    for work_first in ("on", "off"):
+        with (
+            running_valkey() as url,
+            running_engine(url, tmp_path, work_first=work_first) as other,
+        ):
+            other.workers()
+            redis = connect(url)
+            redis.config_resetstat()
+            assert start_run(other.session, plan).wait(60).success
+            counts[work_first] = redis.info("commandstats")["cmdstat_lpush"]["calls"]
+    assert counts["off"] >= 40
+    assert counts["on"] <= 10

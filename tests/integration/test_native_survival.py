@@ -105,3 +105,26 @@ def test_doubled_messages_run_nothing_twice(fragile: Engine, tmp_path: Path) -> 
     result = handle.wait(60)
     assert result.success, result.error
     assert sorted(log.read_text().split("\n")[:-1]) == sorted(f"{name} 1" for name in nodes)
+
+
+def test_a_node_that_dies_in_the_middle_of_a_unit_is_run_again(
+    fragile: Engine, tmp_path: Path
+) -> None:
+    fragile.workers()
+    nodes = {
+        "first": {"uses": "engine_nodes:numbers"},
+        "once": {
+            "uses": "engine_nodes:die_once",
+            "with": {"mark": str(tmp_path / "mark")},
+            "needs": ["first"],
+        },
+        "total": {"uses": "engine_nodes:total", "needs": ["first", "once"]},
+    }
+    result = fragile.run(nodes)
+    assert result.success, result.error
+    assert result.output == 10
+    assert {name: node.attempts for name, node in result.nodes.items()} == {
+        "first": 1,
+        "once": 2,
+        "total": 1,
+    }

@@ -27,6 +27,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         retention=604_800.0,
         allowed_modules=(),
         max_output=16_777_216,
+        work_first=True,
         log_level="INFO",
     )
 
@@ -46,6 +47,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "FLOWCORE_RETENTION": "3600",
             "FLOWCORE_ALLOWED_MODULES": "shop.nodes, billing,",
             "FLOWCORE_MAX_OUTPUT": "1024",
+            "FLOWCORE_WORK_FIRST": "off",
+            "FLOWCORE_WORK_FIRST": "off",
             "FLOWCORE_LOG_LEVEL": "debug",
         }
     )
@@ -62,6 +65,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         retention=3600.0,
         allowed_modules=("shop.nodes", "billing"),
         max_output=1024,
+        work_first=False,
+        work_first=False,
         log_level="DEBUG",
     )
 

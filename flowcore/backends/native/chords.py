@@ -45,7 +45,8 @@ class WebBackend(RedisBackend):
         host = self.app.flowcore.host()
         attempt = getattr(request, "flowcore_attempt", None)
         if attempt is not None:
-            host.record(attempt, worker=request.hostname)
+            queue = (request.delivery_info or {}).get("routing_key") or ""
+            host.record_and_go_on(attempt, worker=request.hostname, queue=queue)
         else:
             _without_attempt(host, request, result)
 

@@ -98,11 +98,9 @@ class TaskEvents:
             "hostname": hostname,
             "utcoffset": utcoffset(),
             "pid": os.getpid(),
-            "clock": self._app.clock.forward(),
             "timestamp": time.time(),
         }
-        for event in events:
-            event.update(common)
+        events = [{"clock": self._app.clock.forward(), **common, **event} for event in events]
         for start in range(0, len(events), _MOST):
             producer.publish(
                 events[start : start + _MOST],
@@ -132,6 +130,10 @@ class RunRow:
     def __init__(self, events: TaskEvents) -> None:
         """Send as ``events`` does."""
         self._events = events
+
+    def send(self, events: Sequence[dict[str, Any]], *, hostname: str) -> None:
+        """Send events of a worker."""
+        self._events.send(events, hostname=hostname)
 
     def sent(self, *, run: str, flow: str, queue: str) -> None:
         """The client has submitted the run."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowcore.backends.native.flower import RunRow
+from flowcore.backends.native.inline import InlineRows
 from flowcore.backends.native.publish import CeleryDispatcher
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Attempt, Executor
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.unit import Unit
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError, StoreUnreachableError
 from flowcore.plan.plan import Plan
@@ -53,6 +55,8 @@ class HostOptions:
     """Bytes of one output."""
     allowed: frozenset[str] = frozenset()
     """Module prefixes nodes may come from, beyond the default."""
+    work_first: bool = True
+    """Whether a worker goes on with a node that it made ready."""
 
 
 class NodeHost:
@@ -61,6 +65,7 @@ class NodeHost:
     def __init__(self, services: Services, options: HostOptions) -> None:
         """Wire the engine to the ports."""
         self.services = services
+        self._work_first = options.work_first
         keeper = LeaseKeeper(services.store, interval=options.heartbeat)
         self._executor = Executor(
             store=services.store,
@@ -87,6 +92,38 @@ class NodeHost:
     def record(self, attempt: Attempt, *, worker: str) -> Advance:
         """Write down how an attempt ended and publish what became ready."""
         return self._record(attempt.ticket, attempt.plan, attempt.outcome, worker)
+
+    def record_and_go_on(self, attempt: Attempt, *, worker: str, queue: str) -> None:
+        """Record an attempt, then run what it made ready here, one after the other.
+
+        Args:
+            attempt: The attempt that a message carried.
+            worker: This worker's name.
+            queue: The broker's queue the message came on.
+        """
+        plan = attempt.plan
+        unit = Unit.of(plan, attempt.ticket.node) if self._work_first else None
+        self._record(attempt.ticket, plan, attempt.outcome, worker, unit)
+        if unit is None or unit.taken is None:
+            return
+        rows = InlineRows(self.services.rows, worker=worker, queue=queue)
+        try:
+            self._go_on(unit, plan, rows, worker)
+        except FlowcoreError as error:
+            # The nodes are safe: what was not recorded is run again when its lease is over.
+            _log.warning("a unit of run %s ended early: %s", attempt.ticket.run, error)
+        finally:
+            rows.send()
+
+    def _go_on(self, unit: Unit, plan: Plan, rows: InlineRows, worker: str) -> None:
+        while (ticket := unit.taken) is not None:
+            started = time.time()
+            attempt = self._executor.run(ticket, plan, worker=worker)
+            if attempt is None:
+                return
+            advance = self._record(ticket, plan, attempt.outcome, worker, unit)
+            if advance.accepted:
+                rows.add(ticket, plan, attempt.outcome, started=started)
 
     def show_cancelled(self, ticket: Ticket, plan_hash: str, *, worker: str) -> bool:
         """Bring the row of a node to an end if its run was stopped; say whether it was."""
@@ -121,10 +158,14 @@ class NodeHost:
         plan = self.services.store.get_plan(plan_hash)
         self._record(ticket, plan, Outcome(kind="lost", failure=WORKER_LOST), worker)
 
-    def _record(self, ticket: Ticket, plan: Plan, outcome: Outcome, worker: str) -> Advance:
+    def _record(
+        self, ticket: Ticket, plan: Plan, outcome: Outcome, worker: str, unit: Unit | None = None
+    ) -> Advance:
         services = self.services
         advance = _insist(
-            lambda: complete(services.store, services.dispatcher, ticket, outcome, plan=plan)
+            lambda: complete(
+                services.store, services.dispatcher, ticket, outcome, plan=plan, unit=unit
+            )
         )
         if advance.finished is not None:
             show_end(services, ticket.run, worker=worker)
