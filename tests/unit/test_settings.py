@@ -48,7 +48,6 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "FLOWCORE_ALLOWED_MODULES": "shop.nodes, billing,",
             "FLOWCORE_MAX_OUTPUT": "1024",
             "FLOWCORE_WORK_FIRST": "off",
-            "FLOWCORE_WORK_FIRST": "off",
             "FLOWCORE_LOG_LEVEL": "debug",
         }
     )
@@ -65,7 +64,6 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         retention=3600.0,
         allowed_modules=("shop.nodes", "billing"),
         max_output=1024,
-        work_first=False,
         work_first=False,
         log_level="DEBUG",
     )
