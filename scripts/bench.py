@@ -2,7 +2,8 @@
 
 Usage: make bench [ARGS="--dags chain1000,fan1000 --json"]
 
-One embedded server and one worker (prefork, two children) serve everything. The ceiling is
+One embedded server and one worker (prefork, two children) serve everything, first with one
+message per node, then with work first (a worker goes on with a node it made ready). The ceiling is
 measured before and after each flow and averaged, because machines are noisy; quote the ratios.
 """
 
@@ -81,7 +82,7 @@ DAGS: dict[str, Callable[[], dict[str, Any]]] = {
 class Bench:
     """One server, one worker, many measurements."""
 
-    def __init__(self, session: Session, pool: str, slots: int) -> None:
+    def __init__(self, session: Session, pool: str, slots: int, *, work_first: bool) -> None:
         """Start the worker."""
         self.session = session
         self.redis = connect(session.runtime.redis_url)
@@ -91,7 +92,10 @@ class Bench:
             *("--pool", pool, "--concurrency", str(slots), "--loglevel", "WARNING"),
             *("--queues", session.runtime.default_queue, "--without-gossip", "--without-mingle"),
         ]
-        env = dict(session.worker_env([HERE]))
+        env = {
+            **session.worker_env([HERE]),
+            "FLOWCORE_WORK_FIRST": "on" if work_first else "off",
+        }
         self.workers = LocalWorkers(
             argv=argv, env=env, log=session.runtime.settings.home / "bench.log", cwd=HERE
         )
@@ -162,51 +166,45 @@ def main() -> None:
 
 
 def measure(session: Session, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure each flow between two ceilings."""
+    """Measure each flow between two ceilings, in both modes."""
     plans = {name: Flow.load(DAGS[name]()).plan() for name in options.dags.split(",")}
     sizes = {name: message_size(session, plan) for name, plan in plans.items()}
-    bench = Bench(session, options.pool, options.slots)
-    try:
-        bench.ceiling(options.tasks)
-        bench.run(next(iter(plans.values())))
-        dags: dict[str, Any] = {}
-        ceilings = [bench.ceiling(options.tasks)]
-        for name, plan in plans.items():
-            runs = [bench.run(plan) for _ in range(options.repeat)]
+    ceilings: list[float] = []
+    dags: dict[str, Any] = {name: {"message_bytes": sizes[name]} for name in plans}
+    for mode, work_first in (("one_message_per_node", False), ("work_first", True)):
+        bench = Bench(session, options.pool, options.slots, work_first=work_first)
+        try:
+            bench.ceiling(options.tasks)
+            bench.run(next(iter(plans.values())))
             ceilings.append(bench.ceiling(options.tasks))
-            best = sorted(runs, key=lambda run: run["nodes_per_s"])[len(runs) // 2]
-            best["ceiling"] = (ceilings[-1] + ceilings[-2]) / 2
-            best["ratio"] = best["nodes_per_s"] / best["ceiling"]
-            best["message_bytes"] = sizes[name]
-            dags[name] = best
-    finally:
-        bench.workers.stop()
+            for name, plan in plans.items():
+                runs = [bench.run(plan) for _ in range(options.repeat)]
+                ceilings.append(bench.ceiling(options.tasks))
+                middle = sorted(runs, key=lambda run: run["nodes_per_s"])[len(runs) // 2]
+                middle["ceiling"] = (ceilings[-1] + ceilings[-2]) / 2
+                middle["ratio"] = middle["nodes_per_s"] / middle["ceiling"]
+                dags[name][mode] = middle
+        finally:
+            bench.workers.stop()
     return {"ceiling_tasks_per_s": sum(ceilings) / len(ceilings), "dags": dags}
 
 
 def show(report: dict[str, Any]) -> None:
     """Print the table."""
     table = Table(title=f"ceiling: {report['ceiling_tasks_per_s']:.0f} no-op Celery tasks/s")
-    for title in (
-        "flow",
-        "nodes",
-        "seconds",
-        "nodes/s",
-        "x ceiling",
-        "Redis commands/node",
-        "message",
-    ):
-        table.add_column(title, justify="left" if title == "flow" else "right")
+    titles = ("flow", "message", "mode", "nodes/s", "x ceiling", "Redis commands/node")
+    for title in titles:
+        table.add_column(title, justify="left" if title in {"flow", "mode"} else "right")
     for name, row in report["dags"].items():
-        table.add_row(
-            name,
-            str(row["nodes"]),
-            f"{row['seconds']:.2f}",
-            f"{row['nodes_per_s']:.0f}",
-            f"{row['ratio']:.2f}",
-            f"{row['commands_per_node']:.1f}",
-            f"{row['message_bytes']} B",
-        )
+        for mode in ("one_message_per_node", "work_first"):
+            table.add_row(
+                name if mode == "one_message_per_node" else "",
+                f"{row['message_bytes']} B" if mode == "one_message_per_node" else "",
+                mode.replace("_", " "),
+                f"{row[mode]['nodes_per_s']:.0f}",
+                f"{row[mode]['ratio']:.2f}",
+                f"{row[mode]['commands_per_node']:.1f}",
+            )
     Console().print(table)
 
 

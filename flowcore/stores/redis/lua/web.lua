@@ -180,22 +180,22 @@ local function culprit(R, target)
 end
 
 -- Count one settled predecessor in all its joins at once; the counts come in the order of edges.
-local function count_joins(R, edges, delta_of)
-  local counts, bits, at = {}, {}, {}
+-- `dead` names targets whose edge does not hold, and is nil where all do.
+local function count_joins(R, edges, delta, dead)
+  local counts, bits, at, n = {}, {}, {}, 0
   local function flush()
-    if #bits == 0 then return end
-    for k, count in ipairs(redis.call('BITFIELD', R.base .. 'join', unpack(bits))) do
-      counts[at[k]] = count
-    end
-    bits, at = {}, {}
+    if n == 0 then return end
+    local got = redis.call('BITFIELD', R.base .. 'join', unpack(bits, 1, n))
+    for k = 1, #got do counts[at[k]] = got[k] end
+    bits, at, n = {}, {}, 0
   end
   for k = 1, #edges, 3 do
     if edges[k + 1] > 1 then
-      local n = #bits
       bits[n + 1], bits[n + 2], bits[n + 3] = 'INCRBY', 'i64', '#' .. edges[k]
-      bits[n + 4] = delta_of(edges[k])
-      at[#at + 1] = k
-      if n > 2000 then flush() end -- Lua cannot unpack more than 8,000 values
+      bits[n + 4] = dead and dead[edges[k]] and 1 or delta
+      n = n + 4
+      at[n / 4] = k
+      if n >= 2000 then flush() end -- Lua cannot unpack more than 8,000 values
     end
   end
   flush()
@@ -210,18 +210,16 @@ local function advance(R, node, letter, dead)
     local item = table.remove(stack)
     local web = redis.call('HGET', R.web, item[1])
     local edges = web and cmsgpack.unpack(web) or {}
-    local delta = item[2] == 's' and 1 + OK or 1 + BAD
-    local function delta_of(target)
-      if item[2] == 'k' or (item[3] and item[3][target]) then return 1 end
-      return delta
-    end
-    local counts = count_joins(R, edges, delta_of)
+    local delta = item[2] == 's' and 1 + OK or (item[2] == 'k' and 1 or 1 + BAD)
+    local dead_here = item[3] and next(item[3]) and item[3] or nil
+    local counts = count_joins(R, edges, delta, dead_here)
     for k = 1, #edges, 3 do
-      local target, degree, rule = edges[k], edges[k + 1], edges[k + 2]
-      local count = counts[k] or delta_of(target)
-      local bad = math.floor(count / BAD)
-      local ok = math.floor((count - bad * BAD) / OK)
-      if count - bad * BAD - ok * OK == degree then
+      local target, degree = edges[k], edges[k + 1]
+      local count = counts[k] or (dead_here and dead_here[target] and 1 or delta)
+      if count % OK == degree then -- all its predecessors have settled
+        local rule = edges[k + 2]
+        local bad = math.floor(count / BAD)
+        local ok = math.floor((count - bad * BAD) / OK)
         if holds(rule, ok, bad) then
           ready[#ready + 1] = { target, 1 }
         else
