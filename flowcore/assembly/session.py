@@ -10,18 +10,20 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from flowcore.assembly.build import Runtime, build_runtime
 from flowcore.assembly.embedded import EmbeddedServer
 from flowcore.assembly.settings import Settings
 from flowcore.assembly.supervisor import LocalWorkers
-from flowcore.errors import ServiceError, UsageError
+from flowcore.errors import ServiceError, StoreUnreachableError, UsageError
 
 __all__ = ["Session", "default_session"]
+
+_T = TypeVar("_T")
 
 #: Set in workers: there, importing a script must not start runs or workers of its own.
 IN_WORKER = "FLOWCORE_WORKER"
@@ -124,6 +126,22 @@ class Session:
         for workers in self._workers:
             if workers.failure:
                 raise ServiceError(workers.failure)
+
+    def persist(self, call: Callable[[], _T]) -> _T:
+        """Read something; should the embedded server be gone, start it again and read once more.
+
+        Nothing is lost: the server writes each command to its log before it answers.
+
+        Raises:
+            StoreUnreachableError: A server that is not ours to start cannot be reached.
+        """
+        try:
+            return call()
+        except StoreUnreachableError:
+            if self._server is None:
+                raise
+            self._server.ensure()
+            return call()
 
     def close(self) -> None:
         """Stop local workers, leave the embedded server."""

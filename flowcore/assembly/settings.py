@@ -192,6 +192,7 @@ def _url(value: str, schemes: tuple[str, ...]) -> str:
     try:
         parts = urlsplit(value)
         place = parts.path if parts.scheme in _SOCKET_SCHEMES else parts.hostname
+        _ = parts.port  # raises upon one that no host has
     except ValueError:
         raise ValueError(accepted) from None
     if parts.scheme not in schemes:
@@ -203,7 +204,12 @@ def _url(value: str, schemes: tuple[str, ...]) -> str:
 
 
 def _redis_url(value: str) -> str | None:
-    return _url(value, _REDIS_SCHEMES)
+    url = _url(value, _REDIS_SCHEMES)
+    parts = urlsplit(url)
+    # redis-py would use database 0 without a word.
+    if parts.scheme not in _SOCKET_SCHEMES and not re.fullmatch(r"/?[0-9]*", parts.path):
+        raise ValueError("a database's number after the host, as in redis://localhost:6379/0")
+    return url
 
 
 def _broker_url(value: str) -> str | None:

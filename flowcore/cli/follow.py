@@ -5,6 +5,7 @@ In: a session and a run. Out: progress, the run's output, an exit code. Not here
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from flowcore.assembly.session import Session
@@ -62,11 +63,12 @@ def follow(
 def _pages(session: Session, run_id: str, timeout: float | None) -> Iterator[Sequence[Event]]:
     """Yield the events as they come, a page at a time, until the last one."""
     ends = None if timeout is None else time.monotonic() + timeout
+    read = session.runtime.events.read
     after = 0
     while True:
         session.check_workers()
         left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
-        page = session.runtime.events.read(run_id, after=after, block=max(left, 0.001))
+        page = session.persist(partial(read, run_id, after=after, block=max(left, 0.001)))
         yield page
         if page and page[-1].type.is_terminal:
             return

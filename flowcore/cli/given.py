@@ -6,6 +6,8 @@ flows (check), for inputs (engine.inputs).
 
 import importlib
 import json
+import math
+import os
 import re
 import sys
 import traceback
@@ -84,7 +86,8 @@ def read_flow(text: str) -> Given:
     if text.endswith(".py"):
         msg = f"say which Flow object of {text} is meant, such as {text}:flow"
         raise UsageError(msg)
-    directory = Path(text).resolve().parent
+    # Not Path.resolve(), which raises upon links that lead to themselves.
+    directory = Path(os.path.realpath(text)).parent
     _search(Path.cwd(), directory)
     return Given(name=text, document=load_file(text), paths=(directory,))
 
@@ -92,7 +95,7 @@ def read_flow(text: str) -> Given:
 def _object(text: str, place: str, name: str) -> Given:
     """Import a Flow object by ``module:name`` or ``file.py:name``."""
     if place.endswith(".py"):
-        file = Path(place).resolve()
+        file = Path(os.path.realpath(place))
         if not file.is_file():
             msg = f"there is no file {place!r}"
             raise UsageError(msg)
@@ -193,12 +196,17 @@ def _json(text: str, what: str) -> Any:
 
 
 def _strict(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant)
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _refuse_constant(name: str) -> NoReturn:
     msg = f"{name} is not JSON"
     raise ValueError(msg)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refuse_constant(digits)
 
 
 def _read(name: str) -> str:

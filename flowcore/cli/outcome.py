@@ -85,6 +85,14 @@ def explain(error: Exception, *, debug: bool = False) -> ExitCode:
     if isinstance(error, OSError):
         complain(f"flowcore: {error.strerror or error}: {error.filename or ''}".rstrip(": "))
         return ExitCode.FAILED
+    return _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> ExitCode:
+    if isinstance(error, UnicodeEncodeError):
+        # Python keeps bytes that are no text as halves of surrogate pairs, which nothing can carry.
+        complain(f"flowcore: {error.object[:80]!r} is not UTF-8 text")
+        return ExitCode.USAGE
     sentence = str(error).partition("\n")[0][:200]
     complain(
         f"flowcore: unexpected {type(error).__name__}: {sentence}\n"

@@ -13,12 +13,14 @@ from flowcore.backends.native.canvas import Canvas, to_canvas
 from flowcore.check.check import CheckedFlow, check
 from flowcore.client.handle import Run, in_thread, refuse_in_import, refuse_in_loop
 from flowcore.engine.submit import submit
+from flowcore.errors import UsageError
 from flowcore.graph.author import FlowBuilder
 from flowcore.graph.load import load_file, load_tree
 from flowcore.graph.source import Document
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
+from flowcore.run.record import RunSummary
 
 __all__ = ["Definition", "Flow", "document_of", "start_run"]
 
@@ -50,7 +52,11 @@ def start_run(
     tags: Sequence[str] = (),
     priority: int = 5,
 ) -> Run:
-    """Create a run on a session; the same id twice gives the same run."""
+    """Create a run on a session; the same id twice gives the same run.
+
+    Raises:
+        UsageError: The id is that of a run of another flow or project.
+    """
     runtime = session.runtime
     run_id, submitted = submit(
         runtime.store,
@@ -64,7 +70,20 @@ def start_run(
     )
     if submitted.created:
         runtime.rows.sent(run=run_id, flow=plan.flow, queue=runtime.default_queue)
-    return Run(run_id, session=session)
+    run = Run(run_id, session=session)
+    if not submitted.created:
+        _refuse_other(run.summary(), plan.flow, runtime.settings.namespace)
+    return run
+
+
+def _refuse_other(found: RunSummary, flow: str, namespace: str) -> None:
+    """Nobody is given the result of another flow, or waits for workers of another project."""
+    if found.flow != flow:
+        msg = f"run {found.id!r} exists already, of flow {found.flow!r}; give this run another id"
+        raise UsageError(msg)
+    if found.namespace != namespace:
+        msg = f"run {found.id!r} exists already, in another project; give this run another id"
+        raise UsageError(msg)
 
 
 class Flow(FlowBuilder):
@@ -142,6 +161,7 @@ class Flow(FlowBuilder):
 
         Raises:
             DefinitionError: The flow has problems.
+            UsageError: The id is that of a run of another flow or project, or is no id.
             StoreUnreachableError: Redis cannot be reached; nothing was started.
         """
         refuse_in_loop("flow.enqueue()", "flow.aenqueue()")

@@ -121,7 +121,7 @@ class Run:
 
     def summary(self) -> RunSummary:
         """Return the run's row: state, times, how many nodes have settled."""
-        found = self._session.runtime.reader.summary(self.id)
+        found = self._session.persist(lambda: self._session.runtime.reader.summary(self.id))
         if found is None:
             raise RunNotFoundError(self.id)
         return found
@@ -232,15 +232,16 @@ class Run:
 
     def _page(self, after: int) -> Sequence[Event]:
         self._session.check_workers()
-        return self._session.runtime.events.read(self.id, after=after, block=_SLICE)
+        events = self._session.runtime.events
+        return self._session.persist(lambda: events.read(self.id, after=after, block=_SLICE))
 
     def _wait(self, timeout: float | None) -> ExecutionResult:
         self.summary()
         ends = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
-            if self._session.runtime.events.wait(self.id, timeout=max(left, 0.001)):
-                return self._collect()
+            if self._has_ended(max(left, 0.001)):
+                return self._session.persist(self._collect)
             self._session.check_workers()
             if ends is not None and time.monotonic() >= ends:
                 msg = (
@@ -248,6 +249,10 @@ class Run:
                     f"goes on: 'flowcore watch {self.id}'"
                 )
                 raise WaitTimeoutError(msg, run_id=self.id)
+
+    def _has_ended(self, patience: float) -> bool:
+        events = self._session.runtime.events
+        return self._session.persist(lambda: events.wait(self.id, timeout=patience))
 
     def _collect(self) -> ExecutionResult:
         record = self.record()

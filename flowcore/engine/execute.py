@@ -256,6 +256,14 @@ class Executor:
         return Outcome(kind="failed", failure=failure, dead=dead)
 
 
+def _sentence(error: BaseException) -> str:
+    """The error's own words; the ``__str__`` of a user's class may raise in its turn."""
+    try:
+        return str(error)
+    except Exception as trouble:  # noqa: BLE001  (whatever it is, the node's failure is recorded)
+        return f"(its text cannot be shown: {qualified_name(type(trouble))})"
+
+
 def describe(error: BaseException, *, node: str, attempt: int, worker: str) -> Failure:
     """Put an exception into plain data; frames of the engine itself are left out."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -263,7 +271,7 @@ def describe(error: BaseException, *, node: str, attempt: int, worker: str) -> F
     lines = traceback.format_list(list(own)) + traceback.format_exception_only(error)
     return Failure(
         type=qualified_name(type(error)),
-        message=str(error),
+        message=_sentence(error),
         code=error.code if isinstance(error, FlowcoreError) else None,
         traceback="Traceback (most recent call last):\n" + "".join(lines) if own else None,
         node=node,

@@ -20,7 +20,7 @@ __all__ = ["new_run_id", "submit"]
 #: The largest priority of a run.
 MOST_URGENT = 9
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:\-]{0,119}")
+_RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:\-]{0,119}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -50,8 +50,8 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     run_id = new_run_id(plan.flow) if run_id is None else run_id
     if not _RUN_ID.fullmatch(run_id):
         msg = (
-            f"a run id is 1 to 120 letters, digits and any of _ . : - and starts with a letter "
-            f"or digit, got {run_id!r}"
+            f"a run id is 1 to 120 letters, digits and any of _ . : - and starts with a letter, "
+            f"a digit or _, got {run_id!r}"
         )
         raise UsageError(msg)
     if type(priority) is not int or not 0 <= priority <= MOST_URGENT:

@@ -51,5 +51,8 @@ class Context:
 
         Returns:
             False when this attempt is no longer the valid one and nothing was written.
+
+        Raises:
+            UnsupportedValueError: A value is not plain data.
         """
         return self._emit({"kind": kind, **data})

@@ -23,7 +23,7 @@ def pack(value: Any, *, what: str = "value") -> bytes:
 
     Args:
         value: Plain data: None, bool, int (64 bit), float, str, bytes, lists, tuples and maps with
-            text keys; pydantic models and dataclasses travel as maps.
+            keys of these, but for lists and maps; pydantic models and dataclasses travel as maps.
         what: How an error names the value, such as ``output of node 'fetch'``.
 
     Raises:
@@ -31,9 +31,11 @@ def pack(value: Any, *, what: str = "value") -> bytes:
     """
     try:
         packed: bytes = msgpack.packb(value, default=_plain)
+        # What cannot be read back must not be kept: a tuple as a key would come back as a list.
+        unpack(packed)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         where = _culprit(value, what)
-        msg = f"{where or f'{what}: {error}'}; return plain data (numbers, text, lists, maps)"
+        msg = f"{where or f'{what}: {error}'}; use plain data (numbers, text, lists, maps)"
         raise UnsupportedValueError(msg) from error
     return packed
 
@@ -58,14 +60,24 @@ def _culprit(value: Any, path: str, depth: int = 0) -> str | None:
     """Say where the first value is that cannot travel."""
     if depth > 200:  # noqa: PLR2004  (msgpack stops at 512; people's data never gets here)
         return f"{path[:60]}… is nested too deeply (or holds itself)"
+    if isinstance(value, BaseModel) or dataclasses.is_dataclass(value):
+        value = _plain(value)
     if isinstance(value, Mapping):
         children = [(f"{path}[{key!r}]", child) for key, child in value.items()]
+        if found := _bad_key(value, path):
+            return found
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
         children = [(f"{path}[{index}]", child) for index, child in enumerate(value)]
     else:
         return _blame(value, path)
-    for where, child in children:
-        if found := _culprit(child, where, depth + 1):
+    return next(filter(None, (_culprit(child, at, depth + 1) for at, child in children)), None)
+
+
+def _bad_key(value: Mapping[Any, Any], path: str) -> str | None:
+    for key in value:
+        if not isinstance(key, _PLAIN):
+            return f"{path} has a {type(key).__qualname__} as a key, {key!r}"
+        if found := _blame(key, f"a key of {path}"):
             return found
     return None
 
@@ -73,8 +85,11 @@ def _culprit(value: Any, path: str, depth: int = 0) -> str | None:
 def _blame(value: Any, path: str) -> str | None:
     try:
         msgpack.packb(value, default=_plain)
-    except OverflowError:
-        return f"{path} is {value}, which does not fit 64 bits"
-    except (TypeError, ValueError):
+    except UnicodeEncodeError:
+        return f"{path} holds half of a surrogate pair, which is not text"
+    except (TypeError, ValueError, OverflowError):
+        # Not shown: the digits of some whole numbers are more than Python cares to write.
+        if isinstance(value, int):
+            return f"{path} is a whole number of more than 64 bits"
         return f"{path} is a {type(value).__qualname__}, which cannot be stored"
     return None

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgpack
-
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
     Advance,
@@ -25,6 +23,7 @@ from flowcore.ports.store import (
 from flowcore.run.event import Event, EventType
 from flowcore.run.record import Failure, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
+from flowcore.run.wire import pack, unpack
 from flowcore.stores.inmemory import reading
 from flowcore.stores.inmemory.state import DEADLINE, KeptRun, World
 from flowcore.stores.inmemory.sweeping import sweep
@@ -228,7 +227,7 @@ class InMemoryStore:
 
     def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
         """Add a node's own event, if its attempt is still the valid one."""
-        plain = msgpack.unpackb(msgpack.packb(data))  # what a reader of another process would get
+        plain = unpack(pack(data, what="event"))  # what a reader of another process would get
         with self._changed:
             run = self._world.runs.get(ticket.run)
             if run is None or not run.holds(ticket.node, ticket.attempt):

@@ -14,6 +14,7 @@ from flowcore.run.event import Event, EventType
 from flowcore.run.fold import fold_nodes
 from flowcore.run.record import Failure, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
+from flowcore.run.wire import pack, unpack
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import RUNS, parse_ranges, run_key
 from flowcore.stores.redis.script import Line, Script
@@ -150,7 +151,7 @@ class RedisEventLog:
 
     def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
         """Add a node's own event, if its attempt is still the valid one."""
-        arguments = (ticket.run, ticket.node, ticket.attempt, msgpack.packb(data))
+        arguments = (ticket.run, ticket.node, ticket.attempt, pack(data, what="event"))
         with translated():
             return bool(self._emit(args=arguments))
 
@@ -214,7 +215,7 @@ def _event(run: str, plan: Plan, entry: bytes, fields: Mapping[bytes, bytes]) ->
         time=int(fields[b"ts"]) / 1000,
         nodes=tuple(plan.ids[node] for node in parse_ranges(fields[b"n"])),
         attempt=attempt or None,
-        data=msgpack.unpackb(fields[b"d"]) if fields[b"d"] else {},
+        data=unpack(fields[b"d"]) if fields[b"d"] else {},
     )
 
 
