@@ -26,8 +26,9 @@
     │   ├── NodeCancelledError       FC504
     │   ├── WorkerLostError          FC505  its worker died too often
     │   ├── PayloadTooLargeError     FC506
-    │   └── ExpressionError          FC507
-    │       └── ExpressionSyntaxError FC507 (expr.scan) with its place in the text
+    │   ├── ExpressionError          FC507
+    │   │   └── ExpressionSyntaxError FC507 (expr.scan) with its place in the text
+    │   └── NodeExitError            FC508
     └── ServiceError                 FC600  something outside is missing or unwell
         ├── StoreUnreachableError    FC601
         │   └── EmbeddedServerError  FC601  (assembly.embedded)
@@ -50,6 +51,7 @@ __all__ = [
     "FlowcoreError",
     "NodeCancelledError",
     "NodeError",
+    "NodeExitError",
     "NodeTimeoutError",
     "PayloadTooLargeError",
     "PlannedBackendError",
@@ -240,6 +242,12 @@ class ExpressionError(NodeError):
     """An expression is wrong, or failed on its data."""
 
     code = "FC507"
+
+
+class NodeExitError(NodeError):
+    """A node's function tried to end the process of its worker (``sys.exit``)."""
+
+    code = "FC508"
 
 
 class ServiceError(FlowcoreError):

@@ -22,13 +22,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from flowcore.errors import NodeCancelledError, NodeTimeoutError
+from flowcore.errors import NodeCancelledError, NodeExitError, NodeTimeoutError
 from flowcore.types import format_duration
 
 __all__ = ["Invoker", "Stopper"]
 
 _WAKE = signal.SIGUSR2
 _PRUNE = 1024
+
+#: What would end a worker's process instead of the node.
+_EXITS = (SystemExit, KeyboardInterrupt)
 
 #: Seconds after which a call that ignores its interruption is given up.
 STUCK_AFTER = 1.0
@@ -176,6 +179,8 @@ class Invoker:
             stopper.enter_thread()
             try:
                 value = function(*args, **kwargs)
+            except _EXITS as error:
+                raise _exited(error) from error
             finally:
                 stopper.leave_thread()
         except (NodeTimeoutError, NodeCancelledError):
@@ -199,7 +204,11 @@ class Invoker:
             task = asyncio.current_task()
             if task is not None:
                 stopper.enter_task(task, loop)
-            return await function(*args, **kwargs)
+            try:
+                return await function(*args, **kwargs)
+            except _EXITS as error:
+                # Let through, it would end the loop, and all that runs on it.
+                raise _exited(error) from error
 
         future = asyncio.run_coroutine_threadsafe(guarded(), loop)
         try:
@@ -253,6 +262,15 @@ class Invoker:
                 stopper.give_up(error)
             else:
                 stopper.force(error)
+
+
+def _exited(error: BaseException) -> NodeExitError:
+    how = (
+        f"called sys.exit({error.code!r})"
+        if isinstance(error, SystemExit)
+        else "raised KeyboardInterrupt"
+    )
+    return NodeExitError(f"the function tried to end its worker: it {how}")
 
 
 async def _awaiting(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from flowcore import Run
 from flowcore.run.event import EventType
 from flowcore.run.status import NodeState, RunState
@@ -204,3 +206,23 @@ def test_twenty_runs_at_once_do_not_disturb_each_other(engine: Engine) -> None:
     handles = [engine.start(DIAMOND, {"n": n}) for n in range(1, 21)]
     for n, handle in enumerate(handles, start=1):
         assert handle.wait(60).output == f"total {n * (n - 1) // 2}, largest {n - 1}"
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "how"),
+    [
+        ("leave", {"code": 3}, "called sys.exit(3)"),
+        ("async_leave", {"code": 3}, "called sys.exit(3)"),
+        ("interrupt", {}, "raised KeyboardInterrupt"),
+    ],
+)
+def test_a_function_that_would_end_its_worker_fails_its_node(
+    engine: Engine, function: str, given: dict[str, int], how: str
+) -> None:
+    nodes = {"exit": {"uses": f"engine_nodes:{function}", "with": given}}
+    result = engine.run(nodes)
+    assert result.error is not None
+    assert result.error.startswith("node 'exit': NodeExitError")
+    assert how in result.error
+    assert result.nodes["exit"].attempts == 1
+    assert engine.run({"next": {"uses": "engine_nodes:async_nap", "with": {"seconds": 0}}}).success

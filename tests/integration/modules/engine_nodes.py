@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,15 @@ def mix(upstream: Any, salt: int, bad: bool = False) -> dict[str, int]:
 def note(path: str, text: str) -> None:
     with Path(path).open("a") as file:
         file.write(f"{text}\n")
+
+
+def leave(code: int) -> None:
+    sys.exit(code)
+
+
+async def async_leave(code: int) -> None:
+    sys.exit(code)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
