@@ -12,6 +12,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -24,7 +25,7 @@ from flowcore.errors import UsageError
 from flowcore.graph.author import FlowBuilder
 from flowcore.graph.load import load_file, load_text, load_tree
 from flowcore.graph.source import Document
-from flowcore.nodes.resolve import importing
+from flowcore.nodes.resolve import importing, where_raised
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.types import parse_duration
@@ -67,7 +68,9 @@ class Given:
             DefinitionError: There are problems; shows all of them.
         """
         allowed = frozenset(Settings.from_env().allowed_modules)
-        return compile_plan(check(self.document, resolve=resolve, allowed=allowed))
+        with _stdout_for_data():
+            checked = check(self.document, resolve=resolve, allowed=allowed)
+        return compile_plan(checked)
 
 
 def read_flow(text: str) -> Given:
@@ -126,7 +129,7 @@ def _object(text: str, place: str, name: str) -> Given:
 def _import(module: str, text: str) -> Any:
     """Import a user's module; whatever it raises is the user's to see, in one sentence."""
     try:
-        with importing(module):
+        with importing(module), _stdout_for_data():
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
@@ -139,9 +142,13 @@ def _import(module: str, text: str) -> Any:
 
 def _raised(module: str, error: BaseException) -> NoReturn:
     last = traceback.format_exception_only(error)[-1].strip()
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    msg = f"importing {module!r} raised {last} ({frame.filename}, line {frame.lineno})"
+    msg = f"importing {module!r} raised {last} ({where_raised(error)})"
     raise UsageError(msg) from error
+
+
+def _stdout_for_data() -> AbstractContextManager[object]:
+    """Keep what a user's module prints while it is imported out of ``-o json``."""
+    return redirect_stdout(sys.stderr)
 
 
 def _search(*directories: Path) -> None:

@@ -63,8 +63,9 @@ def start_run(
         runtime.dispatcher,
         plan,
         input=input,
-        run_id=id,
-        tags=tags,
+        # A primary key makes a good id, and a lone tag is one word, not its letters.
+        run_id=None if id is None else str(id),
+        tags=[tags] if isinstance(tags, str) else [str(tag) for tag in tags],
         priority=priority,
         namespace=runtime.settings.namespace,
     )
@@ -192,9 +193,11 @@ class Flow(FlowBuilder):
         refuse_in_loop("flow.run()", "flow.arun()")
         return self.enqueue(input, **options).wait(timeout)
 
-    async def arun(self, input: Any = None, **options: Any) -> ExecutionResult:
+    async def arun(
+        self, input: Any = None, *, timeout: float | None = None, **options: Any
+    ) -> ExecutionResult:
         """Run and wait for the end without blocking."""
-        return await (await self.aenqueue(input, **options))
+        return await (await self.aenqueue(input, **options)).await_end(timeout)
 
     def _enqueue(
         self,

@@ -111,13 +111,19 @@ class Run:
         limit: int = 50,
         session: Session | None = None,
     ) -> Sequence[RunSummary]:
-        """Return matching runs, newest first."""
-        session = session or default_session()
+        """Return matching runs, newest first.
+
+        Raises:
+            UsageError: No run can be in one of these states.
+        """
         states = [state] if isinstance(state, str) else state
+        if odd := sorted(set(states) - set(RunState)):
+            msg = f"no run is ever {', '.join(map(repr, odd))}; states are {', '.join(RunState)}"
+            raise UsageError(msg)
         query = RunQuery(
             states=frozenset(RunState(name) for name in states), flow=flow, tag=tag, limit=limit
         )
-        return session.runtime.reader.list_runs(query)
+        return (session or default_session()).runtime.reader.list_runs(query)
 
     def summary(self) -> RunSummary:
         """Return the run's row: state, times, how many nodes have settled."""
@@ -173,7 +179,11 @@ class Run:
 
     def __await__(self) -> Generator[Any, None, ExecutionResult]:
         """``await handle`` gives the ExecutionResult, whatever the run came to."""
-        return in_thread(self._wait, None).__await__()
+        return self.await_end().__await__()
+
+    async def await_end(self, timeout: float | None = None) -> ExecutionResult:
+        """Wait like ``wait`` without blocking; ``await handle`` with a time limit."""
+        return await in_thread(self._wait, timeout)
 
     def cancel(self, reason: str = "cancelled by its owner") -> RunState:
         """Stop the run: queued nodes never start, running ones are told to end.

@@ -15,6 +15,7 @@ A name may not lead out of what is allowed either: ``acme.web:os.system`` and
 """
 
 import importlib
+import os
 import re
 import sys
 import traceback
@@ -24,6 +25,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache, partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -40,11 +42,14 @@ __all__ = [
     "forget",
     "importing",
     "resolve",
+    "where_raised",
 ]
 
 #: Attribute that marks a registered node; its value describes the node.
 MARKER = "__flowcore__"
 SETTING = "FLOWCORE_ALLOWED_MODULES"
+
+_OURS = str(Path(__file__).parents[1]) + os.sep
 
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _REFERENCE = re.compile(rf"({_NAME}):({_NAME})")
@@ -221,10 +226,18 @@ def _import(name: str) -> ModuleType:
 
 def _raised(name: str, error: BaseException) -> _ImportRaisedError:
     last = traceback.format_exception_only(error)[-1].strip()
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return _ImportRaisedError(
-        f"importing '{name}' raised {last}", f"see {frame.filename}, line {frame.lineno}"
-    )
+    return _ImportRaisedError(f"importing '{name}' raised {last}", f"see {where_raised(error)}")
+
+
+def where_raised(error: BaseException) -> str:
+    """Name the file and line to look at after an import has raised."""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    # A refusal of our own is about the line that called us.
+    theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)]
+    last = (theirs or frames)[-1]
+    return f"{last.filename}, line {last.lineno}"
 
 
 def _follow(module: ModuleType, attributes: list[str], uses: str) -> Any:

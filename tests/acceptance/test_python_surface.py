@@ -1,11 +1,13 @@
 """What people write in Python: enqueue, wait, await, stream, cancel, list."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flowcore import ExecutionResult, Flow, Run, parallel
+from flowcore import ExecutionResult, Flow, Run, Session, parallel
 from flowcore.errors import (
     BlockingCallError,
     RunCancelledError,
@@ -49,6 +51,38 @@ def test_the_same_id_twice_is_the_same_run(default_session: DefaultSession) -> N
     assert Run.get("order-42").id == "order-42"
 
 
+def test_an_id_belongs_to_one_flow(default_session: DefaultSession) -> None:
+    assert _one("echo", value=3).run(id="taken").output == 3
+    with pytest.raises(UsageError, match=r"'taken' exists already, of flow 'one'"):
+        _flow().enqueue({"n": 4}, id="taken")
+
+
+def test_an_id_belongs_to_one_project(default_session: DefaultSession) -> None:
+    _one("echo", value=3).run(id="taken-here")
+    settings = replace(default_session.runtime.settings, namespace="elsewhere")
+    with (
+        Session(replace(settings, redis_url=default_session.runtime.redis_url)) as other,
+        pytest.raises(UsageError, match="in another project"),
+    ):
+        _one("echo", value=3).enqueue(id="taken-here", session=other)
+
+
+def test_numbers_are_good_ids_and_a_lone_tag_is_one_word(default_session: DefaultSession) -> None:
+    key: Any = 4711
+    handle = _one("echo", value=3).enqueue(id=key, tags="eu")
+    assert handle.result(60) == 3
+    assert (handle.id, handle.summary().tags) == ("4711", ("eu",))
+
+
+def test_a_flow_whose_name_starts_with_an_underscore_runs(default_session: DefaultSession) -> None:
+    assert Flow.load({"id": "_own", "nodes": {"only": {"uses": "start"}}}).run().success
+
+
+def test_a_state_that_no_run_has_is_refused(default_session: DefaultSession) -> None:
+    with pytest.raises(UsageError, match=r"'finished'; states are pending, running"):
+        Run.list(state="finished")
+
+
 def test_run_waits_and_tells_everything(default_session: DefaultSession) -> None:
     result = _flow().run({"n": 4})
     assert isinstance(result, ExecutionResult)
@@ -64,7 +98,12 @@ async def test_every_blocking_call_has_an_async_twin(default_session: DefaultSes
     result = await handle
     assert result.output == "total 6, largest 3"
     assert await handle.aresult() == result.output
-    assert (await flow.arun({"n": 4})).success
+    assert (await flow.arun({"n": 4}, timeout=60)).success
+
+
+async def test_an_awaited_wait_may_be_limited_too(default_session: DefaultSession) -> None:
+    with pytest.raises(WaitTimeoutError):
+        await _one("nap", seconds=1.5).arun(timeout=0.1)
 
 
 async def test_a_blocking_call_in_an_event_loop_names_its_twin(

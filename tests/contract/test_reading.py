@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from flowcore.errors import UnsupportedValueError
 from flowcore.ports.store import NewRun, RunQuery, Ticket
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.state import PLAN_GRACE
@@ -93,6 +94,20 @@ def test_only_the_valid_attempt_emits(it: Harness) -> None:
     assert [(event.node, event.attempt, event.data) for event in emitted] == [
         ("n0", 1, {"n": 1, "deep": {"list": [1, 2]}})
     ]
+    it.assert_ended_well()
+
+
+def test_what_is_emitted_can_be_read_back_or_is_refused(it: Harness) -> None:
+    ticket = Ticket(run=RUN, node=0, attempt=1)
+    it.submit(ONE)
+    it.claim(0)
+    assert it.events.append(ticket, {"seconds": {1: 0.5, None: b"raw"}})
+    for odd in ({(1, 2): 3}, {1, 2}, object(), "\ud800"):
+        with pytest.raises(UnsupportedValueError, match="event"):
+            it.events.append(ticket, {"odd": odd})
+    it.settle(0)
+    emitted = [event.data for event in it.log() if event.type == "node.emitted"]
+    assert emitted == [{"seconds": {1: 0.5, None: b"raw"}}]
     it.assert_ended_well()
 
 

@@ -102,7 +102,7 @@ def test_an_input_may_stand_in_a_file(project: Path) -> None:
     assert parse_input(["@in.json", "b=2"]) == {"a": [1], "b": 2}
 
 
-@pytest.mark.parametrize("word", ["{bad", "@missing.json", "NaN", "just text"])
+@pytest.mark.parametrize("word", ["{bad", "@missing.json", "NaN", "1e999", "just text"])
 def test_a_bad_input_says_how_to_write_it(word: str, project: Path) -> None:
     with pytest.raises(UsageError, match=r"-i|cannot read"):
         parse_input([word])
@@ -157,6 +157,32 @@ def test_a_module_that_raises_is_the_users_to_see(project: Path) -> None:
     (project / "broken_here.py").write_text("x = 1 / 0\n")
     with pytest.raises(UsageError, match=r"ZeroDivisionError.*line 1"):
         read_flow("broken_here:flow")
+
+
+def test_a_syntax_error_is_shown_where_it_is(project: Path) -> None:
+    (project / "typo_here.py").write_text("x = 1\ndef f(:\n")
+    with pytest.raises(UsageError, match=r"SyntaxError.*typo_here.py, line 2"):
+        read_flow("typo_here:flow")
+
+
+def test_what_a_module_prints_while_it_is_imported_is_no_data(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "chatty_here.py").write_text("print('hello')\ndef f(): return 1\n")
+    (project / "f.yaml").write_text('nodes: {a: {uses: "chatty_here:f"}}\n')
+    assert main(["validate", "f.yaml", "-o", "json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)[0]["valid"]
+    assert "hello" in shown.err
+
+
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(project: Path) -> None:
+    (project / "loop.yaml").symlink_to("loop.yaml")
+    with pytest.raises(DefinitionError, match="cannot read the file"):
+        read_flow("loop.yaml")
+    (project / "loop.py").symlink_to("loop.py")
+    with pytest.raises(UsageError, match="no file"):
+        read_flow("loop.py:flow")
 
 
 def test_a_missing_file_is_a_definition_error_with_a_suggestion(project: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import flowcore
 from flowcore import errors
+from flowcore.engine.execute import describe
 from flowcore.errors import FlowcoreError, RunError, RunFailedError, RunNotFoundError
 
 
@@ -51,6 +52,15 @@ def test_an_error_about_a_run_survives_pickling(error: RunError) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert (str(again), again.run_id) == (str(error), "r1")
+
+
+def test_an_error_whose_text_raises_is_described_all_the_same() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise LookupError
+
+    failure = describe(MuteError(), node="n", attempt=1, worker="w")
+    assert failure.message == "(its text cannot be shown: LookupError)"
 
 
 def test_no_error_class_is_defined_twice_with_one_name() -> None:

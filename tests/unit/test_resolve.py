@@ -39,6 +39,14 @@ LIMIT = 5
 TABLE = {}
 """
 
+STARTS = """import asyncio
+from flowcore import Flow
+flow = Flow("starts")
+flow.add("only", "start")
+flow.run()
+def f(): return 1
+"""
+
 
 @pytest.fixture(autouse=True)
 def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -49,6 +57,11 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (package / "web.py").write_text(MODULE)
     (package / "broken.py").write_text("x = 1\nraise RuntimeError('no licence')\n")
     (package / "quits.py").write_text("import sys\nsys.exit(3)\n")
+    (package / "typo.py").write_text("x = 1\ndef f(:\n")
+    (package / "starts.py").write_text(STARTS)
+    (package / "starts_async.py").write_text(
+        STARTS.replace("flow.run()", "asyncio.run(flow.arun())")
+    )
     (package / "lacks.py").write_text("import not_installed_anywhere\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     forget()
@@ -181,6 +194,7 @@ def test_what_is_not_there_is_named(uses: str, message: str) -> None:
         ("broken", "importing 'acme.broken' raised RuntimeError: no licence"),
         ("quits", "importing 'acme.quits' raised SystemExit: 3"),
         ("lacks", "importing 'acme.lacks' raised ModuleNotFoundError: No module named"),
+        ("typo", "importing 'acme.typo' raised SyntaxError: invalid syntax"),
     ],
 )
 def test_a_module_that_raises_shows_its_last_line(module: str, message: str) -> None:
@@ -188,6 +202,19 @@ def test_a_module_that_raises_shows_its_last_line(module: str, message: str) -> 
         resolve(f"acme.{module}:f")
     assert str(error.value).startswith(message)
     assert f"{module}.py, line" in str(error.value)
+
+
+@pytest.mark.parametrize("module", ["starts", "starts_async"])
+def test_a_module_may_not_start_a_run_while_it_is_imported(module: str) -> None:
+    with pytest.raises(ResolveError) as error:
+        resolve(f"acme.{module}:f")
+    assert f"module 'acme.{module}' starts a run while it is imported" in str(error.value)
+    assert '__name__ == "__main__"' in str(error.value)
+
+
+def test_a_refused_import_shows_the_users_line() -> None:
+    with pytest.raises(ResolveError, match=r"starts\.py, line 5"):
+        resolve("acme.starts:f")
 
 
 def test_a_failed_import_is_tried_again_and_a_missing_name_is_not(acme: Path) -> None:

@@ -89,6 +89,8 @@ def test_an_empty_value_counts_as_unset() -> None:
         ("FLOWCORE_REDIS_URL", "redis://", "a host name"),
         ("FLOWCORE_REDIS_URL", "redis://[oops", "a URL"),
         ("FLOWCORE_REDIS_URL", "unix://", "a socket's path"),
+        ("FLOWCORE_REDIS_URL", "redis://here:99999", "a URL"),
+        ("FLOWCORE_REDIS_URL", "redis://here/main", "a database's number"),
         ("FLOWCORE_BROKER_URL", "http://rabbit", "amqp://"),
         ("FLOWCORE_HOME", __file__, "a directory"),
         ("FLOWCORE_HOME", "~no-such-user/x", "a directory"),
