@@ -51,6 +51,7 @@ _log = logging.getLogger(__name__)
 
 _POLL = 0.01  # seconds between two looks at something that is about to change
 _SHUTDOWN_WAIT = 10.0  # seconds for a clean exit, which syncs the append-only file
+_UNHEARD_WAIT = 0.5  # seconds for the exit of a server that was told to, if it did not hear
 _SIGNAL_WAIT = 5.0  # seconds after each signal, should a clean exit fail
 
 
@@ -259,8 +260,9 @@ class EmbeddedServer:
         self._record = self._read_record() or self._record
         ours = self._owns_directory()
         if ours and self._runs():
-            ask(self._socket, "SHUTDOWN NOSAVE NOW")
-            self._poll(lambda: not self._runs(), _SHUTDOWN_WAIT)
+            _, heard = ask(self._socket, "SHUTDOWN NOSAVE NOW")
+            # One that still loads its data does not listen yet, and ends cleanly by a signal.
+            self._poll(lambda: not self._runs(), _SHUTDOWN_WAIT if heard else _UNHEARD_WAIT)
         # In a directory that was made anew the socket is somebody else's, and a clean exit of our
         # server would unlink it; our own data was removed with the directory.
         for signum in (signal.SIGTERM, signal.SIGKILL) if ours else (signal.SIGKILL,):

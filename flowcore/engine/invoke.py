@@ -33,6 +33,8 @@ _PRUNE = 1024
 #: What would end a worker's process instead of the node.
 _EXITS = (SystemExit, KeyboardInterrupt)
 
+_BY_SIGNAL = frozenset(number - 256 for number in range(1, 65))
+
 #: Seconds after which a call that ignores its interruption is given up.
 STUCK_AFTER = 1.0
 
@@ -180,6 +182,8 @@ class Invoker:
             try:
                 value = function(*args, **kwargs)
             except _EXITS as error:
+                if _is_from_signal(error):
+                    raise
                 raise _exited(error) from error
             finally:
                 stopper.leave_thread()
@@ -262,6 +266,15 @@ class Invoker:
                 stopper.give_up(error)
             else:
                 stopper.force(error)
+
+
+def _is_from_signal(error: BaseException) -> bool:
+    """Say whether a process pool is ending this process, while the function happens to run.
+
+    A child that is told to end by a signal leaves with 256 less than the signal's number, as
+    billiard has it: the attempt is lost with its process, and that is no failure of the node.
+    """
+    return isinstance(error, SystemExit) and error.code in _BY_SIGNAL
 
 
 def _exited(error: BaseException) -> NodeExitError:

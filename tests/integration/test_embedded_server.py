@@ -351,6 +351,23 @@ def test_a_stopped_server_is_not_killed_by_a_user_that_gives_up(home: Path) -> N
         assert servers(home) == [server.pid]
 
 
+def test_an_interrupted_start_leaves_no_server_and_does_not_wait_for_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: EmbeddedServer) -> None:
+        raise KeyboardInterrupt  # before the server listens
+
+    monkeypatch.setattr(EmbeddedServer, "_first_answer", interrupted)
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        EmbeddedServer.join(home=home)
+    assert time.monotonic() - started < 5
+    assert servers(home) == []
+    monkeypatch.undo()
+    with EmbeddedServer.join(home=home) as server, client(server) as redis_client:
+        assert redis_client.ping()
+
+
 def test_a_server_whose_directory_was_removed_is_stopped_all_the_same(
     home: Path, tmp_path: Path
 ) -> None:
