@@ -67,7 +67,9 @@ def dead_edges(plan: Plan, node: int, upstream: Upstream, *, state: str) -> tupl
         if text is None:
             continue
         expression = compile_expression(text)
-        context = upstream.context(expression.node_refs, states={node: state})
+        context = upstream.context(
+            expression.node_refs, names=expression.names, states={node: state}
+        )
         edge = f"{plan.ids[node]} -> {plan.ids[target]}"
         try:
             holds = expression.evaluate(context)

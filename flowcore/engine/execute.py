@@ -188,7 +188,7 @@ class Executor:
     ) -> Any:
         given = plan.params[ticket.node]
         if prepared.template.names:
-            context = upstream.context(prepared.template.node_refs)
+            context = upstream.context(prepared.template.node_refs, names=prepared.template.names)
             # A template has the shape of what it was made from: here, a map.
             given = cast("Mapping[str, Any]", prepared.template.render(context))
         args, kwargs = bind(

@@ -9,7 +9,7 @@ recorded like any other's: should the worker die, a janitor publishes it.
 """
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Dispatch, Ticket
@@ -33,8 +33,6 @@ class Unit:
     """On the monotonic clock."""
     taken: Ticket | None = None
     """The node to go on with."""
-    count: int = field(default=0)
-    """Nodes taken so far."""
 
     @classmethod
     def of(cls, plan: Plan, node: int) -> "Unit | None":
@@ -53,7 +51,6 @@ class Unit:
             policy = plan.policy(node)
             if policy.timeout is None and policy.queue == self.queue:
                 self.taken = Ticket(run=dispatch.run, node=node, attempt=attempt)
-                self.count += 1
                 rest = dispatch.nodes[:at] + dispatch.nodes[at + 1 :]
                 return replace(dispatch, nodes=rest) if rest else None
         return dispatch

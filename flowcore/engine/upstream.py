@@ -3,7 +3,7 @@
 In: the plan, the claim's outputs, a reader. Out: outputs by node, and the context of expressions.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from flowcore.plan.plan import Plan
@@ -109,11 +109,21 @@ class Upstream:
         return None
 
     def context(
-        self, refs: Iterable[str], *, states: Mapping[int, str] | None = None
+        self,
+        refs: Iterable[str],
+        *,
+        names: Collection[str],
+        states: Mapping[int, str] | None = None,
     ) -> dict[str, Any]:
-        """Build what expressions read: ``inputs``, each node by id, and ``nodes``."""
-        index = {self._plan.ids[i]: i for i in range(len(self._plan))} if refs else {}
-        wanted = [index[ref] for ref in refs if ref in index]
+        """Build what expressions read: ``inputs``, each node by id, and ``nodes``.
+
+        Args:
+            refs: Ids of the nodes they read.
+            names: All names they read; the run's input is fetched only if it is one of them.
+            states: States that are not recorded yet, by node.
+        """
+        ids = self._plan.ids
+        wanted = [ids.index(ref) for ref in refs if ref in ids]
         found = self.outputs(wanted)
         settled = dict(states or {})
         unknown = [node for node in wanted if node not in found and node not in settled]
@@ -129,4 +139,5 @@ class Upstream:
             }
             for node in wanted
         }
-        return {**nodes, "nodes": nodes, "inputs": self.inputs}
+        inputs = self.inputs if "inputs" in names else {}
+        return {**nodes, "nodes": nodes, "inputs": inputs}
