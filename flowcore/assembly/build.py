@@ -13,6 +13,7 @@ from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
+from flowcore.backends.native.slots import Slots
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
@@ -35,6 +36,7 @@ class Runtime:
     rows: RunRow
     board: RedisWorkerBoard
     producers: Producers
+    slots: Slots
 
     @property
     def default_queue(self) -> str:
@@ -89,6 +91,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         rows=made.rows,
         board=services.board,
         producers=services.producers,
+        slots=Slots(services.board),
     )
 
 

@@ -26,7 +26,8 @@ class Upstream:
         self._plan = plan
         self._reader = reader
         self._asked: set[int] = set(known or ())
-        self._values = {node: unpack(blob) for node, blob in (known or {}).items()}
+        self._packed = dict(known or {})
+        self._values: dict[int, Any] = {}
         self._inputs: Mapping[str, Any] | None = None
 
     @property
@@ -47,19 +48,26 @@ class Upstream:
         self._asked.add(node)
         self._values[node] = value
 
+    def put_packed(self, node: int, packed: bytes) -> None:
+        """Add an output that is on its way to the store."""
+        self._asked.add(node)
+        self._packed[node] = packed
+
     def fetch(self, nodes: Iterable[int]) -> None:
         """Make sure these outputs, where they exist, are here."""
         missing = [node for node in nodes if node not in self._asked]
         for start in range(0, len(missing), _CHUNK):
             part = missing[start : start + _CHUNK]
-            for node, blob in self._reader.outputs(self._run, part).items():
-                self._values[node] = unpack(blob)
+            self._packed.update(self._reader.outputs(self._run, part))
             self._asked.update(part)
 
     def outputs(self, nodes: Iterable[int]) -> dict[int, Any]:
         """Return the outputs that exist, in the order asked."""
         wanted = list(nodes)
         self.fetch(wanted)
+        for node in wanted:
+            if node in self._packed:
+                self._values[node] = unpack(self._packed.pop(node))
         return {node: self._values[node] for node in wanted if node in self._values}
 
     def value_of(self, node: int) -> Any:
