@@ -26,6 +26,7 @@ from flowcore.engine.invoke import Stopper
 from flowcore.engine.upstream import Upstream
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Advance, Done, Flush, Grain, Outcome, RunStore, Ticket, UnitTicket
+from flowcore.run.status import NodeState
 
 __all__ = ["HAND_BACK", "Unit", "UnitHost", "UnitWatch", "unit_of"]
 
@@ -39,6 +40,11 @@ PATIENCE = 0.01
 
 #: Seconds after which a unit records what it has done.
 _FLUSH_AFTER = 0.025
+
+#: Joins of more nodes than this are left to the store.
+_WIDE = 64
+
+_DONE = NodeState.SUCCEEDED.letter
 
 #: Nodes that a unit records in one step.
 _FLUSH_AT = 500
@@ -90,6 +96,11 @@ class Unit:
     _flushed: float = 0.0
     _seen: Counter[int] = field(default_factory=Counter)
     _left: dict[int, int] = field(default_factory=dict)
+    _mine: set[int] = field(default_factory=set)
+    _stuck: int | None = None
+    """A join that waits for nodes of others, as far as is known here."""
+    _ahead: str = ""
+    _ahead_from: int = 0
 
     def run(self, nodes: Collection[int]) -> None:
         """Run these nodes, which the unit owns, and what they make ready.
@@ -159,6 +170,7 @@ class Unit:
             )
             if isinstance(ended, bytes):
                 self._done.append((node, ended, busy.since, now, busy.told))
+                self._mine.add(node)
                 self._owned.discard(node)
                 if self.plan.succ[node]:
                     self.upstream.put_packed(node, ended)
@@ -181,9 +193,27 @@ class Unit:
         for target in after:
             left = self._left.get(target, len(plan.pred[target])) - count
             self._left[target] = left
+            if left and not self._others_are_done(target):
+                self._stuck = target if self._stuck is None else min(self._stuck, target)
+                continue
             policy = plan.policies[plan.policy_of[target]]
-            if not left and policy.timeout is None and policy.queue == self.queue:
+            if policy.timeout is None and policy.queue == self.queue:
                 self._todo.append(target)
+
+    def _others_are_done(self, target: int) -> bool:
+        """Whether all that a join waits for has succeeded, here or elsewhere.
+
+        Then only this unit can make it ready: it has done the last of them.
+        """
+        plan, start, ahead = self.plan, self._ahead_from, self._ahead
+        before = plan.pred[target]
+        if not ahead or len(before) > _WIDE:
+            return False
+        return all(
+            source in self._mine
+            or (start <= source < start + len(ahead) and ahead[source - start] == _DONE)
+            for source in before
+        ) and not any((source, target) in plan.when for source in before)
 
     def _settle(self, attempt: Attempt) -> None:
         """Record an end that is no plain success, behind what was done before it."""
@@ -215,6 +245,7 @@ class Unit:
             current=None if busy is None else busy.node,
             since=0 if busy is None else round((now - busy.since) * 1000),
             give_back=give_back,
+            ahead=None if self._stuck is None else self.plan.pred[self._stuck][0],
         )
         grain = self._grain()
         advance = self._record(
@@ -225,6 +256,8 @@ class Unit:
         self._done.clear()
         if busy is not None:
             busy.told = True
+        if news.ahead is not None:
+            self._ahead, self._ahead_from, self._stuck = advance.ahead, news.ahead, None
         self._obey(advance)
         self._flushed = time.monotonic()
         return advance.accepted

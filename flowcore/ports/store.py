@@ -18,6 +18,7 @@ from flowcore.run.record import Failure, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 
 __all__ = [
+    "AHEAD",
     "Adopted",
     "Advance",
     "Bundle",
@@ -38,6 +39,10 @@ __all__ = [
     "Ticket",
     "UnitTicket",
 ]
+
+
+#: Nodes of which ``Flush.ahead`` is told where they stand.
+AHEAD = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +196,8 @@ class Flush:
     """Milliseconds that it has been running for."""
     give_back: bool = False
     """The unit ends: what it has not begun goes back to the queue."""
+    ahead: int | None = None
+    """A node from which on to say where nodes stand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +229,8 @@ class Advance:
     """All nodes that the unit owns and that have not settled."""
     stopping: bool = False
     """The run is being stopped: nothing more is to be begun."""
+    ahead: str = ""
+    """Where ``AHEAD`` nodes stand from ``Flush.ahead`` on, a letter for each (``NodeState``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ events and agenda. FLOWCORE_SCHEDULES asks for more schedules than CI runs.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -86,7 +86,11 @@ class Worker:
 
     kept: set[int]
     did: set[int] = field(default_factory=set)
+    fresh: set[int] = field(default_factory=set)
+    """What it has done and not said yet."""
     told: set[int] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
+    """What others have done, as far as it has heard."""
 
     def next(self, plan: Plan) -> list[int]:
         """What it may do: nodes it has, and those that only it can have made ready."""
@@ -94,8 +98,14 @@ class Worker:
             node
             for node in range(len(plan))
             if node not in self.did
-            and (node in self.kept or (plan.pred[node] and self.did.issuperset(plan.pred[node])))
+            and (
+                node in self.kept
+                or (self.fresh & set(plan.pred[node]) and self.knows(plan.pred[node]))
+            )
         ]
+
+    def knows(self, nodes: Sequence[int]) -> bool:
+        return (self.did | self.seen).issuperset(nodes)
 
 
 class Duel(RuleBasedStateMachine):
@@ -263,17 +273,20 @@ class Duel(RuleBasedStateMachine):
         while len(done) < count and (able := worker.next(plan)):
             node = able[index % len(able)]
             worker.did.add(node)
+            worker.fresh.add(node)
             told = node in worker.told
             done.append(Done(node, msgpack.packb(node), took=3, ago=count - len(done), told=told))
         able = [node for node in worker.next(plan) if node not in worker.told]
         busy = able[current % len(able)] if current is not None and able else None
-        news = Flush(done=done, current=busy, since=2, give_back=give_back)
+        news = Flush(done=done, current=busy, since=2, give_back=give_back, ahead=0)
         advance = self.flush_both(unit, news, grain)
         if again:
             advance = self.flush_both(unit, replace(news, current=None), grain)
         if busy is not None:
             worker.told.add(busy)
         worker.kept = set(advance.kept)
+        worker.fresh.clear()
+        worker.seen = {node for node, letter in enumerate(advance.ahead) if letter == "s"}
 
     def flush_both(self, unit: UnitTicket, news: Flush, grain: Grain) -> Advance:
         plan = self.plans[unit.run]

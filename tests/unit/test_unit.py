@@ -18,7 +18,7 @@ from flowcore.engine.upstream import Upstream
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Advance, Bundle, Grain, NewRun, Pack, UnitTicket
+from flowcore.ports.store import Advance, Bundle, Grain, NewRun, Outcome, Pack, Ticket, UnitTicket
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import unpack
 from flowcore.stores.inmemory import InMemoryStore
@@ -339,3 +339,21 @@ def test_nodes_of_other_queues_or_with_a_time_limit_are_published() -> None:
     ).run()
     assert scene.given_back() == ["b", "c"]
     assert scene.states()["d"] is NodeState.SUCCEEDED
+
+
+def test_joins_whose_other_side_is_done_elsewhere_are_not_asked_for_one_by_one() -> None:
+    other = {"uses": f"{HERE}:one", "queue": "other"}
+    here = {"uses": f"{HERE}:one"}
+    ladder: dict[str, dict[str, Any]] = {"a0": other, "b0": here, "x": here}
+    for at in range(1, 200):
+        ladder[f"a{at}"] = {**other, "needs": [f"a{at - 1}"]}
+        ladder[f"b{at}"] = {**here, "needs": [f"a{at - 1}", f"b{at - 1}"]}
+    scene = Scene(ladder)
+    for at in range(200):
+        ticket = Ticket(run="r", node=scene.plan.ids.index(f"a{at}"), attempt=1)
+        assert scene.store.claim(ticket, worker="other")
+        ended = Outcome(kind="succeeded", output=b"\x01")
+        assert scene.store.settle(ticket, ended).accepted
+    scene.run()
+    assert scene.state() is RunState.SUCCEEDED
+    assert len(scene.writes) < 20

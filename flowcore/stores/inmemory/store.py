@@ -7,10 +7,12 @@ shipped for tests, where the clock may be moved by hand. Not here: the moves (tr
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
+    AHEAD,
     Adopted,
     Advance,
     Claim,
@@ -191,7 +193,11 @@ class InMemoryStore:
             step = Step(self._world, run, self._now())
             if not flush(step, unit.unit, kept.nodes, news, plan, worker=worker, grain=grain):
                 return Advance(accepted=False)
-            return self._advanced(step, unit.unit)
+            advance = self._advanced(step, unit.unit)
+            if news.ahead is None:
+                return advance
+            states = run.nodes[news.ahead : news.ahead + AHEAD]
+            return replace(advance, ahead="".join(state.letter for state in states))
 
     def renew(self, tickets: Sequence[Ticket | UnitTicket]) -> Mapping[Ticket | UnitTicket, bool]:
         """Prolong leases; answers for those to stop whether the lease is lost."""

@@ -17,6 +17,7 @@ import msgpack
 from flowcore.errors import ServiceError
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
+    AHEAD,
     Adopted,
     Advance,
     Claim,
@@ -211,6 +212,8 @@ class RedisStore:
             "since": news.since,
             "back": news.give_back,
         }
+        if news.ahead is not None:
+            head |= {"ahead": news.ahead, "many": AHEAD}
         told = [part for one in news.done for part in (one.node, one.took, one.ago, int(one.told))]
         answer = self._call(
             "flush",

@@ -89,7 +89,8 @@ def read_advance(run: str, answer: Any) -> Advance:
     """Read what ``answer`` in web.lua says of a step."""
     if answer is None:
         return Advance(accepted=False)
-    final, *about, pairs, bundles, unit, owned, stopping = answer
+    final, plan, flow, ns, prio, pairs, bundles, unit, owned, stopping, *ahead = answer
+    about = (plan, flow, ns, prio)
     return Advance(
         accepted=True,
         finished=RunState(final.decode()) if final else None,
@@ -97,6 +98,7 @@ def read_advance(run: str, answer: Any) -> Advance:
         unit=unit.decode() or None,
         kept=read_unit(owned[1:]),
         stopping=bool(stopping),
+        ahead=ahead[0].decode() if ahead else "",
     )
 
 

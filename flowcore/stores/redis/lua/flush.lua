@@ -103,4 +103,10 @@ if head.tell and letter_of(R, head.current) == 'x' then
   event(R, 'node.started', head.current, 1, ARGV[6], R.now - head.since)
 end
 text = write_unit(R, unit, 'x', rest, policy_of, R.now + R.lease)
-return answer(R, close(R), unit, text)
+local ahead = ''
+if head.ahead then
+  ahead = redis.call('GETRANGE', R.base .. 'st', head.ahead, head.ahead + head.many - 1)
+end
+local told = answer(R, close(R), unit, text)
+told[#told + 1] = ahead
+return told
