@@ -42,12 +42,18 @@ class Estimates:
     def __init__(self) -> None:
         """Know nothing yet."""
         self._costs: dict[str, float] = {}
+        self._met: set[str] = set()
 
     def note(self, uses: str, seconds: float) -> None:
         """Learn from a node that has ended."""
         known = self._costs.get(uses)
         fresh = max(seconds, _FLOOR)
-        self._costs[uses] = fresh if known is None else known + (fresh - known) * _WEIGHT
+        if known is not None:
+            self._costs[uses] = known + (fresh - known) * _WEIGHT
+        elif uses in self._met:
+            self._costs[uses] = fresh
+        else:
+            self._met.add(uses)  # the first one imports its module: that says nothing of others
 
     def cost(self, uses: str) -> float | None:
         """Return the seconds that such a node takes; None when nobody knows."""

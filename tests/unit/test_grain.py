@@ -62,6 +62,14 @@ def test_a_unit_with_work_keeps_less() -> None:
     assert estimates.grain(ONE, queue=None, slots=1, spent=9.0).budget == 0
 
 
+def test_the_first_of_its_kind_which_imports_the_module_is_not_counted() -> None:
+    estimates = Estimates()
+    estimates.note("start", 3.0)
+    assert estimates.cost("start") is None
+    estimates.note("start", 0.001)
+    assert estimates.cost("start") == 0.001
+
+
 def test_an_estimate_follows_what_nodes_take() -> None:
     estimates = _knowing(0.0001)
     for _ in range(100):

@@ -55,13 +55,27 @@ def watches_for_the_end(ctx: Context) -> bool:
     return ctx.stopping.wait(timeout=30)
 
 
+class Unbiased(Estimates):
+    """Never learns: a busy machine must not turn a short node into a long one."""
+
+    def note(self, uses: str, seconds: float) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is about how fast this machine is."""
+    monkeypatch.setattr(module, "HAND_BACK", 60.0)
+    monkeypatch.setattr(module, "_FLUSH_AFTER", 60.0)
+
+
 @dataclass
 class Scene:
     """A run in memory, of which one unit owns the first nodes."""
 
     nodes: Mapping[str, Mapping[str, Any]]
     store: InMemoryStore = field(default_factory=InMemoryStore)
-    estimates: Estimates = field(default_factory=Estimates)
+    estimates: Estimates = field(default_factory=Unbiased)
     writes: list[Advance] = field(default_factory=list)
     edges: Sequence[Mapping[str, Any]] = ()
 
@@ -181,7 +195,7 @@ def test_a_chain_runs_in_one_unit_and_few_writes() -> None:
     scene = Scene(_chain(200)).run()
     assert scene.state() is RunState.SUCCEEDED
     assert scene.outputs()["n199"] == 200
-    assert len(scene.writes) < 20
+    assert len(scene.writes) == 1
     assert scene.given_back() == []
 
 
@@ -356,4 +370,4 @@ def test_joins_whose_other_side_is_done_elsewhere_are_not_asked_for_one_by_one()
         assert scene.store.settle(ticket, ended).accepted
     scene.run()
     assert scene.state() is RunState.SUCCEEDED
-    assert len(scene.writes) < 20
+    assert len(scene.writes) == 2
