@@ -1,13 +1,13 @@
 """The composition root: the only place that names adapters.
 
-In: settings and a Redis URL. Out: a Runtime, that is, the ports with their adapters behind them.
+In: settings and the URLs of Redis. Out: a Runtime: the ports with their adapters behind.
 """
 
 from dataclasses import dataclass
 
 from celery import Celery
 
-from flowcore.assembly.settings import Settings
+from flowcore.assembly.settings import Settings, split_urls
 from flowcore.backends.native.app import AppOptions, Bridge, broker_url, make_app
 from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
@@ -15,8 +15,16 @@ from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.backends.native.slots import Slots
 from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.sharded import (
+    Shard,
+    ShardedEventLog,
+    ShardedReader,
+    ShardedStore,
+    ShardedWorkerBoard,
+)
 from flowcore.stores.redis.store import Leases, RedisStore
 
 __all__ = ["Runtime", "build_runtime"]
@@ -28,15 +36,21 @@ class Runtime:
 
     settings: Settings
     redis_url: str
+    """As FLOWCORE_REDIS_URL names it; several are separated by commas."""
     app: Celery
-    store: RedisStore
-    reader: RedisReader
-    events: RedisEventLog
+    store: RedisStore | ShardedStore
+    reader: RedisReader | ShardedReader
+    events: RedisEventLog | ShardedEventLog
     dispatcher: CeleryDispatcher
     rows: RunRow
-    board: RedisWorkerBoard
+    board: RedisWorkerBoard | ShardedWorkerBoard
     producers: Producers
     slots: Slots
+
+    @property
+    def redis_urls(self) -> list[str]:
+        """The servers that hold the runs."""
+        return split_urls(self.redis_url)
 
     @property
     def default_queue(self) -> str:
@@ -59,13 +73,15 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
 
     Args:
         settings: What the environment says.
-        redis_url: The Redis of the runs: the one in the settings, or the embedded server's.
+        redis_url: The Redis of the runs: the one in the settings, or the embedded server's. With
+            several, Celery's own results and, unless told otherwise, its messages are on the first.
     """
+    first = split_urls(redis_url)[0]
     services = _Builder(settings, redis_url)
     app = make_app(
         AppOptions(
-            broker_url=broker_url(settings.broker_url or redis_url),
-            result_url=broker_url(redis_url),
+            broker_url=broker_url(settings.broker_url or first),
+            result_url=broker_url(first),
             queue=queue_name(None, default=settings.queue, namespace=settings.namespace),
         ),
         Bridge(
@@ -99,10 +115,10 @@ class _Builder:
     """Makes a process's services; kept apart because a forked child makes its own."""
 
     app: Celery
-    store: RedisStore
-    reader: RedisReader
-    events: RedisEventLog
-    board: RedisWorkerBoard
+    store: RedisStore | ShardedStore
+    reader: RedisReader | ShardedReader
+    events: RedisEventLog | ShardedEventLog
+    board: RedisWorkerBoard | ShardedWorkerBoard
     producers: Producers
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
@@ -110,9 +126,36 @@ class _Builder:
         self._redis_url = redis_url
 
     def build(self) -> Services:
+        shards = [self._shard(url) for url in split_urls(self._redis_url)]
+        if len(shards) == 1:
+            (only,) = shards
+            self.store, self.reader, self.events = only.store, only.reader, only.events
+            self.board = only.board
+        else:
+            self.store = ShardedStore(shards)
+            self.reader = ShardedReader(self.store)
+            self.events = ShardedEventLog(self.store)
+            self.board = ShardedWorkerBoard(self.store)
+        self.producers = Producers(self.app)
+        told = TaskEvents(self.app, self.producers)
+        return Services(
+            store=self.store,
+            reader=self.reader,
+            events=self.events,
+            dispatcher=CeleryDispatcher(
+                self.app,
+                producers=self.producers,
+                events=told,
+                default_queue=self._settings.queue,
+            ),
+            rows=RunRow(told),
+            board=self.board,
+        )
+
+    def _shard(self, url: str) -> Shard:
         settings = self._settings
-        client = connect(self._redis_url)
-        self.store = RedisStore(
+        client = connect(url)
+        store = RedisStore(
             client,
             leases=Leases(
                 lease=settings.lease,
@@ -121,19 +164,11 @@ class _Builder:
                 max_lost=settings.max_lost,
             ),
         )
-        waiting = connect(self._redis_url, blocking=True)
-        self.events = RedisEventLog(client, waiting, plans=self.store)
-        self.reader = RedisReader(client, plans=self.store, events=self.events)
-        self.board = RedisWorkerBoard(client)
-        self.producers = Producers(self.app)
-        told = TaskEvents(self.app, self.producers)
-        return Services(
-            store=self.store,
-            reader=self.reader,
-            events=self.events,
-            dispatcher=CeleryDispatcher(
-                self.app, producers=self.producers, events=told, default_queue=settings.queue
-            ),
-            rows=RunRow(told),
-            board=self.board,
+        events = RedisEventLog(client, connect(url, blocking=True), plans=store)
+        return Shard(
+            name=server_name(url),
+            store=store,
+            reader=RedisReader(client, plans=store, events=events),
+            events=events,
+            board=RedisWorkerBoard(client),
         )

@@ -7,8 +7,8 @@ value counts as unset, because compose files pass unset variables on as empty on
 =========================  ==================  ====================================================
 variable                   default             meaning
 =========================  ==================  ====================================================
-FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss:// or unix:// URL
-FLOWCORE_BROKER_URL        the Redis URL       Celery broker; may be amqp://
+FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss:// or unix:// URL; several by comma
+FLOWCORE_BROKER_URL        the (first) Redis       Celery broker; may be amqp://
 FLOWCORE_HOME              see ``data_home``   directory of the embedded server and local workers
 FLOWCORE_QUEUE             flowcore            Celery queue of the units
 FLOWCORE_NAMESPACE         (empty)             prefix of the names of queues
@@ -35,7 +35,7 @@ from urllib.parse import urlsplit
 
 from flowcore.errors import ServiceError
 
-__all__ = ["Settings", "SettingsError", "data_home"]
+__all__ = ["Settings", "SettingsError", "data_home", "split_urls"]
 
 _T = TypeVar("_T")
 
@@ -66,7 +66,8 @@ class Settings:
     """What the environment says about this process; see the module's table."""
 
     redis_url: str | None
-    """URL of the Redis or Valkey that holds the runs; None means the embedded server."""
+    """URL of the Redis or Valkey that holds the runs; None means the embedded server. Several,
+    separated by commas, share the runs between them."""
     broker_url: str | None
     """URL of the Celery broker; None means the embedded server."""
     home: Path
@@ -108,11 +109,13 @@ class Settings:
             SettingsError: Some values are bad; all of them are named.
         """
         read = _Reader(environ=environ)
-        redis_url = read("FLOWCORE_REDIS_URL", _redis_url, None)
+        redis_url = read("FLOWCORE_REDIS_URL", _redis_urls, None)
         lease = read("FLOWCORE_LEASE", _seconds, 6.0)
         settings = cls(
             redis_url=redis_url,
-            broker_url=read("FLOWCORE_BROKER_URL", _broker_url, redis_url),
+            broker_url=read(
+                "FLOWCORE_BROKER_URL", _broker_url, split_urls(redis_url)[0] if redis_url else None
+            ),
             home=read("FLOWCORE_HOME", _path, None) or _xdg_home(environ),
             queue=read("FLOWCORE_QUEUE", _name, "flowcore"),
             namespace=read("FLOWCORE_NAMESPACE", _name, ""),
@@ -128,6 +131,11 @@ class Settings:
         )
         read.raise_problems()
         return settings
+
+
+def split_urls(text: str) -> list[str]:
+    """Split a list of URLs; a comma within one of them stays."""
+    return [url.strip() for url in re.split(r",(?=\s*[a-z+]+://|\s*$)", text) if url.strip()]
 
 
 def data_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -203,7 +211,14 @@ def _url(value: str, schemes: tuple[str, ...]) -> str:
     return value
 
 
-def _redis_url(value: str) -> str | None:
+def _redis_urls(value: str) -> str | None:
+    urls = [_redis_url(url) for url in split_urls(value)]
+    if len(set(urls)) < len(urls):
+        raise ValueError("each server once")
+    return ",".join(urls)
+
+
+def _redis_url(value: str) -> str:
     url = _url(value, _REDIS_SCHEMES)
     parts = urlsplit(url)
     # redis-py would use database 0 without a word.

@@ -19,6 +19,7 @@ from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, show_rows
 from flowcore.errors import FlowcoreError, ServiceError
 from flowcore.stores.redis.connect import connect, translated
+from flowcore.stores.redis.placing import server_name
 
 __all__ = ["Finding", "check_server", "doctor"]
 
@@ -69,13 +70,7 @@ def _findings() -> Iterator[Finding]:
             yield from _session(session, where)
     except (FlowcoreError, ValueError) as error:
         # ValueError: redis-py on a URL that it cannot read.
-        yield Finding(
-            check="server",
-            status="fail",
-            found=f"{where}: {str(error).strip()}".replace("\n", " "),
-            fix="is it running, and is the address right?",
-            unreachable=True,
-        )
+        yield _unreachable(where, error)
 
 
 def _python() -> Finding:
@@ -117,16 +112,36 @@ def _directory(settings: Settings) -> Finding:
 
 
 def _session(session: Session, where: str) -> Iterator[Finding]:
-    client = connect(session.runtime.redis_url)
-    with translated():
-        info: Mapping[str, Any] = client.info()
-        before = time.time()
-        seconds, micros = client.time()
-        half = (time.time() - before) / 2
-    yield from check_server(info, where=where)
-    yield _clock(seconds + micros / 1e6 - before - half)
+    urls = session.runtime.redis_urls
+    for url in urls:
+        yield from _server(url, where if len(urls) == 1 else server_name(url))
     yield _broker(session)
     yield _workers(session)
+
+
+def _server(url: str, where: str) -> Iterator[Finding]:
+    client = connect(url)
+    try:
+        with translated():
+            info: Mapping[str, Any] = client.info()
+            before = time.time()
+            seconds, micros = client.time()
+            half = (time.time() - before) / 2
+    except FlowcoreError as error:
+        yield _unreachable(where, error)
+        return
+    yield from check_server(info, where=where)
+    yield _clock(seconds + micros / 1e6 - before - half)
+
+
+def _unreachable(where: str, error: Exception) -> Finding:
+    return Finding(
+        check="server",
+        status="fail",
+        found=f"{where}: {str(error).strip()}".replace("\n", " "),
+        fix="is it running, and is the address right?",
+        unreachable=True,
+    )
 
 
 def check_server(info: Mapping[str, Any], *, where: str) -> Iterator[Finding]:

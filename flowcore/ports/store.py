@@ -265,7 +265,10 @@ class RunStore(Protocol):
     """
 
     def put_plan(self, plan: Plan) -> None:
-        """Keep a plan under its hash; a plan in use is never dropped."""
+        """Keep a plan under its hash; a plan in use is never dropped.
+
+        Until a run uses it, other processes need not find it.
+        """
         ...
 
     def get_plan(self, digest: str) -> Plan:

@@ -1,0 +1,205 @@
+"""Which of several servers has a run.
+
+In: the servers' names, a run's id. Out: a server's number. Not here: what is said to it (sharded).
+
+A run's home is the server with the highest score for its id (rendezvous hashing): a server that is
+added takes over its own share and moves nothing between the others. A run that was created under
+an older list is not at its home: whoever misses it there asks the other servers, once.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from flowcore.errors import FlowcoreError, StoreUnreachableError
+
+__all__ = ["Health", "Placement", "ServerDownError", "home_of", "server_name"]
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
+
+#: Seconds for which nobody who has a choice asks a server that did not answer.
+_AVOID = 3.0
+
+#: Seconds between two lines of the log about one server.
+_TELL_EVERY = 30.0
+
+#: Runs whose places are remembered; one that was forgotten is looked for again.
+_REMEMBERED = 20_000
+
+
+class ServerDownError(StoreUnreachableError):
+    """A server that did not answer a moment ago was not asked again."""
+
+
+def server_name(url: str) -> str:
+    """Name a server without its password: what scores are made of.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+
+    Returns:
+        ``host:port/database``, or a socket's path. The same server behind another name is another
+        server: a change of its address moves the homes of its runs.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"{unquote(parts.path)}{f'?{parts.query}' if parts.query else ''}"
+    database = parts.path.strip("/") or "0"
+    return f"{parts.hostname}:{parts.port or 6379}/{database}"
+
+
+def home_of(run: str, names: Sequence[str]) -> int:
+    """Return the number of the server on which a run of this id is created."""
+    return max(range(len(names)), key=lambda at: _score(names[at], run))
+
+
+def _score(name: str, run: str) -> bytes:
+    return blake2b(f"{name}\0{run}".encode(), digest_size=8).digest()
+
+
+class Health:
+    """Which servers answer; says so in the log, now and then."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """All are thought to answer."""
+        self.names = tuple(names)
+        self._failed: dict[int, float] = {}
+        self._told: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def failed(self, at: int, error: BaseException | str) -> None:
+        """Note that a server did not answer, or refused."""
+        if isinstance(error, ServerDownError):
+            return
+        now = time.monotonic()
+        with self._lock:
+            self._failed[at] = now
+            tell = now - self._told.get(at, -_TELL_EVERY) >= _TELL_EVERY
+            if tell:
+                self._told[at] = now
+        if tell:
+            _log.warning("%s: %s; runs on the other servers go on", self.names[at], error)
+
+    def answered(self, at: int) -> None:
+        """Note that a server answers."""
+        if at not in self._failed:
+            return
+        with self._lock:
+            self._failed.pop(at, None)
+            was_told = self._told.pop(at, None) is not None
+        if was_told:
+            _log.warning("%s answers again", self.names[at])
+
+    def is_down(self, at: int) -> bool:
+        """Whether it did not answer a moment ago."""
+        failed = self._failed.get(at)
+        return failed is not None and time.monotonic() - failed < _AVOID
+
+    def check(self, at: int) -> None:
+        """Spare those who can wait a server that is down.
+
+        Raises:
+            ServerDownError: It did not answer a moment ago.
+        """
+        if self.is_down(at):
+            msg = f"{self.names[at]} did not answer a moment ago; run 'flowcore doctor'"
+            raise ServerDownError(msg)
+
+    def first(self, servers: Iterable[int]) -> list[int]:
+        """Order servers so that those which answer come first."""
+        return sorted(servers, key=self.is_down)
+
+
+class Placement:
+    """Finds runs; one for a process, used by its store, its reader and its event log."""
+
+    def __init__(self, health: Health, holds: Sequence[Callable[[str], bool]]) -> None:
+        """Ask no server yet.
+
+        Args:
+            health: The servers.
+            holds: For each of them: says whether it has a run.
+        """
+        self._health = health
+        self._holds = holds
+        self._known: dict[str, int] = {}
+
+    def home(self, run: str) -> int:
+        """Return where a run of this id is created."""
+        return home_of(run, self._health.names)
+
+    def of(self, run: str) -> int:
+        """Return where the run was last seen, or its home; asks nobody."""
+        at = self._known.get(run)
+        return self.home(run) if at is None else at
+
+    def note(self, run: str, at: int) -> None:
+        """Remember where a run is."""
+        if len(self._known) >= _REMEMBERED and run not in self._known:
+            self._known.clear()
+        self._known[run] = at
+
+    def elsewhere(self, run: str, at: int) -> int | None:
+        """Return another server that has the run; one that does not answer is left out."""
+        for other in range(len(self._holds)):
+            if other == at or self._health.is_down(other):
+                continue
+            try:
+                found = self._holds[other](run)
+            except FlowcoreError as error:
+                self._health.failed(other, error)
+                continue
+            self._health.answered(other)
+            if found:
+                self.note(run, other)
+                return other
+        return None
+
+    def moved(self, run: str, at: int) -> int | None:
+        """Return where the run is when ``at`` does not have it; None when it does, or nobody."""
+        if self._holds[at](run):
+            self.note(run, at)
+            return None
+        return self.elsewhere(run, at)
+
+    def locate(self, run: str) -> int:
+        """Return where the run is; its home when nobody has it.
+
+        Raises:
+            StoreUnreachableError: Its home does not answer, and no other server has it.
+        """
+        known = self._known.get(run)
+        return self.ask(run, lambda at: at, lambda _: known is None)
+
+    def ask(self, run: str, call: Callable[[int], _T], missed: Callable[[_T], object]) -> _T:
+        """Ask the server that should have the run, and the one that has it should that differ.
+
+        Args:
+            run: The run.
+            call: Asks a server.
+            missed: Whether this answer may mean that the server does not have the run.
+
+        Raises:
+            StoreUnreachableError: The server that has the run, as far as is known, does not answer.
+        """
+        at = self.of(run)
+        try:
+            answer = call(at)
+            if not missed(answer):
+                self.note(run, at)
+                self._health.answered(at)
+                return answer
+            other = self.moved(run, at)
+            if other is None:
+                return answer
+        except StoreUnreachableError as error:
+            self._health.failed(at, error)
+            if run in self._known or (other := self.elsewhere(run, at)) is None:
+                raise
+        return call(other)
