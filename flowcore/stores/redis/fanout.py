@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
-from flowcore.errors import FlowcoreError
-from flowcore.stores.redis.placing import Health
+from flowcore.errors import FlowcoreError, StoreUnreachableError
+from flowcore.stores.redis.health import Health
 
 __all__ = ["Fanout"]
 
@@ -84,7 +84,7 @@ class Fanout(Generic[_T]):
             The answers by server, those of earlier calls that came late among them.
 
         Raises:
-            FlowcoreError: Every server that was asked refused, or did not answer.
+            FlowcoreError: No server answered, or all refused.
         """
         if self._pid != os.getpid():
             # A fork copies neither threads nor the state of their lock.
@@ -114,6 +114,7 @@ class Fanout(Generic[_T]):
                 errors.append(error)
             else:
                 self._health.answered(at)
-        if errors and not answers:
-            raise errors[0]
+        if pending and not answers:
+            silent = StoreUnreachableError(f"no answer from Redis within {self._patience:g} s")
+            raise errors[0] if errors else silent
         return answers

@@ -7,34 +7,24 @@ added takes over its own share and moves nothing between the others. A run that 
 an older list is not at its home: whoever misses it there asks the other servers, once.
 """
 
-import logging
-import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from flowcore.errors import FlowcoreError, StoreUnreachableError
+from flowcore.stores.redis.fanout import Fanout
+from flowcore.stores.redis.health import Health
 
-__all__ = ["Health", "Placement", "ServerDownError", "home_of", "server_name"]
+__all__ = ["Placement", "home_of", "server_name"]
 
 _T = TypeVar("_T")
 
-_log = logging.getLogger(__name__)
-
-#: Seconds for which nobody who has a choice asks a server that did not answer.
-_AVOID = 3.0
-
-#: Seconds between two lines of the log about one server.
-_TELL_EVERY = 30.0
+#: Seconds that looking for a run among the other servers may take.
+_PATIENCE = 1.0
 
 #: Runs whose places are remembered; one that was forgotten is looked for again.
 _REMEMBERED = 20_000
-
-
-class ServerDownError(StoreUnreachableError):
-    """A server that did not answer a moment ago was not asked again."""
 
 
 def server_name(url: str) -> str:
@@ -63,59 +53,6 @@ def _score(name: str, run: str) -> bytes:
     return blake2b(f"{name}\0{run}".encode(), digest_size=8).digest()
 
 
-class Health:
-    """Which servers answer; says so in the log, now and then."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        """All are thought to answer."""
-        self.names = tuple(names)
-        self._failed: dict[int, float] = {}
-        self._told: dict[int, float] = {}
-        self._lock = threading.Lock()
-
-    def failed(self, at: int, error: BaseException | str) -> None:
-        """Note that a server did not answer, or refused."""
-        if isinstance(error, ServerDownError):
-            return
-        now = time.monotonic()
-        with self._lock:
-            self._failed[at] = now
-            tell = now - self._told.get(at, -_TELL_EVERY) >= _TELL_EVERY
-            if tell:
-                self._told[at] = now
-        if tell:
-            _log.warning("%s: %s; runs on the other servers go on", self.names[at], error)
-
-    def answered(self, at: int) -> None:
-        """Note that a server answers."""
-        if at not in self._failed:
-            return
-        with self._lock:
-            self._failed.pop(at, None)
-            was_told = self._told.pop(at, None) is not None
-        if was_told:
-            _log.warning("%s answers again", self.names[at])
-
-    def is_down(self, at: int) -> bool:
-        """Whether it did not answer a moment ago."""
-        failed = self._failed.get(at)
-        return failed is not None and time.monotonic() - failed < _AVOID
-
-    def check(self, at: int) -> None:
-        """Spare those who can wait a server that is down.
-
-        Raises:
-            ServerDownError: It did not answer a moment ago.
-        """
-        if self.is_down(at):
-            msg = f"{self.names[at]} did not answer a moment ago; run 'flowcore doctor'"
-            raise ServerDownError(msg)
-
-    def first(self, servers: Iterable[int]) -> list[int]:
-        """Order servers so that those which answer come first."""
-        return sorted(servers, key=self.is_down)
-
-
 class Placement:
     """Finds runs; one for a process, used by its store, its reader and its event log."""
 
@@ -129,6 +66,7 @@ class Placement:
         self._health = health
         self._holds = holds
         self._known: dict[str, int] = {}
+        self._looks: Fanout[str | None] = Fanout(health, patience=_PATIENCE)
 
     def home(self, run: str) -> int:
         """Return where a run of this id is created."""
@@ -147,16 +85,19 @@ class Placement:
 
     def elsewhere(self, run: str, at: int) -> int | None:
         """Return another server that has the run; one that does not answer is left out."""
-        for other in range(len(self._holds)):
-            if other == at or self._health.is_down(other):
-                continue
-            try:
-                found = self._holds[other](run)
-            except FlowcoreError as error:
-                self._health.failed(other, error)
-                continue
-            self._health.answered(other)
-            if found:
+
+        def look(other: int) -> Callable[[], str | None]:
+            return lambda: run if self._holds[other](run) else None
+
+        others = [other for other in range(len(self._holds)) if other != at]
+        try:
+            found = self._looks.ask(
+                {other: look(other) for other in others if not self._health.is_down(other)}
+            )
+        except FlowcoreError:
+            return None
+        for other, whose in found.items():
+            if whose == run:  # a late answer is about another run
                 self.note(run, other)
                 return other
         return None

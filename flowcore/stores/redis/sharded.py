@@ -33,8 +33,9 @@ from flowcore.run.record import RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.fanout import Fanout
+from flowcore.stores.redis.health import Health
 from flowcore.stores.redis.keys import run_key
-from flowcore.stores.redis.placing import Health, Placement
+from flowcore.stores.redis.placing import Placement
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
 from flowcore.stores.redis.store import RedisStore
@@ -53,8 +54,8 @@ _T = TypeVar("_T")
 #: Seconds that housekeeping waits for a server before it goes on with the others.
 PATIENCE = 0.5
 
-#: Seconds that a reader waits for a server before it goes without what is there.
-_READ_PATIENCE = 5.0
+#: Seconds that a list waits for a server before it goes without its runs.
+_LIST_PATIENCE = 5.0
 
 _PLANS_KEPT = 64
 
@@ -265,7 +266,7 @@ class ShardedReader:
 
     def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
         """Return matching runs of all servers that answer, newest first by the servers' clocks."""
-        listing: Fanout[Sequence[RunSummary]] = Fanout(self._health, patience=_READ_PATIENCE)
+        listing: Fanout[Sequence[RunSummary]] = Fanout(self._health, patience=_LIST_PATIENCE)
         pages = listing.ask(
             {at: _bound(shard.reader.list_runs, query) for at, shard in enumerate(self._shards)}
         )
@@ -336,9 +337,10 @@ class ShardedWorkerBoard:
 
     def __init__(self, store: ShardedStore, *, patience: float = PATIENCE) -> None:
         """Use the servers of ``store``."""
+        self._health = store.health
         self._boards = [shard.board for shard in store.shards]
         self._writes: Fanout[None] = Fanout(store.health, patience=patience)
-        self._reads: Fanout[Sequence[WorkerNote]] = Fanout(store.health, patience=_READ_PATIENCE)
+        self._reads: Fanout[Sequence[WorkerNote]] = Fanout(store.health, patience=2 * patience)
 
     def post(self, note: WorkerNote, *, keep: float) -> None:
         """Write or renew a note."""
@@ -352,7 +354,9 @@ class ShardedWorkerBoard:
 
     def workers(self) -> Sequence[WorkerNote]:
         """Return the fresh notes of all servers that answer, by name."""
-        pages = self._reads.ask({at: board.workers for at, board in enumerate(self._boards)})
+        boards = dict(enumerate(self._boards))
+        live = {at: board for at, board in boards.items() if not self._health.is_down(at)}
+        pages = self._reads.ask({at: board.workers for at, board in (live or boards).items()})
         notes = {note.name: note for page in pages.values() for note in page}
         return [notes[name] for name in sorted(notes)]
 
