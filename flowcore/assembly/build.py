@@ -13,11 +13,13 @@ from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
+from flowcore.backends.native.signing import Keyring, Vault
 from flowcore.backends.native.slots import Slots
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.secret import RedisVault, ShardedVault
 from flowcore.stores.redis.sharded import (
     Shard,
     ShardedEventLog,
@@ -46,6 +48,7 @@ class Runtime:
     board: RedisWorkerBoard | ShardedWorkerBoard
     producers: Producers
     slots: Slots
+    keys: Keyring
 
     @property
     def redis_urls(self) -> list[str]:
@@ -108,6 +111,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         board=services.board,
         producers=services.producers,
         slots=Slots(services.board),
+        keys=made.keys,
     )
 
 
@@ -127,15 +131,20 @@ class _Builder:
 
     def build(self) -> Services:
         shards = [self._shard(url) for url in split_urls(self._redis_url)]
+        vaults = [RedisVault(shard.store.client) for shard in shards]
+        vault: Vault
         if len(shards) == 1:
             (only,) = shards
             self.store, self.reader, self.events = only.store, only.reader, only.events
             self.board = only.board
+            (vault,) = vaults
         else:
             self.store = ShardedStore(shards)
+            vault = ShardedVault(vaults, self.store.health)
             self.reader = ShardedReader(self.store)
             self.events = ShardedEventLog(self.store)
             self.board = ShardedWorkerBoard(self.store)
+        keys = Keyring(self._settings.secrets, vault=vault)
         self.producers = Producers(self.app)
         told = TaskEvents(self.app, self.producers)
         return Services(
@@ -147,9 +156,11 @@ class _Builder:
                 producers=self.producers,
                 events=told,
                 default_queue=self._settings.queue,
+                keys=keys,
             ),
             rows=RunRow(told),
             board=self.board,
+            keys=keys,
         )
 
     def _shard(self, url: str) -> Shard:

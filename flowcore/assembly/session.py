@@ -189,6 +189,7 @@ class Session:
             IN_WORKER: "1",
             "FLOWCORE_REDIS_URL": self.runtime.redis_url,
             "FLOWCORE_NAMESPACE": settings.namespace,
+            **({"FLOWCORE_SECRET": ",".join(settings.secrets)} if settings.secrets else {}),
             "PYTHONPATH": os.pathsep.join([*dict.fromkeys(search), *([given] if given else [])]),
         }
 

@@ -20,6 +20,7 @@ FLOWCORE_RETENTION         604800 (7 days)     seconds a finished run is kept
 FLOWCORE_ALLOWED_MODULES   (none)              module prefixes that ``uses`` may import, by comma
 FLOWCORE_MAX_OUTPUT        16777216 (16 MiB)   bytes of one node's output
 FLOWCORE_WORK_FIRST        on                  off: each node gets a message of its own
+FLOWCORE_SECRET            kept in Redis       signs messages; several by comma: the first signs
 FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CRITICAL
 =========================  ==================  ====================================================
 """
@@ -28,7 +29,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
@@ -43,6 +44,8 @@ _REDIS_SCHEMES = ("redis", "rediss", "unix")
 _BROKER_SCHEMES = ("redis", "rediss", "unix", "redis+socket", "amqp", "amqps", "pyamqp")
 _SOCKET_SCHEMES = ("unix", "redis+socket")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SECRET = "FLOWCORE_SECRET"  # noqa: S105  (the variable's name)
+_SECRET_LENGTH = 16
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
@@ -92,6 +95,8 @@ class Settings:
     """Largest encoded output of one node, in bytes."""
     work_first: bool
     """Whether a worker goes on with a node that it made ready, without a message for it."""
+    secrets: tuple[str, ...] = field(repr=False)
+    """Sign and verify messages: the first signs. Empty: a key that is kept in Redis does."""
     log_level: str
     """Name of a level of the standard ``logging`` module, upper case."""
 
@@ -127,6 +132,7 @@ class Settings:
             allowed_modules=read("FLOWCORE_ALLOWED_MODULES", _modules, ()),
             max_output=read("FLOWCORE_MAX_OUTPUT", _count, 16 * 1024 * 1024),
             work_first=read("FLOWCORE_WORK_FIRST", _switch, default=True),
+            secrets=read(_SECRET, _secrets, ()),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )
         read.raise_problems()
@@ -174,7 +180,8 @@ class _Reader:
         try:
             return parse(value)
         except ValueError as error:
-            self._problems.append(f"{name}={_redacted(value)!r}: expected {error}")
+            shown = "***" if name == _SECRET else _redacted(value)
+            self._problems.append(f"{name}={shown!r}: expected {error}")
             return default
 
     def raise_problems(self) -> None:
@@ -221,6 +228,10 @@ def _redis_urls(value: str) -> str | None:
 def _redis_url(value: str) -> str:
     url = _url(value, _REDIS_SCHEMES)
     parts = urlsplit(url)
+    if "," in (parts.hostname or ""):
+        raise ValueError(
+            "URLs separated by commas, each starting with redis://, rediss://, unix://"
+        )
     # redis-py would use database 0 without a word.
     if parts.scheme not in _SOCKET_SCHEMES and not re.fullmatch(r"/?[0-9]*", parts.path):
         raise ValueError("a database's number after the host, as in redis://localhost:6379/0")
@@ -289,6 +300,13 @@ def _modules(value: str) -> tuple[str, ...]:
     if not all(part.isidentifier() for name in names for part in name.split(".")):
         raise ValueError("dotted module names separated by commas, such as shop.nodes,billing")
     return names
+
+
+def _secrets(value: str) -> tuple[str, ...]:
+    secrets = tuple(secret.strip() for secret in value.split(",") if secret.strip())
+    if not secrets or any(len(secret) < _SECRET_LENGTH for secret in secrets):
+        raise ValueError(f"secrets of at least {_SECRET_LENGTH} characters, separated by commas")
+    return secrets
 
 
 def _log_level(value: str) -> str:
