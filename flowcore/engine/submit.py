@@ -64,6 +64,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
             flow declares.
         UnsupportedValueError: The input is not plain data.
     """
+    fresh = run_id is None
     run_id = new_run_id(plan.flow) if run_id is None else run_id
     if not _RUN_ID.fullmatch(run_id):
         msg = (
@@ -85,6 +86,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         namespace=namespace,
         priority=priority,
         tags=tuple(tags),
+        fresh=fresh,
     )
     store.put_plan(plan)
     grain = None

@@ -59,6 +59,8 @@ class NewRun:
     priority: int = 5
     """0 to 9; above 5 its nodes go before others', below 5 after them."""
     tags: tuple[str, ...] = ()
+    fresh: bool = False
+    """Whether the id was drawn for this run, so that none can have it already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,7 +124,7 @@ class ShardedStore:
     def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
         """Create the run at its home, unless another server has it from before."""
         home = self.placement.home(run.id)
-        other = self.placement.elsewhere(run.id, home)
+        other = None if run.fresh else self.placement.elsewhere(run.id, home)
         at = home if other is None else other
         try:
             submitted = self.shards[at].store.submit(run, plan, grain=grain)
