@@ -15,6 +15,7 @@ from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.backends.native.slots import Slots
 from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.limiter import RedisLimiter
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
 from flowcore.stores.redis.store import Leases, RedisStore
@@ -136,4 +137,5 @@ class _Builder:
             ),
             rows=RunRow(told),
             board=self.board,
+            limiter=RedisLimiter(client, lease=settings.lease),
         )

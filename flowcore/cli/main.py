@@ -35,6 +35,7 @@ COMMANDS = (
     ("watch", "flowcore.cli.watch:watch", "Follow a run to its end."),
     ("inspect", "flowcore.cli.detail:inspect", "Show all that is recorded of a run."),
     ("cancel", "flowcore.cli.show:cancel", "Stop a run."),
+    ("signal", "flowcore.cli.signal:signal", "Give a signal to a run that waits for it."),
     ("validate", "flowcore.cli.define:validate", "Check definitions; show every problem at once."),
     ("graph", "flowcore.cli.define:graph", "Draw a flow."),
     ("schema", "flowcore.cli.define:schema", "Write the JSON Schema of definitions."),

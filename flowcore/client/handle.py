@@ -6,6 +6,7 @@ twins whose names start with ``a``.
 
 import asyncio
 import contextvars
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from flowcore.ports.store import RunQuery
 from flowcore.run.event import Event
 from flowcore.run.record import RunRecord, RunSummary
 from flowcore.run.status import RunState
-from flowcore.run.wire import unpack
+from flowcore.run.wire import pack, unpack
 from flowcore.types import format_duration
 
 __all__ = ["Run", "in_thread", "refuse_in_import", "refuse_in_loop"]
@@ -207,6 +208,37 @@ class Run:
     async def acancel(self, reason: str = "cancelled by its owner") -> RunState:
         """Cancel without blocking."""
         return await in_thread(self.cancel, reason)
+
+    def signal(self, name: str, /, **value: Any) -> None:
+        """Give a signal to the nodes that wait for it, or keep it for the first that will.
+
+        Args:
+            name: The signal's name, as the node's ``with`` says it.
+            **value: What the node gives on, as a map: plain data.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            UsageError: The run has ended, or the name is empty.
+            UnsupportedValueError: The value is not plain data.
+        """
+        if not name:
+            msg = "a signal needs a name, such as review"
+            raise UsageError(msg)
+        runtime = self._session.runtime
+        advance = runtime.store.signal(self.id, name, pack(value, what=f"signal {name!r}"))
+        if advance is None:
+            raise RunNotFoundError(self.id)
+        if not advance.accepted:
+            msg = (
+                f"run {self.id!r} has ended ({self.status()}): no node waits for a signal any more"
+            )
+            raise UsageError(msg)
+        if advance.dispatch is not None:
+            runtime.dispatcher.publish(advance.dispatch, self.plan())
+
+    async def asignal(self, name: str, /, **value: Any) -> None:
+        """Signal without blocking."""
+        await in_thread(functools.partial(self.signal, name, **value))
 
     def events(self, *, after: int = 0) -> Iterator[Event]:
         """Replay the run's events with ids above ``after``, then follow until its last one.

@@ -18,15 +18,18 @@ from flowcore.engine.complete import dead_edges
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.retry import error_names, next_delay, qualified_name
+from flowcore.engine.throttle import Throttle
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import FlowcoreError, NodeCancelledError, PayloadTooLargeError
+from flowcore.errors import ExpressionError, FlowcoreError, NodeCancelledError, PayloadTooLargeError
 from flowcore.expr.template import Template, compile_template
-from flowcore.nodes.context import Context
+from flowcore.nodes.builtin import Park
+from flowcore.nodes.context import Context, Resumed
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket
+from flowcore.ports.limiter import Limiter
+from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
 from flowcore.run.record import Failure
-from flowcore.run.wire import pack
+from flowcore.run.wire import pack, unpack
 
 __all__ = ["Assignment", "Attempt", "Executor"]
 
@@ -67,6 +70,8 @@ class Assignment:
     upstream: Upstream
     stopper: Stopper
     worker: str = ""
+    resumed: bytes | None = None
+    """What has ended the node's wait, as the store has it."""
     before_emit: Callable[[], object] | None = None
     """Called before the node adds an event of its own to the log."""
 
@@ -105,10 +110,12 @@ class Executor:
         reader: RunReader,
         events: EventLog,
         keeper: LeaseKeeper,
+        limiter: Limiter,
         max_output: int,
         allowed: frozenset[str] = frozenset(),
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
+        on_wake: Callable[[Ticket], object] = lambda _: None,
     ) -> None:
         """Keep the ports.
 
@@ -117,9 +124,11 @@ class Executor:
             reader: For outputs that did not come with the claim.
             events: For what nodes emit.
             keeper: Renews the leases of what runs.
+            limiter: Keeps the limits that hold on all workers together.
             max_output: Largest output in bytes of msgpack.
             allowed: Module prefixes nodes may come from, beyond the default.
             on_stuck: Records an attempt of a worker that timed out and does not end.
+            on_wake: Hears of a node whose turn it is under a limit.
             on_first: Hears of a run that a claim has started, and of the worker that made it.
         """
         self._store = store
@@ -131,6 +140,8 @@ class Executor:
         self._allowed = allowed
         self._on_stuck = on_stuck
         self._on_first = on_first
+        self._on_wake = on_wake
+        self._limiter = limiter
         self._prepared: dict[tuple[str, int], _Prepared] = {}
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
@@ -153,6 +164,7 @@ class Executor:
             upstream=Upstream(run=ticket.run, plan=plan, reader=self._reader, known=claim.outputs),
             stopper=Stopper(),
             worker=worker,
+            resumed=claim.resumed,
         )
         work.stopper.on_stuck = lambda error: self._on_stuck(
             ticket, plan, self._failed(error, work), worker
@@ -160,7 +172,7 @@ class Executor:
         self._keeper.hold(ticket, work.stopper)
         began = time.monotonic()
         try:
-            ended = self.attempt(work)
+            ended = self._within_limits(work)
         finally:
             self._keeper.drop(ticket)
         seconds = time.monotonic() - began
@@ -168,6 +180,24 @@ class Executor:
             return replace(ended, seconds=seconds)
         outcome = Outcome(kind="succeeded", output=ended)
         return _ended(work, outcome, seconds=seconds)
+
+    def _within_limits(self, work: Assignment) -> bytes | Attempt:
+        """Make the attempt, unless the limits of the node say that it has to wait."""
+        policy = work.plan.policy(work.node)
+        if not policy.concurrency and not policy.rate_limit:
+            return self.attempt(work)
+        try:
+            throttle = Throttle(self._limiter, work.plan, work.ticket, work.upstream)
+        except ExpressionError as error:
+            return _ended(work, self._failed(error, work), error=error)
+        wait = throttle.acquire()
+        if wait is not None:
+            return _ended(work, Outcome(kind="waiting", wait=wait))
+        try:
+            with self._keeper.place(self._limiter, throttle.held):
+                return self.attempt(work)
+        finally:
+            throttle.release(self._on_wake)
 
     def fetch(self, plan: Plan, nodes: Iterable[int], upstream: Upstream) -> None:
         """Fetch in one go what these nodes will most likely read."""
@@ -236,6 +266,11 @@ class Executor:
             work.upstream.put(node, value)
             dead = dead_edges(plan, node, work.upstream, state="succeeded")
             return _ended(work, Outcome(kind="succeeded", output=packed, dead=dead))
+        except Park as park:
+            wait = Wait(
+                seconds=park.seconds, until=park.until, signal=park.signal, reason=park.reason
+            )
+            return _ended(work, Outcome(kind="waiting", wait=wait))
         except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
             return _ended(work, self._failed(error, work), error=error)
 
@@ -277,6 +312,7 @@ class Executor:
             attempt=work.attempt,
             logger=logging.LoggerAdapter(_log, facts),
             worker=work.worker,
+            resumed=_resumed(work.resumed),
             stopping=work.stopper.stopping,
             _inputs=lambda: work.upstream.inputs,
             _emit=emit,
@@ -311,6 +347,12 @@ class Executor:
             # Both the node and a condition on it failed: the node's own error is the one to tell.
             dead = ()
         return Outcome(kind="failed", failure=failure, dead=dead)
+
+
+def _resumed(what: bytes | None) -> Resumed | None:
+    if what is None:
+        return None
+    return Resumed("signal", unpack(what)) if what else Resumed("time")
 
 
 def _ended(

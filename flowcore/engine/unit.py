@@ -197,7 +197,7 @@ class Unit:
                 self._stuck = target if self._stuck is None else min(self._stuck, target)
                 continue
             policy = plan.policies[plan.policy_of[target]]
-            if policy.timeout is None and policy.queue == self.queue:
+            if not policy.alone and policy.queue == self.queue:
                 self._todo.append(target)
 
     def _others_are_done(self, target: int) -> bool:

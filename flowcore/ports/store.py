@@ -38,6 +38,7 @@ __all__ = [
     "Sweep",
     "Ticket",
     "UnitTicket",
+    "Wait",
 ]
 
 
@@ -158,6 +159,8 @@ class Claim:
     """How many earlier attempts ended with the loss of their worker."""
     outputs: Mapping[int, bytes]
     """msgpack of the predecessors' outputs that were asked for and exist."""
+    resumed: bytes | None = None
+    """What ended its wait: msgpack of a signal's value, empty when the time was over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,10 +204,29 @@ class Flush:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What a node waits for, without a worker; the first of these that comes wakes it."""
+
+    seconds: float | None = None
+    until: float | None = None
+    """Unix seconds, on the store's clock."""
+    signal: str | None = None
+    reason: str = ""
+    """For people."""
+    resumes: bool = True
+    """Whether the node wants to know what ended its wait; otherwise it just has its turn again."""
+
+    def about(self) -> dict[str, Any]:
+        """What its event says."""
+        words = {"reason": self.reason, "signal": self.signal, "until": self.until}
+        return {key: value for key, value in words.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended."""
 
-    kind: Literal["succeeded", "failed", "retry", "cancelled", "lost"]
+    kind: Literal["succeeded", "failed", "retry", "waiting", "cancelled", "lost"]
     """``lost``: the process that ran it is known to be dead, so its lease need not run out."""
     output: bytes | None = None
     failure: Failure | None = None
@@ -212,6 +234,8 @@ class Outcome:
     """Seconds until the next attempt of a ``retry``."""
     dead: tuple[int, ...] = ()
     """Successors whose edge from this node does not hold."""
+    wait: Wait | None = None
+    """What a node that is ``waiting`` waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +346,18 @@ class RunStore(Protocol):
 
         The value says whether the lease is lost (True: nothing the attempt writes will count) or
         the run is stopping (False).
+        """
+        ...
+
+    def wake(self, ticket: Ticket) -> Advance:
+        """End the wait of a node: it is dispatched, as the attempt that it was."""
+        ...
+
+    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
+        """Give a signal to the nodes that wait for it, or keep it for the first that will.
+
+        Returns:
+            None when the run is unknown; not accepted when it has ended.
         """
         ...
 

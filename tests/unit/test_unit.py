@@ -22,6 +22,7 @@ from flowcore.ports.store import Advance, Bundle, Grain, NewRun, Outcome, Pack, 
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import unpack
 from flowcore.stores.inmemory import InMemoryStore
+from flowcore.stores.inmemory.limiter import InMemoryLimiter
 
 HERE = __name__
 WAITING = threading.Event()
@@ -102,6 +103,7 @@ class Scene:
             reader=store,
             events=store,
             keeper=LeaseKeeper(store, interval=60),
+            limiter=InMemoryLimiter(),
             max_output=1000,
         )
 

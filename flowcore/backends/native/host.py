@@ -21,6 +21,7 @@ from flowcore.engine.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError
 from flowcore.plan.plan import Plan
+from flowcore.ports.limiter import Limiter
 from flowcore.ports.presence import WorkerBoard
 from flowcore.ports.store import (
     Advance,
@@ -51,6 +52,7 @@ class Services:
     dispatcher: CeleryDispatcher
     rows: RunRow
     board: WorkerBoard
+    limiter: Limiter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +82,12 @@ class NodeHost:
             reader=services.reader,
             events=services.events,
             keeper=self._keeper,
+            limiter=services.limiter,
             max_output=options.max_output,
             allowed=options.allowed,
             on_stuck=self._settle,
             on_first=self._show_start,
+            on_wake=self._wake,
         )
         self._watch = UnitWatch()
         self._slots = Slots(services.board)
@@ -118,7 +122,7 @@ class NodeHost:
         """
         plan, ticket, units = attempt.plan, attempt.ticket, self._units
         policy = plan.policy(ticket.node)
-        if not self._work_first or policy.timeout is not None:
+        if not self._work_first or policy.alone:
             self.record(attempt, worker=worker)
             return
         units.estimates.note(policy.uses, attempt.seconds)
@@ -234,6 +238,16 @@ class NodeHost:
         if advance.finished is not None:
             show_end(self.services, run, worker=worker)
         return advance
+
+    def _wake(self, ticket: Ticket) -> None:
+        """Another node has the place that this one gave back; should this fail, it asks again."""
+        services = self.services
+        try:
+            dispatch = services.store.wake(ticket).dispatch
+            if dispatch is not None:
+                services.dispatcher.publish(dispatch, services.store.get_plan(dispatch.plan))
+        except FlowcoreError as error:
+            _log.warning("node %d of run %s was not woken: %s", ticket.node, ticket.run, error)
 
     def _show_start(self, run: str, plan: Plan, worker: str) -> None:
         self.services.rows.started(run=run, flow=plan.flow, hostname=worker)

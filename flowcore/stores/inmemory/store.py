@@ -130,6 +130,7 @@ class InMemoryStore:
                 first=first,
                 lost=run.lost[node],
                 outputs={n: run.outputs[n] for n in outputs_of if n in run.outputs},
+                resumed=run.resumed.get(node),
             )
 
     def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002
@@ -214,6 +215,31 @@ class InMemoryStore:
                 if run.state is RunState.STOPPING:
                     verdicts[ticket] = False
         return verdicts
+
+    def wake(self, ticket: Ticket) -> Advance:
+        """Give a waiting node its turn."""
+        with self._changed:
+            run = self._world.runs.get(ticket.run)
+            if run is None or not run.waits_as(ticket):
+                return Advance(accepted=False)
+            step = Step(self._world, run, self._now())
+            step.unpark(ticket.node)
+            return self._advanced(step)
+
+    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
+        """Give a signal to those who wait for it."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            if kept is None or not kept.accepts_work:
+                return Advance(accepted=False) if kept else None
+            step = Step(self._world, kept, self._now())
+            step.event(EventType.RUN_SIGNAL, data={"name": name})
+            waiting = sorted(node for node, what in kept.waits.items() if what == name)
+            for node in waiting:
+                step.unpark(node, value)
+            if not waiting:
+                kept.signals[name] = value
+            return self._advanced(step)
 
     def lose(self, unit: UnitTicket) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""

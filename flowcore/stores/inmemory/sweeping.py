@@ -73,6 +73,9 @@ def _look_at(step: Step, node: int) -> None:
             step.unschedule(node)
             del run.late[node]
             step.dispatch([(node, run.attempts[node] + 1)])
+        case NodeState.WAITING:
+            run.late.pop(node, None)
+            step.unpark(node)
         case _:
             step.unschedule(node)
 

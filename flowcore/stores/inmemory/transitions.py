@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowcore.ports.store import Bundle, Dispatch, Grain, Pack
+from flowcore.ports.store import Bundle, Dispatch, Grain, Pack, Wait
 from flowcore.run.event import Event, EventType
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
@@ -26,7 +26,15 @@ _RULES: Mapping[str, Callable[[int, int], bool]] = {
     "none_failed": lambda _ok, bad: bad == 0,
 }
 _ACCEPTS_FAILURE = frozenset({"all_done", "any_success"})
-_QUEUED = frozenset({NodeState.PENDING, NodeState.HELD, NodeState.DISPATCHED, NodeState.RETRYING})
+_QUEUED = frozenset(
+    {
+        NodeState.PENDING,
+        NodeState.HELD,
+        NodeState.DISPATCHED,
+        NodeState.RETRYING,
+        NodeState.WAITING,
+    }
+)
 _LAST_EVENT = {
     RunState.SUCCEEDED: EventType.RUN_SUCCEEDED,
     RunState.FAILED: EventType.RUN_FAILED,
@@ -186,6 +194,34 @@ class Step:
             self.ready.append((node, attempt))
         if listed:
             self.event(EventType.NODES_DISPATCHED, sorted(listed))
+
+    def park(self, node: int, wait: Wait) -> None:
+        """Let a node wait without a worker."""
+        run = self.run
+        run.nodes[node] = NodeState.WAITING
+        self.event(EventType.NODE_WAITING, [node], run.attempts[node], wait.about())
+        run.attempts[node] -= 1  # this attempt goes on later
+        if wait.resumes:
+            run.resumed.pop(node, None)
+            run.waits[node] = wait.signal
+            if wait.signal in run.signals:
+                self.unpark(node, run.signals.pop(wait.signal))
+                return
+        if wait.until is not None:
+            self.schedule(node, max(0, round(wait.until * 1000) - self.now))
+        elif wait.seconds is not None:
+            self.schedule(node, round(wait.seconds * 1000))
+        else:
+            self.unschedule(node)
+
+    def unpark(self, node: int, what: bytes = b"") -> None:
+        """End a wait: by a signal's value, or because the time is over."""
+        run = self.run
+        if node in run.waits:
+            del run.waits[node]
+            run.resumed[node] = what
+        self.unschedule(node)
+        self.dispatch([(node, run.attempts[node] + 1)])
 
     def release(self) -> None:
         """Give free slots to the nodes that were held, oldest first."""
