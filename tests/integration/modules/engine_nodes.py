@@ -99,6 +99,11 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def vanish(code: int) -> None:
+    """End the process that runs this node without a word."""
+    os._exit(code)
+
+
 def unsupported() -> Any:
     return {"rows": [1, {2, 3}]}
 
