@@ -245,7 +245,7 @@ class ExpressionError(NodeError):
 
 
 class NodeExitError(NodeError):
-    """A node's function tried to end the process of its worker (``sys.exit``)."""
+    """A node's function raised what would end its worker: ``sys.exit``, ``GeneratorExit``."""
 
     code = "FC508"
 

@@ -30,7 +30,7 @@ __all__ = ["Invoker", "Stopper"]
 _WAKE = signal.SIGUSR2
 _PRUNE = 1024
 
-#: What would end a worker's process instead of the node.
+#: What would end the event loop, and all that runs on it, instead of the node.
 _EXITS = (SystemExit, KeyboardInterrupt)
 
 _BY_SIGNAL = frozenset(number - 256 for number in range(1, 65))
@@ -162,11 +162,19 @@ class Invoker:
         kwargs: dict[str, Any],
         stopper: Stopper,
     ) -> Any:
-        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004  (asks for the coroutine flag)
-        ):
-            return self._call_async(function, args, kwargs, stopper)
-        return self._call_sync(function, args, kwargs, stopper)
+        try:
+            if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+                getattr(function, "__call__", None)  # noqa: B004  (asks for the coroutine flag)
+            ):
+                return self._call_async(function, args, kwargs, stopper)
+            return self._call_sync(function, args, kwargs, stopper)
+        except Exception:
+            raise
+        except BaseException as error:
+            # Let through, it would end the pool's child or its thread instead of the node.
+            if _is_from_signal(error):
+                raise
+            raise _exited(error) from error
 
     def _call_sync(
         self,
@@ -181,10 +189,6 @@ class Invoker:
             stopper.enter_thread()
             try:
                 value = function(*args, **kwargs)
-            except _EXITS as error:
-                if _is_from_signal(error):
-                    raise
-                raise _exited(error) from error
             finally:
                 stopper.leave_thread()
         except (NodeTimeoutError, NodeCancelledError):
@@ -211,7 +215,6 @@ class Invoker:
             try:
                 return await function(*args, **kwargs)
             except _EXITS as error:
-                # Let through, it would end the loop, and all that runs on it.
                 raise _exited(error) from error
 
         future = asyncio.run_coroutine_threadsafe(guarded(), loop)
@@ -281,9 +284,11 @@ def _exited(error: BaseException) -> NodeExitError:
     how = (
         f"called sys.exit({error.code!r})"
         if isinstance(error, SystemExit)
-        else "raised KeyboardInterrupt"
+        else f"raised {type(error).__qualname__}, which is no Exception"
     )
-    return NodeExitError(f"the function tried to end its worker: it {how}")
+    trouble = NodeExitError(f"the function tried to end its worker: it {how}")
+    # With the function's own frames, which say where.
+    return trouble.with_traceback(error.__traceback__)
 
 
 async def _awaiting(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """What a run on real Celery workers comes to."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,10 +215,15 @@ def test_twenty_runs_at_once_do_not_disturb_each_other(engine: Engine) -> None:
         ("leave", {"code": 3}, "called sys.exit(3)"),
         ("async_leave", {"code": 3}, "called sys.exit(3)"),
         ("interrupt", {}, "raised KeyboardInterrupt"),
+        ("blow", {"kind": "BaseException"}, "raised BaseException"),
+        ("blow", {"kind": "GeneratorExit"}, "raised GeneratorExit"),
+        ("blow", {"kind": "CancelledError"}, "raised CancelledError"),
+        ("async_blow", {"kind": "BaseException"}, "raised BaseException"),
+        ("async_blow", {"kind": "GeneratorExit"}, "raised GeneratorExit"),
     ],
 )
 def test_a_function_that_would_end_its_worker_fails_its_node(
-    engine: Engine, function: str, given: dict[str, int], how: str
+    engine: Engine, function: str, given: dict[str, Any], how: str
 ) -> None:
     nodes = {"exit": {"uses": f"engine_nodes:{function}", "with": given}}
     result = engine.run(nodes)
@@ -225,4 +231,7 @@ def test_a_function_that_would_end_its_worker_fails_its_node(
     assert result.error.startswith("node 'exit': NodeExitError")
     assert how in result.error
     assert result.nodes["exit"].attempts == 1
+    failure = result.nodes["exit"].error
+    assert failure is not None
+    assert f"in {function}" in (failure.traceback or ""), "it shows where in the function"
     assert engine.run({"next": {"uses": "engine_nodes:async_nap", "with": {"seconds": 0}}}).success

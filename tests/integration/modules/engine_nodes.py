@@ -145,3 +145,16 @@ async def async_leave(code: int) -> None:
 
 def interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def blow(kind: str) -> None:
+    """Raise what ``except Exception`` lets pass."""
+    raise {
+        "BaseException": BaseException,
+        "GeneratorExit": GeneratorExit,
+        "CancelledError": asyncio.CancelledError,
+    }[kind]("boom")
+
+
+async def async_blow(kind: str) -> None:
+    blow(kind)
