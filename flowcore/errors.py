@@ -233,7 +233,7 @@ class WorkerLostError(NodeError):
 
 
 class PayloadTooLargeError(NodeError):
-    """An output is larger than the limit."""
+    """An output, or an event that a node emits, is larger than the limit."""
 
     code = "FC506"
 

@@ -71,6 +71,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
             HostOptions(
                 heartbeat=settings.heartbeat,
                 max_output=settings.max_output,
+                max_event=settings.max_event,
                 allowed=frozenset(settings.allowed_modules),
                 work_first=settings.work_first,
             ),

@@ -16,16 +16,16 @@ from flowcore.engine.bind import Signature, bind, signature_of
 from flowcore.engine.complete import dead_edges
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.limits import MOST_MESSAGE, MOST_TRACEBACK, Limits, shorten
 from flowcore.engine.retry import error_names, next_delay, qualified_name
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import FlowcoreError, NodeCancelledError, PayloadTooLargeError
+from flowcore.errors import FlowcoreError, NodeCancelledError
 from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.context import Context
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Claim, EventLog, Outcome, RunReader, RunStore, Ticket
 from flowcore.run.record import Failure
-from flowcore.run.wire import pack
 
 __all__ = ["Attempt", "Executor"]
 
@@ -68,7 +68,7 @@ class Executor:
         reader: RunReader,
         events: EventLog,
         keeper: LeaseKeeper,
-        max_output: int,
+        limits: Limits,
         allowed: frozenset[str] = frozenset(),
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[Ticket, Plan, str], object] = lambda *_: None,
@@ -80,7 +80,7 @@ class Executor:
             reader: For outputs that did not come with the claim.
             events: For what nodes emit.
             keeper: Renews the leases of what runs.
-            max_output: Largest output in bytes of msgpack.
+            limits: How large an output or an event may be.
             allowed: Module prefixes nodes may come from, beyond the default.
             on_stuck: Records an attempt of a worker that timed out and does not end.
             on_first: Hears of a claim that started its run, and of the worker that made it.
@@ -90,7 +90,7 @@ class Executor:
         self._events = events
         self._keeper = keeper
         self._invoker = Invoker()
-        self._max_output = max_output
+        self._limits = limits
         self._allowed = allowed
         self._on_stuck = on_stuck
         self._on_first = on_first
@@ -165,8 +165,7 @@ class Executor:
         self._keeper.hold(ticket, stopper)
         try:
             value = self._call(prepared, ticket, plan, upstream, stopper, worker)
-            packed = pack(value, what=f"output of node {plan.ids[ticket.node]!r}")
-            self._check_size(packed, plan, ticket.node)
+            packed = self._limits.pack_output(value, node=plan.ids[ticket.node])
             dead: tuple[int, ...] = ()
             if plan.when:
                 upstream.put(ticket.node, value)
@@ -212,6 +211,11 @@ class Executor:
     ) -> Context:
         name = plan.ids[ticket.node]
         facts = {"run": ticket.run, "node": name, "attempt": ticket.attempt}
+
+        def emit(data: Mapping[str, Any]) -> bool:
+            self._limits.check_event(data, node=name)
+            return self._events.append(ticket, data)
+
         return Context(
             run_id=ticket.run,
             flow=plan.flow,
@@ -221,16 +225,8 @@ class Executor:
             worker=worker,
             stopping=stopper.stopping,
             _inputs=lambda: upstream.inputs,
-            _emit=lambda data: self._events.append(ticket, data),
+            _emit=emit,
         )
-
-    def _check_size(self, packed: bytes, plan: Plan, node: int) -> None:
-        if len(packed) > self._max_output:
-            msg = (
-                f"the output of node {plan.ids[node]!r} is {len(packed):,} bytes; the limit is "
-                f"{self._max_output:,} (FLOWCORE_MAX_OUTPUT): return a path or a key instead"
-            )
-            raise PayloadTooLargeError(msg)
 
     def _failed(
         self, error: BaseException, claim: Claim, plan: Plan, upstream: Upstream, worker: str
@@ -268,12 +264,13 @@ def describe(error: BaseException, *, node: str, attempt: int, worker: str) -> F
     """Put an exception into plain data; frames of the engine itself are left out."""
     frames = traceback.extract_tb(error.__traceback__)
     own: Sequence[traceback.FrameSummary] = [f for f in frames if not f.filename.startswith(_HERE)]
-    lines = traceback.format_list(list(own)) + traceback.format_exception_only(error)
+    last = shorten("".join(traceback.format_exception_only(error)), MOST_MESSAGE)
+    trace = "Traceback (most recent call last):\n" + "".join(traceback.format_list(list(own)))
     return Failure(
         type=qualified_name(type(error)),
-        message=_sentence(error),
+        message=shorten(_sentence(error), MOST_MESSAGE),
         code=error.code if isinstance(error, FlowcoreError) else None,
-        traceback="Traceback (most recent call last):\n" + "".join(lines) if own else None,
+        traceback=shorten(trace, MOST_TRACEBACK - len(last)) + last if own else None,
         node=node,
         attempt=attempt,
         worker=worker,

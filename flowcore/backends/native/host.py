@@ -16,6 +16,7 @@ from flowcore.backends.native.publish import CeleryDispatcher
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Attempt, Executor
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.limits import Limits
 from flowcore.engine.unit import Unit
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError, StoreUnreachableError
@@ -53,6 +54,8 @@ class HostOptions:
     """Seconds between renewals of leases."""
     max_output: int = 16 * 2**20
     """Bytes of one output."""
+    max_event: int = 64 * 2**10
+    """Bytes of one event that a node emits."""
     allowed: frozenset[str] = frozenset()
     """Module prefixes nodes may come from, beyond the default."""
     work_first: bool = True
@@ -72,7 +75,7 @@ class NodeHost:
             reader=services.reader,
             events=services.events,
             keeper=keeper,
-            max_output=options.max_output,
+            limits=Limits(output=options.max_output, event=options.max_event),
             allowed=options.allowed,
             on_stuck=self._record,
             on_first=lambda ticket, plan, worker: services.rows.started(

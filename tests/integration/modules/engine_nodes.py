@@ -112,6 +112,10 @@ def large(size: int) -> str:
     return "x" * size
 
 
+def emit_much(size: int, ctx: Context) -> bool:
+    return ctx.emit("progress", text="x" * size)
+
+
 def append(path: str, ctx: Context) -> None:
     """Leave a line per execution."""
     with Path(path).open("a") as file:
