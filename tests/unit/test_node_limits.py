@@ -29,7 +29,9 @@ def test_an_output_of_exactly_the_limit_is_kept() -> None:
 
 def test_an_event_above_the_limit_names_the_node_and_the_size() -> None:
     LIMITS.check_event("x" * 48, node="a")
-    with pytest.raises(PayloadTooLargeError, match=r"node 'a' is 51 bytes; the limit is 50 .*EVENT"):
+    with pytest.raises(
+        PayloadTooLargeError, match=r"node 'a' is 51 bytes; the limit is 50 .*EVENT"
+    ):
         LIMITS.check_event("x" * 49, node="a")
 
 
