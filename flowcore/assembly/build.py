@@ -16,6 +16,7 @@ from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.store import Leases, RedisStore
 
 __all__ = ["Runtime", "build_runtime"]
@@ -34,6 +35,7 @@ class Runtime:
     dispatcher: CeleryDispatcher
     rows: RunRow
     board: RedisWorkerBoard
+    room: RedisRoom
     producers: Producers
 
     @property
@@ -89,6 +91,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         dispatcher=made.dispatcher,
         rows=made.rows,
         board=services.board,
+        room=services.room,
         producers=services.producers,
     )
 
@@ -101,6 +104,7 @@ class _Builder:
     reader: RedisReader
     events: RedisEventLog
     board: RedisWorkerBoard
+    room: RedisRoom
     producers: Producers
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
@@ -123,6 +127,7 @@ class _Builder:
         self.events = RedisEventLog(client, waiting, plans=self.store)
         self.reader = RedisReader(client, plans=self.store, events=self.events)
         self.board = RedisWorkerBoard(client)
+        self.room = RedisRoom(client)
         self.producers = Producers(self.app)
         told = TaskEvents(self.app, self.producers)
         return Services(
@@ -134,4 +139,5 @@ class _Builder:
             ),
             rows=RunRow(told),
             board=self.board,
+            room=self.room,
         )

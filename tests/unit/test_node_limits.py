@@ -53,7 +53,7 @@ def test_text_loses_its_middle_and_says_how_much(most: int) -> None:
 
 
 def test_a_failure_of_a_million_characters_is_recorded_in_a_few() -> None:
-    with pytest.raises(ValueError, match="^x") as caught:
+    with pytest.raises(ValueError, match=r"^x") as caught:
         _failing(0, "x" * 1_000_000)
     failure = describe(caught.value, node="a", attempt=1, worker="w")
     assert len(failure.message) < MOST_MESSAGE + 100
@@ -65,7 +65,7 @@ def test_a_failure_of_a_million_characters_is_recorded_in_a_few() -> None:
 
 
 def test_a_deep_traceback_keeps_its_first_and_its_last_frames() -> None:
-    with pytest.raises(ValueError, match="^no luck$") as caught:
+    with pytest.raises(ValueError, match=r"^no luck$") as caught:
         _failing(300, "no luck")
     failure = describe(caught.value, node="a", attempt=1, worker="w")
     assert failure.traceback is not None

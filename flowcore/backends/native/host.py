@@ -19,9 +19,10 @@ from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
 from flowcore.engine.unit import Unit
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import FlowcoreError, StoreUnreachableError
+from flowcore.errors import FlowcoreError, StoreFullError, StoreUnreachableError
 from flowcore.plan.plan import Plan
 from flowcore.ports.presence import WorkerBoard
+from flowcore.ports.room import Room
 from flowcore.ports.store import Advance, EventLog, Outcome, RunReader, RunStore, Ticket
 from flowcore.run.record import WORKER_LOST
 from flowcore.run.status import NodeState, RunState
@@ -44,6 +45,7 @@ class Services:
     dispatcher: CeleryDispatcher
     rows: RunRow
     board: WorkerBoard
+    room: Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,12 +201,12 @@ def show_end(services: Services, run: str, *, worker: str) -> None:
 def _insist(write: Callable[[], Advance]) -> Advance:
     """Try to record for some seconds: work that is done should not be done again.
 
-    Should the store stay out of reach, the lease runs out and the node is run again.
+    Should the store stay out of reach, or full, the lease runs out and the node is run again.
     """
     for left in reversed(range(_RECORD_TRIES)):
         try:
             return write()
-        except StoreUnreachableError:
+        except (StoreUnreachableError, StoreFullError):
             if not left:
                 raise
             time.sleep(1.0)
