@@ -11,6 +11,7 @@ from flowcore import Run
 from flowcore.errors import StoreFullError
 from flowcore.run.event import EventType
 from flowcore.stores.redis import room as room_module
+from flowcore.stores.redis.connect import translated
 from flowcore.stores.redis.room import RedisRoom
 from tests.engine import Engine, poll, running_engine
 from tests.services import running_valkey
@@ -88,8 +89,8 @@ def test_who_waits_is_told_that_redis_refuses_to_write(
         handle.wait(60)
     with pytest.raises(StoreFullError, match="refuses to write"):
         list(handle.events())
-    _fill(filling, 0)
     go.write_text("went")
+    _fill(filling, 0)
     assert handle.wait(60).output == "went"
     assert EventType.RUN_SUCCEEDED in [event.type for event in handle.events()]
 
@@ -117,6 +118,25 @@ def test_the_server_is_asked_seldom(redis_client: Any) -> None:
         assert room.refusal() is None
     # One of INFO is the second look at these very numbers.
     assert (asked("info") - before[0], asked("set") - before[1]) in {(2, 1), (3, 1)}
+
+
+def test_a_full_disk_is_a_refusal_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_module, "_PATIENCE", 0.0)
+    options = ("--dir", str(tmp_path), "--dbfilename", "dump", "--save", "3600 1000000")
+    with running_valkey(*options) as url, redis.Redis.from_url(url) as client:
+        room = RedisRoom(client)
+        assert room.refusal() is None
+        # Where the server wants to put its file, there is a directory: as good as a full disk.
+        (tmp_path / "dump" / "occupied").mkdir(parents=True)
+        client.bgsave()
+        poll(
+            lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err",
+            what="the server to notice",
+        )
+        monkeypatch.setattr(room_module, "_FRESH", 0.0)
+        assert "MISCONF" in (room.refusal() or "")
+        with pytest.raises(StoreFullError, match="refuses to write: MISCONF"), translated():
+            client.set("a", "c")
 
 
 def test_one_refusal_is_not_yet_told(redis_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

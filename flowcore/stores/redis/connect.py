@@ -134,6 +134,11 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OutOfMemoryError) or str(error).startswith("MISCONF")
 
 
+def refusal_of(error: BaseException) -> str:
+    """Return a server's own words, without the place in a script that they end with."""
+    return str(error).partition(" script: ")[0].rstrip(".")
+
+
 @contextmanager
 def translated(*, what: str = "Redis", setting: str = "FLOWCORE_REDIS_URL") -> Iterator[None]:
     """Turn the client library's errors into flowcore's own.
@@ -156,7 +161,7 @@ def translated(*, what: str = "Redis", setting: str = "FLOWCORE_REDIS_URL") -> I
         raise StoreUnreachableError(msg) from error
     except RedisError as error:
         if is_full(error):
-            msg = f"{what} refuses to write: {error}; {MAKE_ROOM}"
+            msg = f"{what} refuses to write: {refusal_of(error)}; {MAKE_ROOM}"
             raise StoreFullError(msg) from error
         msg = f"{what} refused: {error}; run 'flowcore doctor'"
         raise ServiceError(msg) from error

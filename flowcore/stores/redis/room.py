@@ -16,7 +16,7 @@ from typing import Any
 from redis.exceptions import NoPermissionError, RedisError
 
 from flowcore.errors import StoreFullError
-from flowcore.stores.redis.connect import MAKE_ROOM, Client, is_full, translated
+from flowcore.stores.redis.connect import MAKE_ROOM, Client, is_full, refusal_of, translated
 
 __all__ = ["REFUSE_AT", "WARN_AT", "Fill", "RedisRoom"]
 
@@ -130,5 +130,5 @@ class RedisRoom:
             self._client.set(_PROBE, b"", px=1)
         except RedisError as error:
             # A server out of reach, or a user who may only read, is for others to tell.
-            return str(error) if is_full(error) else None
+            return refusal_of(error) if is_full(error) else None
         return None
