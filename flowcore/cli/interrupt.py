@@ -9,7 +9,6 @@ end in a traceback from wherever Python was, or in none at all, where Python hap
 
 import os
 import signal
-from typing import NoReturn
 
 __all__ = ["end_at_once", "raise_again"]
 
@@ -28,5 +27,5 @@ def raise_again() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _end(_signum: int, _frame: object) -> NoReturn:
+def _end(_signum: int, _frame: object) -> None:
     os._exit(_INTERRUPTED)
