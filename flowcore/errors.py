@@ -32,7 +32,10 @@
     └── ServiceError                 FC600  something outside is missing or unwell
         ├── StoreUnreachableError    FC601
         │   └── EmbeddedServerError  FC601  (assembly.embedded)
-        └── SettingsError            FC602  (assembly.settings)
+        ├── SettingsError            FC602  (assembly.settings)
+        ├── BrokerUnreachableError   FC603
+        ├── StoreRefusedError        FC604  a wrong password, or a user without the right
+        └── StoreFullError           FC605  no memory or disk for what has to be written
 
 A class that only one room raises lives in that room.
 
@@ -46,6 +49,7 @@ __all__ = [
     "BackendError",
     "BindingError",
     "BlockingCallError",
+    "BrokerUnreachableError",
     "DefinitionError",
     "ExpressionError",
     "FlowcoreError",
@@ -62,6 +66,8 @@ __all__ = [
     "RunNotFoundError",
     "RunTimeoutError",
     "ServiceError",
+    "StoreFullError",
+    "StoreRefusedError",
     "StoreUnreachableError",
     "UnknownBackendError",
     "UnsupportedValueError",
@@ -233,7 +239,7 @@ class WorkerLostError(NodeError):
 
 
 class PayloadTooLargeError(NodeError):
-    """An output is larger than the limit."""
+    """An output, or an event that a node emits, is larger than the limit."""
 
     code = "FC506"
 
@@ -245,7 +251,7 @@ class ExpressionError(NodeError):
 
 
 class NodeExitError(NodeError):
-    """A node's function tried to end the process of its worker (``sys.exit``)."""
+    """A node's function raised what would end its worker: ``sys.exit``, ``GeneratorExit``."""
 
     code = "FC508"
 
@@ -260,3 +266,21 @@ class StoreUnreachableError(ServiceError):
     """The store cannot be reached."""
 
     code = "FC601"
+
+
+class BrokerUnreachableError(ServiceError):
+    """Celery's broker cannot be reached, or does not let us in."""
+
+    code = "FC603"
+
+
+class StoreRefusedError(ServiceError):
+    """The store does not let this client in, or not do what it has to do."""
+
+    code = "FC604"
+
+
+class StoreFullError(ServiceError):
+    """The store has no room for new runs, or for anything at all."""
+
+    code = "FC605"

@@ -18,6 +18,7 @@ from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.limiter import RedisLimiter
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.store import Leases, RedisStore
 
 __all__ = ["Runtime", "build_runtime"]
@@ -36,6 +37,7 @@ class Runtime:
     dispatcher: CeleryDispatcher
     rows: RunRow
     board: RedisWorkerBoard
+    room: RedisRoom
     producers: Producers
     slots: Slots
 
@@ -74,6 +76,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
             HostOptions(
                 heartbeat=settings.heartbeat,
                 max_output=settings.max_output,
+                max_event=settings.max_event,
                 allowed=frozenset(settings.allowed_modules),
                 work_first=settings.work_first,
             ),
@@ -91,6 +94,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         dispatcher=made.dispatcher,
         rows=made.rows,
         board=services.board,
+        room=services.room,
         producers=services.producers,
         slots=Slots(services.board),
     )
@@ -104,6 +108,7 @@ class _Builder:
     reader: RedisReader
     events: RedisEventLog
     board: RedisWorkerBoard
+    room: RedisRoom
     producers: Producers
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
@@ -126,6 +131,7 @@ class _Builder:
         self.events = RedisEventLog(client, waiting, plans=self.store)
         self.reader = RedisReader(client, plans=self.store, events=self.events)
         self.board = RedisWorkerBoard(client)
+        self.room = RedisRoom(client)
         self.producers = Producers(self.app)
         told = TaskEvents(self.app, self.producers)
         return Services(
@@ -138,4 +144,5 @@ class _Builder:
             rows=RunRow(told),
             board=self.board,
             limiter=RedisLimiter(client, lease=settings.lease),
+            room=self.room,
         )

@@ -19,6 +19,7 @@ FLOWCORE_MAX_LOST          3                   workers a node may lose before it
 FLOWCORE_RETENTION         604800 (7 days)     seconds a finished run is kept
 FLOWCORE_ALLOWED_MODULES   (none)              module prefixes that ``uses`` may import, by comma
 FLOWCORE_MAX_OUTPUT        16777216 (16 MiB)   bytes of one node's output
+FLOWCORE_MAX_EVENT         65536 (64 KiB)      bytes of one event that a node emits
 FLOWCORE_WORK_FIRST        on                  off: each node gets a message of its own
 FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CRITICAL
 =========================  ==================  ====================================================
@@ -89,6 +90,8 @@ class Settings:
     """Module prefixes from which ``uses`` may import a callable; empty for registered ones only."""
     max_output: int
     """Largest encoded output of one node, in bytes."""
+    max_event: int
+    """Largest encoded event of ``ctx.emit``, in bytes."""
     work_first: bool
     """Whether a worker goes on with a node that it made ready, without a message for it."""
     log_level: str
@@ -123,6 +126,7 @@ class Settings:
             retention=read("FLOWCORE_RETENTION", _seconds, 7 * 24 * 3600.0),
             allowed_modules=read("FLOWCORE_ALLOWED_MODULES", _modules, ()),
             max_output=read("FLOWCORE_MAX_OUTPUT", _count, 16 * 1024 * 1024),
+            max_event=read("FLOWCORE_MAX_EVENT", _count, 64 * 1024),
             work_first=read("FLOWCORE_WORK_FIRST", _switch, default=True),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )

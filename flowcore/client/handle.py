@@ -158,6 +158,7 @@ class Run:
             RunNotFoundError: No run has this id.
             WaitTimeoutError: The time was up; the run goes on.
             ServiceError: The local workers cannot be started.
+            StoreFullError: Redis refuses to write; the run goes on when it has room again.
         """
         refuse_in_loop("handle.wait()", "handle")
         return self._wait(timeout)
@@ -273,7 +274,7 @@ class Run:
         return {ids[node]: unpack(found[node]) for node in sorted(found)}
 
     def _page(self, after: int) -> Sequence[Event]:
-        self._session.check_workers()
+        self._session.check_progress()
         events = self._session.runtime.events
         return self._session.persist(lambda: events.read(self.id, after=after, block=_SLICE))
 
@@ -284,7 +285,7 @@ class Run:
             left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
             if self._has_ended(max(left, 0.001)):
                 return self._session.persist(self._collect)
-            self._session.check_workers()
+            self._session.check_progress()
             if ends is not None and time.monotonic() >= ends:
                 msg = (
                     f"run {self.id!r} has not ended within {format_duration(timeout or 0)}; it "

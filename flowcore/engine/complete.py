@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import ExpressionError, StoreUnreachableError
+from flowcore.errors import ExpressionError, StoreFullError, StoreUnreachableError
 from flowcore.expr.cel import compile_expression
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
@@ -38,7 +38,7 @@ def complete(
     for left in reversed(range(patience)):
         try:
             advance = write()
-        except StoreUnreachableError:
+        except (StoreUnreachableError, StoreFullError):
             if not left:
                 raise
             time.sleep(1.0)

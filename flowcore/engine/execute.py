@@ -17,10 +17,11 @@ from flowcore.engine.bind import Signature, bind, signature_of
 from flowcore.engine.complete import dead_edges
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.limits import MOST_MESSAGE, MOST_TRACEBACK, Limits, shorten
 from flowcore.engine.retry import error_names, next_delay, qualified_name
 from flowcore.engine.throttle import Throttle
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import ExpressionError, FlowcoreError, NodeCancelledError, PayloadTooLargeError
+from flowcore.errors import ExpressionError, FlowcoreError, NodeCancelledError
 from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.builtin import Park
 from flowcore.nodes.context import Context, Resumed
@@ -111,7 +112,7 @@ class Executor:
         events: EventLog,
         keeper: LeaseKeeper,
         limiter: Limiter,
-        max_output: int,
+        limits: Limits,
         allowed: frozenset[str] = frozenset(),
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
@@ -125,7 +126,7 @@ class Executor:
             events: For what nodes emit.
             keeper: Renews the leases of what runs.
             limiter: Keeps the limits that hold on all workers together.
-            max_output: Largest output in bytes of msgpack.
+            limits: How large an output or an event may be.
             allowed: Module prefixes nodes may come from, beyond the default.
             on_stuck: Records an attempt of a worker that timed out and does not end.
             on_wake: Hears of a node whose turn it is under a limit.
@@ -136,7 +137,7 @@ class Executor:
         self._events = events
         self._keeper = keeper
         self._invoker = Invoker()
-        self._max_output = max_output
+        self._limits = limits
         self._allowed = allowed
         self._on_stuck = on_stuck
         self._on_first = on_first
@@ -260,7 +261,7 @@ class Executor:
                 value = self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
             else:
                 value = self._call(prepared, work)
-            packed = _NIL if value is None else self._pack(value, plan, node)
+            packed = _NIL if value is None else self._limits.pack_output(value, node=plan.ids[node])
             if not plan.when or not plan.is_conditional(node):
                 return packed
             work.upstream.put(node, value)
@@ -300,6 +301,7 @@ class Executor:
         ticket, name = work.ticket, work.name
 
         def emit(data: Mapping[str, Any]) -> bool:
+            self._limits.check_event(data, node=name)
             if work.before_emit is not None:
                 work.before_emit()
             return self._events.append(ticket, data)
@@ -317,16 +319,6 @@ class Executor:
             _inputs=lambda: work.upstream.inputs,
             _emit=emit,
         )
-
-    def _pack(self, value: Any, plan: Plan, node: int) -> bytes:
-        packed = pack(value, what=f"output of node {plan.ids[node]!r}")
-        if len(packed) > self._max_output:
-            msg = (
-                f"the output of node {plan.ids[node]!r} is {len(packed):,} bytes; the limit is "
-                f"{self._max_output:,} (FLOWCORE_MAX_OUTPUT): return a path or a key instead"
-            )
-            raise PayloadTooLargeError(msg)
-        return packed
 
     def _failed(self, error: BaseException, work: Assignment) -> Outcome:
         """Decide what a failed attempt becomes: another attempt, or the node's failure."""
@@ -384,12 +376,13 @@ def describe(error: BaseException, *, node: str, attempt: int, worker: str) -> F
     """Put an exception into plain data; frames of the engine itself are left out."""
     frames = traceback.extract_tb(error.__traceback__)
     own: Sequence[traceback.FrameSummary] = [f for f in frames if not f.filename.startswith(_HERE)]
-    lines = traceback.format_list(list(own)) + traceback.format_exception_only(error)
+    last = shorten("".join(traceback.format_exception_only(error)), MOST_MESSAGE)
+    trace = "Traceback (most recent call last):\n" + "".join(traceback.format_list(list(own)))
     return Failure(
         type=qualified_name(type(error)),
-        message=_sentence(error),
+        message=shorten(_sentence(error), MOST_MESSAGE),
         code=error.code if isinstance(error, FlowcoreError) else None,
-        traceback="Traceback (most recent call last):\n" + "".join(lines) if own else None,
+        traceback=shorten(trace, MOST_TRACEBACK - len(last)) + last if own else None,
         node=node,
         attempt=attempt,
         worker=worker,

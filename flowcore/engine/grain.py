@@ -8,7 +8,7 @@ about ``GRAIN`` seconds of work at a time, and more where there is plenty of it 
 """
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Grain, Pack
+from flowcore.ports.unit import Grain, Pack
 
 __all__ = ["GRAIN", "Estimates"]
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from flowcore.engine.invoke import Stopper
 from flowcore.errors import FlowcoreError, NodeCancelledError
 from flowcore.ports.limiter import Limiter
-from flowcore.ports.store import RunStore, Ticket, UnitTicket
+from flowcore.ports.store import RunStore, Ticket
+from flowcore.ports.unit import UnitTicket
 
 __all__ = ["LeaseKeeper"]
 

@@ -25,7 +25,8 @@ from flowcore.engine.grain import GRAIN, Estimates
 from flowcore.engine.invoke import Stopper
 from flowcore.engine.upstream import Upstream
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Advance, Done, Flush, Grain, Outcome, RunStore, Ticket, UnitTicket
+from flowcore.ports.store import Advance, Outcome, RunStore, Ticket
+from flowcore.ports.unit import Done, Flush, Grain, UnitTicket
 from flowcore.run.status import NodeState
 
 __all__ = ["HAND_BACK", "Unit", "UnitHost", "UnitWatch", "unit_of"]

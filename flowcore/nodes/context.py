@@ -64,5 +64,6 @@ class Context:
 
         Raises:
             UnsupportedValueError: A value is not plain data.
+            PayloadTooLargeError: Together they are above FLOWCORE_MAX_EVENT.
         """
         return self._emit({"kind": kind, **data})

@@ -5,7 +5,7 @@ says where the value is that cannot travel. Not here: pickle, type tags, revival
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -30,19 +30,55 @@ def pack(value: Any, *, what: str = "value") -> bytes:
         UnsupportedValueError: Something in the value cannot travel; names where it is.
     """
     try:
-        packed: bytes = msgpack.packb(value, default=_plain)
-        # What cannot be read back must not be kept: a tuple as a key would come back as a list.
-        unpack(packed)
+        return _packed(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         where = _culprit(value, what)
         msg = f"{where or f'{what}: {error}'}; use plain data (numbers, text, lists, maps)"
         raise UnsupportedValueError(msg) from error
-    return packed
 
 
 def unpack(packed: bytes) -> Any:
     """Decode what ``pack`` wrote; maps may have keys of any plain type."""
     return msgpack.unpackb(packed, strict_map_key=False)
+
+
+def _packed(value: Any) -> bytes:
+    """Encode a value that can be read back, which most values need not be to know it.
+
+    What cannot be read back is a map with a key that travels as a list or a map. Exact lists and
+    maps cannot be keys, so only a value that holds something else of their kind is read back.
+    """
+    packed: bytes
+    try:
+        packed = msgpack.packb(value, default=_no_key, strict_types=True)
+    except _MayBeKeyError:
+        packed = msgpack.packb(value, default=_plain)
+        unpack(packed)
+    return packed
+
+
+class _MayBeKeyError(Exception):
+    """A tuple, say, is somewhere in the value."""
+
+
+def _no_key(value: Any) -> Any:
+    """Make plain what is not exactly a list, a map or a scalar, unless it could be a bad key."""
+    for kind, base in _BASES:
+        if isinstance(value, kind):
+            return base(value)
+    # A type without a hash cannot be a key: most models and dataclasses, a defaultdict.
+    if type(value).__hash__ is not None:
+        raise _MayBeKeyError
+    return list(value) if isinstance(value, list) else _plain(value)
+
+
+#: Enumerations and other kinds of scalars travel as what they are kinds of, whatever they show.
+_BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+    (bytes, bytes.__bytes__),
+)
 
 
 def _plain(value: Any) -> Any:

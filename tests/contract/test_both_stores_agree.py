@@ -28,18 +28,14 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
     Advance,
     Dispatch,
-    Done,
-    Flush,
-    Grain,
     NewRun,
     Outcome,
-    Pack,
     RunQuery,
     Sweep,
     Ticket,
-    UnitTicket,
     Wait,
 )
+from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
 from flowcore.run.record import Failure
 from flowcore.stores.inmemory.state import PLAN_GRACE
 from tests.contract.harness import LEASES, Clock, Harness, in_memory, make_plan, on_redis

@@ -78,6 +78,24 @@ def test_a_node_that_kills_its_process_each_time_becomes_a_dead_letter(fragile: 
     assert result.nodes["poison"].attempts == 3
 
 
+def test_processes_that_end_without_a_word_are_noticed_long_before_their_lease(
+    tmp_path: Path,
+) -> None:
+    lives = 9
+    with (
+        running_valkey() as url,
+        running_engine(url, tmp_path, lease="600", max_lost=str(lives - 1)) as engine,
+    ):
+        engine.workers()
+        handle = engine.start({"poison": {"uses": "engine_nodes:vanish", "with": {"code": 3}}})
+        # Celery's own timer alone would take five seconds for most of them.
+        poll(lambda: handle.status().is_terminal, what="every end to be noticed", patience=25)
+        result = handle.wait(1)
+        assert result.error is not None
+        assert "WorkerLostError" in result.error
+        assert result.nodes["poison"].attempts == lives
+
+
 def test_messages_lost_by_the_broker_are_published_again(fragile: Engine) -> None:
     handle = fragile.start({"numbers": {"uses": "engine_nodes:numbers"}})
     redis = fragile.session.runtime.store.client

@@ -27,6 +27,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         retention=604_800.0,
         allowed_modules=(),
         max_output=16_777_216,
+        max_event=65_536,
         work_first=True,
         log_level="INFO",
     )
@@ -47,6 +48,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "FLOWCORE_RETENTION": "3600",
             "FLOWCORE_ALLOWED_MODULES": "shop.nodes, billing,",
             "FLOWCORE_MAX_OUTPUT": "1024",
+            "FLOWCORE_MAX_EVENT": "512",
             "FLOWCORE_WORK_FIRST": "off",
             "FLOWCORE_LOG_LEVEL": "debug",
         }
@@ -64,6 +66,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         retention=3600.0,
         allowed_modules=("shop.nodes", "billing"),
         max_output=1024,
+        max_event=512,
         work_first=False,
         log_level="DEBUG",
     )

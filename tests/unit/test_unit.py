@@ -13,12 +13,14 @@ from flowcore.engine import unit as module
 from flowcore.engine.execute import Executor
 from flowcore.engine.grain import Estimates
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.limits import Limits
 from flowcore.engine.unit import Unit, UnitHost, UnitWatch
 from flowcore.engine.upstream import Upstream
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Advance, Bundle, Grain, NewRun, Outcome, Pack, Ticket, UnitTicket
+from flowcore.ports.store import Advance, NewRun, Outcome, Ticket
+from flowcore.ports.unit import Bundle, Grain, Pack, UnitTicket
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import unpack
 from flowcore.stores.inmemory import InMemoryStore
@@ -104,7 +106,7 @@ class Scene:
             events=store,
             keeper=LeaseKeeper(store, interval=60),
             limiter=InMemoryLimiter(),
-            max_output=1000,
+            limits=Limits(output=1000),
         )
 
         def record(write: Callable[[], Advance], *_: object) -> Advance:

@@ -1,7 +1,10 @@
 """What travels comes back the same, and what cannot travel is named with its place."""
 
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pytest
 from pydantic import BaseModel
@@ -20,6 +23,43 @@ class Row:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Point:
+    x: int = 0
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+class Loud(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "loud"
+
+
+class Exact(float):
+    __slots__ = ()
+
+
+class Raw(bytes):
+    __slots__ = ()
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
+
+class Rows(list[Any]):
+    pass
+
+
 def _itself() -> list[Any]:
     value: list[Any] = []
     value.append(value)
@@ -36,6 +76,12 @@ def _itself() -> list[Any]:
             {"day": "today"},
             {"cell": {"x": {"cell": None, "notes": []}}, "notes": []},
         ]),
+        ([Colour.RED, Level.HIGH, Loud("a"), Exact(0.5), Raw(b"b")], ["red", 3, "a", 0.5, b"b"]),
+        ({Colour.RED: 1, Level.HIGH: 2, Loud("a"): 3}, {"red": 1, 3: 2, "a": 3}),
+        ([Pair(1, 2), Rows([3]), bytearray(b"c"), memoryview(b"d")], [[1, 2], [3], b"c", b"d"]),
+        (defaultdict(None, a=OrderedDict(b=MappingProxyType({"c": Point()}))), {
+            "a": {"b": {"c": {"x": 0}}},
+        }),
     ],
 )  # fmt: skip
 def test_plain_data_comes_back(value: Any, back: Any) -> None:
@@ -51,6 +97,9 @@ def test_plain_data_comes_back(value: Any, back: Any) -> None:
         ({"\ud800": 1}, "a key of it holds half of a surrogate pair"),
         ({"a": {(1, 2): 3}}, "it['a'] has a tuple as a key, (1, 2)"),
         ({(): 3}, "it has a tuple as a key, ()"),
+        ({"a": [{Pair(1, 2): 3}]}, "it['a'][0] has a Pair as a key, Pair(left=1, right=2)"),
+        ([defaultdict(int, {Point(): 3})], "it[0] has a Point as a key, Point(x=0)"),
+        (Row(cell={Point(): 3}), "it['cell'] has a Point as a key, Point(x=0)"),
         ([{1, 2}], "it[0] is a set, which cannot be stored"),
         ([Row(cell={1})], "it[0]['cell'] is a set"),
         (_itself(), "is nested too deeply (or holds itself)"),

@@ -14,6 +14,7 @@ from celery.signals import celeryd_after_setup, worker_process_init
 
 from flowcore.backends.native.batching import EventBatching
 from flowcore.backends.native.canvas import register as register_canvas
+from flowcore.backends.native.children import ChildWatch
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
@@ -113,7 +114,7 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
             plan, node, upstream=upstream
         ),
     )
-    app.steps["worker"].add(JanitorStep)
+    app.steps["worker"].update((JanitorStep, ChildWatch))
     app.steps["consumer"].add(EventBatching)
     worker_process_init.connect(bridge.forget, weak=False)
     celeryd_after_setup.connect(_consume_lanes, weak=False)

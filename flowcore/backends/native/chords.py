@@ -15,7 +15,8 @@ from celery.exceptions import WorkerLostError as PoolChildLostError
 
 from flowcore.backends.native.host import NodeHost
 from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
-from flowcore.ports.store import Ticket, UnitTicket
+from flowcore.ports.store import Ticket
+from flowcore.ports.unit import UnitTicket
 
 __all__ = ["WebBackend"]
 

@@ -17,12 +17,14 @@ from flowcore.engine.complete import complete
 from flowcore.engine.execute import Attempt, Executor
 from flowcore.engine.grain import Estimates
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.limits import Limits
 from flowcore.engine.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError
 from flowcore.plan.plan import Plan
 from flowcore.ports.limiter import Limiter
 from flowcore.ports.presence import WorkerBoard
+from flowcore.ports.room import Room
 from flowcore.ports.store import (
     Advance,
     EventLog,
@@ -30,8 +32,8 @@ from flowcore.ports.store import (
     RunReader,
     RunStore,
     Ticket,
-    UnitTicket,
 )
+from flowcore.ports.unit import UnitTicket
 from flowcore.run.record import WORKER_LOST
 from flowcore.run.status import NodeState, RunState
 
@@ -53,6 +55,7 @@ class Services:
     rows: RunRow
     board: WorkerBoard
     limiter: Limiter
+    room: Room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,8 @@ class HostOptions:
     """Seconds between renewals of leases."""
     max_output: int = 16 * 2**20
     """Bytes of one output."""
+    max_event: int = 64 * 2**10
+    """Bytes of one event that a node emits."""
     allowed: frozenset[str] = frozenset()
     """Module prefixes nodes may come from, beyond the default."""
     work_first: bool = True
@@ -83,7 +88,7 @@ class NodeHost:
             events=services.events,
             keeper=self._keeper,
             limiter=services.limiter,
-            max_output=options.max_output,
+            limits=Limits(output=options.max_output, event=options.max_event),
             allowed=options.allowed,
             on_stuck=self._settle,
             on_first=self._show_start,

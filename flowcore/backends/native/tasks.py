@@ -10,7 +10,8 @@ from celery.exceptions import Ignore, Retry
 from flowcore.backends.native.host import NodeHost, show_end
 from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
 from flowcore.engine.execute import Attempt
-from flowcore.ports.store import Ticket, UnitTicket
+from flowcore.ports.store import Ticket
+from flowcore.ports.unit import UnitTicket
 
 __all__ = ["NodeFailed", "register_tasks"]
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import NewRun, Ticket, UnitTicket
+from flowcore.ports.store import NewRun, Ticket
+from flowcore.ports.unit import UnitTicket
 from flowcore.run.event import Event
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState

@@ -12,20 +12,16 @@ from typing import Any
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
-    AHEAD,
-    Adopted,
     Advance,
     Claim,
-    Flush,
-    Grain,
     NewRun,
     Outcome,
     RunQuery,
     Submitted,
     Sweep,
     Ticket,
-    UnitTicket,
 )
+from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.event import Event, EventType
 from flowcore.run.record import WORKER_LOST, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState

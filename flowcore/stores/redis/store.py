@@ -17,20 +17,16 @@ import msgpack
 from flowcore.errors import ServiceError
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
-    AHEAD,
-    Adopted,
     Advance,
     Claim,
     Dispatch,
-    Flush,
-    Grain,
     NewRun,
     Outcome,
     Submitted,
     Sweep,
     Ticket,
-    UnitTicket,
 )
+from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
 from flowcore.run.status import RunState
 from flowcore.stores.redis.connect import Client, translated

@@ -10,7 +10,8 @@ from typing import Any
 import msgpack
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Advance, Bundle, Dispatch, Grain, Outcome, Wait
+from flowcore.ports.store import Advance, Dispatch, Outcome, Wait
+from flowcore.ports.unit import Bundle, Grain
 from flowcore.run.record import Failure
 from flowcore.run.status import RunState
 from flowcore.stores.redis.keys import RULE_LETTERS, parse_ranges

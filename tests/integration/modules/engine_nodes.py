@@ -99,12 +99,21 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def vanish(code: int) -> None:
+    """End the process that runs this node without a word."""
+    os._exit(code)
+
+
 def unsupported() -> Any:
     return {"rows": [1, {2, 3}]}
 
 
 def large(size: int) -> str:
     return "x" * size
+
+
+def emit_much(size: int, ctx: Context) -> bool:
+    return ctx.emit("progress", text="x" * size)
 
 
 def append(path: str, ctx: Context) -> None:
@@ -140,3 +149,16 @@ async def async_leave(code: int) -> None:
 
 def interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def blow(kind: str) -> None:
+    """Raise what ``except Exception`` lets pass."""
+    raise {
+        "BaseException": BaseException,
+        "GeneratorExit": GeneratorExit,
+        "CancelledError": asyncio.CancelledError,
+    }[kind]("boom")
+
+
+async def async_blow(kind: str) -> None:
+    blow(kind)
