@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from celery import Celery
 
+from flowcore.assembly.payloads import make_payloads
 from flowcore.assembly.settings import Settings
 from flowcore.backends.native.app import AppOptions, Bridge, broker_url, make_app
 from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
+from flowcore.engine.payloads import Payloads
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
@@ -35,6 +37,7 @@ class Runtime:
     rows: RunRow
     board: RedisWorkerBoard
     producers: Producers
+    payloads: Payloads
 
     @property
     def default_queue(self) -> str:
@@ -70,7 +73,6 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
             services.build,
             HostOptions(
                 heartbeat=settings.heartbeat,
-                max_output=settings.max_output,
                 allowed=frozenset(settings.allowed_modules),
                 work_first=settings.work_first,
             ),
@@ -89,6 +91,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         rows=made.rows,
         board=services.board,
         producers=services.producers,
+        payloads=made.payloads,
     )
 
 
@@ -133,4 +136,5 @@ class _Builder:
             ),
             rows=RunRow(told),
             board=self.board,
+            payloads=make_payloads(settings, client),
         )

@@ -68,6 +68,7 @@ def start_run(
         tags=[tags] if isinstance(tags, str) else [str(tag) for tag in tags],
         priority=priority,
         namespace=runtime.settings.namespace,
+        payloads=runtime.payloads,
     )
     if submitted.created:
         runtime.rows.sent(run=run_id, flow=plan.flow, queue=runtime.default_queue)

@@ -16,23 +16,23 @@ from flowcore.engine.bind import Signature, bind, signature_of
 from flowcore.engine.complete import dead_edges
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.payloads import Payloads
 from flowcore.engine.retry import error_names, next_delay, qualified_name
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import FlowcoreError, NodeCancelledError, PayloadTooLargeError
+from flowcore.errors import FlowcoreError, NodeCancelledError
 from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.context import Context
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Claim, EventLog, Outcome, RunReader, RunStore, Ticket
 from flowcore.run.record import Failure
-from flowcore.run.wire import pack
 
 __all__ = ["Attempt", "Executor"]
 
 _log = logging.getLogger("flowcore.node")
 
-#: Outputs of more predecessors than this are fetched apart, a part at a time.
-_WITH_CLAIM = 64
+#: Outputs of more predecessors than this are fetched apart, a portion at a time.
+_WITH_CLAIM = 16
 
 _HERE = str(Path(__file__).parent)
 
@@ -68,7 +68,7 @@ class Executor:
         reader: RunReader,
         events: EventLog,
         keeper: LeaseKeeper,
-        max_output: int,
+        payloads: Payloads,
         allowed: frozenset[str] = frozenset(),
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[Ticket, Plan, str], object] = lambda *_: None,
@@ -80,7 +80,7 @@ class Executor:
             reader: For outputs that did not come with the claim.
             events: For what nodes emit.
             keeper: Renews the leases of what runs.
-            max_output: Largest output in bytes of msgpack.
+            payloads: Packs outputs, and keeps the large ones elsewhere.
             allowed: Module prefixes nodes may come from, beyond the default.
             on_stuck: Records an attempt of a worker that timed out and does not end.
             on_first: Hears of a claim that started its run, and of the worker that made it.
@@ -90,7 +90,7 @@ class Executor:
         self._events = events
         self._keeper = keeper
         self._invoker = Invoker()
-        self._max_output = max_output
+        self._payloads = payloads
         self._allowed = allowed
         self._on_stuck = on_stuck
         self._on_first = on_first
@@ -110,7 +110,13 @@ class Executor:
             return None
         if claim.first:
             self._on_first(ticket, plan, worker)
-        upstream = Upstream(run=ticket.run, plan=plan, reader=self._reader, known=claim.outputs)
+        upstream = Upstream(
+            run=ticket.run,
+            plan=plan,
+            reader=self._reader,
+            known=claim.outputs,
+            payloads=self._payloads,
+        )
         if prepared is not None:
             outcome, error = self._attempt(prepared, claim, plan, upstream, worker)
         else:
@@ -165,8 +171,8 @@ class Executor:
         self._keeper.hold(ticket, stopper)
         try:
             value = self._call(prepared, ticket, plan, upstream, stopper, worker)
-            packed = pack(value, what=f"output of node {plan.ids[ticket.node]!r}")
-            self._check_size(packed, plan, ticket.node)
+            what = f"output of node {plan.ids[ticket.node]!r}"
+            packed = self._payloads.pack(value, run=ticket.run, what=what)
             dead: tuple[int, ...] = ()
             if plan.when:
                 upstream.put(ticket.node, value)
@@ -223,14 +229,6 @@ class Executor:
             _inputs=lambda: upstream.inputs,
             _emit=lambda data: self._events.append(ticket, data),
         )
-
-    def _check_size(self, packed: bytes, plan: Plan, node: int) -> None:
-        if len(packed) > self._max_output:
-            msg = (
-                f"the output of node {plan.ids[node]!r} is {len(packed):,} bytes; the limit is "
-                f"{self._max_output:,} (FLOWCORE_MAX_OUTPUT): return a path or a key instead"
-            )
-            raise PayloadTooLargeError(msg)
 
     def _failed(
         self, error: BaseException, claim: Claim, plan: Plan, upstream: Upstream, worker: str

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowcore.engine.inputs import accept_input
+from flowcore.engine.payloads import Payloads
 from flowcore.errors import UsageError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import NewRun, RunStore, Submitted
-from flowcore.run.wire import pack
 
 __all__ = ["new_run_id", "submit"]
 
@@ -39,6 +39,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     tags: Sequence[str] = (),
     namespace: str = "",
     priority: int = 5,
+    payloads: Payloads | None = None,
 ) -> tuple[str, Submitted]:
     """Create a run, or find the one that has this id already.
 
@@ -46,6 +47,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         UsageError: The id has characters that a run id cannot have, or the input is not what the
             flow declares.
         UnsupportedValueError: The input is not plain data.
+        PayloadTooLargeError: The input is larger than an output may be.
     """
     run_id = new_run_id(plan.flow) if run_id is None else run_id
     if not _RUN_ID.fullmatch(run_id):
@@ -61,16 +63,18 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         )
         raise UsageError(msg)
     input = accept_input(plan.inputs, input)
+    payloads = payloads or Payloads()
     run = NewRun(
         id=run_id,
         plan=plan.hash,
-        input=pack({} if input is None else input, what="input"),
+        input=payloads.pack({} if input is None else input, run=run_id, what="input"),
         namespace=namespace,
         priority=priority,
         tags=tuple(tags),
     )
     store.put_plan(plan)
     submitted = store.submit(run, plan)
+    payloads.created(run_id, run.input)
     if submitted.dispatch is not None:
         dispatcher.publish(submitted.dispatch, plan)
     return run_id, submitted

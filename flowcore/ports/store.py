@@ -41,7 +41,7 @@ class NewRun:
     plan: str
     """Content hash of a plan that the store already has."""
     input: bytes
-    """msgpack of the run's input."""
+    """msgpack of the run's input, or a reference to it (run.reference)."""
     namespace: str = ""
     """Prefix of the queues its messages travel on."""
     priority: int = 5
@@ -94,7 +94,7 @@ class Claim:
     lost: int
     """How many earlier attempts ended with the loss of their worker."""
     outputs: Mapping[int, bytes]
-    """msgpack of the predecessors' outputs that were asked for and exist."""
+    """Of the predecessors' outputs that were asked for and exist; others may be left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +104,7 @@ class Outcome:
     kind: Literal["succeeded", "failed", "retry", "cancelled", "lost"]
     """``lost``: the process that ran it is known to be dead, so its lease need not run out."""
     output: bytes | None = None
+    """msgpack, or a reference to it (run.reference); a store keeps what it is given."""
     failure: Failure | None = None
     delay: float = 0.0
     """Seconds until the next attempt of a ``retry``."""
@@ -219,7 +220,11 @@ class RunReader(Protocol):
         ...
 
     def outputs(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, bytes]:
-        """Return msgpack of the outputs that exist, of these nodes or of all."""
+        """Return blobs of the outputs that exist, of these nodes or of all."""
+        ...
+
+    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
+        """Return the bytes of the same blobs: how callers keep answers small."""
         ...
 
 

@@ -16,6 +16,7 @@ from flowcore.backends.native.publish import CeleryDispatcher
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Attempt, Executor
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.payloads import Payloads
 from flowcore.engine.unit import Unit
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError, StoreUnreachableError
@@ -43,6 +44,7 @@ class Services:
     dispatcher: CeleryDispatcher
     rows: RunRow
     board: WorkerBoard
+    payloads: Payloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +53,6 @@ class HostOptions:
 
     heartbeat: float = 1.5
     """Seconds between renewals of leases."""
-    max_output: int = 16 * 2**20
-    """Bytes of one output."""
     allowed: frozenset[str] = frozenset()
     """Module prefixes nodes may come from, beyond the default."""
     work_first: bool = True
@@ -72,7 +72,7 @@ class NodeHost:
             reader=services.reader,
             events=services.events,
             keeper=keeper,
-            max_output=options.max_output,
+            payloads=services.payloads,
             allowed=options.allowed,
             on_stuck=self._record,
             on_first=lambda ticket, plan, worker: services.rows.started(
