@@ -5,6 +5,7 @@ In: values, blobs. Out: blobs that are small, values that are whole. Not here: t
 
 import hashlib
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -132,6 +133,34 @@ class Payloads:
         except ValueError as error:
             msg = f"the {what} is lost: {error}; are all processes of one release?"
             raise PayloadLostError(msg) from error
+
+    @property
+    def place(self) -> str | None:
+        """Where large values go, for people; None: nowhere."""
+        return None if self._store is None else self._store.place
+
+    def probe(self) -> None:
+        """Put a byte into the store, read it and remove it.
+
+        Raises:
+            ServiceError: Something of that failed.
+        """
+        if self._store is None:
+            return
+        payload = b"\xc0"
+        reference = Reference(
+            space=f"probe.{secrets.token_hex(8)}",
+            digest=hashlib.sha256(payload).hexdigest(),
+            size=len(payload),
+            place=self._store.place,
+        )
+        try:
+            self._store.put(reference, payload)
+            if self._store.get(reference) != payload:
+                msg = f"{self._store.place} does not give back what was put there"
+                raise PayloadStoreError(msg)
+        finally:
+            self._store.remove(reference.space)
 
     def tidy(self) -> int:
         """Remove what has outlived its run; return how many spaces went.

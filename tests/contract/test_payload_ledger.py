@@ -31,7 +31,8 @@ def _submit(client: Any) -> None:
 
 def _seconds_to_look(client: Any, space: str) -> float:
     now, _ = client.time()
-    return float(client.zscore("fc:payloads:due", space)) / 1000 - now
+    due: float = client.zscore("fc:payloads:due", space)
+    return due / 1000 - float(now)
 
 
 def _make_due(client: Any, space: str) -> None:

@@ -80,6 +80,7 @@ def test_whatever_reads_a_dict_gets_the_values(outputs: Outputs, way: str) -> No
 
 def test_outputs_equal_a_dict_of_the_same_values(outputs: Outputs) -> None:
     assert outputs == {"a": 1, "big": "large"}
-    assert {"a": 1, "big": "large"} == outputs
+    plain = {"a": 1, "big": "large"}
+    assert plain == outputs
     assert outputs != {"a": 1}
     assert outputs.pop("c", 7) == 7

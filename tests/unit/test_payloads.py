@@ -1,4 +1,4 @@
-"""Large values: what goes to the payload store, what comes back, and what is said when it does not."""
+"""Large values: what goes to the payload store, what comes back, and what is said when not."""
 
 import hashlib
 from collections.abc import Sequence
@@ -293,7 +293,7 @@ def test_many_outputs_come_in_portions_bounded_by_bytes() -> None:
         def outputs(self, run: str, nodes: Sequence[int]) -> dict[int, bytes]:
             return {n: self.blobs[n] for n in nodes if n in self.blobs}
 
-    sizes = {node: 100_000 for node in range(100)} | {50: 5 * 2**20, 100: 1}
+    sizes = dict.fromkeys(range(100), 100_000) | {50: 5 * 2**20, 100: 1}
     reader: Any = Reader(sizes)
     asked = [*range(101), 500]
     parts = list(portions(reader, RUN, asked))
