@@ -17,10 +17,10 @@ from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 __all__ = ["make_payloads", "payload_url"]
 
 #: Largest values by default, in bytes. Redis holds them in memory. Elsewhere the bound is that
-#: msgpack decodes a value in one piece, holding the interpreter, and 256 MiB of small numbers take
-#: about as long as a lease.
+#: msgpack encodes a value in one piece: 128 MiB of small things take two seconds, in which the
+#: process renews no lease.
 _MOST_IN_REDIS = 64 * 2**20
-_MOST = 256 * 2**20
+_MOST = 128 * 2**20
 
 
 def payload_url(settings: Settings) -> str:

@@ -72,9 +72,9 @@ def test_each_place_has_its_limit(environ: dict[str, str], limit: str) -> None:
         _made(**environ).pack(bytes(64 * 2**20), run="r", what="it")
 
 
-def test_files_take_a_quarter_of_a_gigabyte(tmp_path: Path) -> None:
+def test_files_take_more(tmp_path: Path) -> None:
     made: Any = _made(payloads=tmp_path.as_uri())
-    assert made._limit == 256 * 2**20
+    assert made._limit == 128 * 2**20
 
 
 def test_a_short_retention_is_felt_soon() -> None:
