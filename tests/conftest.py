@@ -1,10 +1,15 @@
 """Fixtures that every test may use."""
 
 import pytest
+from hypothesis import settings
 
 from tests.services import redis_client, valkey_server
 
 __all__ = ["anyio_backend", "redis_client", "valkey_server"]
+
+# A busy machine is no bug: no test fails for the time it takes.
+settings.register_profile("flowcore", deadline=None)
+settings.load_profile("flowcore")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
+from flowcore.backends.native.slots import Slots
 from flowcore.engine.payloads import Payloads
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.presence import RedisWorkerBoard
@@ -38,6 +39,7 @@ class Runtime:
     board: RedisWorkerBoard
     producers: Producers
     payloads: Payloads
+    slots: Slots
 
     @property
     def default_queue(self) -> str:
@@ -92,6 +94,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         board=services.board,
         producers=services.producers,
         payloads=made.payloads,
+        slots=Slots(services.board),
     )
 
 

@@ -69,6 +69,7 @@ def start_run(
         priority=priority,
         namespace=runtime.settings.namespace,
         payloads=runtime.payloads,
+        slots=runtime.slots.count if runtime.settings.work_first else None,
     )
     if submitted.created:
         runtime.rows.sent(run=run_id, flow=plan.flow, queue=runtime.default_queue)

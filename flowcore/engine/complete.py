@@ -1,47 +1,52 @@
 """RECORD: an attempt has ended; write it down and ring for what became ready.
 
-In: a ticket and its outcome. Out: one call to the store, one to the dispatcher.
+In: a write to the store. Out: it is made, and messages are sent. And which edges of a node hold.
 """
 
-from flowcore.engine.unit import Unit
+import time
+from collections.abc import Callable
+
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import ExpressionError
+from flowcore.errors import ExpressionError, StoreUnreachableError
 from flowcore.expr.cel import compile_expression
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
-from flowcore.ports.store import Advance, Outcome, RunStore, Ticket
+from flowcore.ports.store import Advance
 
 __all__ = ["complete", "dead_edges"]
 
+_TRIES = 6
+
 
 def complete(
-    store: RunStore,
-    dispatcher: Dispatcher,
-    ticket: Ticket,
-    outcome: Outcome,
-    *,
-    plan: Plan,
-    unit: Unit | None = None,
+    write: Callable[[], Advance], dispatcher: Dispatcher, plan: Plan, *, patience: int = _TRIES
 ) -> Advance:
-    """Settle an attempt and publish what the store recorded as dispatched.
+    """Make a write, and publish what the store recorded as dispatched.
+
+    Work that is done should not be done again: a store out of reach is asked again each second.
 
     Args:
-        store: The run store.
+        write: A call to the run store, safe to repeat.
         dispatcher: Rings for what became ready.
-        ticket: The attempt.
-        outcome: How it ended.
-        plan: Its plan.
-        unit: May take one of the nodes that became ready, for this worker to go on with.
+        plan: The plan of the run.
+        patience: How often to try.
+
+    Raises:
+        StoreUnreachableError: The store stays out of reach. The lease runs out, and the nodes are
+            run again.
     """
-    advance = store.settle(ticket, outcome)
-    if unit is not None:
-        unit.taken = None
-    dispatch = advance.dispatch
-    if dispatch is not None and unit is not None:
-        dispatch = unit.take(dispatch, plan)
-    if dispatch is not None:
-        dispatcher.publish(dispatch, plan)
-    return advance
+    for left in reversed(range(patience)):
+        try:
+            advance = write()
+        except StoreUnreachableError:
+            if not left:
+                raise
+            time.sleep(1.0)
+        else:
+            if advance.dispatch is not None:
+                dispatcher.publish(advance.dispatch, plan)
+            return advance
+    return Advance(accepted=False)
 
 
 def dead_edges(plan: Plan, node: int, upstream: Upstream, *, state: str) -> tuple[int, ...]:

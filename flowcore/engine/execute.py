@@ -6,9 +6,10 @@ Not here: recording it (complete), messages (backends).
 
 import logging
 import random
+import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,12 +25,16 @@ from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.context import Context
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Claim, EventLog, Outcome, RunReader, RunStore, Ticket
+from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket
 from flowcore.run.record import Failure
+from flowcore.run.wire import pack
 
-__all__ = ["Attempt", "Executor"]
+__all__ = ["Assignment", "Attempt", "Executor"]
 
 _log = logging.getLogger("flowcore.node")
+
+_BARE = Signature()
+_NIL = pack(None)
 
 #: Outputs of more predecessors than this are fetched apart, a portion at a time.
 _WITH_CLAIM = 16
@@ -46,6 +51,35 @@ class _Prepared:
     template: Template
     wanted: tuple[int, ...]
     """Nodes whose outputs it will most likely read."""
+    bare: bool
+    """Takes no arguments at all."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Assignment:
+    """One attempt that is to be made, and what it is made with."""
+
+    run: str
+    plan: Plan
+    node: int
+    attempt: int = 1
+    lost: int = 0
+    """How many earlier attempts ended with the loss of their worker."""
+    upstream: Upstream
+    stopper: Stopper
+    worker: str = ""
+    before_emit: Callable[[], object] | None = None
+    """Called before the node adds an event of its own to the log."""
+
+    @property
+    def ticket(self) -> Ticket:
+        """What the attempt is recorded by."""
+        return Ticket(run=self.run, node=self.node, attempt=self.attempt)
+
+    @property
+    def name(self) -> str:
+        """The node's id."""
+        return self.plan.ids[self.node]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +89,10 @@ class Attempt:
     ticket: Ticket
     plan: Plan
     outcome: Outcome
+    upstream: Upstream
+    """What it could see."""
+    seconds: float = 0.0
+    """How long it took."""
     error: BaseException | None = None
 
 
@@ -71,7 +109,7 @@ class Executor:
         payloads: Payloads,
         allowed: frozenset[str] = frozenset(),
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
-        on_first: Callable[[Ticket, Plan, str], object] = lambda *_: None,
+        on_first: Callable[[str, Plan, str], object] = lambda *_: None,
     ) -> None:
         """Keep the ports.
 
@@ -83,7 +121,7 @@ class Executor:
             payloads: Packs outputs, and keeps the large ones elsewhere.
             allowed: Module prefixes nodes may come from, beyond the default.
             on_stuck: Records an attempt of a worker that timed out and does not end.
-            on_first: Hears of a claim that started its run, and of the worker that made it.
+            on_first: Hears of a run that a claim has started, and of the worker that made it.
         """
         self._store = store
         self._reader = reader
@@ -98,30 +136,55 @@ class Executor:
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
         """Claim, run, and say how it ended; None when somebody else has the node."""
-        prepared: _Prepared | None = None
-        error: BaseException | None = None
-        try:
-            prepared = self._prepare(plan, ticket.node)
-        except Exception as trouble:  # noqa: BLE001  (a user's module may raise anything on import)
-            error = trouble
-        wanted = prepared.wanted if prepared else ()
+        # A module's first import comes after the claim, which counts the attempt: it may take
+        # long, and may even end this process.
+        known = self._prepared.get((plan.hash, ticket.node))
+        wanted = known.wanted if known else ()
         claim = self._store.claim(ticket, worker=worker, outputs_of=wanted)
         if claim is None:
             return None
         if claim.first:
-            self._on_first(ticket, plan, worker)
-        upstream = Upstream(
+            self._on_first(ticket.run, plan, worker)
+        work = Assignment(
             run=ticket.run,
             plan=plan,
-            reader=self._reader,
-            known=claim.outputs,
-            payloads=self._payloads,
+            node=ticket.node,
+            attempt=ticket.attempt,
+            lost=claim.lost,
+            upstream=Upstream(
+                run=ticket.run,
+                plan=plan,
+                reader=self._reader,
+                known=claim.outputs,
+                payloads=self._payloads,
+            ),
+            stopper=Stopper(),
+            worker=worker,
         )
-        if prepared is not None:
-            outcome, error = self._attempt(prepared, claim, plan, upstream, worker)
-        else:
-            outcome = self._failed(cast("Exception", error), claim, plan, upstream, worker)
-        return Attempt(ticket=ticket, plan=plan, outcome=outcome, error=error)
+        work.stopper.on_stuck = lambda error: self._on_stuck(
+            ticket, plan, self._failed(error, work), worker
+        )
+        self._keeper.hold(ticket, work.stopper)
+        began = time.monotonic()
+        try:
+            ended = self.attempt(work)
+        finally:
+            self._keeper.drop(ticket)
+        seconds = time.monotonic() - began
+        if isinstance(ended, Attempt):
+            return replace(ended, seconds=seconds)
+        outcome = Outcome(kind="succeeded", output=ended)
+        return _ended(work, outcome, seconds=seconds)
+
+    def fetch(self, plan: Plan, nodes: Iterable[int], upstream: Upstream) -> None:
+        """Fetch in one go what these nodes will most likely read."""
+        wanted: dict[int, None] = {}
+        for node in nodes:
+            known = self._prepared.get((plan.hash, node))
+            if known is not None and known.wanted:
+                wanted.update(dict.fromkeys(known.wanted))
+        if wanted:
+            upstream.fetch(wanted)
 
     def run_inline(self, plan: Plan, node: int, *, upstream: Upstream, run: str) -> Any:
         """Run one node here and now, without a claim and without recording anything.
@@ -132,8 +195,8 @@ class Executor:
             Exception: Whatever the node raised.
         """
         prepared = self._prepare(plan, node)
-        ticket = Ticket(run=run, node=node, attempt=1)
-        return self._call(prepared, ticket, plan, upstream, Stopper(), worker="")
+        work = Assignment(run=run, plan=plan, node=node, upstream=upstream, stopper=Stopper())
+        return self._call(prepared, work)
 
     def _prepare(self, plan: Plan, node: int) -> _Prepared:
         key = (plan.hash, node)
@@ -154,104 +217,117 @@ class Executor:
             signature=signature,
             template=template,
             wanted=tuple(wanted[-_WITH_CLAIM:]),
+            bare=signature == _BARE and not given,
         )
         if len(self._prepared) > 200_000:  # noqa: PLR2004  (a bound on memory, not a meaning)
             self._prepared.clear()
         self._prepared[key] = prepared
         return prepared
 
-    def _attempt(
-        self, prepared: _Prepared, claim: Claim, plan: Plan, upstream: Upstream, worker: str
-    ) -> tuple[Outcome, BaseException | None]:
-        ticket = claim.ticket
-        stopper = Stopper()
-        stopper.on_stuck = lambda error: self._on_stuck(
-            ticket, plan, self._failed(error, claim, plan, upstream, worker), worker
-        )
-        self._keeper.hold(ticket, stopper)
-        try:
-            value = self._call(prepared, ticket, plan, upstream, stopper, worker)
-            what = f"output of node {plan.ids[ticket.node]!r}"
-            packed = self._payloads.pack(value, run=ticket.run, what=what)
-            dead: tuple[int, ...] = ()
-            if plan.when:
-                upstream.put(ticket.node, value)
-                dead = dead_edges(plan, ticket.node, upstream, state="succeeded")
-        except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
-            return self._failed(error, claim, plan, upstream, worker), error
-        finally:
-            self._keeper.drop(ticket)
-        return Outcome(kind="succeeded", output=packed, dead=dead), None
+    def attempt(self, work: Assignment) -> bytes | Attempt:
+        """Make an attempt that is claimed already.
 
-    def _call(
-        self,
-        prepared: _Prepared,
-        ticket: Ticket,
-        plan: Plan,
-        upstream: Upstream,
-        stopper: Stopper,
-        worker: str,
-    ) -> Any:
-        given = plan.params[ticket.node]
+        Returns:
+            The output of a plain success, packed; otherwise how the attempt ended.
+        """
+        plan, node = work.plan, work.node
+        try:
+            prepared = self._prepare(plan, node)
+            if prepared.bare:
+                value = self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
+            else:
+                value = self._call(prepared, work)
+            packed = _NIL
+            if value is not None:
+                what = f"output of node {work.name!r}"
+                packed = self._payloads.pack(value, run=work.run, what=what)
+            if not plan.when or not plan.is_conditional(node):
+                return packed
+            work.upstream.put(node, value)
+            dead = dead_edges(plan, node, work.upstream, state="succeeded")
+            return _ended(work, Outcome(kind="succeeded", output=packed, dead=dead))
+        except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
+            return _ended(work, self._failed(error, work), error=error)
+
+    def _call(self, prepared: _Prepared, work: Assignment) -> Any:
+        plan, node = work.plan, work.node
+        given = plan.params[node]
         if prepared.template.names:
-            context = upstream.context(prepared.template.node_refs, names=prepared.template.names)
+            context = work.upstream.context(
+                prepared.template.node_refs, names=prepared.template.names
+            )
             # A template has the shape of what it was made from: here, a map.
             given = cast("Mapping[str, Any]", prepared.template.render(context))
         args, kwargs = bind(
             prepared.signature,
             given,
             plan=plan,
-            node=ticket.node,
-            upstream=upstream,
-            context=self._context(ticket, plan, upstream, stopper, worker),
+            node=node,
+            upstream=work.upstream,
+            context=self._context(work),
         )
+        timeout = plan.policy(node).timeout
         return self._invoker.call(
-            prepared.function,
-            args,
-            kwargs,
-            timeout=plan.policy(ticket.node).timeout,
-            stopper=stopper,
+            prepared.function, args, kwargs, timeout=timeout, stopper=work.stopper
         )
 
-    def _context(
-        self, ticket: Ticket, plan: Plan, upstream: Upstream, stopper: Stopper, worker: str
-    ) -> Context:
-        name = plan.ids[ticket.node]
-        facts = {"run": ticket.run, "node": name, "attempt": ticket.attempt}
+    def _context(self, work: Assignment) -> Context:
+        ticket, name = work.ticket, work.name
+
+        def emit(data: Mapping[str, Any]) -> bool:
+            if work.before_emit is not None:
+                work.before_emit()
+            return self._events.append(ticket, data)
+
+        facts = {"run": work.run, "node": name, "attempt": work.attempt}
         return Context(
-            run_id=ticket.run,
-            flow=plan.flow,
+            run_id=work.run,
+            flow=work.plan.flow,
             node_id=name,
-            attempt=ticket.attempt,
+            attempt=work.attempt,
             logger=logging.LoggerAdapter(_log, facts),
-            worker=worker,
-            stopping=stopper.stopping,
-            _inputs=lambda: upstream.inputs,
-            _emit=lambda data: self._events.append(ticket, data),
+            worker=work.worker,
+            stopping=work.stopper.stopping,
+            _inputs=lambda: work.upstream.inputs,
+            _emit=emit,
         )
 
-    def _failed(
-        self, error: BaseException, claim: Claim, plan: Plan, upstream: Upstream, worker: str
-    ) -> Outcome:
+    def _failed(self, error: BaseException, work: Assignment) -> Outcome:
         """Decide what a failed attempt becomes: another attempt, or the node's failure."""
-        ticket = claim.ticket
-        failure = describe(error, node=plan.ids[ticket.node], attempt=ticket.attempt, worker=worker)
+        failure = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
         if isinstance(error, NodeCancelledError):
             return Outcome(kind="cancelled", failure=failure)
         delay = next_delay(
-            plan.policy(ticket.node).retry,
-            failures=ticket.attempt - claim.lost,
+            work.plan.policy(work.node).retry,
+            failures=work.attempt - work.lost,
             names=error_names(error),
             random=random.random,
         )
         if delay is not None:
             return Outcome(kind="retry", failure=failure, delay=delay)
         try:
-            dead = dead_edges(plan, ticket.node, upstream, state="failed")
+            dead = dead_edges(work.plan, work.node, work.upstream, state="failed")
         except FlowcoreError:
             # Both the node and a condition on it failed: the node's own error is the one to tell.
             dead = ()
         return Outcome(kind="failed", failure=failure, dead=dead)
+
+
+def _ended(
+    work: Assignment,
+    outcome: Outcome,
+    *,
+    seconds: float = 0.0,
+    error: BaseException | None = None,
+) -> Attempt:
+    return Attempt(
+        ticket=work.ticket,
+        plan=work.plan,
+        outcome=outcome,
+        upstream=work.upstream,
+        seconds=seconds,
+        error=error,
+    )
 
 
 def _sentence(error: BaseException) -> str:

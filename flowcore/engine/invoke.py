@@ -11,6 +11,7 @@ on one event loop per process.
 import asyncio
 import concurrent.futures
 import ctypes
+import functools
 import heapq
 import inspect
 import itertools
@@ -32,6 +33,9 @@ _PRUNE = 1024
 
 #: What would end a worker's process instead of the node.
 _EXITS = (SystemExit, KeyboardInterrupt)
+
+#: Looked up first: to ask whether something can be awaited costs more than a short call.
+_NO_AWAITABLES = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 _BY_SIGNAL = frozenset(number - 256 for number in range(1, 65))
 
@@ -99,6 +103,11 @@ class Stopper:
         with self._lock:
             self._task, self._loop = task, loop
 
+    def leave_task(self) -> None:
+        """From here on, there is no task to cancel."""
+        with self._lock:
+            self._task = self._loop = None
+
 
 def _interrupt(ident: int, kind: type[BaseException]) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(kind))
@@ -131,8 +140,8 @@ class Invoker:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        timeout: float | None,
         stopper: Stopper,
+        timeout: float | None = None,
     ) -> Any:
         """Call and wait.
 
@@ -140,16 +149,17 @@ class Invoker:
             function: Sync or async.
             args: Positional arguments.
             kwargs: Keyword arguments.
+            stopper: The handle by which others stop the call; good for one call after another.
             timeout: Seconds; None: no limit.
-            stopper: The handle by which others stop the call.
 
         Raises:
             NodeTimeoutError: The time was up.
             NodeCancelledError: The stopper stopped it.
             BaseException: Whatever the function raised.
         """
-        if timeout is not None:
-            self._set_alarm(timeout, stopper)
+        if timeout is None:
+            return self._call(function, args, kwargs, stopper)
+        self._set_alarm(timeout, stopper)
         try:
             return self._call(function, args, kwargs, stopper)
         finally:
@@ -162,9 +172,7 @@ class Invoker:
         kwargs: dict[str, Any],
         stopper: Stopper,
     ) -> Any:
-        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004  (asks for the coroutine flag)
-        ):
+        if _is_async(function):
             return self._call_async(function, args, kwargs, stopper)
         return self._call_sync(function, args, kwargs, stopper)
 
@@ -191,7 +199,7 @@ class Invoker:
             if stopper.error is not None:
                 raise stopper.error from None
             raise
-        if inspect.isawaitable(value):
+        if type(value) not in _NO_AWAITABLES and inspect.isawaitable(value):
             return self._call_async(_awaiting, (value,), {}, stopper)
         return value
 
@@ -213,6 +221,8 @@ class Invoker:
             except _EXITS as error:
                 # Let through, it would end the loop, and all that runs on it.
                 raise _exited(error) from error
+            finally:
+                stopper.leave_task()
 
         future = asyncio.run_coroutine_threadsafe(guarded(), loop)
         try:
@@ -266,6 +276,13 @@ class Invoker:
                 stopper.give_up(error)
             else:
                 stopper.force(error)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004  (asks for the coroutine flag)
+    )
 
 
 def _is_from_signal(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ import time
 
 from flowcore.engine.invoke import Stopper
 from flowcore.errors import FlowcoreError, NodeCancelledError
-from flowcore.ports.store import RunStore, Ticket
+from flowcore.ports.store import RunStore, Ticket, UnitTicket
 
 __all__ = ["LeaseKeeper"]
 
@@ -26,12 +26,12 @@ class LeaseKeeper:
         """Start nothing yet: the thread begins with the first ticket."""
         self._store = store
         self._interval = interval
-        self._held: dict[Ticket, Stopper] = {}
-        self._asked: dict[Ticket, float] = {}
+        self._held: dict[Ticket | UnitTicket, Stopper] = {}
+        self._asked: dict[Ticket | UnitTicket, float] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def hold(self, ticket: Ticket, stopper: Stopper) -> None:
+    def hold(self, ticket: Ticket | UnitTicket, stopper: Stopper) -> None:
         """Renew this lease from now on."""
         with self._lock:
             self._held[ticket] = stopper
@@ -41,7 +41,7 @@ class LeaseKeeper:
                 )
                 self._thread.start()
 
-    def drop(self, ticket: Ticket) -> None:
+    def drop(self, ticket: Ticket | UnitTicket) -> None:
         """Stop renewing: the attempt has ended."""
         with self._lock:
             self._held.pop(ticket, None)
@@ -64,7 +64,7 @@ class LeaseKeeper:
             for ticket, lost in verdicts.items():
                 self._end(ticket, held[ticket], lost=lost)
 
-    def _end(self, ticket: Ticket, stopper: Stopper, *, lost: bool) -> None:
+    def _end(self, ticket: Ticket | UnitTicket, stopper: Stopper, *, lost: bool) -> None:
         now = time.monotonic()
         with self._lock:
             if ticket not in self._held:

@@ -5,9 +5,10 @@ In: a plan, an input, an id. Out: the run exists and its first group is on its w
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from flowcore.engine.grain import Estimates
 from flowcore.engine.inputs import accept_input
 from flowcore.engine.payloads import Payloads
 from flowcore.errors import UsageError
@@ -19,6 +20,9 @@ __all__ = ["new_run_id", "submit"]
 
 #: The largest priority of a run.
 MOST_URGENT = 9
+
+#: So many starts travel one in a message: nothing is known of how long they take.
+_FEW = 16
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:\-]{0,119}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -40,8 +44,22 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     namespace: str = "",
     priority: int = 5,
     payloads: Payloads | None = None,
+    slots: Callable[[], int] | None = None,
 ) -> tuple[str, Submitted]:
     """Create a run, or find the one that has this id already.
+
+    Args:
+        store: The run store.
+        dispatcher: Rings for the starts.
+        plan: What to run.
+        input: Plain data.
+        run_id: The id to give it; None makes one.
+        tags: For finding it again.
+        namespace: Prefix of its queues.
+        priority: 0 to 9, 5 being normal.
+        slots: How many nodes the workers can run at a time; None: no start may travel together
+            with others.
+        payloads: Keeps a large input elsewhere.
 
     Raises:
         UsageError: The id has characters that a run id cannot have, or the input is not what the
@@ -73,7 +91,10 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         tags=tuple(tags),
     )
     store.put_plan(plan)
-    submitted = store.submit(run, plan)
+    grain = None
+    if slots is not None and len(plan.starts) > _FEW:
+        grain = Estimates().grain(plan, queue=None, slots=slots())
+    submitted = store.submit(run, plan, grain=grain)
     payloads.created(run_id, run.input)
     if submitted.dispatch is not None:
         dispatcher.publish(submitted.dispatch, plan)

@@ -1,56 +1,340 @@
-"""Work first: a worker that has ended a node goes on with one that became ready.
+"""Work first: a worker that has ended a node goes on with what that made ready.
 
-In: what became ready. Out: the node to go on with, and the rest to publish.
+In: nodes that this worker owns. Out: they have run, are recorded, or went back to the queue.
+Not here: one attempt (execute), how much a unit may keep (grain), messages (backends).
 
-A message costs more than a short node. The worker that completes a node is about to be idle, so it
-takes one of the nodes it made ready and publishes the others: no parallelism is lost, and a chain
-needs one message for a quarter of a second of work. The intent to dispatch the node it takes is
-recorded like any other's: should the worker die, a janitor publishes it.
+A message costs more than a short node, and a round trip to the store costs more than a very short
+one. So a unit runs its nodes one after the other and records them together. A node whose
+predecessors have all run in this very unit is ready, whatever the store knows: it is run, too, and
+recorded behind them. What nobody has recorded is run again, should this process die.
+
+Nobody waits for a long node: as soon as one is seen to take long, a second thread records what was
+done before it, and gives back what was to come after it.
 """
 
+import logging
+import threading
 import time
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
+from flowcore.engine.execute import Assignment, Attempt, Executor
+from flowcore.engine.grain import GRAIN, Estimates
+from flowcore.engine.invoke import Stopper
+from flowcore.engine.upstream import Upstream
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Dispatch, Ticket
+from flowcore.ports.store import Advance, Done, Flush, Grain, Outcome, RunStore, Ticket, UnitTicket
+from flowcore.run.status import NodeState
 
-__all__ = ["HAND_BACK", "Unit"]
+__all__ = ["HAND_BACK", "Unit", "UnitHost", "UnitWatch", "unit_of"]
 
-#: Seconds after which a unit publishes whatever is ready, so that others get their turn.
+_log = logging.getLogger(__name__)
+
+#: Seconds after which a unit gives back what it has not begun, so that others get their turn.
 HAND_BACK = 0.25
+
+#: Seconds that a node may take before others are no longer made to wait for it.
+PATIENCE = 0.01
+
+#: Seconds after which a unit records what it has done.
+_FLUSH_AFTER = 0.025
+
+#: Joins of more nodes than this are left to the store.
+_WIDE = 64
+
+_DONE = NodeState.SUCCEEDED.letter
+
+#: Nodes that a unit records in one step, and bytes of their outputs.
+_FLUSH_AT = 500
+_FLUSH_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitHost:
+    """What units need of the process they run in."""
+
+    store: RunStore
+    executor: Executor
+    estimates: Estimates
+    record: Callable[[Callable[[], Advance], Plan, str, str], Advance]
+    """Makes a write of a run and a worker, and publishes what it has set in motion."""
+    slots: Callable[[], int]
+    """How many nodes the workers can run at a time."""
+
+
+@dataclass(slots=True)
+class _Busy:
+    """The node that is being run."""
+
+    node: int
+    since: float
+    told: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class Unit:
-    """What one message has come to carry: its node, and those the worker goes on with.
+    """Nodes of one run that one worker owns."""
 
-    A node with a time limit travels by itself: the pool's hard limit belongs to a message.
-    """
-
+    host: UnitHost
+    ticket: UnitTicket
+    plan: Plan
     queue: str | None
-    """The queue the message came on, as policies name it: another's nodes are not for here."""
-    ends: float
+    """The queue its message came on, as policies name it: another's nodes are not for here."""
+    worker: str
+    upstream: Upstream
+    ran: Callable[[int, Outcome, float], object] | None = None
+    """Hears of each attempt: the node, how it ended, and how many seconds ago it began."""
+    ends: float = 0.0
     """On the monotonic clock."""
-    taken: Ticket | None = None
-    """The node to go on with."""
+    stopper: Stopper = field(default_factory=Stopper)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _owned: set[int] = field(default_factory=set)
+    _todo: deque[int] = field(default_factory=deque)
+    _done: list[tuple[int, bytes, float, float, bool]] = field(default_factory=list)
+    _busy: _Busy | None = None
+    _weight: int = 0
+    """Bytes of the outputs that are not recorded yet."""
+    _flushed: float = 0.0
+    _seen: Counter[int] = field(default_factory=Counter)
+    _left: dict[int, int] = field(default_factory=dict)
+    _mine: set[int] = field(default_factory=set)
+    _stuck: int | None = None
+    """A join that waits for nodes of others, as far as is known here."""
+    _ahead: str = ""
+    _ahead_from: int = 0
 
-    @classmethod
-    def of(cls, plan: Plan, node: int) -> "Unit | None":
-        """Open the unit of a message; None when it can carry no more than its node."""
-        policy = plan.policy(node)
-        if policy.timeout is not None:
-            return None
-        return cls(queue=policy.queue, ends=time.monotonic() + HAND_BACK)
+    def run(self, nodes: Collection[int]) -> None:
+        """Run these nodes, which the unit owns, and what they make ready.
 
-    def take(self, dispatch: Dispatch, plan: Plan) -> Dispatch | None:
-        """Take one node if there is time and one that fits; return what remains to publish."""
-        self.taken = None
-        if time.monotonic() >= self.ends:
-            return dispatch
-        for at, (node, attempt) in enumerate(dispatch.nodes):
-            policy = plan.policy(node)
+        Ends when there is nothing left to do, or when its time is over; then everything is
+        recorded and the rest is in the queue again.
+        """
+        self._flushed = time.monotonic()
+        self.ends = self._flushed + HAND_BACK
+        self._take(nodes)
+        while (node := self._next()) is not None:
+            self._run(node)
+
+    def check(self, now: float) -> None:
+        """Let nobody wait for a node that takes long; called from another thread."""
+        busy = self._busy
+        if busy is not None and not busy.told and now - busy.since >= PATIENCE:
+            with self._lock:
+                if self._busy is busy and not busy.told:
+                    self._flush(give_back=True)
+
+    def tell(self) -> None:
+        """Make sure that the store knows of the node that is being run."""
+        with self._lock:
+            if self._busy is not None and not self._busy.told:
+                self._flush()
+
+    def _next(self) -> int | None:
+        """Record what should be recorded by now; return the node to go on with."""
+        with self._lock:
+            self._busy = None
+            now = time.monotonic()
+            if now >= self.ends or self.stopper.stopping.is_set():
+                if self._owned or self._done:
+                    self._flush(give_back=True)
+                return None
+            full = len(self._done) >= _FLUSH_AT or self._weight >= _FLUSH_BYTES
+            if not self._todo or full or now - self._flushed > _FLUSH_AFTER:
+                if self._done:
+                    self._flush()
+                    now = self._flushed
+                if not self._todo:
+                    return None
+            node = self._todo.popleft()
+            self._busy = _Busy(node, now)
+            cost = self.host.estimates.cost(self.plan.policies[self.plan.policy_of[node]].uses)
+            if cost is not None and cost >= GRAIN and not self._flush(give_back=bool(self._todo)):
+                return None
+            return node
+
+    def _run(self, node: int) -> None:
+        work = Assignment(
+            run=self.ticket.run,
+            plan=self.plan,
+            node=node,
+            upstream=self.upstream,
+            stopper=self.stopper,
+            worker=self.worker,
+            before_emit=self.tell,
+        )
+        ended = self.host.executor.attempt(work)
+        with self._lock:
+            busy, now = self._busy, time.monotonic()
+            if busy is None:
+                return  # somebody else has the unit's nodes by now
+            self.host.estimates.note(
+                self.plan.policies[self.plan.policy_of[node]].uses, now - busy.since
+            )
+            if isinstance(ended, bytes):
+                self._done.append((node, ended, busy.since, now, busy.told))
+                self._weight += len(ended)
+                self._mine.add(node)
+                self._owned.discard(node)
+                if self.plan.succ[node]:
+                    self.upstream.put_packed(node, ended)
+                    self._make_ready(node)
+            else:
+                self._settle(ended)
+        if self.ran is not None:
+            outcome = ended.outcome if isinstance(ended, Attempt) else _SUCCEEDED
+            self.ran(node, outcome, now - busy.since)
+
+    def _make_ready(self, node: int) -> None:
+        """Go on with nodes that only this unit can have made ready."""
+        plan, after = self.plan, self.plan.succ[node]
+        # Nodes with the same successors are counted together: layers of 100 have 10,000 edges.
+        key = id(after)
+        self._seen[key] += 1
+        count = self._seen[key]
+        if count < plan.fellows(node):
+            return
+        for target in after:
+            left = self._left.get(target, len(plan.pred[target])) - count
+            self._left[target] = left
+            if left and not self._others_are_done(target):
+                self._stuck = target if self._stuck is None else min(self._stuck, target)
+                continue
+            policy = plan.policies[plan.policy_of[target]]
             if policy.timeout is None and policy.queue == self.queue:
-                self.taken = Ticket(run=dispatch.run, node=node, attempt=attempt)
-                rest = dispatch.nodes[:at] + dispatch.nodes[at + 1 :]
-                return replace(dispatch, nodes=rest) if rest else None
-        return dispatch
+                self._todo.append(target)
+
+    def _others_are_done(self, target: int) -> bool:
+        """Whether all that a join waits for has succeeded, here or elsewhere.
+
+        Then only this unit can make it ready: it has done the last of them.
+        """
+        plan, start, ahead = self.plan, self._ahead_from, self._ahead
+        before = plan.pred[target]
+        if not ahead or len(before) > _WIDE:
+            return False
+        return all(
+            source in self._mine
+            or (start <= source < start + len(ahead) and ahead[source - start] == _DONE)
+            for source in before
+        ) and not any((source, target) in plan.when for source in before)
+
+    def _settle(self, attempt: Attempt) -> None:
+        """Record an end that is no plain success, behind what was done before it."""
+        if self._busy is not None and not self._busy.told and not self._flush():
+            return
+        self._owned.discard(attempt.ticket.node)
+        grain = self._grain()
+        self._obey(
+            self._record(
+                lambda: self.host.store.settle(
+                    attempt.ticket, attempt.outcome, unit=self.ticket.unit, grain=grain
+                )
+            )
+        )
+
+    def _record(self, write: Callable[[], Advance]) -> Advance:
+        return self.host.record(write, self.plan, self.ticket.run, self.worker)
+
+    def _flush(self, *, give_back: bool = False) -> bool:
+        """Record what was done; False when the unit is lost. The lock is held."""
+        now = time.monotonic()
+        done = [
+            Done(node, output, round((end - begin) * 1000), round((now - end) * 1000), told)
+            for node, output, begin, end, told in self._done
+        ]
+        busy = self._busy
+        news = Flush(
+            done=done,
+            current=None if busy is None else busy.node,
+            since=0 if busy is None else round((now - busy.since) * 1000),
+            give_back=give_back,
+            ahead=None if self._stuck is None else self.plan.pred[self._stuck][0],
+        )
+        grain = self._grain()
+        advance = self._record(
+            lambda: self.host.store.flush(
+                self.ticket, news, self.plan, worker=self.worker, grain=grain
+            )
+        )
+        self._done.clear()
+        self._weight = 0
+        if busy is not None:
+            busy.told = True
+        if news.ahead is not None:
+            self._ahead, self._ahead_from, self._stuck = advance.ahead, news.ahead, None
+        self._obey(advance)
+        self._flushed = time.monotonic()
+        return advance.accepted
+
+    def _obey(self, advance: Advance) -> None:
+        """Go on as the store says."""
+        if advance.stopping:
+            self.stopper.ask()
+        if not advance.accepted:
+            self._busy = None
+        self._take(advance.kept)
+
+    def _take(self, nodes: Collection[int]) -> None:
+        self._owned = set(nodes)
+        busy = self._busy.node if self._busy is not None else None
+        self._todo = deque(node for node in nodes if node != busy)
+        self.host.executor.fetch(self.plan, self._todo, self.upstream)
+
+    def _grain(self) -> Grain:
+        host = self.host
+        uses = (self.plan.policies[self.plan.policy_of[node]].uses for node in self._owned)
+        spent = sum(host.estimates.cost(name) or 0.0 for name in uses)
+        return host.estimates.grain(self.plan, queue=self.queue, slots=host.slots(), spent=spent)
+
+
+def unit_of(ticket: Ticket) -> UnitTicket:
+    """Name the unit that settling an attempt may open."""
+    return UnitTicket(run=ticket.run, unit=f"u{ticket.node}a{ticket.attempt}")
+
+
+_SUCCEEDED = Outcome(kind="succeeded")
+
+
+class UnitWatch:
+    """Looks after the units of a process, from one thread, while there are any."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._units: dict[int, Unit] = {}
+        self._some = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def over(self, unit: Unit) -> Iterator[None]:
+        """Look after a unit for the length of the block."""
+        with self._lock:
+            self._units[id(unit)] = unit
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._watch, name="flowcore-units", daemon=True
+                )
+                self._thread.start()
+        self._some.set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._units[id(unit)]
+                if not self._units:
+                    self._some.clear()
+
+    def _watch(self) -> None:
+        while True:
+            self._some.wait()
+            time.sleep(PATIENCE / 2)
+            with self._lock:
+                units = list(self._units.values())
+            now = time.monotonic()
+            for unit in units:
+                try:
+                    unit.check(now)
+                except Exception:  # noqa: BLE001  (other units are to be looked after, too)
+                    _log.warning("a unit of run %s waits", unit.ticket.run, exc_info=True)

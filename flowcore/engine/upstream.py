@@ -69,13 +69,12 @@ class Upstream:
         self._asked.add(node)
         self._values[node] = value
 
-    def outputs(self, nodes: Iterable[int]) -> dict[int, Any]:
-        """Return the outputs that exist, in the order asked."""
-        wanted = list(nodes)
-        self._fetch(wanted, decode=True)
-        return {node: self._value(node) for node in wanted if self._exists(node)}
+    def put_packed(self, node: int, packed: bytes) -> None:
+        """Add an output that is on its way to the store."""
+        self._asked.add(node)
+        self._blobs[node] = packed
 
-    def _fetch(self, nodes: Iterable[int], *, decode: bool = False) -> None:
+    def fetch(self, nodes: Iterable[int], *, decode: bool = False) -> None:
         """Make sure the blobs of these outputs, where they exist, are here.
 
         Decoded at once, a large join is in memory once and not twice.
@@ -86,6 +85,12 @@ class Upstream:
             for node in part if decode else ():
                 self._value(node)
         self._asked.update(missing)
+
+    def outputs(self, nodes: Iterable[int]) -> dict[int, Any]:
+        """Return the outputs that exist, in the order asked."""
+        wanted = list(nodes)
+        self.fetch(wanted, decode=True)
+        return {node: self._value(node) for node in wanted if self._exists(node)}
 
     def _exists(self, node: int) -> bool:
         return node in self._values or node in self._blobs
@@ -137,7 +142,7 @@ class Upstream:
         return name in self.inputs, self.inputs.get(name)
 
     def _search(self, batch: list[int], name: str) -> int | None:
-        self._fetch(batch)
+        self.fetch(batch)
         for node in batch:
             if not self._may_have(node, name):
                 continue

@@ -10,8 +10,9 @@ then in the author's order. So every predecessor has a smaller number than its s
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -61,6 +62,7 @@ class Plan:
     max_parallel: int | None = None
     timeout: float | None = None
     fail_fast: bool = True
+    _fellows: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         """Count the nodes."""
@@ -84,6 +86,16 @@ class Plan:
     def policy(self, node: int) -> Policy:
         """The policy of one node."""
         return self.policies[self.policy_of[node]]
+
+    def fellows(self, node: int) -> int:
+        """How many nodes have the very same successors, ``node`` included."""
+        if not self._fellows:
+            self._fellows.update(Counter(map(id, self.succ)))
+        return self._fellows[id(self.succ[node])]
+
+    def is_conditional(self, node: int) -> bool:
+        """Whether an edge from this node has a condition."""
+        return any((node, target) in self.when for target in self.succ[node])
 
     def ancestors(self, node: int) -> Iterator[int]:
         """All nodes upstream of ``node``, each once, from the highest number down."""
@@ -179,12 +191,13 @@ class Plan:
 
 
 def successors(pred: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-    """Turn lists of predecessors into lists of successors."""
+    """Turn lists of predecessors into lists of successors; equal lists are one object."""
     succ: list[list[int]] = [[] for _ in pred]
     for node, before in enumerate(pred):
         for source in before:
             succ[source].append(node)
-    return tuple(map(tuple, succ))
+    known: dict[tuple[int, ...], tuple[int, ...]] = {}
+    return tuple(known.setdefault(one, one) for one in map(tuple, succ))
 
 
 def layers(pred: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:

@@ -18,19 +18,31 @@ from flowcore.run.record import Failure, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 
 __all__ = [
+    "AHEAD",
+    "Adopted",
     "Advance",
+    "Bundle",
     "Claim",
     "Dispatch",
+    "Done",
     "EventLog",
+    "Flush",
+    "Grain",
     "NewRun",
     "Outcome",
+    "Pack",
     "RunQuery",
     "RunReader",
     "RunStore",
     "Submitted",
     "Sweep",
     "Ticket",
+    "UnitTicket",
 ]
+
+
+#: Nodes of which ``Flush.ahead`` is told where they stand.
+AHEAD = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +71,50 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnitTicket:
+    """The right to several nodes of one run at once; its name is never used again."""
+
+    run: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """How nodes of one policy travel."""
+
+    cost: float
+    """Seconds that one of them is thought to take."""
+    least: int = 1
+    """Nodes in one message, as soon as there are that many."""
+    most: int = 1
+    """Nodes in one message, however many there are."""
+    here: bool = False
+    """Whether the unit that makes one ready may keep it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grain:
+    """How nodes that become ready are shared out between a unit and the queue."""
+
+    packs: Mapping[int, Pack] = field(default_factory=dict)
+    """By policy number; nodes of other policies travel one in a message."""
+    budget: float = 0.0
+    """Seconds of work that the unit keeps."""
+    share: int = 1
+    """A message takes at most one part in so many of the nodes that are ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Several nodes that travel in one message: a unit that nobody has adopted yet."""
+
+    unit: str
+    node: int
+    """The first of them."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatch:
     """Nodes whose messages the caller must now publish.
 
@@ -70,8 +126,15 @@ class Dispatch:
     flow: str
     namespace: str
     priority: int
-    nodes: tuple[tuple[int, int], ...]
-    """(node, attempt) pairs."""
+    nodes: tuple[tuple[int, int], ...] = ()
+    """(node, attempt) pairs, one message each."""
+    bundles: tuple[Bundle, ...] = ()
+    """One message each."""
+
+    @property
+    def first(self) -> int:
+        """A node of it, which tells its queue."""
+        return self.nodes[0][0] if self.nodes else self.bundles[0].node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +161,46 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """The right to run the nodes of a bundle, their first attempts, until the lease ends."""
+
+    nodes: tuple[int, ...]
+    first: bool
+    """Whether this started the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A first attempt that has succeeded, in a unit."""
+
+    node: int
+    output: bytes
+    took: int
+    """Milliseconds from its start to its end."""
+    ago: int
+    """Milliseconds from its end until now."""
+    told: bool = False
+    """Whether its start is in the log already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flush:
+    """What a unit has done since it last said so, and what it means to do next."""
+
+    done: Sequence[Done] = ()
+    """In the order in which they ran: a node that ran before the store knew it to be ready
+    stands behind those that made it so."""
+    current: int | None = None
+    """A node that is being run: it stays with the unit, and its start is told."""
+    since: int = 0
+    """Milliseconds that it has been running for."""
+    give_back: bool = False
+    """The unit ends: what it has not begun goes back to the queue."""
+    ahead: int | None = None
+    """A node from which on to say where nodes stand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended."""
 
@@ -121,6 +224,14 @@ class Advance:
     dispatch: Dispatch | None = None
     finished: RunState | None = None
     """The run's final state, when this write ended the run."""
+    unit: str | None = None
+    """The unit that now owns ``kept``."""
+    kept: tuple[int, ...] = ()
+    """All nodes that the unit owns and that have not settled."""
+    stopping: bool = False
+    """The run is being stopped: nothing more is to be begun."""
+    ahead: str = ""
+    """Where ``AHEAD`` nodes stand from ``Flush.ahead`` on, a letter for each (``NodeState``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +273,7 @@ class RunStore(Protocol):
         """Return the plan; ``KeyError`` when the store has none of this hash."""
         ...
 
-    def submit(self, run: NewRun, plan: Plan) -> Submitted:
+    def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
         """Create the run and record the intent to dispatch its starts, once per id."""
         ...
 
@@ -170,21 +281,53 @@ class RunStore(Protocol):
         """Take a dispatched node; None when somebody has it, it settled, or the run stopped."""
         ...
 
-    def settle(self, ticket: Ticket, outcome: Outcome) -> Advance:
+    def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:
+        """Take a bundle; None when somebody has it, or the run stopped."""
+        ...
+
+    def settle(
+        self,
+        ticket: Ticket,
+        outcome: Outcome,
+        *,
+        unit: str | None = None,
+        grain: Grain | None = None,
+    ) -> Advance:
         """Record how an attempt ended and count down every chord the node belongs to.
 
         In one step: checks the token, records output or failure, decides joins and dead paths,
         stops the run on a failure nobody tolerates, records the intent to dispatch what became
         ready, appends the events, and says whether the run is complete.
+
+        Args:
+            ticket: The attempt.
+            outcome: How it ended.
+            unit: The unit that owns the node, if one does.
+            grain: How to share out what becomes ready; without it all of that is dispatched, one
+                node in a message. What is kept goes to ``unit``, or to a new one.
         """
         ...
 
-    def renew(self, tickets: Sequence[Ticket]) -> Mapping[Ticket, bool]:
+    def flush(
+        self, unit: UnitTicket, news: Flush, plan: Plan, *, worker: str, grain: Grain
+    ) -> Advance:
+        """Record what a unit has done; the same step as ``settle`` for many nodes at once.
+
+        A node may be in ``news.done`` that was not ready so far, if the unit itself has done all
+        its predecessors: nobody else could have made it ready. Said twice, it counts once.
+        """
+        ...
+
+    def renew(self, tickets: Sequence[Ticket | UnitTicket]) -> Mapping[Ticket | UnitTicket, bool]:
         """Prolong the leases; return the tickets to stop.
 
         The value says whether the lease is lost (True: nothing the attempt writes will count) or
         the run is stopping (False).
         """
+        ...
+
+    def lose(self, unit: UnitTicket) -> Advance:
+        """The process that ran a unit is dead: its lease need not run out."""
         ...
 
     def sweep(self, *, limit: int = 200) -> Sweep:

@@ -24,9 +24,11 @@ from flowcore.run.event import Event, EventType
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory import InMemoryStore
+from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
 from flowcore.stores.redis.script import Line, Script
 from flowcore.stores.redis.store import Leases, RedisStore, script_source
+from flowcore.stores.redis.wire import read_unit
 
 __all__ = ["LEASES", "RUN", "Clock", "Harness", "in_memory", "make_plan", "on_redis"]
 
@@ -102,6 +104,8 @@ class Harness:
     clock: Clock
     agenda: Callable[[], Mapping[str, int]]
     """What is on the agenda, as ``run|what``, and when (ms)."""
+    units: Callable[[str], Mapping[str, Sequence[int]]]
+    """The units of a run, and the nodes of each."""
     leftovers: Callable[[], Sequence[str]]
     """Everything the store still keeps."""
     reopened: Callable[[], RunStore]
@@ -201,6 +205,9 @@ def in_memory(clock: Clock | None = None, leases: Leases = LEASES) -> Harness:
         events=store,
         clock=clock,
         agenda=lambda: {f"{run}|{what}": at for (run, what), at in world.agenda.items()},
+        units=lambda run: {
+            name: sorted(unit.nodes) for name, unit in world.runs[run].units.items()
+        },
         leftovers=leftovers,
         reopened=lambda: store,
     )
@@ -216,7 +223,7 @@ def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases =
     def open_store() -> RedisStore:
         store = RedisStore(client, leases=leases)
         for name in store._scripts:
-            store._scripts[name] = Script(Line(client), _on_test_time("web", name))
+            store._scripts[name] = Script(Line(client), _on_test_time(name))
         return store
 
     def set_clock(moved: int) -> None:
@@ -230,11 +237,15 @@ def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases =
         entries: Any = client.zrange("fc:agenda", 0, -1, withscores=True)
         return {member.decode(): int(at) for member, at in entries}
 
+    def units(run: str) -> dict[str, Sequence[int]]:
+        kept: Any = client.hgetall(run_key(run, "own"))
+        return {name.decode(): read_unit(text[1:]) for name, text in kept.items()}
+
     set_clock(0)
     clock.on_advance.append(set_clock)
     store = open_store()
     events = RedisEventLog(client, client, plans=store)
-    events._emit = Script(Line(client), _on_test_time("web", "emit"))
+    events._emit = Script(Line(client), _on_test_time("emit"))
     return Harness(
         kind="redis",
         store=store,
@@ -242,13 +253,14 @@ def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases =
         events=events,
         clock=clock,
         agenda=agenda,
+        units=units,
         leftovers=lambda: list(map(str, client.keys("fc:*"))),
         reopened=open_store,
     )
 
 
-def _on_test_time(*names: str) -> str:
-    text = "".join(map(script_source, names))
-    assert text.count(_SERVER_TIME) == 1, "web.lua reads the time in another way: adapt this test"
+def _on_test_time(name: str) -> str:
+    text = script_source(name)
+    assert text.count(_SERVER_TIME) == 1, "core.lua reads the time in another way: adapt this test"
     assert text.count("TIME'") == 1, "only clock() may read the time"
     return text.replace(_SERVER_TIME, _TEST_TIME)

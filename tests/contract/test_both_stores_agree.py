@@ -6,9 +6,11 @@ events and agenda. FLOWCORE_SCHEDULES asks for more schedules than CI runs.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgpack
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
@@ -23,7 +25,20 @@ from hypothesis.stateful import (
 )
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Dispatch, NewRun, Outcome, RunQuery, Sweep, Ticket
+from flowcore.ports.store import (
+    Advance,
+    Dispatch,
+    Done,
+    Flush,
+    Grain,
+    NewRun,
+    Outcome,
+    Pack,
+    RunQuery,
+    Sweep,
+    Ticket,
+    UnitTicket,
+)
 from flowcore.run.record import Failure
 from flowcore.stores.inmemory.state import PLAN_GRACE
 from tests.contract.harness import LEASES, Clock, Harness, in_memory, make_plan, on_redis
@@ -49,6 +64,50 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
+@st.composite
+def grains(draw: st.DrawFn) -> Grain:
+    """Any way to share out what becomes ready; plans have up to four policies."""
+    packs = {
+        policy: Pack(
+            cost=draw(st.sampled_from([0.001, 0.002, 0.05])),
+            least=(least := draw(st.integers(1, 3))),
+            most=least + draw(st.integers(0, 4)),
+            here=draw(st.booleans()),
+        )
+        for policy in draw(st.sets(st.integers(0, 3)))
+    }
+    budget = draw(st.sampled_from([0.0, 0.002, 0.005]))
+    return Grain(packs=packs, budget=budget, share=draw(st.integers(1, 4)))
+
+
+@dataclass
+class Worker:
+    """What the worker of a unit knows."""
+
+    kept: set[int]
+    did: set[int] = field(default_factory=set)
+    fresh: set[int] = field(default_factory=set)
+    """What it has done and not said yet."""
+    told: set[int] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
+    """What others have done, as far as it has heard."""
+
+    def next(self, plan: Plan) -> list[int]:
+        """What it may do: nodes it has, and those that only it can have made ready."""
+        return [
+            node
+            for node in range(len(plan))
+            if node not in self.did
+            and (
+                node in self.kept
+                or (self.fresh & set(plan.pred[node]) and self.knows(plan.pred[node]))
+            )
+        ]
+
+    def knows(self, nodes: Sequence[int]) -> bool:
+        return (self.did | self.seen).issuperset(nodes)
+
+
 class Duel(RuleBasedStateMachine):
     """Two stores, one schedule."""
 
@@ -59,7 +118,8 @@ class Duel(RuleBasedStateMachine):
         self.pair: tuple[Harness, Harness] = (in_memory(clock), on_redis(client, clock))
         self.clock = clock
         self.plans: dict[str, Plan] = {}
-        self.mail: list[Ticket] = []
+        self.mail: list[Ticket | UnitTicket] = []
+        self.units: dict[UnitTicket, Worker] = {}
         self.claimed: list[Ticket] = []
         self.read: dict[str, int] = {}
 
@@ -75,15 +135,22 @@ class Duel(RuleBasedStateMachine):
                 Ticket(run=dispatch.run, node=node, attempt=attempt)
                 for node, attempt in dispatch.nodes
             ]
+            self.mail += [UnitTicket(run=dispatch.run, unit=one.unit) for one in dispatch.bundles]
 
-    @initialize(plan=plans())
-    def first_run(self, plan: Plan) -> None:
-        self.submit(plan, "r0", lose=False)
+    def keep(self, run: str, advance: Advance) -> None:
+        """What a unit has been told that it owns."""
+        if advance.unit is not None:
+            worker = self.units.setdefault(UnitTicket(run=run, unit=advance.unit), Worker(set()))
+            worker.kept = set(advance.kept)
+
+    @initialize(plan=plans(), grain=st.none() | grains())
+    def first_run(self, plan: Plan, grain: Grain | None) -> None:
+        self.submit(plan, "r0", lose=False, grain=grain)
 
     @precondition(lambda self: len(self.plans) < 3)
-    @rule(plan=plans(), lose=st.booleans())
-    def another_run(self, plan: Plan, *, lose: bool) -> None:
-        self.submit(plan, f"r{len(self.plans)}", lose=lose)
+    @rule(plan=plans(), lose=st.booleans(), grain=st.none() | grains())
+    def another_run(self, plan: Plan, grain: Grain | None, *, lose: bool) -> None:
+        self.submit(plan, f"r{len(self.plans)}", lose=lose, grain=grain)
 
     @rule(index=INDEX, plan=plans())
     def the_same_run_again(self, index: int, plan: Plan) -> None:
@@ -91,9 +158,9 @@ class Duel(RuleBasedStateMachine):
         submitted = self.both(lambda it: it.submit(plan, run))
         assert not submitted.created
 
-    def submit(self, plan: Plan, run: str, *, lose: bool) -> None:
+    def submit(self, plan: Plan, run: str, *, lose: bool, grain: Grain | None) -> None:
         new = NewRun(id=run, plan=plan.hash, input=b"\x80", namespace="ns", tags=("t",))
-        submitted = self.both(lambda it: it.store.submit(new, plan))
+        submitted = self.both(lambda it: it.store.submit(new, plan, grain=grain))
         self.plans[run] = plan
         if not lose:
             self.post(submitted.dispatch)
@@ -103,7 +170,13 @@ class Duel(RuleBasedStateMachine):
     def deliver(self, index: int) -> None:
         self.claim(self.mail.pop(index % len(self.mail)))
 
-    def claim(self, ticket: Ticket) -> None:
+    def claim(self, ticket: Ticket | UnitTicket) -> None:
+        if isinstance(ticket, UnitTicket):
+            adopted = self.both(lambda it: it.store.adopt(ticket, worker="w"))
+            if adopted is not None:
+                assert ticket not in self.units, "adopted twice"
+                self.units[ticket] = Worker(set(adopted.nodes))
+            return
         wanted = self.plans[ticket.run].pred[ticket.node]
         claim = self.both(lambda it: it.store.claim(ticket, worker="w", outputs_of=wanted))
         if claim is not None:
@@ -121,10 +194,44 @@ class Duel(RuleBasedStateMachine):
         self.mail.pop(index % len(self.mail))
 
     @precondition(lambda self: self.claimed)
-    @rule(index=INDEX, kind=st.sampled_from(KINDS), cut=st.integers(0, 7), lose=st.booleans())
-    def settle(self, index: int, kind: Any, cut: int, *, lose: bool) -> None:
+    @rule(
+        index=INDEX,
+        kind=st.sampled_from(KINDS),
+        cut=st.integers(0, 7),
+        lose=st.booleans(),
+        grain=st.none() | grains(),
+    )
+    def settle(self, index: int, kind: Any, cut: int, grain: Grain | None, *, lose: bool) -> None:
         """Any attempt that was ever claimed reports, be it the first time or not."""
         ticket = self.claimed[index % len(self.claimed)]
+        self.report(ticket, kind, cut, lose=lose, grain=grain, unit=None)
+
+    @precondition(lambda self: any(worker.kept for worker in self.units.values()))
+    @rule(
+        index=INDEX,
+        kind=st.sampled_from(KINDS),
+        cut=st.integers(0, 7),
+        grain=st.none() | grains(),
+    )
+    def settle_one_of_a_unit(self, index: int, kind: Any, cut: int, grain: Grain | None) -> None:
+        """A node of a unit failed, or has conditions on its edges."""
+        owned = [(unit, node) for unit, one in self.units.items() for node in sorted(one.kept)]
+        unit, node = owned[index % len(owned)]
+        if kind == "lost":
+            return
+        ticket = Ticket(run=unit.run, node=node, attempt=1)
+        self.report(ticket, kind, cut, lose=False, grain=grain, unit=unit.unit)
+
+    def report(
+        self,
+        ticket: Ticket,
+        kind: Any,
+        cut: int,
+        *,
+        lose: bool,
+        grain: Grain | None,
+        unit: str | None,
+    ) -> None:
         after = self.plans[ticket.run].succ[ticket.node]
         outcome = Outcome(
             kind=kind,
@@ -134,9 +241,66 @@ class Duel(RuleBasedStateMachine):
             # Half of the draws cut nothing: whole paths should live, too.
             dead=tuple(n for bit, n in enumerate(after) if cut & 4 and cut >> bit & 1),
         )
-        advance = self.both(lambda it: it.store.settle(ticket, outcome))
+        advance = self.both(lambda it: it.store.settle(ticket, outcome, unit=unit, grain=grain))
+        if advance.accepted:
+            self.keep(ticket.run, advance)
         if not (lose and kind != "succeeded"):
             self.post(advance.dispatch)
+
+    @precondition(lambda self: self.units)
+    @rule(
+        index=INDEX,
+        count=st.integers(0, 8),
+        current=st.none() | INDEX,
+        give_back=st.booleans(),
+        again=st.booleans(),
+        grain=grains(),
+    )
+    def flush(
+        self,
+        index: int,
+        count: int,
+        current: int | None,
+        grain: Grain,
+        *,
+        give_back: bool,
+        again: bool,
+    ) -> None:
+        """A unit says what it has done, sometimes twice; one that was lost may say so, too."""
+        unit = list(self.units)[index % len(self.units)]
+        worker, plan = self.units[unit], self.plans[unit.run]
+        done: list[Done] = []
+        while len(done) < count and (able := worker.next(plan)):
+            node = able[index % len(able)]
+            worker.did.add(node)
+            worker.fresh.add(node)
+            told = node in worker.told
+            done.append(Done(node, msgpack.packb(node), took=3, ago=count - len(done), told=told))
+        able = [node for node in worker.next(plan) if node not in worker.told]
+        busy = able[current % len(able)] if current is not None and able else None
+        news = Flush(done=done, current=busy, since=2, give_back=give_back, ahead=0)
+        advance = self.flush_both(unit, news, grain)
+        if again:
+            advance = self.flush_both(unit, replace(news, current=None), grain)
+        if busy is not None:
+            worker.told.add(busy)
+        worker.kept = set(advance.kept)
+        worker.fresh.clear()
+        worker.seen = {node for node, letter in enumerate(advance.ahead) if letter == "s"}
+
+    def flush_both(self, unit: UnitTicket, news: Flush, grain: Grain) -> Advance:
+        plan = self.plans[unit.run]
+        advance: Advance = self.both(
+            lambda it: it.store.flush(unit, news, plan, worker="w", grain=grain)
+        )
+        self.post(advance.dispatch)
+        return advance
+
+    @precondition(lambda self: self.units)
+    @rule(index=INDEX)
+    def a_unit_is_lost(self, index: int) -> None:
+        unit = list(self.units)[index % len(self.units)]
+        self.post(self.both(lambda it: it.store.lose(unit)).dispatch)
 
     @precondition(lambda self: self.claimed)
     @rule(index=INDEX)
@@ -144,10 +308,11 @@ class Duel(RuleBasedStateMachine):
         ticket = self.claimed[index % len(self.claimed)]
         self.both(lambda it: it.events.append(ticket, {"at": index}))
 
-    @precondition(lambda self: self.claimed)
+    @precondition(lambda self: self.claimed or self.units)
     @rule(indices=st.lists(INDEX, max_size=4))
     def renew(self, indices: list[int]) -> None:
-        tickets = list({self.claimed[index % len(self.claimed)]: None for index in indices})
+        known: list[Ticket | UnitTicket] = [*self.claimed, *self.units]
+        tickets = list({known[index % len(known)]: None for index in indices})
         self.both(lambda it: it.store.renew(tickets))
 
     @rule(seconds=st.sampled_from([0.001, 0.5, 1.5, LEASES.dispatch, LEASES.lease, 21.0]))
@@ -195,7 +360,11 @@ class Duel(RuleBasedStateMachine):
         states = self.both(lambda it: it.reader.states(run, range(len(plan))))
         busy = [node for node, state in states.items() if state in {"dispatched", "running"}]
         assert len(busy) <= (plan.max_parallel or len(plan))
-        assert all(f"{run}|{node}" in agenda for node in busy), "somebody must look at it"
+        units = self.pair[0].units(run)
+        owned = {node: f"{run}|{name}" for name, nodes in units.items() for node in nodes}
+        assert all(f"{run}|{node}" in agenda or owned.get(node) in agenda for node in busy), (
+            "somebody must look at it"
+        )
         seen = self.read.get(run, 0)
         news = self.both(lambda it: list(it.events.read(run, after=seen)))
         assert [event.id for event in news] == [seen + 1 + k for k in range(len(news))]
@@ -220,10 +389,21 @@ class Duel(RuleBasedStateMachine):
     def has_ended(self, run: str) -> bool:
         return bool(self.both(lambda it: it.state(run)).is_terminal)
 
-    def work(self, ticket: Ticket) -> None:
+    def work(self, ticket: Ticket | UnitTicket) -> None:
         self.claim(ticket)
+        if isinstance(ticket, UnitTicket):
+            if ticket in self.units:
+                self.finish_unit(ticket)
+            return
         ended = Outcome(kind="succeeded", output=b"\x02")
         self.post(self.both(lambda it: it.store.settle(ticket, ended)).dispatch)
+
+    def finish_unit(self, unit: UnitTicket) -> None:
+        """Do what there is to do, and give the rest back: there is none."""
+        worker = self.units[unit]
+        done = [Done(node, b"\x02", 1, 1, told=node in worker.told) for node in sorted(worker.kept)]
+        worker.did |= worker.kept
+        self.flush_both(unit, Flush(done=done, give_back=True), Grain())
 
     def compare_records(self, run: str) -> None:
         self.both(lambda it: it.reader.record(run))

@@ -313,7 +313,7 @@ def test_the_task_page_shows_the_columns_of_flowerconfig(scene: Scene) -> None:
 
 def test_a_group_is_announced_in_one_broker_message(scene: Scene) -> None:
     runtime = scene.engine.session.runtime
-    nodes = {f"n{k}": {"uses": "passthrough"} for k in range(20)}
+    nodes = {f"n{k}": {"uses": "passthrough"} for k in range(15)}
     heard: list[list[dict[str, Any]]] = []
     with redis.Redis.from_url(runtime.redis_url) as client, client.pubsub() as ears:
         ears.psubscribe("*celeryev*")
@@ -329,7 +329,7 @@ def test_a_group_is_announced_in_one_broker_message(scene: Scene) -> None:
 
         poll(announced, what="task-sent events")
     sent = [_sent_of(events, run.id) for events in heard if _sent_of(events, run.id)]
-    assert [len(events) for events in sent] == [20]
+    assert [len(events) for events in sent] == [15]
 
 
 def _events(data: bytes) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from celery.exceptions import TaskRevokedError, TimeLimitExceeded
 from celery.exceptions import WorkerLostError as PoolChildLostError
 
 from flowcore.backends.native.host import NodeHost
-from flowcore.backends.native.publish import NODE_TASK
-from flowcore.ports.store import Ticket
+from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
+from flowcore.ports.store import Ticket, UnitTicket
 
 __all__ = ["WebBackend"]
 
@@ -39,7 +39,11 @@ class WebBackend(RedisBackend):
         exceeding its hard time limit, and when a message was revoked; then no attempt comes
         with the request.
         """
-        if getattr(request, "task", None) != NODE_TASK:
+        task = getattr(request, "task", None)
+        if task == UNIT_TASK:
+            _end_of_unit(self.app.flowcore.host(), request, result)
+            return
+        if task != NODE_TASK:
             super().on_chord_part_return(request, state, result, propagate, **kwargs)
             return
         host = self.app.flowcore.host()
@@ -49,6 +53,14 @@ class WebBackend(RedisBackend):
             host.record_and_go_on(attempt, worker=request.hostname, queue=queue)
         else:
             _without_attempt(host, request, result)
+
+
+def _end_of_unit(host: NodeHost, request: Any, result: Any) -> None:
+    """A unit records its nodes itself, but if its process is dead."""
+    if isinstance(result, PoolChildLostError):
+        given = request.kwargs
+        unit = UnitTicket(run=given["run"], unit=given["unit"])
+        host.lose_unit(unit, given["plan"], worker=request.hostname or "")
 
 
 def _without_attempt(host: NodeHost, request: Any, result: Any) -> None:

@@ -38,6 +38,11 @@ BROKER_TROUBLE = (KombuError, OSError)
 #: Events in one broker message: 80 kB, far below what a Redis subscriber's buffer may hold.
 _MOST = 200
 
+#: Where task events are published.
+_TASKS = "task.multi"
+
+_LISTENED_FRESH = 1.0
+
 
 def shown_kwargs(
     *, run: str, flow: str, node: str | None = None, attempt: int | None = None
@@ -58,6 +63,8 @@ class TaskEvents:
         """Send with ``producers``, on ``app``'s clock."""
         self._app: Any = app  # celery-types does not know its clock
         self._producers = producers
+        self._asked = -_LISTENED_FRESH
+        self._heard = False
         self._exchange: Exchange | None = None
         self._declared: WeakSet[Any] = WeakSet()
 
@@ -92,6 +99,18 @@ class TaskEvents:
         except BROKER_TROUBLE as error:
             _log.debug("monitors were not told of %s: %s", events[0]["uuid"], error)
 
+    def listened(self) -> bool:
+        """Whether anybody listens to task events; at most a second old."""
+        now = time.monotonic()
+        if now >= self._asked + _LISTENED_FRESH:
+            self._asked = now
+            try:
+                found = self._producers.listeners(self._app.conf.event_exchange, _TASKS)
+            except BROKER_TROUBLE:
+                found = 0
+            self._heard = found is None or found > 0
+        return self._heard
+
     def _publish(self, producer: Producer, events: Sequence[dict[str, Any]], hostname: str) -> None:
         exchange = self._declared_exchange(producer)
         common = {
@@ -105,7 +124,7 @@ class TaskEvents:
             producer.publish(
                 events[start : start + _MOST],
                 exchange=exchange.name,
-                routing_key="task.multi",
+                routing_key=_TASKS,
                 serializer="json",
                 headers={"hostname": hostname},
                 delivery_mode=1,
@@ -130,6 +149,10 @@ class RunRow:
     def __init__(self, events: TaskEvents) -> None:
         """Send as ``events`` does."""
         self._events = events
+
+    def listened(self) -> bool:
+        """Whether anybody would see a row."""
+        return self._events.listened()
 
     def send(self, events: Sequence[dict[str, Any]], *, hostname: str) -> None:
         """Send events of a worker."""

@@ -5,24 +5,33 @@ One per process; Celery's prefork children make their own after the fork.
 """
 
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flowcore.backends.native.flower import RunRow
 from flowcore.backends.native.inline import InlineRows
 from flowcore.backends.native.publish import CeleryDispatcher
+from flowcore.backends.native.slots import Slots
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Attempt, Executor
+from flowcore.engine.grain import Estimates
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.payloads import Payloads
-from flowcore.engine.unit import Unit
+from flowcore.engine.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import FlowcoreError, StoreUnreachableError
+from flowcore.errors import FlowcoreError
 from flowcore.plan.plan import Plan
 from flowcore.ports.presence import WorkerBoard
-from flowcore.ports.store import Advance, EventLog, Outcome, RunReader, RunStore, Ticket
+from flowcore.ports.store import (
+    Advance,
+    EventLog,
+    Outcome,
+    RunReader,
+    RunStore,
+    Ticket,
+    UnitTicket,
+)
 from flowcore.run.record import WORKER_LOST
 from flowcore.run.status import NodeState, RunState
 
@@ -30,7 +39,6 @@ __all__ = ["HostOptions", "NodeHost", "Services", "show_end"]
 
 _log = logging.getLogger(__name__)
 
-_RECORD_TRIES = 6
 _CANCELLED = NodeState.CANCELLED
 
 
@@ -66,18 +74,25 @@ class NodeHost:
         """Wire the engine to the ports."""
         self.services = services
         self._work_first = options.work_first
-        keeper = LeaseKeeper(services.store, interval=options.heartbeat)
+        self._keeper = LeaseKeeper(services.store, interval=options.heartbeat)
         self._executor = Executor(
             store=services.store,
             reader=services.reader,
             events=services.events,
-            keeper=keeper,
+            keeper=self._keeper,
             payloads=services.payloads,
             allowed=options.allowed,
-            on_stuck=self._record,
-            on_first=lambda ticket, plan, worker: services.rows.started(
-                run=ticket.run, flow=plan.flow, hostname=worker
-            ),
+            on_stuck=self._settle,
+            on_first=self._show_start,
+        )
+        self._watch = UnitWatch()
+        self._slots = Slots(services.board)
+        self._units = UnitHost(
+            store=services.store,
+            executor=self._executor,
+            estimates=Estimates(),
+            record=self._record,
+            slots=self._slots.count,
         )
 
     def run(self, ticket: Ticket, plan_hash: str, *, worker: str) -> Attempt | None:
@@ -91,7 +106,7 @@ class NodeHost:
 
     def record(self, attempt: Attempt, *, worker: str) -> Advance:
         """Write down how an attempt ended and publish what became ready."""
-        return self._record(attempt.ticket, attempt.plan, attempt.outcome, worker)
+        return self._settle(attempt.ticket, attempt.plan, attempt.outcome, worker)
 
     def record_and_go_on(self, attempt: Attempt, *, worker: str, queue: str) -> None:
         """Record an attempt, then run what it made ready here, one after the other.
@@ -101,29 +116,79 @@ class NodeHost:
             worker: This worker's name.
             queue: The broker's queue the message came on.
         """
-        plan = attempt.plan
-        unit = Unit.of(plan, attempt.ticket.node) if self._work_first else None
-        self._record(attempt.ticket, plan, attempt.outcome, worker, unit)
-        if unit is None or unit.taken is None:
+        plan, ticket, units = attempt.plan, attempt.ticket, self._units
+        policy = plan.policy(ticket.node)
+        if not self._work_first or policy.timeout is not None:
+            self.record(attempt, worker=worker)
             return
-        rows = InlineRows(self.services.rows, worker=worker, queue=queue)
+        units.estimates.note(policy.uses, attempt.seconds)
+        grain = units.estimates.grain(plan, queue=policy.queue, slots=units.slots())
+        store = self.services.store
+        advance = self._record(
+            lambda: store.settle(ticket, attempt.outcome, grain=grain), plan, ticket.run, worker
+        )
+        if advance.unit is None or not advance.kept:
+            return
+        output = attempt.outcome.output
+        if output is not None:
+            attempt.upstream.put_packed(ticket.node, output)
+        unit = UnitTicket(run=ticket.run, unit=advance.unit)
+        self._run_unit(unit, plan, advance.kept, attempt.upstream, queue=queue, worker=worker)
+
+    def run_unit(self, unit: UnitTicket, plan_hash: str, *, worker: str, queue: str) -> bool:
+        """Run the nodes of a bundle; False when somebody else has it.
+
+        Args:
+            unit: Its name.
+            plan_hash: Its plan.
+            worker: This worker's name.
+            queue: The broker's queue the message came on.
+        """
+        plan = self.services.store.get_plan(plan_hash)
+        adopted = self.services.store.adopt(unit, worker=worker)
+        if adopted is None:
+            return False
+        if adopted.first:
+            self._show_start(unit.run, plan, worker)
+        upstream = Upstream(
+            run=unit.run,
+            plan=plan,
+            reader=self.services.reader,
+            payloads=self.services.payloads,
+        )
+        self._run_unit(unit, plan, adopted.nodes, upstream, queue=queue, worker=worker)
+        return True
+
+    def _run_unit(
+        self,
+        ticket: UnitTicket,
+        plan: Plan,
+        nodes: Sequence[int],
+        upstream: Upstream,
+        *,
+        queue: str,
+        worker: str,
+    ) -> None:
+        rows = InlineRows(self.services.rows, ticket.run, plan, worker=worker, queue=queue)
+        unit = Unit(
+            host=self._units,
+            ticket=ticket,
+            plan=plan,
+            queue=plan.policy(nodes[0]).queue,
+            worker=worker,
+            upstream=upstream,
+            ran=rows.add if rows.wanted() else None,
+        )
+        self._keeper.hold(ticket, unit.stopper)
         try:
-            self._go_on(unit, plan, rows, worker)
+            with self._watch.over(unit):
+                unit.run(nodes)
         except FlowcoreError as error:
             # The nodes are safe: what was not recorded is run again when its lease is over.
-            _log.warning("a unit of run %s ended early: %s", attempt.ticket.run, error)
+            _log.warning("a unit of run %s ended early: %s", ticket.run, error)
         finally:
+            self._keeper.drop(ticket)
             rows.send()
-
-    def _go_on(self, unit: Unit, plan: Plan, rows: InlineRows, worker: str) -> None:
-        while (ticket := unit.taken) is not None:
-            started = time.time()
-            attempt = self._executor.run(ticket, plan, worker=worker)
-            if attempt is None:
-                return
-            advance = self._record(ticket, plan, attempt.outcome, worker, unit)
-            if advance.accepted:
-                rows.add(ticket, plan, attempt.outcome, started=started)
 
     def show_cancelled(self, ticket: Ticket, plan_hash: str, *, worker: str) -> bool:
         """Bring the row of a node to an end if its run was stopped; say whether it was."""
@@ -154,22 +219,29 @@ class NodeHost:
             show_end(services, ticket.run, worker=worker)
 
     def lose(self, ticket: Ticket, plan_hash: str, *, worker: str) -> None:
-        """The process that ran the attempt is dead: let another one have the node at once."""
+        """The process that ran the attempt is dead: let another one have its nodes at once."""
         plan = self.services.store.get_plan(plan_hash)
-        self._record(ticket, plan, Outcome(kind="lost", failure=WORKER_LOST), worker)
+        self._settle(ticket, plan, Outcome(kind="lost", failure=WORKER_LOST), worker)
+        self.lose_unit(unit_of(ticket), plan_hash, worker=worker)
 
-    def _record(
-        self, ticket: Ticket, plan: Plan, outcome: Outcome, worker: str, unit: Unit | None = None
-    ) -> Advance:
-        services = self.services
-        advance = _insist(
-            lambda: complete(
-                services.store, services.dispatcher, ticket, outcome, plan=plan, unit=unit
-            )
-        )
+    def lose_unit(self, unit: UnitTicket, plan_hash: str, *, worker: str) -> None:
+        """The process that ran the unit is dead: let another one have its nodes at once."""
+        store = self.services.store
+        plan = store.get_plan(plan_hash)
+        self._record(lambda: store.lose(unit), plan, unit.run, worker)
+
+    def _settle(self, ticket: Ticket, plan: Plan, outcome: Outcome, worker: str) -> Advance:
+        store = self.services.store
+        return self._record(lambda: store.settle(ticket, outcome), plan, ticket.run, worker)
+
+    def _record(self, write: Callable[[], Advance], plan: Plan, run: str, worker: str) -> Advance:
+        advance = complete(write, self.services.dispatcher, plan)
         if advance.finished is not None:
-            show_end(services, ticket.run, worker=worker)
+            show_end(self.services, run, worker=worker)
         return advance
+
+    def _show_start(self, run: str, plan: Plan, worker: str) -> None:
+        self.services.rows.started(run=run, flow=plan.flow, hostname=worker)
 
 
 def show_end(services: Services, run: str, *, worker: str) -> None:
@@ -191,18 +263,3 @@ def show_end(services: Services, run: str, *, worker: str) -> None:
         services.rows.revoked(run=run, flow=summary.flow, nodes=gone, hostname=worker)
     except FlowcoreError as error:
         _log.debug("monitors were not told of the end of run %s: %s", run, error)
-
-
-def _insist(write: Callable[[], Advance]) -> Advance:
-    """Try to record for some seconds: work that is done should not be done again.
-
-    Should the store stay out of reach, the lease runs out and the node is run again.
-    """
-    for left in reversed(range(_RECORD_TRIES)):
-        try:
-            return write()
-        except StoreUnreachableError:
-            if not left:
-                raise
-            time.sleep(1.0)
-    return Advance(accepted=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowcore.backends.native.flower import RunRow, shown_kwargs
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Outcome, Ticket
+from flowcore.ports.store import Outcome
 
 __all__ = ["InlineRows"]
 
@@ -23,38 +23,43 @@ _ENDS = {
 class InlineRows:
     """Collects the events of one unit and sends them together at its end."""
 
-    def __init__(self, rows: RunRow, *, worker: str, queue: str) -> None:
+    def __init__(self, rows: RunRow, run: str, plan: Plan, *, worker: str, queue: str) -> None:
         """Send through ``rows`` as ``worker``, of nodes that messages on ``queue`` would carry."""
         self._rows = rows
+        self._run = run
+        self._plan = plan
         self._worker = worker
         self._queue = queue
         self._events: list[dict[str, Any]] = []
 
-    def add(self, ticket: Ticket, plan: Plan, outcome: Outcome, *, started: float) -> None:
-        """Note an attempt that has just ended.
+    def wanted(self) -> bool:
+        """Whether anybody listens: most of the time nobody does, and rows are not kept."""
+        return self._rows.listened()
+
+    def add(self, node: int, outcome: Outcome, seconds: float) -> None:
+        """Note a first attempt that has just ended.
 
         Args:
-            ticket: The attempt.
-            plan: Its plan.
+            node: The node.
             outcome: How it ended.
-            started: Unix seconds.
+            seconds: How long it took.
         """
-        name, before = plan.ids[ticket.node], plan.pred[ticket.node]
+        plan, run = self._plan, self._run
+        name, before = plan.ids[node], plan.pred[node]
         ended = time.time()
+        started = ended - seconds
         row = {
-            "uuid": f"{ticket.run}.{name}",
+            "uuid": f"{run}.{name}",
             "name": f"{plan.flow}.{name}",
             "args": "()",
-            "kwargs": shown_kwargs(
-                run=ticket.run, flow=plan.flow, node=name, attempt=ticket.attempt
-            ),
-            "root_id": ticket.run,
-            "parent_id": f"{ticket.run}.{plan.ids[before[-1]]}" if before else ticket.run,
-            "retries": ticket.attempt - 1,
+            "kwargs": shown_kwargs(run=run, flow=plan.flow, node=name, attempt=1),
+            "root_id": run,
+            "parent_id": f"{run}.{plan.ids[before[-1]]}" if before else run,
+            "retries": 0,
         }
         end = {"type": _ENDS[outcome.kind], **row, "timestamp": ended}
         if outcome.kind == "succeeded":
-            end |= {"result": "'recorded'", "runtime": ended - started}
+            end |= {"result": "'recorded'", "runtime": seconds}
         elif outcome.failure is not None:
             failure = outcome.failure
             end["exception"] = f"NodeFailed('{failure.type}: {failure.message}')"

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
-from kombu import Producer
+from kombu import Exchange, Producer
 from kombu.transport import redis
+from kombu.utils.json import dumps
 
 __all__ = ["Producers"]
 
@@ -24,6 +25,8 @@ class _Channel(redis.Channel):
     """Kombu's Redis channel with one client instead of one for each use."""
 
     _kept: Any = None
+    heard: int | None = None
+    """How many received the last message of a fanout that did not leave in a batch."""
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  (kombu's own)
         if asynchronous:
@@ -31,6 +34,15 @@ class _Channel(redis.Channel):
         if self._kept is None:
             self._kept = super()._create_client()  # type: ignore[misc]
         return self._kept
+
+    def _put_fanout(self, exchange: str, message: Any, routing_key: str, **kwargs: Any) -> None:
+        if "_publish_batch" in kwargs:
+            super()._put_fanout(exchange, message, routing_key, **kwargs)  # type: ignore[misc]
+            return
+        payload = dumps(message)
+        with self.conn_or_acquire() as client:
+            topics = self._get_publish_topics(exchange, routing_key)  # type: ignore[attr-defined]
+            self.heard = sum(client.publish(topic, payload) for topic in topics)
 
 
 class _Transport(redis.Transport):
@@ -60,6 +72,29 @@ class Producers:
                 producer.connection.collect()
             raise
         self._free.append((os.getpid(), producer))
+
+    def listeners(self, exchange: str, routing_key: str) -> int | None:
+        """Count who listens to a fanout, by a message that says nothing.
+
+        Redis keeps no message for those who come later, so what nobody listens to need not be
+        sent. None where the broker cannot tell.
+        """
+        producer = self._take()
+        try:
+            channel = producer.channel
+            if not isinstance(channel, _Channel):
+                self._free.append((os.getpid(), producer))
+                return None
+            Exchange(exchange, type="fanout").declare(channel=channel)
+            producer.publish([], exchange=exchange, routing_key=routing_key, serializer="json")
+            heard: int | None = channel.heard
+        except BaseException:
+            with contextlib.suppress(Exception):
+                producer.connection.collect()
+            raise
+        else:
+            self._free.append((os.getpid(), producer))
+            return heard
 
     def close(self) -> None:
         """Close the connections that are free."""

@@ -17,14 +17,17 @@ from kombu import Producer
 
 from flowcore.backends.native.flower import BROKER_TROUBLE, TaskEvents, shown_kwargs
 from flowcore.backends.native.producing import Producers
-from flowcore.plan.plan import Plan
-from flowcore.ports.store import Dispatch
+from flowcore.plan.plan import Plan, Policy
+from flowcore.ports.store import Bundle, Dispatch
 
-__all__ = ["END_TASK", "NODE_TASK", "CeleryDispatcher", "lanes", "queue_name"]
+__all__ = ["END_TASK", "NODE_TASK", "UNIT_TASK", "CeleryDispatcher", "lanes", "queue_name"]
 
 _log = logging.getLogger(__name__)
 
 NODE_TASK = "flowcore.node"
+
+#: Carries several nodes.
+UNIT_TASK = "flowcore.unit"
 
 #: Asks a worker to tell monitors of a run that a client has ended.
 END_TASK = "flowcore.end"
@@ -87,16 +90,19 @@ class CeleryDispatcher:
         The store holds the intent, so a janitor publishes again what got lost here.
         """
         messages = [self._message(dispatch, plan, *pair) for pair in dispatch.nodes]
+        bundles = [self._bundle(dispatch, plan, bundle) for bundle in dispatch.bundles]
         for left in reversed(range(_TRIES)):
             try:
                 with self._producers.batch() as producer:
                     _publish(producer, messages)
-                    self._events.sent(producer, [message[:2] for message in messages])
+                    _publish(producer, bundles)
+                    if messages:
+                        self._events.sent(producer, [message[:2] for message in messages])
             except BROKER_TROUBLE as error:
                 if not left:
                     _log.warning(
-                        "could not publish %d nodes of run %s now (a janitor will): %s",
-                        len(messages),
+                        "could not publish %d messages of run %s now (a janitor will): %s",
+                        len(messages) + len(bundles),
                         dispatch.run,
                         error,
                     )
@@ -123,7 +129,7 @@ class CeleryDispatcher:
     def backlog(self, dispatch: Dispatch, plan: Plan) -> int:
         """Count the messages waiting where a dispatch would go; at most a second old."""
         queue = queue_name(
-            plan.policy(dispatch.nodes[0][0]).queue,
+            plan.policy(dispatch.first).queue,
             default=self._default_queue,
             namespace=dispatch.namespace,
             priority=dispatch.priority,
@@ -160,13 +166,24 @@ class CeleryDispatcher:
         }
         kwargs = {"run": run, "plan": dispatch.plan, "node": node, "attempt": attempt}
         body = msgpack.packb(((), kwargs, {"chord": {"run": run}}))
-        queue = queue_name(
+        return self._queue(dispatch, policy), headers, body
+
+    def _bundle(self, dispatch: Dispatch, plan: Plan, bundle: Bundle) -> _Message:
+        run = dispatch.run
+        headers = _headers(UNIT_TASK, f"{run}.{bundle.unit}", root=run)
+        first = plan.ids[bundle.node]
+        headers["kwargsrepr"] = repr({"run": run, "from": first, "nodes": bundle.count})
+        kwargs = {"run": run, "plan": dispatch.plan, "unit": bundle.unit}
+        body = msgpack.packb(((), kwargs, {"chord": {"run": run}}))
+        return self._queue(dispatch, plan.policy(bundle.node)), headers, body
+
+    def _queue(self, dispatch: Dispatch, policy: Policy) -> str:
+        return queue_name(
             policy.queue,
             default=self._default_queue,
             namespace=dispatch.namespace,
             priority=dispatch.priority,
         )
-        return queue, headers, body
 
 
 def _headers(task: str, id: str, *, root: str) -> dict[str, Any]:

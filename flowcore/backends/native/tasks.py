@@ -8,9 +8,9 @@ from typing import Any
 from celery.exceptions import Ignore, Retry
 
 from flowcore.backends.native.host import NodeHost, show_end
-from flowcore.backends.native.publish import END_TASK, NODE_TASK
+from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
 from flowcore.engine.execute import Attempt
-from flowcore.ports.store import Ticket
+from flowcore.ports.store import Ticket, UnitTicket
 
 __all__ = ["NodeFailed", "register_tasks"]
 
@@ -52,6 +52,22 @@ def register_tasks(app: Any) -> None:
             return "recorded"
         # The cause gives Flower the node's own traceback.
         raise NodeFailed(_sentence(done)) from done.error
+
+    # Each of its nodes has a row of its own, so it has none.
+    @app.task(  # type: ignore[untyped-decorator]  # see Args
+        bind=True,
+        name=UNIT_TASK,
+        shared=False,
+        ignore_result=True,
+        acks_late=True,
+        max_retries=None,
+        send_events=False,
+    )
+    def unit(self: Any, *, run: str, plan: str, unit: str) -> None:
+        request: Any = self.request
+        queue = (request.delivery_info or {}).get("routing_key") or ""
+        ticket = UnitTicket(run=run, unit=unit)
+        app.flowcore.host().run_unit(ticket, plan, worker=request.hostname, queue=queue)
 
     @app.task(  # type: ignore[untyped-decorator]  # see Args
         bind=True, name=END_TASK, shared=False, ignore_result=True, send_events=False

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import NewRun
+from flowcore.ports.store import NewRun, Ticket, UnitTicket
 from flowcore.run.event import Event
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
 
-__all__ = ["DEADLINE", "PLAN_GRACE", "RETENTION", "Entry", "KeptRun", "World"]
+__all__ = ["DEADLINE", "PLAN_GRACE", "RETENTION", "Entry", "KeptRun", "KeptUnit", "World"]
 
 #: What an agenda entry is about, when it is not a node.
 DEADLINE = "T"
@@ -27,6 +27,14 @@ PLAN_GRACE = 3_600_000
 
 Entry = tuple[str, str]
 """A run, and one of its nodes (as a number) or ``T`` or ``R``."""
+
+
+@dataclass(slots=True)
+class KeptUnit:
+    """Nodes that travel or run together."""
+
+    nodes: set[int]
+    adopted: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,13 +55,16 @@ class KeptRun:
     left: int
     """Nodes that have not settled."""
     active: int = 0
-    """Nodes that hold a slot of ``max_parallel``: dispatched or running."""
+    """Nodes that hold a slot of ``max_parallel``, dispatched or running; else not counted."""
     attempts: Counter[int] = field(default_factory=Counter)
     lost: Counter[int] = field(default_factory=Counter)
-    late: Counter[int] = field(default_factory=Counter)
+    late: Counter[int | str] = field(default_factory=Counter)
     joins: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """Per open join: how many predecessors have settled, succeeded and failed on live edges."""
     held: deque[int] = field(default_factory=deque)
+    units: dict[str, "KeptUnit"] = field(default_factory=dict)
+    bundled: int = 0
+    """How many units have been made for the queue: their names count on."""
     outputs: dict[int, bytes] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -62,6 +73,12 @@ class KeptRun:
     def accepts_work(self) -> bool:
         """Whether nodes may still be claimed."""
         return self.state in {RunState.PENDING, RunState.RUNNING}
+
+    def has(self, ticket: Ticket | UnitTicket) -> bool:
+        """Whether a lease is what its ticket says."""
+        if isinstance(ticket, UnitTicket):
+            return ticket.unit in self.units and self.units[ticket.unit].adopted
+        return self.holds(ticket.node, ticket.attempt)
 
     def holds(self, node: int, attempt: int) -> bool:
         """Whether this attempt is the one that is running."""

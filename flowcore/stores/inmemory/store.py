@@ -7,25 +7,33 @@ shipped for tests, where the clock may be moved by hand. Not here: the moves (tr
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
+    AHEAD,
+    Adopted,
     Advance,
     Claim,
+    Flush,
+    Grain,
     NewRun,
     Outcome,
     RunQuery,
     Submitted,
     Sweep,
     Ticket,
+    UnitTicket,
 )
 from flowcore.run.event import Event, EventType
-from flowcore.run.record import Failure, RunRecord, RunSummary
+from flowcore.run.record import WORKER_LOST, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import pack, unpack
 from flowcore.stores.inmemory import reading
-from flowcore.stores.inmemory.state import DEADLINE, KeptRun, World
+from flowcore.stores.inmemory.flushing import flush
+from flowcore.stores.inmemory.settling import claimable, milliseconds, owned_beside, settle, start
+from flowcore.stores.inmemory.state import KeptRun, World
 from flowcore.stores.inmemory.sweeping import sweep
 from flowcore.stores.inmemory.transitions import Step
 
@@ -58,9 +66,9 @@ class InMemoryStore:
         self._clock = clock
         self._changed = threading.Condition()
         self._world = World(
-            lease=_ms(lease),
-            dispatch_lease=_ms(dispatch),
-            retention=_ms(retention),
+            lease=milliseconds(lease),
+            dispatch_lease=milliseconds(dispatch),
+            retention=milliseconds(retention),
             max_lost=max_lost,
         )
 
@@ -78,7 +86,7 @@ class InMemoryStore:
             self._world.forget_plans(self._now())
             return self._world.plans[digest]
 
-    def submit(self, run: NewRun, plan: Plan) -> Submitted:
+    def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
         """Create the run once per id, and record the intent to dispatch its starts."""
         with self._changed:
             world, now = self._world, self._now()
@@ -98,26 +106,23 @@ class InMemoryStore:
             world.runs[run.id] = kept
             step = Step(world, kept, now)
             step.event(EventType.RUN_CREATED)
-            step.dispatch((node, 1) for node in plan.starts)
+            step.share_out(grain)
+            step.spare, step.idle = -1, False  # a client keeps nothing
+            step.place([(node, 1) for node in plan.starts])
             self._changed.notify_all()
-            return Submitted(created=True, state=kept.state, dispatch=step.announce(step.ready))
+            return Submitted(created=True, state=kept.state, dispatch=step.announce())
 
     def claim(self, ticket: Ticket, *, worker: str, outputs_of: Sequence[int] = ()) -> Claim | None:
         """Take a dispatched node, if this very attempt of it was dispatched."""
         with self._changed:
             run, node = self._world.runs.get(ticket.run), ticket.node
-            if run is None or not _claimable(run, ticket):
+            if run is None or not claimable(run, ticket):
                 return None
             step = Step(self._world, run, self._now())
             run.nodes[node] = NodeState.RUNNING
             run.attempts[node] = ticket.attempt
             step.schedule(node, self._world.lease)
-            first = run.state is RunState.PENDING
-            if first:
-                run.state, run.started = RunState.RUNNING, step.now
-                if run.plan.timeout:
-                    step.schedule(DEADLINE, _ms(run.plan.timeout))
-                step.event(EventType.RUN_STARTED)
+            first = start(step)
             step.event(EventType.NODE_STARTED, [node], ticket.attempt, {"worker": worker})
             self._changed.notify_all()
             return Claim(
@@ -127,38 +132,113 @@ class InMemoryStore:
                 outputs={n: run.outputs[n] for n in outputs_of if n in run.outputs},
             )
 
+    def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002
+        """Take a bundle, if nobody has."""
+        with self._changed:
+            run = self._world.runs.get(unit.run)
+            kept = run.units.get(unit.unit) if run and run.accepts_work else None
+            if run is None or kept is None or kept.adopted:
+                return None
+            step = Step(self._world, run, self._now())
+            step.write_unit(unit.unit, kept.nodes)
+            for node in kept.nodes:
+                run.nodes[node] = NodeState.RUNNING
+                run.attempts[node] = 1
+            first = start(step)
+            self._changed.notify_all()
+            return Adopted(nodes=tuple(sorted(kept.nodes)), first=first)
+
     def settle(
         self,
         ticket: Ticket,
         outcome: Outcome,
+        *,
+        unit: str | None = None,
+        grain: Grain | None = None,
     ) -> Advance:
         """Record how an attempt ended, in one step with all that follows from it."""
         with self._changed:
             run = self._world.runs.get(ticket.run)
             if run is None or not run.holds(ticket.node, ticket.attempt):
                 return Advance(accepted=False)
+            owned: frozenset[int] | None = None
+            if unit is not None:
+                owned = owned_beside(run, unit, ticket.node)
+                if owned is None:
+                    return Advance(accepted=False)
             step = Step(self._world, run, self._now())
-            _settle(step, ticket, outcome)
+            if outcome.kind == "lost":
+                settle(step, ticket, outcome)
+                return self._advanced(step)
+            step.share_out(grain)
+            step.idle = not owned
+            settle(step, ticket, outcome)
             if run.accepts_work:
                 step.release()
-            finished = step.finish()
-            self._changed.notify_all()
-            return Advance(accepted=True, finished=finished, dispatch=step.announce(step.ready))
+            if unit is None and step.kept:
+                unit = f"u{ticket.node}a{ticket.attempt}"
+            if unit is not None:
+                step.write_unit(unit, {*(owned or ()), *step.kept})
+            return self._advanced(step, unit)
 
-    def renew(self, tickets: Sequence[Ticket]) -> Mapping[Ticket, bool]:
+    def flush(
+        self, unit: UnitTicket, news: Flush, plan: Plan, *, worker: str, grain: Grain
+    ) -> Advance:
+        """Record what a unit has done."""
+        with self._changed:
+            run = self._world.runs.get(unit.run)
+            kept = run.units.get(unit.unit) if run else None
+            if run is None or kept is None or not kept.adopted:
+                return Advance(accepted=False)
+            step = Step(self._world, run, self._now())
+            if not flush(step, unit.unit, kept.nodes, news, plan, worker=worker, grain=grain):
+                return Advance(accepted=False)
+            advance = self._advanced(step, unit.unit)
+            if news.ahead is None:
+                return advance
+            states = run.nodes[news.ahead : news.ahead + AHEAD]
+            return replace(advance, ahead="".join(state.letter for state in states))
+
+    def renew(self, tickets: Sequence[Ticket | UnitTicket]) -> Mapping[Ticket | UnitTicket, bool]:
         """Prolong leases; answers for those to stop whether the lease is lost."""
-        verdicts: dict[Ticket, bool] = {}
+        verdicts: dict[Ticket | UnitTicket, bool] = {}
         with self._changed:
             now = self._now()
             for ticket in tickets:
                 run = self._world.runs.get(ticket.run)
-                if run is None or not run.holds(ticket.node, ticket.attempt):
+                if run is None or not run.has(ticket):
                     verdicts[ticket] = True
                     continue
-                Step(self._world, run, now).schedule(ticket.node, self._world.lease)
+                what = ticket.unit if isinstance(ticket, UnitTicket) else ticket.node
+                Step(self._world, run, now).schedule(what, self._world.lease)
                 if run.state is RunState.STOPPING:
                     verdicts[ticket] = False
         return verdicts
+
+    def lose(self, unit: UnitTicket) -> Advance:
+        """Let others have the nodes of a unit whose process is dead."""
+        with self._changed:
+            run = self._world.runs.get(unit.run)
+            if run is None or not run.has(unit):
+                return Advance(accepted=False)
+            step = Step(self._world, run, self._now())
+            step.lose_unit(unit.unit, WORKER_LOST, {"error": WORKER_LOST.as_dict()})
+            return self._advanced(step)
+
+    def _advanced(self, step: Step, unit: str | None = None) -> Advance:
+        """Close a step and say what it set in motion."""
+        run = step.run
+        kept = run.units.get(unit) if unit else None
+        finished = step.finish()
+        self._changed.notify_all()
+        return Advance(
+            accepted=True,
+            finished=finished,
+            dispatch=step.announce(),
+            unit=unit,
+            kept=tuple(sorted(kept.nodes)) if kept else (),
+            stopping=run.state is RunState.STOPPING,
+        )
 
     def sweep(self, *, limit: int = 200) -> Sweep:
         """Deal with what is overdue."""
@@ -266,59 +346,3 @@ class InMemoryStore:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
-
-
-def _claimable(run: KeptRun, ticket: Ticket) -> bool:
-    return (
-        run.accepts_work
-        and 0 <= ticket.node < len(run.nodes)
-        and run.nodes[ticket.node] is NodeState.DISPATCHED
-        and run.attempts[ticket.node] + 1 == ticket.attempt
-    )
-
-
-def _settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
-    run, node = step.run, ticket.node
-    stopping = run.state is RunState.STOPPING
-    if outcome.kind == "lost":
-        failure = _reason(outcome)
-        step.lose(node, failure, _brief(failure))
-        return
-    run.active -= 1
-    if outcome.kind == "retry" and not stopping:
-        run.nodes[node] = NodeState.RETRYING
-        step.schedule(node, _ms(outcome.delay))
-        data = {**_brief(_reason(outcome)), "delay": outcome.delay}
-        step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)
-        return
-    step.unschedule(node)
-    if outcome.kind == "succeeded":
-        run.nodes[node] = NodeState.SUCCEEDED
-        run.outputs[node] = outcome.output or _NIL
-        run.left -= 1
-        step.event(EventType.NODE_SUCCEEDED, [node], ticket.attempt)
-        if not stopping:
-            step.advance(node, outcome.dead)
-    elif stopping:
-        step.cancel(node)
-    else:
-        failure = _reason(outcome)
-        step.fail(node, failure, _brief(failure), outcome.dead)
-
-
-def _reason(outcome: Outcome) -> Failure:
-    """A node may not vanish without a reason, even when its attempt gave none."""
-    return outcome.failure or Failure(
-        type="NodeCancelledError",
-        code="FC504",
-        message=f"its attempt ended as {outcome.kind} without a reason",
-    )
-
-
-def _brief(failure: Failure) -> dict[str, Any]:
-    """The few words of a failure that go into the event."""
-    return {"error": {"type": failure.type, "message": failure.message}}
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -3,7 +3,7 @@
 In: the world and the time. Out: what was overdue, dealt with. Not here: the moves themselves.
 """
 
-from flowcore.ports.store import Sweep
+from flowcore.ports.store import Bundle, Dispatch, Sweep
 from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
 from flowcore.run.status import NodeState
 from flowcore.stores.inmemory.state import DEADLINE, RETENTION, World
@@ -27,28 +27,46 @@ def sweep(world: World, *, now: int, limit: int) -> Sweep:
             step = steps.setdefault(run, Step(world, world.runs[run], now))
             if what == DEADLINE:
                 _deadline(step)
+            elif what in step.run.units:
+                _look_at_unit(step, what)
             else:
                 _look_at(step, int(what))
     # In this order, for a run that ends gets a new entry: that of its retention.
     finished = {run: state for run, step in steps.items() if (state := step.finish())}
     return Sweep(
-        dispatches=tuple(found for step in steps.values() if (found := step.announce(step.ready))),
+        dispatches=tuple(found for step in steps.values() if (found := step.announce())),
         overdue=tuple(
             (found, times)
             for step in steps.values()
-            for node, attempt, times in step.late
-            if (found := step.announce([(node, attempt)]))
+            for what, times in step.late
+            if (found := _again(step, what))
         ),
         finished=finished,
         next_due=max(0, min(world.agenda.values()) - now) / 1000 if world.agenda else None,
     )
 
 
+def _again(step: Step, what: tuple[int, int] | Bundle) -> Dispatch | None:
+    if isinstance(what, Bundle):
+        return step.dispatch_of((), (what,))
+    return step.dispatch_of((what,), ())
+
+
+def _look_at_unit(step: Step, unit: str) -> None:
+    kept = step.run.units[unit]
+    if kept.adopted:
+        step.lose_unit(unit, WORKER_LOST, {"error": WORKER_LOST.as_dict()})
+        return
+    times = _remind(step, unit)
+    step.late.append((Bundle(unit=unit, node=min(kept.nodes), count=len(kept.nodes)), times))
+
+
 def _look_at(step: Step, node: int) -> None:
     run = step.run
     match run.nodes[node]:
         case NodeState.DISPATCHED:
-            _remind(step, node)
+            times = _remind(step, node)
+            step.late.append(((node, run.attempts[node] + 1), times))
         case NodeState.RUNNING:
             step.lose(node, WORKER_LOST, {"error": WORKER_LOST.as_dict()})
         case NodeState.RETRYING:
@@ -59,13 +77,13 @@ def _look_at(step: Step, node: int) -> None:
             step.unschedule(node)
 
 
-def _remind(step: Step, node: int) -> None:
-    """Nobody claimed it: publish again, and wait longer each time."""
+def _remind(step: Step, what: int | str) -> int:
+    """Nobody took it: publish again, and wait longer each time."""
     run = step.run
-    run.late[node] += 1
-    times = run.late[node]
-    step.schedule(node, step.world.dispatch_lease * 2 ** min(times, _MOST_DOUBLINGS))
-    step.late.append((node, run.attempts[node] + 1, times))
+    run.late[what] += 1
+    times = run.late[what]
+    step.schedule(what, step.world.dispatch_lease * 2 ** min(times, _MOST_DOUBLINGS))
+    return times
 
 
 def _deadline(step: Step) -> None:

@@ -5,15 +5,16 @@ In: one command on one run. Out: the run moved, its events appended, what to pub
 Not here: who may call what (store), what is overdue (sweeping).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowcore.ports.store import Dispatch
+from flowcore.ports.store import Bundle, Dispatch, Grain, Pack
 from flowcore.run.event import Event, EventType
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.inmemory.state import DEADLINE, PLAN_GRACE, RETENTION, KeptRun, World
+from flowcore.stores.inmemory.state import DEADLINE, PLAN_GRACE, RETENTION, KeptRun, KeptUnit, World
 
 __all__ = ["Step"]
 
@@ -42,8 +43,18 @@ class Step:
     now: int
     ready: list[tuple[int, int]] = field(default_factory=list)
     """(node, attempt) pairs to publish."""
-    late: list[tuple[int, int, int]] = field(default_factory=list)
-    """(node, attempt, times already) of dispatches nobody claimed."""
+    bundles: list[Bundle] = field(default_factory=list)
+    late: list[tuple[tuple[int, int] | Bundle, int]] = field(default_factory=list)
+    """Dispatches nobody claimed, and how many times already."""
+    grain: Grain | None = None
+    """How to share out what becomes ready; None: everything is dispatched by itself."""
+    spare: int = 0
+    """Microseconds of work that the unit may still take."""
+    idle: bool = True
+    """Whether the unit has nothing to do, and so takes a node however long that is."""
+    current: int | None = None
+    """A node the unit is running: it stays."""
+    kept: list[int] = field(default_factory=list)
 
     def event(
         self,
@@ -51,15 +62,17 @@ class Step:
         nodes: Iterable[int] = (),
         attempt: int | None = None,
         data: Mapping[str, Any] | None = None,
+        *,
+        ago: int = 0,
     ) -> None:
-        """Append to the run's log."""
+        """Append to the run's log; what happened ``ago`` ms before now, too."""
         run = self.run
         run.events.append(
             Event(
                 id=len(run.events) + 1,
                 type=kind,
                 run=run.new.id,
-                time=self.now / 1000,
+                time=(self.now - ago) / 1000,
                 nodes=tuple(run.plan.ids[node] for node in nodes),
                 attempt=attempt,
                 data=data or {},
@@ -74,21 +87,105 @@ class Step:
         """Take an entry off the agenda."""
         self.world.agenda.pop((self.run.new.id, str(what)), None)
 
-    def dispatch(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """Record the intent to dispatch (node, attempt) pairs, as far as slots are free."""
-        run, listed = self.run, []
+    def share_out(self, grain: Grain | None) -> None:
+        """Read how what becomes ready is to be shared out."""
+        self.grain = None if self.run.plan.max_parallel else grain
+        self.spare = round(grain.budget * 1e6) if grain else 0
+
+    def place(self, ready: Sequence[tuple[int, int]]) -> None:
+        """Share out (node, attempt) pairs: some stay, some travel together, the rest alone."""
+        if self.grain is None:
+            self.dispatch(ready)
+            return
+        plan, packs = self.run.plan, self.grain.packs
+        groups: dict[int, list[int]] = {}
+        alone: list[tuple[int, int]] = []
+        kept: list[int] = []
+        for node, attempt in ready:
+            policy = plan.policy_of[node]
+            if node == self.current:
+                kept.append(node)
+            elif attempt > 1 or policy not in packs:
+                alone.append((node, attempt))
+            else:
+                groups.setdefault(policy, []).append(node)
+        listed: list[int] = []
+        for policy, nodes in sorted(groups.items()):
+            left = deque(sorted(nodes))
+            kept += self._keep(packs[policy], left)
+            single, together = self._wrap(packs[policy], left)
+            alone += single
+            listed += together
+        for node in kept:
+            self.run.nodes[node] = NodeState.RUNNING
+            self.run.attempts[node] = 1
+        self.kept += kept
+        self.dispatch(alone, listed=[*listed, *kept])
+
+    def _keep(self, pack: Pack, nodes: deque[int]) -> Iterator[int]:
+        """Take what the unit has time for."""
+        cost = round(pack.cost * 1e6)
+        while pack.here and nodes and (self.spare >= cost or self.idle):
+            self.spare, self.idle = self.spare - cost, False
+            yield nodes.popleft()
+
+    def _wrap(self, pack: Pack, nodes: deque[int]) -> tuple[list[tuple[int, int]], list[int]]:
+        """Bundle nodes; return the (node, attempt) left over, and the nodes that are bundled."""
+        size = max(pack.least, min(pack.most, len(nodes) // (self.grain or Grain()).share))
+        alone: list[tuple[int, int]] = []
+        bundled: list[int] = []
+        while nodes:
+            together = [nodes.popleft() for _ in range(min(size, len(nodes)))]
+            if len(together) == 1:
+                alone.append((together[0], 1))
+            else:
+                self.bundle(together)
+                bundled += together
+        return alone, bundled
+
+    def bundle(self, nodes: list[int]) -> None:
+        """Dispatch several nodes in one message."""
+        run = self.run
+        run.bundled += 1
+        unit = f"b{run.bundled}"
+        for node in nodes:
+            run.nodes[node] = NodeState.DISPATCHED
+        run.units[unit] = KeptUnit(set(nodes), adopted=False)
+        self.schedule(unit, self.world.dispatch_lease)
+        self.bundles.append(Bundle(unit=unit, node=nodes[0], count=len(nodes)))
+
+    def write_unit(self, unit: str, nodes: set[int]) -> None:
+        """Keep what a worker's unit owns; nothing is left of one without nodes."""
+        if nodes:
+            self.run.units[unit] = KeptUnit(nodes, adopted=True)
+            self.schedule(unit, self.world.lease)
+        else:
+            self.run.units.pop(unit, None)
+            self.unschedule(unit)
+
+    def take_slots(self, count: int) -> None:
+        """Take slots of ``max_parallel``, or give them back."""
+        if self.run.plan.max_parallel:
+            self.run.active += count
+
+    def dispatch(self, pairs: Iterable[tuple[int, int]], *, listed: Iterable[int] = ()) -> None:
+        """Record the intent to dispatch (node, attempt) pairs, as far as slots are free.
+
+        The event names those already ``listed`` too.
+        """
+        run, listed = self.run, list(listed)
         for node, attempt in pairs:
             if run.plan.max_parallel and run.active >= run.plan.max_parallel:
                 run.nodes[node] = NodeState.HELD
                 run.held.append(node)
                 continue
-            run.active += 1
+            self.take_slots(1)
             run.nodes[node] = NodeState.DISPATCHED
             self.schedule(node, self.world.dispatch_lease)
             listed.append(node)
             self.ready.append((node, attempt))
         if listed:
-            self.event(EventType.NODES_DISPATCHED, listed)
+            self.event(EventType.NODES_DISPATCHED, sorted(listed))
 
     def release(self) -> None:
         """Give free slots to the nodes that were held, oldest first."""
@@ -102,29 +199,38 @@ class Step:
         run = self.run
         gone = [node for node, state in enumerate(run.nodes) if state in _QUEUED]
         for node in gone:
-            run.active -= run.nodes[node] is NodeState.DISPATCHED
+            if run.nodes[node] is NodeState.DISPATCHED:
+                self.take_slots(-1)
             run.nodes[node] = NodeState.CANCELLED
             self.unschedule(node)
         run.left -= len(gone)
         if gone:
             self.event(EventType.NODES_CANCELLED, gone)
+        for unit, kept in list(run.units.items()):
+            if not kept.adopted:
+                del run.units[unit]
+                self.unschedule(unit)
         run.held.clear()
         self.ready.clear()
+        self.bundles.clear()
         self.late.clear()
         if run.state is not RunState.STOPPING:
             run.state = RunState.STOPPING
             self.event(EventType.RUN_STOPPING)
 
     def advance(self, node: int, dead: Collection[int] = ()) -> None:
-        """Count down every chord of a settled node; follow dead paths; dispatch what is ready."""
+        """Count down every chord of a settled node."""
+        self.arrive([(node, target, target not in dead) for target in self.run.plan.succ[node]])
+
+    def arrive(self, edges: Iterable[tuple[int, int, bool]]) -> None:
+        """Count settled (source, target, live) edges; follow dead paths; share out the rest."""
         run = self.run
         ready: list[tuple[int, int]] = []
         skipped: list[int] = []
-        stack: list[tuple[int, Collection[int]]] = [(node, dead)]
+        stack = [list(edges)]
         while stack:
-            source, cut = stack.pop()
-            for target in run.plan.succ[source]:
-                counts = self._count(target, run.nodes[source], live=target not in cut)
+            for source, target, live in stack.pop():
+                counts = self._count(target, run.nodes[source], live=live)
                 if counts is None:
                     continue
                 if _RULES[run.plan.policy(target).join](*counts):
@@ -132,13 +238,13 @@ class Step:
                     continue
                 self._skip(target, failed=counts[1])
                 skipped.append(target)
-                stack.append((target, ()))
+                stack.append([(target, after, True) for after in run.plan.succ[target]])
         if skipped:
             self.event(EventType.NODES_SKIPPED, sorted(skipped))
         if run.cause is not None and run.plan.fail_fast:
             self.abort()
         else:
-            self.dispatch(ready)
+            self.place(ready)
 
     def _count(self, target: int, source: NodeState, *, live: bool) -> tuple[int, int] | None:
         """Count one predecessor of a join; the (succeeded, failed) totals if it was the last."""
@@ -196,7 +302,7 @@ class Step:
         run = self.run
         attempt = run.attempts[node]
         run.lost[node] += 1
-        run.active -= 1
+        self.take_slots(-1)
         self.unschedule(node)
         del run.late[node]
         self.event(EventType.NODE_LOST, [node], attempt)
@@ -209,6 +315,15 @@ class Step:
         if run.accepts_work:
             self.release()
 
+    def lose_unit(self, unit: str, failure: Failure, data: Mapping[str, Any]) -> None:
+        """The worker of a unit is gone: each of its nodes has lost it."""
+        nodes = self.run.units.pop(unit).nodes
+        self.unschedule(unit)
+        by_policy = sorted(nodes, key=lambda node: (self.run.plan.policy_of[node], node))
+        for node in by_policy:
+            if self.run.nodes[node] is NodeState.RUNNING:
+                self.lose(node, failure, data)
+
     def finish(self) -> RunState | None:
         """End the run when every node has settled; the final state if this step ended it."""
         run, world = self.run, self.world
@@ -218,6 +333,7 @@ class Step:
         run.finished = self.now
         self.event(_LAST_EVENT[run.state])
         self.unschedule(DEADLINE)
+        run.units.clear()
         self.schedule(RETENTION, world.retention)
         digest = run.plan.hash
         world.plan_users[digest] -= 1
@@ -226,9 +342,15 @@ class Step:
             world.plan_expiry[digest] = self.now + world.retention + PLAN_GRACE
         return run.state
 
-    def announce(self, nodes: Sequence[tuple[int, int]]) -> Dispatch | None:
+    def announce(self) -> Dispatch | None:
         """Say what the caller must publish; None for nothing."""
-        if not nodes:
+        return self.dispatch_of(self.ready, self.bundles)
+
+    def dispatch_of(
+        self, nodes: Sequence[tuple[int, int]], bundles: Sequence[Bundle]
+    ) -> Dispatch | None:
+        """Put nodes and bundles into a dispatch; None for nothing."""
+        if not nodes and not bundles:
             return None
         run = self.run
         return Dispatch(
@@ -238,6 +360,7 @@ class Step:
             namespace=run.new.namespace,
             priority=run.new.priority,
             nodes=tuple(nodes),
+            bundles=tuple(bundles),
         )
 
 

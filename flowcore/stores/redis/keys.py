@@ -9,12 +9,21 @@ import msgpack
 
 from flowcore.plan.plan import Plan
 
-__all__ = ["AGENDA", "RUNS", "parse_ranges", "plan_key", "run_key", "web_entries", "web_key"]
+__all__ = [
+    "AGENDA",
+    "RULE_LETTERS",
+    "RUNS",
+    "parse_ranges",
+    "plan_key",
+    "run_key",
+    "web_entries",
+    "web_key",
+]
 
 AGENDA = "fc:agenda"
 RUNS = "fc:runs"
 
-_RULES = {"all_success": "S", "all_done": "D", "any_success": "A", "none_failed": "N"}
+RULE_LETTERS = {"all_success": "S", "all_done": "D", "any_success": "A", "none_failed": "N"}
 
 
 def run_key(run: str, part: str) -> str:
@@ -33,13 +42,20 @@ def web_key(digest: str) -> str:
 
 
 def web_entries(plan: Plan) -> Iterator[tuple[int, bytes]]:
-    """Per node with successors: msgpack of [successor, in-degree, rule, …]."""
-    degree = [len(before) for before in plan.pred]
-    rule = [_RULES[plan.policy(node).join] for node in range(len(plan))]
+    """Per node with successors: msgpack of [successor, in-degree, rule, policy, …]."""
+    rules = [RULE_LETTERS[policy.join] for policy in plan.policies]
+    # Nodes of a layer have the same successors: a web of 100 by 100 packs 100 lists, not 10,000.
+    packed: dict[int, bytes] = {}
     for node, after in enumerate(plan.succ):
-        if after:
-            flat = [value for target in after for value in (target, degree[target], rule[target])]
-            yield node, msgpack.packb(flat)
+        if not after:
+            continue
+        if id(after) not in packed:
+            flat: list[int | str] = []
+            for target in after:
+                policy = plan.policy_of[target]
+                flat += (target, len(plan.pred[target]), rules[policy], policy)
+            packed[id(after)] = msgpack.packb(flat)
+        yield node, packed[id(after)]
 
 
 def parse_ranges(text: bytes) -> Sequence[int]:

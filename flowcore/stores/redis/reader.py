@@ -4,6 +4,7 @@ In: run ids. Out: records and events. Not here: any write but a node's own event
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -156,7 +157,7 @@ class RedisEventLog:
         self._client = client
         self._waiting = waiting
         self._plans = plans
-        self._emit = Script(Line(client), script_source("web") + script_source("emit"))
+        self._emit = Script(Line(client), script_source("emit"))
 
     def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
         """Add a node's own event, if its attempt is still the valid one."""
@@ -182,7 +183,11 @@ class RedisEventLog:
         if digest is None:
             return ()
         plan = self._plans.get_plan(digest.decode())
-        return [_event(run, plan, entry, fields) for entry, fields in entries]
+        events: list[Event] = []
+        for entry, fields in entries:
+            events += _events(run, plan, entry, fields)
+        # The first entry may be one of several events, of which the reader has some.
+        return [event for event in events if event.id > after]
 
     def wait(self, run: str, *, timeout: float) -> bool:
         """Wait for the one entry that the end of a run writes."""
@@ -215,17 +220,41 @@ def _entries(answer: Any) -> Any:
     return answer[0][1]
 
 
-def _event(run: str, plan: Plan, entry: bytes, fields: Mapping[bytes, bytes]) -> Event:
+def _events(run: str, plan: Plan, entry: bytes, fields: Mapping[bytes, bytes]) -> list[Event]:
+    """The events that an entry of the stream stands for."""
+    id, time = int(entry.split(b"-")[1]), int(fields[b"ts"])
+    if fields[b"t"] == b"batch":
+        return _batch(run, plan, id, time, unpack(fields[b"d"]))
     attempt = int(fields[b"a"])
-    return Event(
-        id=int(entry.split(b"-")[1]),
-        type=EventType(fields[b"t"].decode()),
-        run=run,
-        time=int(fields[b"ts"]) / 1000,
-        nodes=tuple(plan.ids[node] for node in parse_ranges(fields[b"n"])),
-        attempt=attempt or None,
-        data=unpack(fields[b"d"]) if fields[b"d"] else {},
-    )
+    return [
+        Event(
+            id=id,
+            type=EventType(fields[b"t"].decode()),
+            run=run,
+            time=time / 1000,
+            nodes=tuple(plan.ids[node] for node in parse_ranges(fields[b"n"])),
+            attempt=attempt or None,
+            data=unpack(fields[b"d"]) if fields[b"d"] else {},
+        )
+    ]
+
+
+def _batch(run: str, plan: Plan, last: int, now: int, told: Any) -> list[Event]:
+    """The starts and ends of first attempts that a unit told of together."""
+    worker, flat = told
+    events: list[Event] = []
+    for node, took, ago, started in zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True):
+        name, ended = (plan.ids[node],), now - ago
+        if not started:
+            at, data = (ended - took) / 1000, {"worker": worker}
+            kind = EventType.NODE_STARTED
+            events.append(
+                Event(id=0, type=kind, run=run, time=at, nodes=name, attempt=1, data=data)
+            )
+        kind = EventType.NODE_SUCCEEDED
+        events.append(Event(id=0, type=kind, run=run, time=ended / 1000, nodes=name, attempt=1))
+    first = last - len(events) + 1
+    return [replace(event, id=first + at) for at, event in enumerate(events)]
 
 
 def _failure(blob: bytes) -> Failure:

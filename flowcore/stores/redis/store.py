@@ -8,7 +8,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from itertools import islice
+from itertools import chain, islice
+from operator import attrgetter
 from typing import Any
 
 import msgpack
@@ -16,24 +17,44 @@ import msgpack
 from flowcore.errors import ServiceError
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
+    AHEAD,
+    Adopted,
     Advance,
     Claim,
     Dispatch,
+    Flush,
+    Grain,
     NewRun,
     Outcome,
     Submitted,
     Sweep,
     Ticket,
+    UnitTicket,
 )
-from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST, Failure
+from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
 from flowcore.run.status import RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import plan_key, web_entries, web_key
 from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.wire import (
+    arrivals,
+    milliseconds,
+    read_advance,
+    read_bundles,
+    read_dispatch,
+    read_pairs,
+    read_unit,
+    shares,
+    wire_outcome,
+)
 
 __all__ = ["Leases", "RedisStore", "script_source"]
 
 _WEB_CHUNK = 5000
+
+#: Scripts that change no more than the nodes they name.
+_ON_CORE = ("claim", "adopt", "renew")
+_ON_WEB = ("submit", "settle", "flush", "lose", "sweep", "stop")
 
 #: What ``renew.lua`` says of a ticket that another attempt has replaced.
 _LOST = 2
@@ -61,10 +82,7 @@ class RedisStore:
         self.client = client
         self._leases = leases
         line = Line(client)
-        self._scripts = {
-            name: Script(line, script_source("web") + script_source(name))
-            for name in ("submit", "claim", "settle", "renew", "sweep", "stop")
-        }
+        self._scripts = {name: Script(line, script_source(name)) for name in (*_ON_CORE, *_ON_WEB)}
         self.get_plan = functools.lru_cache(maxsize=64)(self._load_plan)
 
     def put_plan(self, plan: Plan) -> None:
@@ -84,7 +102,7 @@ class RedisStore:
             raise KeyError(digest)
         return Plan.from_bytes(zlib.decompress(packed))
 
-    def submit(self, run: NewRun, plan: Plan) -> Submitted:
+    def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
         """Create the run once per id; the plan is put again should it have expired."""
         arguments = (
             run.id,
@@ -95,14 +113,15 @@ class RedisStore:
             run.input,
             msgpack.packb(run.tags),
             len(plan),
-            msgpack.packb(plan.starts),
+            msgpack.packb([part for node in plan.starts for part in (node, plan.policy_of[node])]),
             plan.max_parallel or 0,
             int(plan.fail_fast),
-            _ms(plan.timeout or 0),
-            _ms(self._leases.retention),
-            _ms(self._leases.lease),
-            _ms(self._leases.dispatch),
+            milliseconds(plan.timeout or 0),
+            milliseconds(self._leases.retention),
+            milliseconds(self._leases.lease),
+            milliseconds(self._leases.dispatch),
             run.priority,
+            msgpack.packb(shares(grain)) if grain else b"",
         )
         for _ in range(3):
             answer = self._call("submit", *arguments)
@@ -121,7 +140,8 @@ class RedisStore:
             flow=plan.flow,
             namespace=run.namespace,
             priority=run.priority,
-            nodes=_pairs(answer[2]),
+            nodes=read_pairs(answer[2]),
+            bundles=read_bundles(answer[3]),
         )
         return Submitted(created=True, state=state, dispatch=dispatch)
 
@@ -145,9 +165,23 @@ class RedisStore:
             outputs={node: blob for node, blob in found if blob is not None},
         )
 
-    def settle(self, ticket: Ticket, outcome: Outcome) -> Advance:
+    def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002
+        """Take a bundle, if nobody has."""
+        answer = self._call("adopt", unit.run, unit.unit)
+        if answer is None:
+            return None
+        return Adopted(nodes=read_unit(answer[1]), first=bool(answer[0]))
+
+    def settle(
+        self,
+        ticket: Ticket,
+        outcome: Outcome,
+        *,
+        unit: str | None = None,
+        grain: Grain | None = None,
+    ) -> Advance:
         """Record how an attempt ended, in one step with all that follows from it."""
-        blob, brief = _wire_outcome(outcome)
+        blob, brief = wire_outcome(outcome)
         answer = self._call(
             "settle",
             ticket.run,
@@ -156,26 +190,67 @@ class RedisStore:
             outcome.kind,
             blob,
             brief,
-            _ms(outcome.delay),
+            milliseconds(outcome.delay),
             msgpack.packb(outcome.dead) if outcome.dead else b"",
             self._leases.max_lost,
+            unit or "",
+            msgpack.packb(shares(grain)) if grain else b"",
         )
-        if answer is None:
-            return Advance(accepted=False)
-        final, *about, pairs = answer
-        return Advance(
-            accepted=True,
-            finished=RunState(final.decode()) if final else None,
-            dispatch=_dispatch(ticket.run.encode(), about, _pairs(pairs)),
-        )
+        return read_advance(ticket.run, answer)
 
-    def renew(self, tickets: Sequence[Ticket]) -> Mapping[Ticket, bool]:
+    def flush(
+        self, unit: UnitTicket, news: Flush, plan: Plan, *, worker: str, grain: Grain
+    ) -> Advance:
+        """Record what a unit has done."""
+        done = sorted(news.done, key=attrgetter("node"))
+        tell = news.current is not None
+        head = {
+            **shares(grain),
+            "arrivals": arrivals(plan, [one.node for one in done]),
+            "current": news.current if tell else -1,
+            "tell": tell,
+            "since": news.since,
+            "back": news.give_back,
+        }
+        if news.ahead is not None:
+            head |= {"ahead": news.ahead, "many": AHEAD}
+        told = [part for one in news.done for part in (one.node, one.took, one.ago, int(one.told))]
+        answer = self._call(
+            "flush",
+            unit.run,
+            unit.unit,
+            msgpack.packb(head),
+            msgpack.packb((worker, told)),
+            2 * len(done) - sum(one.told for one in done),
+            msgpack.packb({"worker": worker}) if tell else b"",
+            *chain.from_iterable((one.node, one.output) for one in done),
+        )
+        return read_advance(unit.run, answer)
+
+    def renew(self, tickets: Sequence[Ticket | UnitTicket]) -> Mapping[Ticket | UnitTicket, bool]:
         """Prolong leases; answers for those to stop whether the lease is lost."""
-        flat = [part for ticket in tickets for part in (ticket.run, ticket.node, ticket.attempt)]
+        flat: list[str | int] = []
+        for ticket in tickets:
+            if isinstance(ticket, UnitTicket):
+                flat += (ticket.run, ticket.unit, "")
+            else:
+                flat += (ticket.run, ticket.node, ticket.attempt)
         verdicts = self._call("renew", *flat)
         return {
             t: verdict == _LOST for t, verdict in zip(tickets, verdicts, strict=True) if verdict
         }
+
+    def lose(self, unit: UnitTicket) -> Advance:
+        """Let others have the nodes of a unit whose process is dead."""
+        answer = self._call(
+            "lose",
+            unit.run,
+            unit.unit,
+            self._leases.max_lost,
+            msgpack.packb(WORKER_LOST.as_dict()),
+            msgpack.packb({"error": WORKER_LOST.as_dict()}),
+        )
+        return read_advance(unit.run, answer)
 
     def sweep(self, *, limit: int = 200) -> Sweep:
         """Deal with what is overdue on this server."""
@@ -190,15 +265,15 @@ class RedisStore:
         dispatches: list[Dispatch] = []
         overdue: list[tuple[Dispatch, int]] = []
         finished: dict[str, RunState] = {}
-        for run, final, *about, pairs, again in runs:
+        for run, final, *about, pairs, bundles, again in runs:
             if final:
                 finished[run.decode()] = RunState(final.decode())
-            if fresh := _dispatch(run, about, _pairs(pairs)):
+            if fresh := read_dispatch(run, about, pairs, bundles):
                 dispatches.append(fresh)
-            for node, attempt, late_count in zip(again[::3], again[1::3], again[2::3], strict=True):
-                one = _dispatch(run, about, ((node, attempt),))
-                if one:
-                    overdue.append((one, late_count))
+            for what, which, times in zip(again[::3], again[1::3], again[2::3], strict=True):
+                late = ((), (what, *which)) if isinstance(which, list) else ((what, which), ())
+                if one := read_dispatch(run, about, *late):
+                    overdue.append((one, times))
         return Sweep(
             dispatches=tuple(dispatches),
             overdue=tuple(overdue),
@@ -218,46 +293,7 @@ class RedisStore:
 
 @functools.cache
 def script_source(name: str) -> str:
-    """Return the text of one script of the ``lua`` folder."""
-    return (resources.files(__package__) / "lua" / f"{name}.lua").read_text()
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def _pairs(flat: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    return tuple(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _dispatch(
-    run: bytes, about: Sequence[bytes], nodes: tuple[tuple[int, int], ...]
-) -> Dispatch | None:
-    """Make a dispatch of what ``answer`` in web.lua says about a run."""
-    if not nodes:
-        return None
-    plan, flow, namespace, priority = about
-    return Dispatch(
-        run=run.decode(),
-        plan=plan.decode(),
-        flow=flow.decode(),
-        namespace=namespace.decode(),
-        priority=int(priority),
-        nodes=nodes,
-    )
-
-
-def _wire_outcome(outcome: Outcome) -> tuple[bytes, bytes]:
-    """The blob to keep, and the few words that go into the event."""
-    if outcome.kind == "succeeded":
-        return outcome.output or b"\xc0", b""
-    # A node may not vanish without a reason, even when its attempt gave none.
-    failure = outcome.failure or Failure(
-        type="NodeCancelledError",
-        code="FC504",
-        message=f"its attempt ended as {outcome.kind} without a reason",
-    )
-    brief: dict[str, Any] = {"error": {"type": failure.type, "message": failure.message}}
-    if outcome.kind == "retry":
-        brief["delay"] = outcome.delay
-    return msgpack.packb(failure.as_dict()), msgpack.packb(brief)
+    """Return the text of a script, with that of the ``lua`` folder it is built on."""
+    parts = ("core", "web", name) if name in _ON_WEB else ("core", name)
+    folder = resources.files(__package__) / "lua"
+    return "".join((folder / f"{part}.lua").read_text() for part in parts)

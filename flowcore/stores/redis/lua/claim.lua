@@ -8,13 +8,7 @@ if letter_of(R, node) ~= 'd' then return false end
 if attempt_of(R, node) ~= attempt then return false end
 put_letter(R, node, 'x')
 redis.call('ZADD', AGENDA, R.now + R.lease, R.run .. '|' .. node)
-local first = 0
-if R.state == 'pending' then
-  first = 1
-  redis.call('HSET', R.base .. 'run', 'state', 'running', 'started', R.now)
-  if R.timeout > 0 then redis.call('ZADD', AGENDA, R.now + R.timeout, R.run .. '|T') end
-  event(R, 'run.started')
-end
+local first = start(R)
 event(R, 'node.started', node, attempt, ARGV[4])
 local lost = 0
 if attempt > 1 then lost = tonumber(redis.call('HGET', R.base .. 'lost', node)) or 0 end

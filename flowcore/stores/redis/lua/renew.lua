@@ -1,14 +1,17 @@
--- Prolong leases. ARGV: run, node, attempt, run, node, attempt, ...
+-- Prolong leases. ARGV: run, node, attempt, ... or run, unit, '', ...
 -- Returns one number each: 0 go on, 1 stop (the run is stopping), 2 the lease is lost.
 local verdicts = {}
 for k = 1, #ARGV, 3 do
-  local R = open_run(ARGV[k], FEW)
-  local node = tonumber(ARGV[k + 1])
-  local verdict = 2
-  if R and letter_of(R, node) == 'x' and attempt_of(R, node) == tonumber(ARGV[k + 2]) then
-    redis.call('ZADD', AGENDA, R.now + R.lease, R.run .. '|' .. node)
-    verdict = R.state == 'stopping' and 1 or 0
+  local R, what = open_run(ARGV[k], FEW), ARGV[k + 1]
+  local mine = false
+  if R and ARGV[k + 2] == '' then
+    local text = redis.call('HGET', R.base .. 'own', what)
+    mine = text and text:sub(1, 1) == 'x'
+  elseif R then
+    local node = tonumber(what)
+    mine = letter_of(R, node) == 'x' and attempt_of(R, node) == tonumber(ARGV[k + 2])
   end
-  verdicts[#verdicts + 1] = verdict
+  if mine then redis.call('ZADD', AGENDA, R.now + R.lease, R.run .. '|' .. what) end
+  verdicts[#verdicts + 1] = mine and (R.state == 'stopping' and 1 or 0) or 2
 end
 return verdicts

@@ -1,12 +1,25 @@
 -- Record how one attempt ended; count down its chords; say what to publish. Idempotent: only the
 -- attempt that is running is heard, and only once.
--- ARGV: run, node, attempt, kind, blob, event data, delay ms, dead successors (msgpack), most losses
+-- ARGV: run, node, attempt, kind, blob, event data, delay ms, dead successors (msgpack), most losses,
+--       unit that owns the node or '', how to share out what becomes ready (msgpack) or ''
 local R = open_run(ARGV[1])
 if not R then return false end
 local node, attempt, kind, blob = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 if letter_of(R, node) ~= 'x' then return false end
 if attempt_of(R, node) ~= attempt then return false end
 local member = R.run .. '|' .. node
+local unit, owned, policy_of = ARGV[10], {}, {}
+if unit ~= '' then
+  -- Should the unit have given the node back, another one may run this very attempt.
+  local text, mine = redis.call('HGET', R.base .. 'own', unit), false
+  if not text or text:sub(1, 1) ~= 'x' then return false end
+  local nodes
+  nodes, policy_of = read_unit(text)
+  for _, other in ipairs(nodes) do
+    if other == node then mine = true else owned[#owned + 1] = other end
+  end
+  if not mine then return false end
+end
 local dead = {}
 if ARGV[8] ~= '' then
   for _, target in ipairs(cmsgpack.unpack(ARGV[8])) do dead[target] = true end
@@ -15,7 +28,11 @@ if kind == 'lost' then
   lost(R, node, tonumber(ARGV[9]), blob, ARGV[6])
   return answer(R, close(R))
 end
-R.active = R.active - 1
+if ARGV[11] ~= '' then
+  share_out(R, cmsgpack.unpack(ARGV[11]))
+  R.idle = #owned == 0
+end
+take_slots(R, -1)
 if kind == 'retry' and R.state ~= 'stopping' then
   put_letter(R, node, 'w')
   redis.call('ZADD', AGENDA, R.now + tonumber(ARGV[7]), member)
@@ -27,7 +44,7 @@ else
     redis.call('HSET', R.base .. 'out', node, blob)
     R.left = R.left - 1
     event(R, 'node.succeeded', node, attempt, ARGV[6])
-    if R.state ~= 'stopping' then advance(R, node, 's', dead) end
+    if R.state ~= 'stopping' then arrive(R, arrivals(R, node, 1 + OK, dead)) end
   elseif R.state == 'stopping' then
     put_letter(R, node, 'c')
     R.left = R.left - 1
@@ -37,4 +54,13 @@ else
   end
 end
 if R.state ~= 'stopping' then release(R) end
-return answer(R, close(R))
+local text = ''
+if unit ~= '' or #R.kept > 0 then
+  if unit == '' then unit = 'u' .. node .. 'a' .. attempt end
+  for _, kept in ipairs(R.kept) do
+    owned[#owned + 1] = kept
+    policy_of[kept] = R.kept_policy[kept]
+  end
+  text = write_unit(R, unit, 'x', owned, policy_of, R.now + R.lease)
+end
+return answer(R, close(R), unit, text)

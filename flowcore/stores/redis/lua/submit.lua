@@ -1,6 +1,7 @@
 -- Create a run and record the intent to dispatch its starts, once per id.
--- ARGV: run, plan, flow, version, ns, input, tags (msgpack), total, starts (msgpack), max,
---       fail-fast, timeout ms, retention ms, lease ms, dispatch lease ms, priority
+-- ARGV: run, plan, flow, version, ns, input, tags (msgpack), total, starts and their
+--       policies (msgpack), max, fail-fast, timeout ms, retention ms, lease ms, dispatch lease ms,
+--       priority, how to share out the starts (msgpack) or ''
 local run, plan = ARGV[1], ARGV[2]
 local base = base_of(run)
 local there = redis.call('HGET', base .. 'run', 'state')
@@ -21,7 +22,12 @@ end
 local R = open_run(run)
 event(R, 'run.created')
 local ready = {}
-for _, node in ipairs(cmsgpack.unpack(ARGV[9])) do ready[#ready + 1] = { node, 1 } end
-dispatch(R, ready)
+local starts = cmsgpack.unpack(ARGV[9])
+for k = 1, #starts, 2 do ready[#ready + 1] = { starts[k], 1, starts[k + 1] } end
+if ARGV[17] ~= '' then
+  share_out(R, cmsgpack.unpack(ARGV[17]))
+  R.spare, R.idle = -1, false -- a client keeps nothing
+end
+place(R, ready)
 save(R)
-return { 'created', R.state, R.out }
+return { 'created', R.state, R.out, R.bundles }

@@ -23,6 +23,16 @@ local function republish(R, node)
   R.again[#R.again + 1] = late
 end
 
+local function republish_unit(R, unit, text)
+  local late = redis.call('HINCRBY', R.base .. 'late', unit, 1)
+  redis.call('ZADD', AGENDA, now + R.dlease * math.pow(2, math.min(late, 6)), R.run .. '|' .. unit)
+  local nodes = read_unit(text)
+  R.again = R.again or {}
+  R.again[#R.again + 1] = unit
+  R.again[#R.again + 1] = { nodes[1], #nodes }
+  R.again[#R.again + 1] = late
+end
+
 local function deadline(R)
   redis.call('ZREM', AGENDA, R.run .. '|T')
   if R.state ~= 'running' and R.state ~= 'pending' then return end
@@ -42,6 +52,15 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT'
     redis.call('ZREM', AGENDA, member)
   elseif what == 'T' then
     deadline(R)
+  elseif not tonumber(what) then
+    local text = redis.call('HGET', R.base .. 'own', what)
+    if not text then
+      redis.call('ZREM', AGENDA, member)
+    elseif text:sub(1, 1) == 'd' then
+      republish_unit(R, what, text)
+    else
+      lose_unit(R, what, text, most, ARGV[3], ARGV[5])
+    end
   else
     local node = tonumber(what)
     local letter = letter_of(R, node)
@@ -63,7 +82,9 @@ local answers = {}
 for _, R in ipairs(order) do
   if opened[R.run] then
     local final = close(R)
-    answers[#answers + 1] = { R.run, final, R.plan, R.flow, R.ns, R.prio, R.out, R.again or {} }
+    answers[#answers + 1] = {
+      R.run, final, R.plan, R.flow, R.ns, R.prio, R.out, R.bundles, R.again or {},
+    }
   end
 end
 local ahead = redis.call('ZRANGE', AGENDA, 0, 0, 'WITHSCORES')

@@ -1,84 +1,4 @@
--- The web of chords: shared by every script of this folder (it is put before each of them).
---
--- One run is: {base}run (hash), {base}st (one byte per node), {base}att (hash: the latest attempt
--- of a node, where it is not the first), {base}join (64 bits per node: counts of open joins),
--- {base}held (ready, over max_parallel), {base}out, {base}err, {base}lost, {base}late (hashes by
--- node), {base}ev (stream, ids 0-1, 0-2, ... without a gap) and {base}done (stream, one entry once
--- the run has ended).
--- The agenda (one sorted set for the server) names everything somebody must look at by a time:
--- "run|node" for a dispatched, running or waiting node, "run|T" for a deadline, "run|R" for the
--- end of retention. A plan's web (hash) gives, per node, {successor, in-degree, rule} triples.
--- Letters: p pending h held d dispatched x running w waiting to retry
---          s succeeded f failed k skipped c cancelled
-
-local PREFIX = 'fc:'
-local AGENDA = PREFIX .. 'agenda'
-local RUNS = PREFIX .. 'runs'
-local PLANS = PREFIX .. 'plans'
-local OK, BAD = 131072, 17179869184 -- 2^17, 2^34: a join's counts share one integer
-
-local function clock()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
-
-local function base_of(run) return PREFIX .. '{' .. run .. '}:' end
-
-local FIELDS = {
-  'state', 'plan', 'active', 'max', 'left', 'fast', 'flow', 'ns', 'prio', 'cause', 'stop',
-  'total', 'keep', 'lease', 'dlease', 'timeout', 'retried',
-}
--- What a script needs that changes no more than one node.
-local FEW = { 'state', 'lease', 'timeout', 'retried' }
-local NUMBERS = { active = 1, max = 1, left = 1, total = 1, keep = 1, lease = 1, dlease = 1, timeout = 1 }
-
--- Read a run into a table; nil when there is none.
-local function open_run(run, fields)
-  local R = { run = run, base = base_of(run), now = clock(), out = {} }
-  fields = fields or FIELDS
-  local got = redis.call('HMGET', R.base .. 'run', unpack(fields))
-  if not got[1] then return nil end
-  for k, name in ipairs(fields) do
-    local value = got[k]
-    if value and NUMBERS[name] then value = tonumber(value) end
-    R[name] = value
-  end
-  if R.plan then R.web = PREFIX .. 'web:' .. R.plan end
-  return R
-end
-
-local function save(R)
-  redis.call('HSET', R.base .. 'run', 'state', R.state, 'active', R.active, 'left', R.left)
-end
-
--- Write {1,2,3,7} as "1-3,7".
-local function ranges(list)
-  local parts, k = {}, 1
-  while k <= #list do
-    local from = list[k]
-    local to = from
-    while list[k + 1] == to + 1 do k = k + 1; to = list[k] end
-    parts[#parts + 1] = (from == to) and tostring(from) or (from .. '-' .. to)
-    k = k + 1
-  end
-  return table.concat(parts, ',')
-end
-
-local function event(R, kind, nodes, attempt, data)
-  redis.call('XADD', R.base .. 'ev', '0-*', 't', kind, 'n', nodes or '', 'a', attempt or 0,
-    'ts', R.now, 'd', data or '')
-end
-
--- The letter of a node, '' for a number outside the plan (GETRANGE counts -1 from the end).
-local function letter_of(R, node)
-  return node >= 0 and redis.call('GETRANGE', R.base .. 'st', node, node) or ''
-end
-local function put_letter(R, node, letter) redis.call('SETRANGE', R.base .. 'st', node, letter) end
-
--- The latest attempt of a node that was dispatched. Most runs never see a second one.
-local function attempt_of(R, node)
-  return R.retried and tonumber(redis.call('HGET', R.base .. 'att', node)) or 1
-end
+-- The web of chords: put after core.lua, before each script that settles nodes.
 
 -- Call `command key` with a long list of arguments, a safe number at a time.
 local function chunked(command, key, list)
@@ -87,9 +7,16 @@ local function chunked(command, key, list)
   end
 end
 
--- Record the intent to dispatch these {node, attempt} pairs: R.out is what the caller publishes.
-local function dispatch(R, pairs_)
-  local due, held, listed = {}, {}, {}
+-- Take slots of max_parallel, or give them back; a run without that limit has no use for the count.
+local function take_slots(R, count)
+  if R.max > 0 then R.active = R.active + count end
+end
+
+-- Record the intent to dispatch these {node, attempt} pairs, one in a message: R.out is what the
+-- caller publishes. The event names those already `listed` too.
+local function dispatch(R, pairs_, listed)
+  local due, held, sent = {}, {}, {}
+  listed = listed or {}
   for _, pair in ipairs(pairs_) do
     local node = pair[1]
     if pair[2] > 1 then
@@ -103,8 +30,8 @@ local function dispatch(R, pairs_)
       put_letter(R, node, 'h')
       held[#held + 1] = node
     else
-      R.active = R.active + 1
-      put_letter(R, node, 'd')
+      take_slots(R, 1)
+      sent[#sent + 1] = node
       due[#due + 1] = R.now + R.dlease
       due[#due + 1] = R.run .. '|' .. node
       listed[#listed + 1] = node
@@ -112,11 +39,118 @@ local function dispatch(R, pairs_)
       R.out[#R.out + 1] = pair[2]
     end
   end
-  if #due > 0 then
-    chunked('ZADD', AGENDA, due)
+  if #due > 0 then chunked('ZADD', AGENDA, due) end
+  table.sort(sent)
+  put_letters(R, sent, 'd')
+  if #listed > 0 then
+    table.sort(listed)
     event(R, 'nodes.dispatched', ranges(listed))
   end
   if #held > 0 then chunked('RPUSH', R.base .. 'held', held) end
+end
+
+-- Write down a unit and when to look at it; nothing is left of one without nodes.
+local function write_unit(R, unit, letter, nodes, policy_of, due)
+  local by_policy, order = {}, {}
+  for _, node in ipairs(nodes) do
+    local policy = policy_of[node]
+    if not by_policy[policy] then
+      by_policy[policy] = {}
+      order[#order + 1] = policy
+    end
+    table.insert(by_policy[policy], node)
+  end
+  if #order == 0 then
+    redis.call('HDEL', R.base .. 'own', unit)
+    redis.call('ZREM', AGENDA, R.run .. '|' .. unit)
+    return ''
+  end
+  table.sort(order)
+  local parts = {}
+  for k, policy in ipairs(order) do
+    table.sort(by_policy[policy])
+    parts[k] = policy .. ':' .. ranges(by_policy[policy])
+  end
+  local text = letter .. table.concat(parts, ';')
+  redis.call('HSET', R.base .. 'own', unit, text)
+  redis.call('ZADD', AGENDA, due, R.run .. '|' .. unit)
+  return text
+end
+
+-- Dispatch several nodes of one policy in one message.
+local function bundle(R, nodes, policy)
+  local unit = 'b' .. redis.call('HINCRBY', R.base .. 'run', 'units', 1)
+  local policy_of = {}
+  for _, node in ipairs(nodes) do policy_of[node] = policy end
+  put_letters(R, nodes, 'd')
+  write_unit(R, unit, 'd', nodes, policy_of, R.now + R.dlease)
+  local n = #R.bundles
+  R.bundles[n + 1], R.bundles[n + 2], R.bundles[n + 3] = unit, nodes[1], #nodes
+end
+
+-- Read how what becomes ready is to be shared out.
+local function share_out(R, head)
+  R.spare, R.share, R.packs, R.idle = head.budget, head.share, {}, true
+  local flat = head.packs
+  for k = 1, #flat, 5 do
+    R.packs[flat[k]] = {
+      cost = flat[k + 1], least = flat[k + 2], most = flat[k + 3], here = flat[k + 4],
+    }
+  end
+end
+
+-- Share out what is ready ({node, attempt, policy} each): some of it stays with the unit (R.kept,
+-- as long as it has time to spare), some travels together, and the rest travels alone.
+local function place(R, ready)
+  if not R.packs or R.max > 0 then return dispatch(R, ready) end
+  local groups, order, alone, listed = {}, {}, {}, {}
+  local function keep(node, policy)
+    R.kept[#R.kept + 1] = node
+    R.kept_policy[node] = policy
+    listed[#listed + 1] = node
+  end
+  for _, item in ipairs(ready) do
+    local node, policy = item[1], item[3]
+    if node == R.current then
+      keep(node, policy)
+    elseif item[2] > 1 or not R.packs[policy] then
+      alone[#alone + 1] = item
+    else
+      if not groups[policy] then
+        groups[policy] = {}
+        order[#order + 1] = policy
+      end
+      table.insert(groups[policy], node)
+    end
+  end
+  table.sort(order)
+  for _, policy in ipairs(order) do
+    local pack, nodes, k = R.packs[policy], groups[policy], 1
+    table.sort(nodes)
+    while pack.here and k <= #nodes and (R.spare >= pack.cost or R.idle) do
+      keep(nodes[k], policy)
+      R.spare, R.idle, k = R.spare - pack.cost, false, k + 1
+    end
+    local size = math.floor((#nodes - k + 1) / R.share)
+    size = math.max(pack.least, math.min(pack.most, size))
+    while k <= #nodes do
+      local last = math.min(k + size - 1, #nodes)
+      if last == k then
+        alone[#alone + 1] = { nodes[k], 1 }
+      else
+        local together = {}
+        for at = k, last do
+          together[#together + 1] = nodes[at]
+          listed[#listed + 1] = nodes[at]
+        end
+        bundle(R, together, policy)
+      end
+      k = last + 1
+    end
+  end
+  table.sort(R.kept)
+  put_letters(R, R.kept, 'x')
+  dispatch(R, alone, listed)
 end
 
 -- Stop a run: nothing that is not running will run; what is running is told by its heartbeat.
@@ -128,7 +162,7 @@ local function abort(R)
     gone[#gone + 1] = node
     local was = letters:sub(at, at)
     if was == 'd' or was == 'w' then agenda[#agenda + 1] = R.run .. '|' .. node end
-    if was == 'd' then R.active = R.active - 1 end
+    if was == 'd' then take_slots(R, -1) end
   end
   if #gone > 0 then
     redis.call('SET', R.base .. 'st', (letters:gsub('[phdw]', 'c')))
@@ -137,7 +171,11 @@ local function abort(R)
   end
   if #agenda > 0 then chunked('ZREM', AGENDA, agenda) end
   redis.call('DEL', R.base .. 'held')
-  R.out, R.again = {}, nil
+  local units = redis.call('HGETALL', R.base .. 'own')
+  for k = 1, #units, 2 do
+    if units[k + 1]:sub(1, 1) == 'd' then write_unit(R, units[k], 'd', {}) end
+  end
+  R.out, R.bundles, R.again = {}, {}, nil
   if R.state ~= 'stopping' then
     R.state = 'stopping'
     event(R, 'run.stopping')
@@ -172,73 +210,74 @@ local function culprit(R, target)
     local source = tonumber(name)
     local web = source and (not first or source < first) and redis.call('HGET', R.web, source)
     local edges = web and cmsgpack.unpack(web) or {}
-    for k = 1, #edges, 3 do
+    for k = 1, #edges, 4 do
       if edges[k] == target then first = source end
     end
   end
   return tostring(first)
 end
 
--- Count one settled predecessor in all its joins at once; the counts come in the order of edges.
--- `dead` names targets whose edge does not hold, and is nil where all do.
-local function count_joins(R, edges, delta, dead)
-  local counts, bits, at, n = {}, {}, {}, 0
-  local function flush()
-    if n == 0 then return end
-    local got = redis.call('BITFIELD', R.base .. 'join', unpack(bits, 1, n))
-    for k = 1, #got do counts[at[k]] = got[k] end
-    bits, at, n = {}, {}, 0
+-- What one settled node counts in its joins. `dead` names successors whose edge does not hold.
+local function arrivals(R, node, count, dead)
+  local web = redis.call('HGET', R.web, node)
+  local edges, list = web and cmsgpack.unpack(web) or {}, {}
+  for k = 1, #edges, 4 do
+    local n = #list
+    list[n + 1], list[n + 2], list[n + 3] = edges[k], edges[k + 1], edges[k + 2]
+    list[n + 4], list[n + 5] = edges[k + 3], dead and dead[edges[k]] and 1 or count
   end
-  for k = 1, #edges, 3 do
-    if edges[k + 1] > 1 then
-      bits[n + 1], bits[n + 2], bits[n + 3] = 'INCRBY', 'i64', '#' .. edges[k]
-      bits[n + 4] = dead and dead[edges[k]] and 1 or delta
-      n = n + 4
-      at[n / 4] = k
-      if n >= 2000 then flush() end -- Lua cannot unpack more than 8,000 values
-    end
-  end
-  flush()
-  return counts
+  return list
 end
 
--- Count down every chord that `node` belongs to; follow dead paths; dispatch what became ready.
-local function advance(R, node, letter, dead)
-  local ready, skipped = {}, {}
-  local stack = { { node, letter, dead } }
-  while #stack > 0 do
-    local item = table.remove(stack)
-    local web = redis.call('HGET', R.web, item[1])
-    local edges = web and cmsgpack.unpack(web) or {}
-    local delta = item[2] == 's' and 1 + OK or (item[2] == 'k' and 1 or 1 + BAD)
-    local dead_here = item[3] and next(item[3]) and item[3] or nil
-    local counts = count_joins(R, edges, delta, dead_here)
-    for k = 1, #edges, 3 do
-      local target, degree = edges[k], edges[k + 1]
-      local count = counts[k] or (dead_here and dead_here[target] and 1 or delta)
-      if count % OK == degree then -- all its predecessors have settled
-        local rule = edges[k + 2]
+-- Count what has settled in all the joins it arrives at: `list` is {target, in-degree, rule,
+-- policy, count, ...}, one entry a target. Follow dead paths; share out what became ready.
+local function arrive(R, list)
+  local ready, skipped, stack = {}, {}, {}
+  while list do
+    local counts, bits, at, n = {}, {}, {}, 0
+    local function flush()
+      if n == 0 then return end
+      local got = redis.call('BITFIELD', R.base .. 'join', unpack(bits, 1, n))
+      for k = 1, #got do counts[at[k]] = got[k] end
+      bits, at, n = {}, {}, 0
+    end
+    for k = 1, #list, 5 do
+      if list[k + 1] > 1 then
+        bits[n + 1], bits[n + 2], bits[n + 3] = 'INCRBY', 'i64', '#' .. list[k]
+        bits[n + 4] = list[k + 4]
+        n = n + 4
+        at[n / 4] = k
+        if n >= 2000 then flush() end -- Lua cannot unpack more than 8,000 values
+      end
+    end
+    flush()
+    for k = 1, #list, 5 do
+      local target, count = list[k], counts[k] or list[k + 4]
+      if count % OK == list[k + 1] then -- all its predecessors have settled
+        local rule = list[k + 2]
         local bad = math.floor(count / BAD)
         local ok = math.floor((count - bad * BAD) / OK)
         if holds(rule, ok, bad) then
-          ready[#ready + 1] = { target, 1 }
+          ready[#ready + 1] = { target, 1, list[k + 3] }
         else
           put_letter(R, target, 'k')
           R.left = R.left - 1
           skipped[#skipped + 1] = target
-          stack[#stack + 1] = { target, 'k' }
+          stack[#stack + 1] = target
           if rule == 'A' and bad > 0 and not R.cause then
             R.cause, R.mark = culprit(R, target), true
           end
         end
       end
     end
+    local next_ = table.remove(stack)
+    list = next_ and arrivals(R, next_, 1)
   end
   if #skipped > 0 then
     table.sort(skipped)
     event(R, 'nodes.skipped', ranges(skipped))
   end
-  if R.mark and R.fast == '1' then abort(R) else dispatch(R, ready) end
+  if R.mark and R.fast == '1' then abort(R) else place(R, ready) end
 end
 
 -- A failure is tolerated when it has live successors and each of them accepts failures.
@@ -246,7 +285,7 @@ local function tolerated(R, node, dead)
   local web = redis.call('HGET', R.web, node)
   if not web then return false end
   local edges, live = cmsgpack.unpack(web), 0
-  for k = 1, #edges, 3 do
+  for k = 1, #edges, 4 do
     if not dead[edges[k]] then
       live = live + 1
       if edges[k + 2] ~= 'D' and edges[k + 2] ~= 'A' then return false end
@@ -256,7 +295,7 @@ local function tolerated(R, node, dead)
 end
 
 local KEPT = { 'run', 'st', 'out', 'err', 'ev', 'in', 'done' }
-local DONE = { 'join', 'held', 'late', 'lost', 'att' }
+local DONE = { 'join', 'held', 'late', 'lost', 'att', 'own' }
 
 -- End the run when every node has settled. Returns the final state or ''.
 local function finish(R)
@@ -296,14 +335,14 @@ local function fail(R, node, attempt, blob, brief, dead)
       return
     end
   end
-  advance(R, node, 'f', dead)
+  arrive(R, arrivals(R, node, 1 + BAD, dead))
 end
 
 -- The worker of a running node is gone: dispatch a new attempt, or give the node up.
 local function lost(R, node, most, blob, brief)
   local attempt = attempt_of(R, node)
   local count = redis.call('HINCRBY', R.base .. 'lost', node, 1)
-  R.active = R.active - 1
+  take_slots(R, -1)
   redis.call('ZREM', AGENDA, R.run .. '|' .. node)
   redis.call('HDEL', R.base .. 'late', node) -- a new attempt is not late yet
   event(R, 'node.lost', node, attempt)
@@ -321,6 +360,14 @@ local function lost(R, node, most, blob, brief)
   if R.state ~= 'stopping' then release(R) end
 end
 
+-- The worker of a unit is gone: each of its nodes has lost it.
+local function lose_unit(R, unit, text, most, blob, brief)
+  write_unit(R, unit, 'x', {})
+  for _, node in ipairs(read_unit(text)) do
+    if letter_of(R, node) == 'x' then lost(R, node, most, blob, brief) end
+  end
+end
+
 local function close(R)
   if R.mark then redis.call('HSET', R.base .. 'run', 'cause', R.cause) end
   local final = finish(R)
@@ -334,4 +381,9 @@ local function purge(run)
   redis.call('ZREM', RUNS, run)
 end
 
-local function answer(R, final) return { final, R.plan, R.flow, R.ns, R.prio, R.out } end
+local function answer(R, final, unit, owned)
+  return {
+    final, R.plan, R.flow, R.ns, R.prio, R.out, R.bundles, unit or '', owned or '',
+    R.state == 'stopping' and 1 or 0,
+  }
+end

@@ -1,0 +1,34 @@
+"""How many nodes the workers can run at a time.
+
+In: the board of workers. Out: a number that is a few seconds old. Not here: who runs what.
+"""
+
+import contextlib
+import time
+
+from flowcore.errors import FlowcoreError
+from flowcore.ports.presence import WorkerBoard
+
+__all__ = ["Slots"]
+
+#: Seconds for which a count is good: workers come and go slowly.
+_FRESH = 5.0
+
+
+class Slots:
+    """Counts the slots of all workers, now and then."""
+
+    def __init__(self, board: WorkerBoard) -> None:
+        """Ask ``board``, when first needed."""
+        self._board = board
+        self._count = 1
+        self._until = 0.0
+
+    def count(self) -> int:
+        """Return the number of slots, at least 1."""
+        now = time.monotonic()
+        if now >= self._until:
+            self._until = now + _FRESH
+            with contextlib.suppress(FlowcoreError):  # the last count will do
+                self._count = max(1, sum(note.concurrency for note in self._board.workers()))
+        return self._count

@@ -1,0 +1,96 @@
+"""Claims and ends of single attempts: ``claim.lua`` and ``settle.lua`` said a second time.
+
+In: a step or a run, and an attempt. Out: the run moved. Not here: the moves (transitions).
+"""
+
+from typing import Any
+
+from flowcore.ports.store import Outcome, Ticket
+from flowcore.run.event import EventType
+from flowcore.run.record import Failure
+from flowcore.run.status import NodeState, RunState
+from flowcore.stores.inmemory.state import DEADLINE, KeptRun
+from flowcore.stores.inmemory.transitions import Step
+
+__all__ = ["claimable", "milliseconds", "owned_beside", "settle", "start"]
+
+_NIL = b"\xc0"
+
+
+def claimable(run: KeptRun, ticket: Ticket) -> bool:
+    """Whether this very attempt waits to be claimed."""
+    return (
+        run.accepts_work
+        and 0 <= ticket.node < len(run.nodes)
+        and run.nodes[ticket.node] is NodeState.DISPATCHED
+        and run.attempts[ticket.node] + 1 == ticket.attempt
+    )
+
+
+def owned_beside(run: KeptRun, unit: str, node: int) -> frozenset[int] | None:
+    """What a unit owns beside one of its nodes; None when that is not (any longer) its own."""
+    kept = run.units.get(unit)
+    if kept is None or not kept.adopted or node not in kept.nodes:
+        return None
+    return frozenset(kept.nodes - {node})
+
+
+def start(step: Step) -> bool:
+    """The first claim starts the run; say whether this is it."""
+    run = step.run
+    if run.state is not RunState.PENDING:
+        return False
+    run.state, run.started = RunState.RUNNING, step.now
+    if run.plan.timeout:
+        step.schedule(DEADLINE, milliseconds(run.plan.timeout))
+    step.event(EventType.RUN_STARTED)
+    return True
+
+
+def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
+    """Move the run on from the end of an attempt."""
+    run, node = step.run, ticket.node
+    stopping = run.state is RunState.STOPPING
+    if outcome.kind == "lost":
+        failure = _reason(outcome)
+        step.lose(node, failure, _brief(failure))
+        return
+    step.take_slots(-1)
+    if outcome.kind == "retry" and not stopping:
+        run.nodes[node] = NodeState.RETRYING
+        step.schedule(node, milliseconds(outcome.delay))
+        data = {**_brief(_reason(outcome)), "delay": outcome.delay}
+        step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)
+        return
+    step.unschedule(node)
+    if outcome.kind == "succeeded":
+        run.nodes[node] = NodeState.SUCCEEDED
+        run.outputs[node] = outcome.output or _NIL
+        run.left -= 1
+        step.event(EventType.NODE_SUCCEEDED, [node], ticket.attempt)
+        if not stopping:
+            step.advance(node, outcome.dead)
+    elif stopping:
+        step.cancel(node)
+    else:
+        failure = _reason(outcome)
+        step.fail(node, failure, _brief(failure), outcome.dead)
+
+
+def _reason(outcome: Outcome) -> Failure:
+    """A node may not vanish without a reason, even when its attempt gave none."""
+    return outcome.failure or Failure(
+        type="NodeCancelledError",
+        code="FC504",
+        message=f"its attempt ended as {outcome.kind} without a reason",
+    )
+
+
+def _brief(failure: Failure) -> dict[str, Any]:
+    """The few words of a failure that go into the event."""
+    return {"error": {"type": failure.type, "message": failure.message}}
+
+
+def milliseconds(seconds: float) -> int:
+    """Seconds as the stores count them."""
+    return round(seconds * 1000)

@@ -1,0 +1,136 @@
+"""What the scripts are told and what they answer, in Python's terms.
+
+In: the ports' records. Out: arguments of scripts, and their answers read. Not here: calls (store).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+
+from flowcore.plan.plan import Plan
+from flowcore.ports.store import Advance, Bundle, Dispatch, Grain, Outcome
+from flowcore.run.record import Failure
+from flowcore.run.status import RunState
+from flowcore.stores.redis.keys import RULE_LETTERS, parse_ranges
+
+__all__ = [
+    "arrivals",
+    "milliseconds",
+    "read_advance",
+    "read_bundles",
+    "read_dispatch",
+    "read_pairs",
+    "read_unit",
+    "shares",
+    "wire_outcome",
+]
+
+#: A join's counts share one integer: see web.lua.
+_OK = 2**17
+
+
+def milliseconds(seconds: float) -> int:
+    """Seconds as the scripts count them."""
+    return round(seconds * 1000)
+
+
+def read_pairs(flat: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """(node, attempt) pairs from a flat list."""
+    return tuple(zip(flat[::2], flat[1::2], strict=True))
+
+
+def read_bundles(flat: Sequence[Any]) -> tuple[Bundle, ...]:
+    """Bundles from a flat list of unit, first node, count."""
+    triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    return tuple(Bundle(unit=unit.decode(), node=node, count=n) for unit, node, n in triples)
+
+
+def read_unit(text: bytes) -> tuple[int, ...]:
+    """The nodes of a unit, from ``policy:ranges;policy:ranges``."""
+    parts = [part.partition(b":")[2] for part in text.split(b";")] if text else []
+    return tuple(sorted(node for part in parts for node in parse_ranges(part)))
+
+
+def shares(grain: Grain) -> dict[str, Any]:
+    """A grain as ``share_out`` in web.lua reads it: costs in microseconds."""
+    packs = [
+        part
+        for policy, pack in grain.packs.items()
+        for part in (policy, round(pack.cost * 1e6), pack.least, pack.most, pack.here)
+    ]
+    return {"budget": round(grain.budget * 1e6), "share": grain.share, "packs": packs}
+
+
+def arrivals(plan: Plan, done: Sequence[int]) -> list[Any]:
+    """What these nodes, all succeeded, count in the joins after them, as ``arrive`` reads it.
+
+    Nodes with the same successors are counted together: layers of 100 have 10,000 edges.
+    """
+    groups = Counter(id(plan.succ[node]) for node in done)
+    by_id = {id(plan.succ[node]): plan.succ[node] for node in done}
+    counts: Counter[int] = Counter()
+    for key, count in groups.items():
+        for target in by_id[key]:
+            counts[target] += count
+    own = set(done)
+    flat: list[Any] = []
+    for target in sorted(counts):
+        if target not in own:
+            policy = plan.policy_of[target]
+            rule = RULE_LETTERS[plan.policies[policy].join]
+            count = counts[target] * (1 + _OK)
+            flat += (target, len(plan.pred[target]), rule, policy, count)
+    return flat
+
+
+def read_advance(run: str, answer: Any) -> Advance:
+    """Read what ``answer`` in web.lua says of a step."""
+    if answer is None:
+        return Advance(accepted=False)
+    final, plan, flow, ns, prio, pairs, bundles, unit, owned, stopping, *ahead = answer
+    about = (plan, flow, ns, prio)
+    return Advance(
+        accepted=True,
+        finished=RunState(final.decode()) if final else None,
+        dispatch=read_dispatch(run.encode(), about, pairs, bundles),
+        unit=unit.decode() or None,
+        kept=read_unit(owned[1:]),
+        stopping=bool(stopping),
+        ahead=ahead[0].decode() if ahead else "",
+    )
+
+
+def read_dispatch(
+    run: bytes, about: Sequence[bytes], pairs: Sequence[int], bundles: Sequence[Any]
+) -> Dispatch | None:
+    """Make a dispatch of what ``answer`` in web.lua says about a run."""
+    if not pairs and not bundles:
+        return None
+    plan, flow, namespace, priority = about
+    return Dispatch(
+        run=run.decode(),
+        plan=plan.decode(),
+        flow=flow.decode(),
+        namespace=namespace.decode(),
+        priority=int(priority),
+        nodes=read_pairs(pairs),
+        bundles=read_bundles(bundles),
+    )
+
+
+def wire_outcome(outcome: Outcome) -> tuple[bytes, bytes]:
+    """The blob to keep, and the few words that go into the event."""
+    if outcome.kind == "succeeded":
+        return outcome.output or b"\xc0", b""
+    # A node may not vanish without a reason, even when its attempt gave none.
+    failure = outcome.failure or Failure(
+        type="NodeCancelledError",
+        code="FC504",
+        message=f"its attempt ended as {outcome.kind} without a reason",
+    )
+    brief: dict[str, Any] = {"error": {"type": failure.type, "message": failure.message}}
+    if outcome.kind == "retry":
+        brief["delay"] = outcome.delay
+    return msgpack.packb(failure.as_dict()), msgpack.packb(brief)
