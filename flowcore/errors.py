@@ -28,14 +28,16 @@
     │   ├── PayloadTooLargeError     FC506
     │   ├── ExpressionError          FC507
     │   │   └── ExpressionSyntaxError FC507 (expr.scan) with its place in the text
-    │   └── NodeExitError            FC508
+    │   ├── NodeExitError            FC508
+    │   └── PayloadLostError         FC509  a large value is not where it was put, or damaged
     └── ServiceError                 FC600  something outside is missing or unwell
         ├── StoreUnreachableError    FC601
         │   └── EmbeddedServerError  FC601  (assembly.embedded)
         ├── SettingsError            FC602  (assembly.settings)
         ├── BrokerUnreachableError   FC603
         ├── StoreRefusedError        FC604  a wrong password, or a user without the right
-        └── StoreFullError           FC605  no memory or disk for what has to be written
+        ├── StoreFullError           FC605  no memory or disk for what has to be written
+        └── PayloadStoreError        FC606  large values cannot be written or read now
 
 A class that only one room raises lives in that room.
 
@@ -57,6 +59,8 @@ __all__ = [
     "NodeError",
     "NodeExitError",
     "NodeTimeoutError",
+    "PayloadLostError",
+    "PayloadStoreError",
     "PayloadTooLargeError",
     "PlannedBackendError",
     "ResolveError",
@@ -256,10 +260,22 @@ class NodeExitError(NodeError):
     code = "FC508"
 
 
+class PayloadLostError(NodeError):
+    """A large output or input is not where it was put, or not what was put there."""
+
+    code = "FC509"
+
+
 class ServiceError(FlowcoreError):
     """Something outside flowcore is missing or unwell."""
 
     code = "FC600"
+
+
+class PayloadStoreError(ServiceError):
+    """The store of large values refused, or cannot be reached."""
+
+    code = "FC606"
 
 
 class StoreUnreachableError(ServiceError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from celery import Celery
 
+from flowcore.assembly.payloads import make_payloads
 from flowcore.assembly.settings import Settings
 from flowcore.backends.native.app import AppOptions, Bridge, broker_url, make_app
 from flowcore.backends.native.flower import RunRow, TaskEvents
@@ -14,6 +15,7 @@ from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.backends.native.slots import Slots
+from flowcore.engine.payloads import Payloads
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.limiter import RedisLimiter
 from flowcore.stores.redis.presence import RedisWorkerBoard
@@ -39,6 +41,7 @@ class Runtime:
     board: RedisWorkerBoard
     room: RedisRoom
     producers: Producers
+    payloads: Payloads
     slots: Slots
 
     @property
@@ -75,7 +78,6 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
             services.build,
             HostOptions(
                 heartbeat=settings.heartbeat,
-                max_output=settings.max_output,
                 max_event=settings.max_event,
                 allowed=frozenset(settings.allowed_modules),
                 work_first=settings.work_first,
@@ -96,6 +98,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         board=services.board,
         room=services.room,
         producers=services.producers,
+        payloads=made.payloads,
         slots=Slots(services.board),
     )
 
@@ -145,4 +148,5 @@ class _Builder:
             board=self.board,
             limiter=RedisLimiter(client, lease=settings.lease),
             room=self.room,
+            payloads=make_payloads(settings, client),
         )

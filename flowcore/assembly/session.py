@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 
 from flowcore.assembly.build import Runtime, build_runtime
 from flowcore.assembly.embedded import EmbeddedServer
+from flowcore.assembly.payloads import payload_url
 from flowcore.assembly.reach import check_broker, check_store
 from flowcore.assembly.settings import Settings
 from flowcore.assembly.supervisor import LocalWorkers
@@ -223,6 +224,8 @@ class Session:
             IN_WORKER: "1",
             "FLOWCORE_REDIS_URL": self.runtime.redis_url,
             "FLOWCORE_NAMESPACE": settings.namespace,
+            # The worker is told a URL, and could not tell the embedded server by it.
+            "FLOWCORE_PAYLOADS": payload_url(settings),
             "PYTHONPATH": os.pathsep.join([*dict.fromkeys(search), *([given] if given else [])]),
         }
 

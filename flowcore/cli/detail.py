@@ -21,7 +21,7 @@ from flowcore.graph.diagnostic import clean
 from flowcore.plan.plan import Plan
 from flowcore.run.event import Event
 from flowcore.run.record import NodeRecord, RunRecord
-from flowcore.run.wire import unpack
+from flowcore.run.reference import shown
 
 __all__ = ["inspect"]
 
@@ -32,6 +32,9 @@ _MOST_VALUE = 2000
 def inspect(
     run: RunId,
     node: Annotated[str | None, typer.Option("--node", help="Only this node.")] = None,
+    payloads: Annotated[
+        bool, typer.Option("--payloads", help="Fetch large values instead of naming them.")
+    ] = False,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
@@ -42,10 +45,10 @@ def inspect(
         if node is not None:
             _find(plan, node, run)
         record = handle.record()
-        number = None if node is None else [plan.ids.index(node)]
-        packed = session.runtime.reader.outputs(run, number)
-        outputs = {plan.ids[at]: unpack(blob) for at, blob in sorted(packed.items())}
-        given = unpack(session.runtime.reader.input(run))
+        kept = handle.outputs(None if node is None else [node])
+        outputs = kept.copy() if payloads else kept.with_references()
+        large = None if payloads else handle.input_reference()
+        given = handle.input() if large is None else shown(large)
         events = [
             event
             for event in session.runtime.events.read_all(run)

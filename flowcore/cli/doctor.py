@@ -131,8 +131,24 @@ def _session(session: Session, where: str) -> Iterator[Finding]:
         half = (time.time() - before) / 2
     yield from check_server(info, where=where)
     yield _clock(seconds + micros / 1e6 - before - half)
+    yield _payloads(session)
     yield _broker(session)
     yield _workers(session)
+
+
+def _payloads(session: Session) -> Finding:
+    """Whether large values can be written and read from here."""
+    payloads = session.runtime.payloads
+    try:
+        payloads.probe()
+    except ServiceError as error:
+        return Finding(
+            check="payloads",
+            status="fail",
+            found=str(error),
+            fix="FLOWCORE_PAYLOADS names where large values go",
+        )
+    return Finding(check="payloads", status="ok", found=payloads.place or "off")
 
 
 def check_server(info: Mapping[str, Any], *, where: str) -> Iterator[Finding]:

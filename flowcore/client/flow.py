@@ -72,6 +72,7 @@ def start_run(
         tags=[tags] if isinstance(tags, str) else [str(tag) for tag in tags],
         priority=priority,
         namespace=runtime.settings.namespace,
+        payloads=runtime.payloads,
         slots=runtime.slots.count if runtime.settings.work_first else None,
     )
     if submitted.created:

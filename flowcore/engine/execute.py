@@ -7,18 +7,19 @@ Not here: recording it (complete), messages (backends).
 import logging
 import random
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from flowcore.engine.bind import Signature, bind, signature_of
 from flowcore.engine.complete import dead_edges
+from flowcore.engine.describe import describe
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
-from flowcore.engine.limits import MOST_MESSAGE, MOST_TRACEBACK, Limits, shorten
-from flowcore.engine.retry import error_names, next_delay, qualified_name
+from flowcore.engine.limits import Limits
+from flowcore.engine.payloads import Payloads
+from flowcore.engine.retry import error_names, next_delay
 from flowcore.engine.throttle import Throttle
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import ExpressionError, FlowcoreError, NodeCancelledError
@@ -29,7 +30,6 @@ from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
 from flowcore.ports.limiter import Limiter
 from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
-from flowcore.run.record import Failure
 from flowcore.run.wire import pack, unpack
 
 __all__ = ["Assignment", "Attempt", "Executor"]
@@ -39,8 +39,8 @@ _log = logging.getLogger("flowcore.node")
 _BARE = Signature()
 _NIL = pack(None)
 
-#: Outputs of more predecessors than this are fetched apart, a part at a time.
-_WITH_CLAIM = 64
+#: Outputs of more predecessors than this are fetched apart, a portion at a time.
+_WITH_CLAIM = 16
 
 _HERE = str(Path(__file__).parent)
 
@@ -113,6 +113,7 @@ class Executor:
         keeper: LeaseKeeper,
         limiter: Limiter,
         limits: Limits,
+        payloads: Payloads,
         allowed: frozenset[str] = frozenset(),
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
@@ -127,6 +128,7 @@ class Executor:
             keeper: Renews the leases of what runs.
             limiter: Keeps the limits that hold on all workers together.
             limits: How large an output or an event may be.
+            payloads: Packs outputs, and keeps the large ones elsewhere.
             allowed: Module prefixes nodes may come from, beyond the default.
             on_stuck: Records an attempt of a worker that timed out and does not end.
             on_wake: Hears of a node whose turn it is under a limit.
@@ -138,6 +140,7 @@ class Executor:
         self._keeper = keeper
         self._invoker = Invoker()
         self._limits = limits
+        self._payloads = payloads
         self._allowed = allowed
         self._on_stuck = on_stuck
         self._on_first = on_first
@@ -162,7 +165,13 @@ class Executor:
             node=ticket.node,
             attempt=ticket.attempt,
             lost=claim.lost,
-            upstream=Upstream(run=ticket.run, plan=plan, reader=self._reader, known=claim.outputs),
+            upstream=Upstream(
+                run=ticket.run,
+                plan=plan,
+                reader=self._reader,
+                known=claim.outputs,
+                payloads=self._payloads,
+            ),
             stopper=Stopper(),
             worker=worker,
             resumed=claim.resumed,
@@ -261,7 +270,10 @@ class Executor:
                 value = self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
             else:
                 value = self._call(prepared, work)
-            packed = _NIL if value is None else self._limits.pack_output(value, node=plan.ids[node])
+            packed = _NIL
+            if value is not None:
+                what = f"output of node {work.name!r}"
+                packed = self._payloads.pack(value, run=work.run, what=what)
             if not plan.when or not plan.is_conditional(node):
                 return packed
             work.upstream.put(node, value)
@@ -361,29 +373,4 @@ def _ended(
         upstream=work.upstream,
         seconds=seconds,
         error=error,
-    )
-
-
-def _sentence(error: BaseException) -> str:
-    """The error's own words; the ``__str__`` of a user's class may raise in its turn."""
-    try:
-        return str(error)
-    except Exception as trouble:  # noqa: BLE001  (whatever it is, the node's failure is recorded)
-        return f"(its text cannot be shown: {qualified_name(type(trouble))})"
-
-
-def describe(error: BaseException, *, node: str, attempt: int, worker: str) -> Failure:
-    """Put an exception into plain data; frames of the engine itself are left out."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own: Sequence[traceback.FrameSummary] = [f for f in frames if not f.filename.startswith(_HERE)]
-    last = shorten("".join(traceback.format_exception_only(error)), MOST_MESSAGE)
-    trace = "Traceback (most recent call last):\n" + "".join(traceback.format_list(list(own)))
-    return Failure(
-        type=qualified_name(type(error)),
-        message=shorten(_sentence(error), MOST_MESSAGE),
-        code=error.code if isinstance(error, FlowcoreError) else None,
-        traceback=shorten(trace, MOST_TRACEBACK - len(last)) + last if own else None,
-        node=node,
-        attempt=attempt,
-        worker=worker,
     )

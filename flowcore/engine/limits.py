@@ -1,9 +1,9 @@
-"""How much a node may leave behind: the size of an output, of an event, of a failure's words.
+"""How much a node may leave behind: the size of an event, of a failure's words.
 
-In: what a node gave or raised. Out: an error that says what is too large, or shorter text.
-Not here: where it is kept (stores).
+In: what a node emitted or raised. Out: an error that says what is too large, or shorter text.
+Not here: outputs (payloads).
 
-What a node returns or emits is refused when it is too large, since half of it would be wrong.
+What a node emits is refused when it is too large, since half of it would be wrong.
 The words of a failure are cut, since half of them are better than none.
 """
 
@@ -24,24 +24,7 @@ MOST_TRACEBACK = 50_000
 class Limits:
     """The largest things a node may leave, in bytes of msgpack."""
 
-    output: int
     event: int = 64 * 2**10
-
-    def pack_output(self, value: Any, *, node: str) -> bytes:
-        """Encode a node's output.
-
-        Raises:
-            UnsupportedValueError: It is not plain data.
-            PayloadTooLargeError: It is too large.
-        """
-        packed = pack(value, what=f"output of node {node!r}")
-        if len(packed) > self.output:
-            msg = (
-                f"the output of node {node!r} is {len(packed):,} bytes; the limit is "
-                f"{self.output:,} (FLOWCORE_MAX_OUTPUT): return a path or a key instead"
-            )
-            raise PayloadTooLargeError(msg)
-        return packed
 
     def check_event(self, data: Any, *, node: str) -> None:
         """Refuse an event of a node that is too large.

@@ -47,8 +47,9 @@ _WIDE = 64
 
 _DONE = NodeState.SUCCEEDED.letter
 
-#: Nodes that a unit records in one step.
+#: Nodes that a unit records in one step, and bytes of their outputs.
 _FLUSH_AT = 500
+_FLUSH_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,8 @@ class Unit:
     _todo: deque[int] = field(default_factory=deque)
     _done: list[tuple[int, bytes, float, float, bool]] = field(default_factory=list)
     _busy: _Busy | None = None
+    _weight: int = 0
+    """Bytes of the outputs that are not recorded yet."""
     _flushed: float = 0.0
     _seen: Counter[int] = field(default_factory=Counter)
     _left: dict[int, int] = field(default_factory=dict)
@@ -138,7 +141,8 @@ class Unit:
                 if self._owned or self._done:
                     self._flush(give_back=True)
                 return None
-            if not self._todo or len(self._done) >= _FLUSH_AT or now - self._flushed > _FLUSH_AFTER:
+            full = len(self._done) >= _FLUSH_AT or self._weight >= _FLUSH_BYTES
+            if not self._todo or full or now - self._flushed > _FLUSH_AFTER:
                 if self._done:
                     self._flush()
                     now = self._flushed
@@ -171,6 +175,7 @@ class Unit:
             )
             if isinstance(ended, bytes):
                 self._done.append((node, ended, busy.since, now, busy.told))
+                self._weight += len(ended)
                 self._mine.add(node)
                 self._owned.discard(node)
                 if self.plan.succ[node]:
@@ -255,6 +260,7 @@ class Unit:
             )
         )
         self._done.clear()
+        self._weight = 0
         if busy is not None:
             busy.told = True
         if news.ahead is not None:

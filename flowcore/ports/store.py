@@ -43,7 +43,7 @@ class NewRun:
     plan: str
     """Content hash of a plan that the store already has."""
     input: bytes
-    """msgpack of the run's input."""
+    """msgpack of the run's input, or a reference to it (run.reference)."""
     namespace: str = ""
     """Prefix of the queues its messages travel on."""
     priority: int = 5
@@ -103,7 +103,7 @@ class Claim:
     lost: int
     """How many earlier attempts ended with the loss of their worker."""
     outputs: Mapping[int, bytes]
-    """msgpack of the predecessors' outputs that were asked for and exist."""
+    """Of the predecessors' outputs that were asked for and exist; others may be left out."""
     resumed: bytes | None = None
     """What ended its wait: msgpack of a signal's value, empty when the time was over."""
 
@@ -134,6 +134,7 @@ class Outcome:
     kind: Literal["succeeded", "failed", "retry", "waiting", "cancelled", "lost"]
     """``lost``: the process that ran it is known to be dead, so its lease need not run out."""
     output: bytes | None = None
+    """msgpack, or a reference to it (run.reference); a store keeps what it is given."""
     failure: Failure | None = None
     delay: float = 0.0
     """Seconds until the next attempt of a ``retry``."""
@@ -303,7 +304,11 @@ class RunReader(Protocol):
         ...
 
     def outputs(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, bytes]:
-        """Return msgpack of the outputs that exist, of these nodes or of all."""
+        """Return blobs of the outputs that exist, of these nodes or of all."""
+        ...
+
+    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
+        """Return the bytes of the same blobs: how callers keep answers small."""
         ...
 
 

@@ -1,5 +1,6 @@
 """The command line as people use it: real commands, an embedded server, real workers."""
 
+import hashlib
 import json
 import os
 import signal
@@ -25,6 +26,8 @@ import time
 def hello(name): return f"hello {name}"
 def fail(): raise ValueError("no luck")
 def data(): return {"raw": b"\\x00\\xff"}
+def large(): return "x" * 1_000_000
+def length(value): return len(value)
 def nap(seconds, ctx):
     ctx.stopping.wait(seconds)
     return "rested"
@@ -37,6 +40,7 @@ FLOWS = {
     "hello": "inputs: {name: {type: string}}\nnodes: {greet: {uses: 'steps:hello'}}\n",
     "fail": "nodes: {bad: {uses: 'steps:fail'}, after: {uses: end, needs: [bad]}}\n",
     "data": "nodes: {a: {uses: 'steps:data'}}\n",
+    "large": "nodes: {big: {uses: 'steps:large'}, n: {uses: 'steps:length', needs: [big]}}\n",
     "slow": "nodes: {nap: {uses: 'steps:nap', with: {seconds: 120}}}\n",
     "once": "nodes: {nap: {uses: 'steps:once'}}\n",
     "short": "nodes: {nap: {uses: 'steps:nap', with: {seconds: 3}}}\n",
@@ -221,9 +225,49 @@ def test_a_server_without_room_refuses_runs_and_warns_before(shell: Shell) -> No
         assert "flowcore: warning: Redis is getting full" in ended.stderr
 
 
+def test_doctor_finds_a_payload_store_that_cannot_be_written(shell: Shell) -> None:
+    (shell.directory / "file").write_text("no directory")
+    place = (shell.directory / "file").as_uri()
+    ended = shell("doctor", "-o", "json", FLOWCORE_PAYLOADS=place)
+    assert ended.returncode == 1
+    (row,) = [row for row in json.loads(ended.stdout) if row["check"] == "payloads"]
+    assert row["status"] == "fail"
+    assert "cannot write to" in row["found"]
+
+
 def test_doctor_finds_the_embedded_server_well(shell: Shell) -> None:
     rows = {row["check"]: row["status"] for row in shell.data("doctor")}
-    assert {rows[name] for name in ("server", "eviction", "durability", "broker")} == {"ok"}
+    assert {rows[name] for name in ("server", "eviction", "durability", "payloads", "broker")} == {
+        "ok"
+    }
+
+
+def test_a_large_output_is_a_file_and_is_shown_by_size_and_hash(shell: Shell) -> None:
+    result = shell.data("run", "large.yaml", "--id", "r1")
+    assert result["output"] == 1_000_000
+    packed = b"\xdb" + (1_000_000).to_bytes(4, "big") + b"x" * 1_000_000
+    digest = hashlib.sha256(packed).hexdigest()
+    place = shell.home / "payloads"
+    shown = {"bytes": 1_000_005, "sha256": digest, "kept_in": place.as_uri()}
+    assert result["outputs"]["big"] == {"payload": shown}
+    (file,) = place.glob("r1.*/*")
+    assert (file.name, file.read_bytes() == packed) == (digest, True)
+    assert shell.data("inspect", "r1")["nodes"]["big"]["output"] == {"payload": shown}
+    node = shell.data("inspect", "r1", "--node", "big", "--payloads")
+    assert node["output"] == "x" * 1_000_000
+    file.unlink()
+    ended = shell("inspect", "r1", "--payloads")
+    assert ended.returncode == 1
+    assert "error FC509: the output of node 'big'" in ended.stderr
+
+
+def test_a_large_input_is_shown_by_size_and_hash(shell: Shell) -> None:
+    (shell.directory / "in.json").write_text(json.dumps({"value": "x" * 1_000_000}))
+    (shell.directory / "measure.yaml").write_text("id: m\nnodes: {n: {uses: 'steps:length'}}\n")
+    ended = shell("run", "measure.yaml", "-i", "@in.json", "--id", "r1")
+    assert (ended.returncode, ended.stdout) == (0, "1000000\n"), ended.stderr
+    assert shell.data("inspect", "r1")["input"]["payload"]["bytes"] == 1_000_012
+    assert len(shell.data("inspect", "r1", "--payloads")["input"]["value"]) == 1_000_000
 
 
 def test_a_submitted_run_goes_on_in_the_background(shell: Shell) -> None:

@@ -186,9 +186,9 @@ def test_an_output_that_cannot_be_stored_says_where_it_is(engine: Engine) -> Non
 
 
 def test_an_output_above_the_limit_names_the_node_and_the_size(engine: Engine) -> None:
-    result = engine.run({"big": {"uses": "engine_nodes:large", "with": {"size": 20_000_000}}})
+    result = engine.run({"big": {"uses": "engine_nodes:large", "with": {"size": 70_000_000}}})
     assert result.error is not None
-    assert "output of node 'big' is 20,000,005 bytes" in result.error
+    assert "output of node 'big' is 70,000,005 bytes" in result.error
 
 
 def test_an_event_above_the_limit_fails_its_node_and_is_not_kept(engine: Engine) -> None:

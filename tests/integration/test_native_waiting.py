@@ -1,5 +1,6 @@
 """Nodes that wait for a time, a signal or a limit, and hold no slot of a worker."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One worker with two slots."""
     with (
         running_valkey() as url,
-        running_engine(url, tmp_path_factory.mktemp("waiting"), slots=2) as running,
+        running_engine(url, tmp_path_factory.mktemp("waiting")) as running,
     ):
+        running.workers(slots=2)
         yield running
 
 
@@ -40,7 +42,7 @@ def node_is(run: Run, node: str, state: NodeState) -> bool:
 def test_many_waits_hold_no_slot(engine: Engine) -> None:
     asleep = [start(engine, {"a": {"uses": "wait", "with": {"for": "1h"}}}) for _ in range(10)]
     for run in asleep:
-        poll(lambda run=run: node_is(run, "a", NodeState.WAITING), what="all to wait")
+        poll(functools.partial(node_is, run, "a", NodeState.WAITING), what="all to wait")
     assert start(engine, {"a": {"uses": f"{NODES}:numbers"}}).wait(timeout=60).success
     for run in asleep:
         assert run.cancel() is RunState.CANCELLED
@@ -169,8 +171,9 @@ def test_a_rate_limit_spreads_what_begins(engine: Engine) -> None:
     assert times[5] - times[0] >= 0.7, "two at once, then one each 200 ms"
 
 
-def test_a_place_whose_holder_is_killed_is_free_again(engine: Engine) -> None:
-    node = {"uses": f"{NODES}:kill_worker_once", "concurrency": 1, "with": {}}
+def test_a_place_whose_holder_is_killed_is_free_again(engine: Engine, tmp_path: Path) -> None:
+    given = {"mark": str(tmp_path / "mark")}
+    node = {"uses": f"{NODES}:die_once", "concurrency": 1, "with": given}
     after = {"uses": "start", "needs": ["n"]}
     run = start(engine, {"n": node, "after": after})
     assert run.wait(timeout=120).success

@@ -2,12 +2,11 @@
 
 import pytest
 
-from flowcore.engine.execute import describe
+from flowcore.engine.describe import describe
 from flowcore.engine.limits import MOST_MESSAGE, MOST_TRACEBACK, Limits, shorten
 from flowcore.errors import PayloadTooLargeError, UnsupportedValueError
-from flowcore.run.wire import unpack
 
-LIMITS = Limits(output=100, event=50)
+LIMITS = Limits(event=50)
 
 
 def _failing(depth: int, message: str) -> None:
@@ -19,12 +18,6 @@ def _failing(depth: int, message: str) -> None:
 
 def _going_on(depth: int, message: str) -> None:
     _failing(depth, message)
-
-
-def test_an_output_of_exactly_the_limit_is_kept() -> None:
-    assert unpack(LIMITS.pack_output("x" * 98, node="a")) == "x" * 98
-    with pytest.raises(PayloadTooLargeError, match=r"node 'a' is 101 bytes; the limit is 100"):
-        LIMITS.pack_output("x" * 99, node="a")
 
 
 def test_an_event_above_the_limit_names_the_node_and_the_size() -> None:

@@ -14,6 +14,7 @@ from flowcore.engine.execute import Executor
 from flowcore.engine.grain import Estimates
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
+from flowcore.engine.payloads import Payloads
 from flowcore.engine.unit import Unit, UnitHost, UnitWatch
 from flowcore.engine.upstream import Upstream
 from flowcore.graph.load import load_tree
@@ -37,6 +38,10 @@ def one() -> int:
 
 def successor(upstream: int) -> int:
     return upstream + 1
+
+
+def sizeable() -> bytes:
+    return bytes(200_000)
 
 
 def boom() -> None:
@@ -106,7 +111,8 @@ class Scene:
             events=store,
             keeper=LeaseKeeper(store, interval=60),
             limiter=InMemoryLimiter(),
-            limits=Limits(output=1000),
+            limits=Limits(),
+            payloads=Payloads(),
         )
 
         def record(write: Callable[[], Advance], *_: object) -> Advance:
@@ -375,3 +381,12 @@ def test_joins_whose_other_side_is_done_elsewhere_are_not_asked_for_one_by_one()
     scene.run()
     assert scene.state() is RunState.SUCCEEDED
     assert len(scene.writes) == 2
+
+
+def test_sizeable_outputs_are_not_all_recorded_in_one_step() -> None:
+    nodes = {f"n{at}": {"uses": f"{HERE}:sizeable"} for at in range(12)}
+    scene = Scene(nodes).run()
+    assert scene.state() is RunState.SUCCEEDED
+    assert len(scene.writes) == 2, "2.4 MB, of which a step takes 1.2"
+    small = Scene({f"n{at}": {"uses": f"{HERE}:one"} for at in range(12)}).run()
+    assert len(small.writes) == 1

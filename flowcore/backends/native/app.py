@@ -19,6 +19,7 @@ from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
 from flowcore.backends.native.tasks import register_tasks
+from flowcore.backends.native.tidying import TidyingStep
 
 __all__ = ["AppOptions", "Bridge", "broker_url", "make_app"]
 
@@ -115,6 +116,8 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         ),
     )
     app.steps["worker"].update((JanitorStep, ChildWatch))
+    app.steps["worker"].add(JanitorStep)
+    app.steps["worker"].add(TidyingStep)
     app.steps["consumer"].add(EventBatching)
     worker_process_init.connect(bridge.forget, weak=False)
     celeryd_after_setup.connect(_consume_lanes, weak=False)

@@ -18,6 +18,7 @@ from flowcore.engine.execute import Attempt, Executor
 from flowcore.engine.grain import Estimates
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
+from flowcore.engine.payloads import Payloads
 from flowcore.engine.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError
@@ -56,6 +57,7 @@ class Services:
     board: WorkerBoard
     limiter: Limiter
     room: Room
+    payloads: Payloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,6 @@ class HostOptions:
 
     heartbeat: float = 1.5
     """Seconds between renewals of leases."""
-    max_output: int = 16 * 2**20
-    """Bytes of one output."""
     max_event: int = 64 * 2**10
     """Bytes of one event that a node emits."""
     allowed: frozenset[str] = frozenset()
@@ -88,7 +88,8 @@ class NodeHost:
             events=services.events,
             keeper=self._keeper,
             limiter=services.limiter,
-            limits=Limits(output=options.max_output, event=options.max_event),
+            limits=Limits(event=options.max_event),
+            payloads=services.payloads,
             allowed=options.allowed,
             on_stuck=self._settle,
             on_first=self._show_start,
@@ -159,7 +160,12 @@ class NodeHost:
             return False
         if adopted.first:
             self._show_start(unit.run, plan, worker)
-        upstream = Upstream(run=unit.run, plan=plan, reader=self.services.reader)
+        upstream = Upstream(
+            run=unit.run,
+            plan=plan,
+            reader=self.services.reader,
+            payloads=self.services.payloads,
+        )
         self._run_unit(unit, plan, adopted.nodes, upstream, queue=queue, worker=worker)
         return True
 

@@ -325,6 +325,10 @@ class InMemoryStore:
             wanted = kept.outputs if nodes is None else nodes
             return {node: kept.outputs[node] for node in wanted if node in kept.outputs}
 
+    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
+        """Return the bytes of the outputs that exist."""
+        return {node: len(blob) for node, blob in self.outputs(run, nodes).items()}
+
     # ── EventLog ────────────────────────────────────────────────────────────────────────────────
 
     def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:

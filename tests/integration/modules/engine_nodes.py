@@ -1,7 +1,10 @@
 """Node functions that the tests' workers import."""
 
 import asyncio
+import hashlib
 import os
+import random
+import resource
 import signal
 import sys
 import time
@@ -162,3 +165,29 @@ def blow(kind: str) -> None:
 
 async def async_blow(kind: str) -> None:
     blow(kind)
+
+
+def block(size: int, seed: int = 0) -> bytes:
+    """So many bytes that no other seed gives."""
+    return random.Random(seed).randbytes(size)
+
+
+def hash_of(value: bytes) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value)}
+
+
+def hash_of_all(upstream: dict[str, bytes]) -> dict[str, Any]:
+    """The hash of all inputs in their order, and the most memory this process ever had."""
+    whole = hashlib.sha256()
+    for value in upstream.values():
+        whole.update(value)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"sha256": whole.hexdigest(), "count": len(upstream), "peak_kib": peak}
+
+
+def alone(log: str) -> None:
+    """Say when it begins and when it ends."""
+    for word in ("in", "out"):
+        with Path(log).open("a") as file:
+            file.write(f"{word}\n")
+        time.sleep(0.02)
