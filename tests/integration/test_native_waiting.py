@@ -174,6 +174,6 @@ def test_a_rate_limit_spreads_what_begins(engine: Engine) -> None:
 def test_a_place_whose_holder_is_killed_is_free_again(engine: Engine, tmp_path: Path) -> None:
     given = {"mark": str(tmp_path / "mark")}
     node = {"uses": f"{NODES}:die_once", "concurrency": 1, "with": given}
-    after = {"uses": "start", "needs": ["n"]}
+    after = {"uses": "passthrough", "needs": ["n"]}
     run = start(engine, {"n": node, "after": after})
     assert run.wait(timeout=120).success
