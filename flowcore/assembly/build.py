@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from celery import Celery
 
 from flowcore.assembly.settings import Settings
-from flowcore.backends.native.app import AppOptions, Bridge, broker_url, make_app
+from flowcore.backends.native.app import AppOptions, Bridge, make_app
+from flowcore.backends.native.broker import (
+    AMQP_SCHEMES,
+    Place,
+    amqp_place,
+    redis_place,
+    sentinel_place,
+)
 from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
@@ -16,9 +23,10 @@ from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 from flowcore.stores.redis.store import Leases, RedisStore
 
-__all__ = ["Runtime", "build_runtime"]
+__all__ = ["Runtime", "build_runtime", "place"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +70,8 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
     services = _Builder(settings, redis_url)
     app = make_app(
         AppOptions(
-            broker_url=broker_url(settings.broker_url or redis_url),
-            result_url=broker_url(redis_url),
+            broker=place(settings.broker_url or redis_url),
+            results=place(redis_url),
             queue=queue_name(None, default=settings.queue, namespace=settings.namespace),
         ),
         Bridge(
@@ -90,6 +98,22 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         board=services.board,
         producers=services.producers,
     )
+
+
+def place(url: str) -> Place:
+    """Spell one of the settings' URLs for Celery."""
+    if is_sentinel(url):
+        address = SentinelAddress.parse(url)
+        return sentinel_place(
+            address.hosts,
+            name=address.name,
+            db=address.db,
+            login=address.login,
+            sentinel_login=address.sentinel_login,
+        )
+    if url.partition("://")[0] in AMQP_SCHEMES:
+        return amqp_place(url)
+    return redis_place(url)
 
 
 class _Builder:

@@ -12,6 +12,8 @@ from flowcore.run.event import Event, EventType
 from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine, poll
 
+pytestmark = pytest.mark.both_brokers
+
 
 def test_a_retry_succeeds_and_its_attempts_are_counted(engine: Engine) -> None:
     retry = {"max_attempts": 3, "delay": "20ms", "jitter": False}
@@ -51,11 +53,11 @@ def test_retry_failed_nodes_retries_nodes_without_a_policy_of_their_own(engine: 
 
 
 @pytest.mark.parametrize("function", ["nap", "spin", "async_nap"])
-@pytest.mark.parametrize("pool", ["engine", "threaded"])
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_node_that_takes_too_long_fails(
-    request: pytest.FixtureRequest, pool: str, function: str
+    engine: Engine, threaded: Engine, pool: str, function: str
 ) -> None:
-    engine: Engine = request.getfixturevalue(pool)
+    engine = {"prefork": engine, "threads": threaded}[pool]
     nodes = {
         "slow": {"uses": f"engine_nodes:{function}", "with": {"seconds": 8}, "timeout": "300ms"}
     }

@@ -1,14 +1,15 @@
 """Workers die; runs end with the right outputs all the same."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from flowcore.run.event import EventType
-from tests.engine import Engine, poll, running_engine
-from tests.services import running_valkey
+from tests.engine import Engine, poll
+
+pytestmark = pytest.mark.both_brokers
 
 
 def _kill_all(pids: Iterable[int]) -> None:
@@ -20,18 +21,6 @@ def _kill_all(pids: Iterable[int]) -> None:
     ]
     for process in family:
         process.kill()
-
-
-@pytest.fixture
-def fragile(tmp_path: Path) -> Iterator[Engine]:
-    """An engine of this test's own, with short leases."""
-    with (
-        running_valkey() as url,
-        running_engine(
-            url, tmp_path, lease="1.0", heartbeat="0.25", dispatch_lease="1.0", max_lost="2"
-        ) as engine,
-    ):
-        yield engine
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
@@ -80,8 +69,7 @@ def test_a_node_that_kills_its_process_each_time_becomes_a_dead_letter(fragile: 
 
 def test_messages_lost_by_the_broker_are_published_again(fragile: Engine) -> None:
     handle = fragile.start({"numbers": {"uses": "engine_nodes:numbers"}})
-    redis = fragile.session.runtime.store.client
-    assert redis.delete(fragile.session.runtime.default_queue) == 1
+    assert len(fragile.take_messages()) == 1
     fragile.workers()
     assert handle.wait(60).success
 
@@ -97,10 +85,9 @@ def test_doubled_messages_run_nothing_twice(fragile: Engine, tmp_path: Path) -> 
         "needs": [f"n{i}" for i in range(20)],
     }
     handle = fragile.start(nodes)
-    redis = fragile.session.runtime.store.client
-    queue = fragile.session.runtime.default_queue
-    messages = redis.lrange(queue, 0, -1)
-    redis.rpush(queue, *messages, *messages)
+    messages = fragile.take_messages()
+    assert len(messages) == 20
+    fragile.put_messages([*messages, *messages, *messages])
     fragile.workers()
     result = handle.wait(60)
     assert result.success, result.error

@@ -9,7 +9,7 @@ them all down. ``super()`` serves tasks that are no nodes: a user's own chords o
 
 from typing import Any
 
-from celery.backends.redis import RedisBackend
+from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.exceptions import TaskRevokedError, TimeLimitExceeded
 from celery.exceptions import WorkerLostError as PoolChildLostError
 
@@ -17,7 +17,7 @@ from flowcore.backends.native.host import NodeHost
 from flowcore.backends.native.publish import NODE_TASK
 from flowcore.ports.store import Ticket
 
-__all__ = ["WebBackend"]
+__all__ = ["SentinelWebBackend", "WebBackend"]
 
 
 class WebBackend(RedisBackend):
@@ -49,6 +49,10 @@ class WebBackend(RedisBackend):
             host.record_and_go_on(attempt, worker=request.hostname, queue=queue)
         else:
             _without_attempt(host, request, result)
+
+
+class SentinelWebBackend(WebBackend, SentinelBackend):
+    """The same on the primary that Sentinels name."""
 
 
 def _without_attempt(host: NodeHost, request: Any, result: Any) -> None:

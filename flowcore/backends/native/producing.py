@@ -1,6 +1,7 @@
 """Producers for messages and events, kept and used again.
 
-In: Celery's app. Out: a producer whose publishes leave together. Not here: messages (publish).
+In: Celery's app. Out: a producer whose publishes leave together. Not here: messages (publish),
+RabbitMQ's confirms (confirming).
 
 Celery's own pool would do, but kombu's Redis channel makes a new client object for each use, and
 that is a third of the price of publishing one node: 169 entries of a table of answers, each time.
@@ -15,13 +16,16 @@ from typing import Any
 
 from celery import Celery
 from kombu import Producer
-from kombu.transport import redis
+from kombu.exceptions import OperationalError
+from kombu.transport import pyamqp, redis
+
+from flowcore.backends.native.confirming import ConfirmingTransport
 
 __all__ = ["Producers"]
 
 
-class _Channel(redis.Channel):
-    """Kombu's Redis channel with one client instead of one for each use."""
+class _OneClient:
+    """A part of kombu's Redis channels: one client instead of one for each use."""
 
     _kept: Any = None
 
@@ -33,8 +37,20 @@ class _Channel(redis.Channel):
         return self._kept
 
 
-class _Transport(redis.Transport):
-    Channel = _Channel
+class _RedisChannel(_OneClient, redis.Channel):
+    pass
+
+
+class _RedisTransport(redis.Transport):
+    Channel = _RedisChannel
+
+
+class _SentinelChannel(_OneClient, redis.SentinelChannel):
+    pass
+
+
+class _SentinelTransport(redis.SentinelTransport):
+    Channel = _SentinelChannel
 
 
 class Producers:
@@ -50,14 +66,20 @@ class Producers:
         """Give a producer; what it publishes leaves together at the end of the block.
 
         After an error the connection is dropped, so that a second try gets a new one.
+
+        Raises:
+            kombu.exceptions.OperationalError: For whatever the transport calls its own errors.
         """
         producer = self._take()
+        connection = producer.connection
         try:
             with producer.batch():
                 yield producer
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(Exception):
-                producer.connection.collect()
+                connection.collect()
+            if isinstance(error, connection.connection_errors + connection.channel_errors):
+                raise OperationalError(str(error)) from error
             raise
         self._free.append((os.getpid(), producer))
 
@@ -80,6 +102,16 @@ class Producers:
 
     def _make(self) -> Any:
         connection = self._app.connection_for_write()
-        if issubclass(connection.get_transport_cls(), redis.Transport):
-            connection.transport_cls = _Transport
+        transport = connection.get_transport_cls()
+        if issubclass(transport, redis.SentinelTransport):
+            connection.transport_cls = _SentinelTransport
+        elif issubclass(transport, redis.Transport):
+            connection.transport_cls = _RedisTransport
+        elif issubclass(transport, pyamqp.Transport):
+            connection.transport_cls = ConfirmingTransport
+            # A batch waits for its confirms by itself. Nobody beats for a producer that is free:
+            # RabbitMQ would close its connection, while TCP's own keepalive does no harm.
+            connection.transport_options = {**connection.transport_options, "confirm_publish": False}
+            connection.heartbeat = 0
+            connection.ssl = connection.ssl or issubclass(transport, pyamqp.SSLTransport)
         return self._app.amqp.Producer(connection, auto_declare=False)
