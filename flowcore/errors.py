@@ -32,7 +32,8 @@
     └── ServiceError                 FC600  something outside is missing or unwell
         ├── StoreUnreachableError    FC601
         │   └── EmbeddedServerError  FC601  (assembly.embedded)
-        └── SettingsError            FC602  (assembly.settings)
+        ├── SettingsError            FC602  (assembly.settings)
+        └── WrongServerError         FC603  (stores.redis.connect)
 
 A class that only one room raises lives in that room.
 

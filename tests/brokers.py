@@ -188,7 +188,6 @@ def running_rabbitmq(**config: str | int) -> Iterator[RabbitServer]:
 
 # ── A primary, a replica and their Sentinels ────────────────────────────────────────────────────
 
-_NAME = "flows"
 _SENTINEL = """
 port {port}
 bind 127.0.0.1
@@ -208,14 +207,21 @@ class Replicated:
 
     url: str
     ports: tuple[int, int]
+    sentinels: tuple[int, ...]
     servers: list[_Process] = field(default_factory=list)
 
+    NAME = "flows"
     SECRET = "the secret of the data"
     SENTINEL_SECRET = "sentinels"
 
     def client(self, index: int) -> Any:
         """A client of one server, whatever its role."""
         return redis.Redis(port=self.ports[index], password=self.SECRET)
+
+    def sentinel(self, *command: str) -> None:
+        """Tell the first Sentinel something."""
+        with redis.Redis(port=self.sentinels[0], password=self.SENTINEL_SECRET) as client:
+            client.execute_command("SENTINEL", *command)
 
     def kill_primary(self) -> None:
         """End the server that was started as the primary."""
@@ -235,12 +241,13 @@ def running_replicated() -> Iterator[Replicated]:
     secret, password = Replicated.SECRET, Replicated.SENTINEL_SECRET
     common = ["--save", "", "--bind", "127.0.0.1", "--requirepass", secret]
     common += ["--repl-diskless-sync-delay", "0"]
-    watchers = [free_port() for _ in range(3)]
+    watchers = (free_port(), free_port(), free_port())
     hosts = ",".join(f"127.0.0.1:{port}" for port in watchers)
     entry = secret.replace(" ", "%20")
     made = Replicated(
-        url=f"sentinel://:{entry}@{hosts}/{_NAME}/2?sentinel_password={password}",
+        url=f"sentinel://:{entry}@{hosts}/{Replicated.NAME}/2?sentinel_password={password}",
         ports=(first, second),
+        sentinels=watchers,
     )
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
@@ -258,7 +265,7 @@ def running_replicated() -> Iterator[Replicated]:
             poll(lambda: _up(client) and _linked(client), what="the replica to have a copy")
         for number, port in enumerate(watchers):
             conf = home / f"sentinel-{number}.conf"
-            values = {"port": port, "home": home, "name": _NAME, "primary": first}
+            values = {"port": port, "home": home, "name": Replicated.NAME, "primary": first}
             conf.write_text(_SENTINEL.format(**values, secret=f'"{secret}"', password=password))
             start(f"sentinel-{number}", str(conf), "--sentinel")
         for port in watchers:
@@ -279,7 +286,7 @@ def _linked(client: Any) -> bool:
 
 
 def _sees_all(watcher: Any) -> bool:
-    about = watcher.sentinel_master(_NAME)
+    about = watcher.sentinel_master(Replicated.NAME)
     return bool(about["num-slaves"] == 1 and about["num-other-sentinels"] == 2)
 
 

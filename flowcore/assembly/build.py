@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from flowcore.assembly.settings import Settings
+from flowcore.assembly.settings import REDIS_SCHEMES, Settings
 from flowcore.backends.native.app import AppOptions, Bridge, make_app
 from flowcore.backends.native.broker import (
     AMQP_SCHEMES,
@@ -20,7 +20,7 @@ from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
-from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.connect import connect, translated
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
@@ -53,6 +53,19 @@ class Runtime:
         """The broker's name of a node's queue."""
         settings = self.settings
         return queue_name(name, default=settings.queue, namespace=settings.namespace)
+
+    def check_servers(self) -> None:
+        """Ask the servers whether they could hold runs, and messages if that is a Redis too.
+
+        Raises:
+            StoreUnreachableError: One of them does not answer.
+            WrongServerError: One is a Cluster or a Sentinel.
+        """
+        urls = {self.redis_url, self.settings.broker_url or self.redis_url}
+        for url in sorted(urls):
+            if url.partition("://")[0] in REDIS_SCHEMES:
+                with connect(url) as client, translated():
+                    client.ping()
 
     def close(self) -> None:
         """Close pooled connections."""

@@ -37,12 +37,13 @@ from flowcore.errors import ServiceError
 from flowcore.stores.redis.sentinel import SCHEMES as SENTINEL_SCHEMES
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 
-__all__ = ["Settings", "SettingsError", "data_home"]
+__all__ = ["REDIS_SCHEMES", "Settings", "SettingsError", "data_home"]
 
 _T = TypeVar("_T")
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
-_BROKER_SCHEMES = (*_REDIS_SCHEMES, "redis+socket", "amqp", "amqps", "pyamqp")
+#: What a URL of a server that can hold runs begins with.
+REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
+_BROKER_SCHEMES = (*REDIS_SCHEMES, "redis+socket", "amqp", "amqps", "pyamqp")
 _SOCKET_SCHEMES = ("unix", "redis+socket")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
@@ -209,7 +210,7 @@ def _url(value: str, schemes: tuple[str, ...]) -> str:
 
 
 def _redis_url(value: str) -> str | None:
-    url = _url(value, _REDIS_SCHEMES)
+    url = _url(value, REDIS_SCHEMES)
     if is_sentinel(url):
         return url
     parts = urlsplit(url)

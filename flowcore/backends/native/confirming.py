@@ -23,7 +23,7 @@ _ARGUMENTS: Mapping[str, str] = {"x-queue-type": "quorum"}
 
 #: Seconds for the confirms of one group. A broker in need of memory or disk keeps publishers
 #: waiting, and a janitor will publish what is not confirmed.
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 
 
 class _Batch:

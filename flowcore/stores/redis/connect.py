@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelManagedConnection
 
 from flowcore.errors import ServiceError, StoreUnreachableError
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
@@ -84,7 +84,21 @@ def connect(url: str, *, blocking: bool = False) -> Client:
             **address.sentinel_login,
         },
     )
-    return sentinel.master_for(address.name, db=address.db, **address.login, **options)
+    options |= {"connection_class": _FollowingConnection, "db": address.db, **address.login}
+    return sentinel.master_for(address.name, **options)
+
+
+class _FollowingConnection(SentinelManagedConnection):
+    """A connection that asks the Sentinels each time it is made.
+
+    redis-py's own does so when its pool makes it, but one that broke in the middle of a command is
+    made again to where it was: to the primary that has just died.
+    """
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  (redis-py's)
+        if self._sock is None:
+            self.connect()
+        super().send_packed_command(command, check_health)
 
 
 def _greet(connection: Any) -> None:
