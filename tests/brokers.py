@@ -37,8 +37,6 @@ __all__ = [
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
-#: Each engine of a session gets a virtual host: to make one later would take seconds.
-_VIRTUAL_HOSTS = 24
 
 _Process = subprocess.Popen[bytes]
 
@@ -84,13 +82,14 @@ class RabbitServer:
     home: Path
     port: int
     env: Mapping[str, str]
+    hosts: int
     process: _Process | None = None
     used: int = 0
 
     def fresh(self) -> str:
         """The URL of a virtual host that nobody has used yet."""
         self.used += 1
-        assert self.used < _VIRTUAL_HOSTS, "raise _VIRTUAL_HOSTS"
+        assert self.used <= self.hosts, "give running_rabbitmq() more hosts"
         return self.url(f"v{self.used}")
 
     def url(self, host: str) -> str:
@@ -132,34 +131,33 @@ class RabbitServer:
 
 
 @contextmanager
-def running_rabbitmq(**config: str | int) -> Iterator[RabbitServer]:
+def running_rabbitmq(*options: str, hosts: int = 16) -> Iterator[RabbitServer]:
     """A server of one node; the test is skipped where none is installed.
 
     Args:
-        config: Lines of ``rabbitmq.conf``.
+        options: More for Erlang's command line, such as ``-rabbit consumer_timeout 3000``.
+        hosts: Virtual hosts, of which each engine gets one: to make one later takes seconds.
     """
     if rabbitmq_binary() is None or shutil.which("epmd") is None:
         pytest.skip("no RabbitMQ here: 'apt-get install rabbitmq-server' installs it")
     home = Path(tempfile.mkdtemp(prefix="fc-rmq-"))
-    hosts = ["/", *(f"v{i}" for i in range(1, _VIRTUAL_HOSTS))]
+    names = ["/", *(f"v{i}" for i in range(1, hosts + 1))]
     grant = {"user": "guest", "configure": ".*", "write": ".*", "read": ".*"}
     definitions = {
         "users": [{"name": "guest", "password": "guest", "tags": "administrator"}],
-        "vhosts": [{"name": name} for name in hosts],
-        "permissions": [{**grant, "vhost": name} for name in hosts],
+        "vhosts": [{"name": name} for name in names],
+        "permissions": [{**grant, "vhost": name} for name in names],
     }
     (home / "definitions.json").write_text(json.dumps(definitions))
-    lines = {"load_definitions": home / "definitions.json", **config}
-    text = "".join(f"{name} = {value}\n" for name, value in lines.items())
-    (home / "rabbitmq.conf").write_text(text)
+    (home / "rabbitmq.conf").write_text(f"load_definitions = {home}/definitions.json\n")
     (home / "plugins").write_text("[].\n")
-    port, names = free_port(), free_port()
+    port, epmd_port = free_port(), free_port()
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "LANG": "C.UTF-8",
         # A daemon of our own for the names of Erlang's nodes: the usual one would stay behind.
-        "ERL_EPMD_PORT": str(names),
+        "ERL_EPMD_PORT": str(epmd_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "RABBITMQ_NODENAME": "flowcore@localhost",
         "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
@@ -172,11 +170,15 @@ def running_rabbitmq(**config: str | int) -> Iterator[RabbitServer]:
         "RABBITMQ_LOGS": "-",
         # Without it a shell stands between us and the server. Idle schedulers must not spin.
         "RABBITMQ_ALLOW_INPUT": "1",
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput +S 2:2 +sbwt none"
-        " -kernel inet_dist_use_interface {127,0,0,1}",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(
+            [
+                "-noinput +S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+                *options,
+            ]
+        ),
     }
-    server = RabbitServer(home=home, port=port, env=env)
-    epmd = _start(["epmd", "-port", str(names)], log=home / "epmd.log", env=env)
+    server = RabbitServer(home=home, port=port, env=env, hosts=hosts)
+    epmd = _start(["epmd", "-port", str(epmd_port)], log=home / "epmd.log", env=env)
     try:
         server.start()
         yield server
@@ -228,9 +230,17 @@ class Replicated:
         _end(self.servers[0])
 
     def replica_is_promoted(self) -> bool:
-        """Whether the other one takes writes by now."""
-        with self.client(1) as client:
-            return bool(client.info("replication")["role"] == "master")
+        """Whether the second server takes writes by now."""
+        return self._role(1) == "master"
+
+    def primary_is_demoted(self) -> bool:
+        """Whether the first server knows that it is a replica now."""
+        return self._role(0) == "slave"
+
+    def _role(self, index: int) -> str:
+        with self.client(index) as client:
+            role: str = client.info("replication")["role"]
+            return role
 
 
 @contextmanager
