@@ -72,7 +72,7 @@ class Engine:
         """Take all that waits in a queue, as a worker that never gives it back."""
         name = self.session.runtime.queue(queue)
         with self.session.runtime.app.connection_for_read() as connection:
-            channel = connection.default_channel
+            channel: Any = connection.default_channel
             return list(iter(lambda: channel.basic_get(name, no_ack=True), None))
 
     def put_messages(self, messages: Iterable[Message], queue: str | None = None) -> None:

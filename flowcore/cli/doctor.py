@@ -232,7 +232,9 @@ def _broker(session: Session) -> Finding:
             check="broker",
             status="fail",
             found=str(error) if refused else f"cannot be reached: {error}",
-            fix="delete that queue, or set FLOWCORE_QUEUE" if refused else "check FLOWCORE_BROKER_URL",
+            fix="delete that queue, or set FLOWCORE_QUEUE"
+            if refused
+            else "check FLOWCORE_BROKER_URL",
             unreachable=not refused,
         )
     return Finding(check="broker", status="ok", found=found)

@@ -47,7 +47,7 @@ def broker(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def make_engine(request: pytest.FixtureRequest, broker: str) -> MakeEngine:
-    """Makes engines on a Valkey of their own, and on a virtual host where RabbitMQ is the broker."""
+    """Makes engines on a Valkey of their own, with messages there or on a virtual host."""
 
     @contextmanager
     def make(home: Path, **settings: str) -> Iterator[Engine]:
@@ -62,9 +62,7 @@ def make_engine(request: pytest.FixtureRequest, broker: str) -> MakeEngine:
 
 
 @pytest.fixture(scope="session")
-def engine(
-    make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Engine]:
+def engine(make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One server and one prefork worker with two children."""
     with make_engine(tmp_path_factory.mktemp("engine"), heartbeat="0.25") as engine:
         engine.workers()
@@ -72,9 +70,7 @@ def engine(
 
 
 @pytest.fixture(scope="session")
-def threaded(
-    make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Engine]:
+def threaded(make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One server and one worker with four threads."""
     with make_engine(tmp_path_factory.mktemp("threaded"), heartbeat="0.25") as engine:
         engine.workers(pool="threads", slots=4)

@@ -9,8 +9,6 @@ import pytest
 from flowcore.run.event import EventType
 from tests.engine import Engine, poll
 
-pytestmark = pytest.mark.both_brokers
-
 
 def _kill_all(pids: Iterable[int]) -> None:
     """Kill workers and their pool children, as the end of a machine would."""
@@ -23,6 +21,7 @@ def _kill_all(pids: Iterable[int]) -> None:
         process.kill()
 
 
+@pytest.mark.both_brokers
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_kill_9_of_a_worker_in_mid_run_still_ends_with_the_right_outputs(
     fragile: Engine, tmp_path: Path, pool: str
@@ -49,6 +48,7 @@ def test_kill_9_of_a_worker_in_mid_run_still_ends_with_the_right_outputs(
     assert [e.node for e in handle.events() if e.type is EventType.NODE_LOST] == ["hold"]
 
 
+@pytest.mark.both_brokers
 def test_a_node_whose_process_dies_is_run_again_at_once(fragile: Engine, tmp_path: Path) -> None:
     fragile.workers()
     nodes = {"once": {"uses": "engine_nodes:die_once", "with": {"mark": str(tmp_path / "mark")}}}
@@ -67,6 +67,7 @@ def test_a_node_that_kills_its_process_each_time_becomes_a_dead_letter(fragile: 
     assert result.nodes["poison"].attempts == 3
 
 
+@pytest.mark.both_brokers
 def test_messages_lost_by_the_broker_are_published_again(fragile: Engine) -> None:
     handle = fragile.start({"numbers": {"uses": "engine_nodes:numbers"}})
     assert len(fragile.take_messages()) == 1
@@ -74,6 +75,7 @@ def test_messages_lost_by_the_broker_are_published_again(fragile: Engine) -> Non
     assert handle.wait(60).success
 
 
+@pytest.mark.both_brokers
 def test_doubled_messages_run_nothing_twice(fragile: Engine, tmp_path: Path) -> None:
     log = tmp_path / "log"
     nodes = {

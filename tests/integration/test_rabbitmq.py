@@ -24,6 +24,10 @@ NUMBERS = {"uses": "engine_nodes:numbers"}
 SHORT = {"lease": "1.0", "heartbeat": "0.25", "dispatch_lease": "1.0", "work_first": "off"}
 
 
+def _declare_classic(connection: Any, queue: str) -> None:
+    connection.default_channel.queue_declare(queue, durable=True, auto_delete=False)
+
+
 @pytest.fixture
 def own(rabbitmq: RabbitServer, tmp_path: Path) -> Iterator[Engine]:
     """An engine on a virtual host of this test's own, with a message for each node."""
@@ -71,7 +75,7 @@ def test_what_was_published_is_in_a_quorum_queue_and_survives_kill_9(
     with own.session.runtime.app.connection_for_read() as connection:
         refused = connection.channel_errors
         with pytest.raises(refused, match=r"inequivalent arg 'x-queue-type'.*'quorum'|current is"):
-            connection.default_channel.queue_declare("kept", durable=True, auto_delete=False)
+            _declare_classic(connection, "kept")
     handle.cancel()
 
 
@@ -79,18 +83,19 @@ def test_a_group_that_the_broker_refuses_is_an_error(own: Engine) -> None:
     runtime = own.session.runtime
     full = {"x-max-length": 1, "x-overflow": "reject-publish"}
     with runtime.app.connection_for_write() as connection:
-        channel = connection.default_channel
+        channel: Any = connection.default_channel
         channel.exchange_declare("full", "direct", durable=True, auto_delete=False)
         channel.queue_declare("full", durable=True, auto_delete=False, arguments=full)
         channel.queue_bind("full", "full", "full")
-    with (
-        pytest.raises(OperationalError, match="the broker refused [1-9] messages"),
-        runtime.producers.batch() as producer,
-    ):
-        for _ in range(9):
-            producer.publish({}, exchange="full", routing_key="full")
-    with runtime.producers.batch() as producer:
-        producer.publish({}, exchange="", routing_key="fine")
+
+    def send(count: int, *, exchange: str, routing_key: str) -> None:
+        with runtime.producers.batch() as producer:
+            for _ in range(count):
+                producer.publish({}, exchange=exchange, routing_key=routing_key)
+
+    with pytest.raises(OperationalError, match=r"the broker refused [1-9] messages"):
+        send(9, exchange="full", routing_key="full")
+    send(1, exchange="", routing_key="fine")
     assert len(own.take_messages("fine")) == 1
 
 
@@ -153,7 +158,7 @@ def test_doctor_names_the_broker_and_a_queue_of_another_kind(
     assert doctor(Format.JSON) == 0
     assert "RabbitMQ 3." in capsys.readouterr().out
     with own.session.runtime.app.connection_for_write() as connection:
-        connection.default_channel.queue_declare("classic", durable=True, auto_delete=False)
+        _declare_classic(connection, "classic")
     monkeypatch.setenv("FLOWCORE_QUEUE", "classic")
     assert doctor(Format.JSON) == 1
     assert "delete that queue, or set FLOWCORE_QUEUE" in capsys.readouterr().out

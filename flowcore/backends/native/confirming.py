@@ -1,5 +1,4 @@
-"""Publishing to RabbitMQ: a group's messages leave one after the other, their confirms come back
-together.
+"""Publishing to RabbitMQ: the confirms of a group of messages are waited for together.
 
 In: what a Producer publishes in a batch. Out: messages that a majority of the queue's replicas has
 written, or an error. Not here: keeping connections (producing).
@@ -47,7 +46,7 @@ class _Batch:
         """The channel outlives the batch."""
 
 
-class _Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu carries no types
+class _Channel(pyamqp.Channel):
     """A channel in confirm mode that counts what is not confirmed yet."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,8 +55,9 @@ class _Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu carries no types
         self._unconfirmed: set[int] = set()
         self._refused = 0
         self._queues: set[str] = set()
-        self.events["basic_ack"].add(self._on_confirm)
-        self.events["basic_nack"].add(self._on_refusal)
+        events: Any = self.events  # type: ignore[attr-defined]  # py-amqp carries no types
+        events["basic_ack"].add(self._on_confirm)
+        events["basic_nack"].add(self._on_refusal)
 
     def create_publish_batch(self, *, max_size: int) -> _Batch:  # noqa: ARG002  (kombu's)
         return _Batch(self)
@@ -99,11 +99,11 @@ class _Channel(pyamqp.Channel):  # type: ignore[misc]  # kombu carries no types
         self._refused += before - len(self._unconfirmed)
 
 
-class _Connection(pyamqp.Connection):  # type: ignore[misc]  # kombu carries no types
+class _Connection(pyamqp.Connection):
     Channel = _Channel
 
 
-class ConfirmingTransport(pyamqp.Transport):  # type: ignore[misc]  # kombu carries no types
+class ConfirmingTransport(pyamqp.Transport):
     """Kombu's transport with channels that confirm a batch as a whole."""
 
     Connection = _Connection

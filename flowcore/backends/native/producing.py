@@ -111,7 +111,10 @@ class Producers:
             connection.transport_cls = ConfirmingTransport
             # A batch waits for its confirms by itself. Nobody beats for a producer that is free:
             # RabbitMQ would close its connection, while TCP's own keepalive does no harm.
-            connection.transport_options = {**connection.transport_options, "confirm_publish": False}
+            connection.transport_options = {
+                **connection.transport_options,
+                "confirm_publish": False,
+            }
             connection.heartbeat = 0
             connection.ssl = connection.ssl or issubclass(transport, pyamqp.SSLTransport)
         return self._app.amqp.Producer(connection, auto_declare=False)

@@ -8,7 +8,7 @@ first write, in a worker, a client and ``doctor`` alike.
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -75,7 +75,7 @@ def connect(url: str, *, blocking: bool = False) -> Client:
     if not is_sentinel(url):
         return redis.Redis.from_url(url, **options)
     address = SentinelAddress.parse(url)
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's own
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's own
         address.hosts,
         sentinel_kwargs={
             "socket_timeout": _SENTINEL_TIMEOUT,
@@ -97,8 +97,8 @@ class _FollowingConnection(SentinelManagedConnection):
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  (redis-py's)
         if self._sock is None:
-            self.connect()
-        super().send_packed_command(command, check_health)
+            self.connect()  # type: ignore[no-untyped-call]  # redis-py's own
+        super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
 
 
 def _greet(connection: Any) -> None:
@@ -111,14 +111,17 @@ def _greet(connection: Any) -> None:
     """
     try:
         connection.on_connect()
-        about = _hello(connection)
-        if problem := _WRONG.get(about.get("mode", "")):
-            raise WrongServerError(problem)
-        if about.get("role") in ("replica", "slave"):
-            raise RedisConnectionError(_REPLICA)
+        _judge(_hello(connection))
     except BaseException:
         connection.disconnect()
         raise
+
+
+def _judge(about: Mapping[str, str]) -> None:
+    if problem := _WRONG.get(about.get("mode", "")):
+        raise WrongServerError(problem)
+    if about.get("role") in ("replica", "slave"):
+        raise RedisConnectionError(_REPLICA)
 
 
 _REPLICA = "this server is a replica: name its primary, or its Sentinels with sentinel://"
@@ -146,7 +149,9 @@ def _hello(connection: Any) -> dict[str, str]:
         answer = connection.read_response()
     except ResponseError:
         return {}
-    pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2])
+    pairs = (
+        answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+    )
     return {
         name.decode(): value.decode()
         for name, value in pairs
