@@ -231,16 +231,8 @@ class Replicated:
 
     def replica_is_promoted(self) -> bool:
         """Whether the second server takes writes by now."""
-        return self._role(1) == "master"
-
-    def primary_is_demoted(self) -> bool:
-        """Whether the first server knows that it is a replica now."""
-        return self._role(0) == "slave"
-
-    def _role(self, index: int) -> str:
-        with self.client(index) as client:
-            role: str = client.info("replication")["role"]
-            return role
+        with self.client(1) as client:
+            return bool(client.info("replication")["role"] == "master")
 
 
 @contextmanager

@@ -65,8 +65,11 @@ def test_a_kept_connection_leaves_a_primary_that_was_demoted(replicated: Replica
     with replicated.client(0) as primary:
         assert primary.execute_command("WAIT", 1, 10_000) == 1
     replicated.sentinel("FAILOVER", replicated.NAME)
-    # Until the old primary hears that it is none, it takes writes, and they are lost.
-    poll(replicated.primary_is_demoted, what="the primary to be demoted")
+    poll(replicated.replica_is_promoted, what="the replica to be promoted")
+    # Until the old primary hears that it is none, it takes writes, and they are lost. Sentinels
+    # tell it after some ten seconds; here it hears at once.
+    with replicated.client(0) as primary:
+        primary.replicaof("127.0.0.1", replicated.ports[1])
     assert write(args=()) == 2
     with replicated.client(1) as promoted:
         assert promoted.execute_command("SELECT", 2)
