@@ -37,7 +37,8 @@
         ├── BrokerUnreachableError   FC603
         ├── StoreRefusedError        FC604  a wrong password, or a user without the right
         ├── StoreFullError           FC605  no memory or disk for what has to be written
-        └── PayloadStoreError        FC606  large values cannot be written or read now
+        ├── PayloadStoreError        FC606  large values cannot be written or read now
+        └── WrongServerError         FC607  a Redis Cluster, or a Sentinel itself
 
 A class that only one room raises lives in that room.
 
@@ -78,6 +79,7 @@ __all__ = [
     "UsageError",
     "WaitTimeoutError",
     "WorkerLostError",
+    "WrongServerError",
 ]
 
 
@@ -270,6 +272,12 @@ class ServiceError(FlowcoreError):
     """Something outside flowcore is missing or unwell."""
 
     code = "FC600"
+
+
+class WrongServerError(ServiceError):
+    """There is a server, but not one that could hold runs: a Cluster or a Sentinel."""
+
+    code = "FC607"
 
 
 class PayloadStoreError(ServiceError):

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
-from flowcore.errors import BrokerUnreachableError, ServiceError
+from flowcore.errors import BrokerUnreachableError, ServiceError, WrongServerError
 from flowcore.stores.redis.connect import PROBE_TIMEOUT, probe
 
 __all__ = ["check_broker", "check_store"]
 
-_REDIS = ("redis", "rediss", "unix", "redis+socket")
+_REDIS = ("redis", "rediss", "unix", "redis+socket", "sentinel", "redis+sentinel")
 _SETTING = "FLOWCORE_BROKER_URL"
 
 
@@ -40,6 +40,7 @@ def check_broker(app: Celery, url: str) -> None:
 
     Raises:
         BrokerUnreachableError: It does not answer, or does not let us in.
+        WrongServerError: It is a Redis Cluster or a Sentinel.
     """
     if urlsplit(url).scheme in _REDIS:
         address = url.removeprefix("redis+socket://")
@@ -49,6 +50,8 @@ def check_broker(app: Celery, url: str) -> None:
                 what="the broker",
                 setting=_SETTING,
             )
+        except WrongServerError:
+            raise
         except ServiceError as error:
             raise BrokerUnreachableError(str(error)) from error
         return

@@ -7,8 +7,8 @@ value counts as unset, because compose files pass unset variables on as empty on
 =========================  ==================  ====================================================
 variable                   default             meaning
 =========================  ==================  ====================================================
-FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss:// or unix:// URL
-FLOWCORE_BROKER_URL        the Redis URL       Celery broker; may be amqp://
+FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss://, unix:// or sentinel:// URL
+FLOWCORE_BROKER_URL        the Redis URL       Celery broker; may be amqp:// (RabbitMQ)
 FLOWCORE_HOME              see ``data_home``   directory of the embedded server and local workers
 FLOWCORE_QUEUE             flowcore            Celery queue of the units
 FLOWCORE_NAMESPACE         (empty)             prefix of the names of queues
@@ -39,13 +39,16 @@ from urllib.parse import urlsplit
 
 from flowcore.engine.payloads import THRESHOLD
 from flowcore.errors import ServiceError
+from flowcore.stores.redis.sentinel import SCHEMES as SENTINEL_SCHEMES
+from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 
-__all__ = ["Settings", "SettingsError", "data_home"]
+__all__ = ["REDIS_SCHEMES", "Settings", "SettingsError", "data_home"]
 
 _T = TypeVar("_T")
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
-_BROKER_SCHEMES = ("redis", "rediss", "unix", "redis+socket", "amqp", "amqps", "pyamqp")
+#: What a URL of a server that can hold runs begins with.
+REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
+_BROKER_SCHEMES = (*REDIS_SCHEMES, "redis+socket", "amqp", "amqps", "pyamqp")
 _SOCKET_SCHEMES = ("unix", "redis+socket")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -204,6 +207,9 @@ def _redacted(value: str) -> str:
 
 def _url(value: str, schemes: tuple[str, ...]) -> str:
     accepted = "a URL starting with " + ", ".join(f"{scheme}://" for scheme in schemes)
+    if is_sentinel(value):
+        SentinelAddress.parse(value)
+        return value
     try:
         parts = urlsplit(value)
         place = parts.path if parts.scheme in _SOCKET_SCHEMES else parts.hostname
@@ -219,7 +225,9 @@ def _url(value: str, schemes: tuple[str, ...]) -> str:
 
 
 def _redis_url(value: str) -> str | None:
-    url = _url(value, _REDIS_SCHEMES)
+    url = _url(value, REDIS_SCHEMES)
+    if is_sentinel(url):
+        return url
     parts = urlsplit(url)
     # redis-py would use database 0 without a word.
     if parts.scheme not in _SOCKET_SCHEMES and not re.fullmatch(r"/?[0-9]*", parts.path):

@@ -10,6 +10,8 @@ from flowcore.run.event import EventType
 from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine
 
+pytestmark = pytest.mark.both_brokers
+
 DIAMOND = {
     "numbers": {"uses": "engine_nodes:numbers"},
     "total": {"uses": "engine_nodes:total", "needs": ["numbers"]},

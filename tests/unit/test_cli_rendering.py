@@ -259,6 +259,7 @@ def test_closed_standard_streams_are_no_error() -> None:
     [
         ({"redis_version": "6.2.7"}, "server", "fail"),
         ({"redis_version": "7.2.4", "valkey_version": "8.0"}, "server", "ok"),
+        ({"cluster_enabled": 1}, "cluster", "fail"),
         ({"maxmemory_policy": "allkeys-lru"}, "eviction", "fail"),
         ({"maxmemory_policy": "volatile-ttl"}, "eviction", "warn"),
         ({"maxmemory_policy": "noeviction"}, "eviction", "ok"),
