@@ -24,7 +24,7 @@ def node() -> Iterator[str]:
 
 
 def test_a_run_is_not_accepted(node: str, tmp_path: Path) -> None:
-    with running_engine(node, tmp_path) as engine, pytest.raises(WrongServerError, match=SENTENCE):
+    with pytest.raises(WrongServerError, match=SENTENCE), running_engine(node, tmp_path) as engine:
         engine.start({"a": {"uses": "start"}})
 
 

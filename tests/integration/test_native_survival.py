@@ -95,19 +95,22 @@ def test_messages_lost_by_the_broker_are_published_again(fragile: Engine) -> Non
 
 
 @pytest.mark.both_brokers
-def test_doubled_messages_run_nothing_twice(fragile: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("width", "sent"), [(15, 15), (40, 8)], ids=["alone", "in bundles"])
+def test_doubled_messages_run_nothing_twice(
+    fragile: Engine, tmp_path: Path, width: int, sent: int
+) -> None:
     log = tmp_path / "log"
     nodes = {
-        f"n{i}": {"uses": "engine_nodes:append", "with": {"path": str(log)}} for i in range(20)
+        f"n{i}": {"uses": "engine_nodes:append", "with": {"path": str(log)}} for i in range(width)
     }
     nodes["end"] = {
         "uses": "engine_nodes:append",
         "with": {"path": str(log)},
-        "needs": [f"n{i}" for i in range(20)],
+        "needs": [f"n{i}" for i in range(width)],
     }
     handle = fragile.start(nodes)
     messages = fragile.take_messages()
-    assert len(messages) == 20
+    assert len(messages) == sent
     fragile.put_messages([*messages, *messages, *messages])
     fragile.workers()
     result = handle.wait(60)
