@@ -1,0 +1,68 @@
+"""How long it takes until a node that a fault has hit runs again.
+
+In: the faults' times, the runs' event logs. Out: seconds. All times are the server's.
+
+A node was hit if its attempt was lost (``node.lost``), or if it was dispatched and not claimed
+within the dispatch lease, which means that its message was. Its recovery lasts from the latest
+fault before that loss, or from the end of that fault's outage (the server answers again, the link
+is whole), until the node is claimed: ``node.started``. Waiting for a free slot counts.
+"""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from flowcore.run.event import Event, EventType
+
+__all__ = ["Blow", "percentile", "recoveries"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blow:
+    """When a fault began, and from when on its recovery was possible."""
+
+    at: float
+    over: float
+    title: str
+
+
+def recoveries(
+    blows: Sequence[Blow], logs: Iterable[Sequence[Event]], *, dispatch_lease: float
+) -> list[tuple[float, str]]:
+    """Return seconds and the fault's title for each node that was hit, shortest first."""
+    found: list[tuple[float, str]] = []
+    for events in logs:
+        for hit, again in _hits(events, dispatch_lease):
+            # A fault that began after the node was claimed again has no part in it.
+            before = [blow for blow in blows if blow.at <= hit + 0.05]
+            if before:
+                blow = max(before, key=lambda blow: blow.at)
+                found.append((max(0.0, again - max(blow.at, min(blow.over, again))), blow.title))
+    return sorted(found)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of them lie; 0 of none."""
+    if not values:
+        return 0.0
+    if share == 0.5:
+        return statistics.median(values)
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def _hits(events: Sequence[Event], dispatch_lease: float) -> Iterable[tuple[float, float]]:
+    """For each node that was hit: a time at which the fault had happened, and the next claim."""
+    dispatched: dict[str, float] = {}
+    lost: dict[str, float] = {}
+    for event in events:
+        if event.type is EventType.NODES_DISPATCHED:
+            dispatched.update(dict.fromkeys(event.nodes, event.time))
+        elif event.type is EventType.NODE_LOST:
+            lost.update(dict.fromkeys(event.nodes, event.time))
+        elif event.type is EventType.NODE_STARTED:
+            node = event.nodes[0]
+            since = dispatched.pop(node, None)
+            if node in lost:
+                yield lost.pop(node), event.time
+            elif since is not None and event.time - since > dispatch_lease:
+                yield since + dispatch_lease, event.time
