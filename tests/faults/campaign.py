@@ -46,6 +46,7 @@ class Findings:
 
     runs: int = 0
     done: list[Fault] = field(default_factory=list)
+    blows: list[Blow] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -96,6 +97,8 @@ class _Villain(threading.Thread):
         for _ in range(_TRIES):
             fault = kind(self.world, self.dice)
             fault.inject()
+            if fault.at:
+                self.findings.blows.append(Blow(at=fault.at, over=fault.over, title=name))
             if proof := fault.evidence():
                 self.findings.done.append(fault)
                 self.options.say(f"{name}: {proof[:160]}")
@@ -189,7 +192,6 @@ def _close(world: World, findings: Findings) -> None:
     findings.wrong = [*ledger.problems, *wrong_executions(executions, logs, ledger.power_losses)]
     findings.executions = len(executions)
     findings.repeated = len(executions) - len({(one.run, one.node) for one in executions})
-    blows = [Blow(at=f.at, over=f.over, title=f"{f.family} {f.title}") for f in findings.done]
     findings.recoveries = recoveries(
-        blows, logs.values(), dispatch_lease=world.times.dispatch_lease
+        findings.blows, logs.values(), dispatch_lease=world.times.dispatch_lease
     )

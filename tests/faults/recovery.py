@@ -2,10 +2,11 @@
 
 In: the faults' times, the runs' event logs. Out: seconds. All times are the server's.
 
-A node was hit if its attempt was lost (``node.lost``), or if it was dispatched and not claimed
-within the dispatch lease, which means that its message was. Its recovery lasts from the latest
-fault before that loss, or from the end of that fault's outage (the server answers again, the link
-is whole), until the node is claimed: ``node.started``. Waiting for a free slot counts.
+A node was hit if its attempt was lost (``node.lost``): by the latest fault before that. It was also
+hit if it was on its way when a fault came, and was not claimed within the dispatch lease: then its
+message was, or whoever had it. Its recovery lasts from the fault, or from the end of the fault's
+outage (the server answers again, the link is whole), until the node is claimed: ``node.started``.
+Waiting for a free slot counts. Faults that found nothing to hit count here too.
 """
 
 import statistics
@@ -32,12 +33,12 @@ def recoveries(
     """Return seconds and the fault's title for each node that was hit, shortest first."""
     found: list[tuple[float, str]] = []
     for events in logs:
-        for hit, again in _hits(events, dispatch_lease):
-            # A fault that began after the node was claimed again has no part in it.
-            before = [blow for blow in blows if blow.at <= hit + 0.05]
-            if before:
-                blow = max(before, key=lambda blow: blow.at)
-                found.append((max(0.0, again - max(blow.at, min(blow.over, again))), blow.title))
+        for since, until, again in _hits(events, dispatch_lease):
+            # Times of events have milliseconds.
+            near = [blow for blow in blows if since <= blow.over + 0.01 and blow.at <= until + 0.01]
+            if near:
+                blow = max(near, key=lambda blow: blow.at)
+                found.append((max(0.0, again - min(blow.over, again)), blow.title))
     return sorted(found)
 
 
@@ -50,8 +51,8 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def _hits(events: Sequence[Event], dispatch_lease: float) -> Iterable[tuple[float, float]]:
-    """For each node that was hit: a time at which the fault had happened, and the next claim."""
+def _hits(events: Sequence[Event], dispatch_lease: float) -> Iterable[tuple[float, float, float]]:
+    """For each node that was hit: between which times the fault came, and the next claim."""
     dispatched: dict[str, float] = {}
     lost: dict[str, float] = {}
     for event in events:
@@ -63,6 +64,6 @@ def _hits(events: Sequence[Event], dispatch_lease: float) -> Iterable[tuple[floa
             node = event.nodes[0]
             since = dispatched.pop(node, None)
             if node in lost:
-                yield lost.pop(node), event.time
+                yield 0.0, lost.pop(node), event.time
             elif since is not None and event.time - since > dispatch_lease:
-                yield since + dispatch_lease, event.time
+                yield since, event.time - dispatch_lease, event.time

@@ -43,7 +43,7 @@ def _percentiles(findings: Findings) -> tuple[float, float]:
 
 
 def _data(findings: Findings) -> dict[str, Any]:
-    plain = {name: value for name, value in vars(findings).items() if name != "done"}
+    plain = {name: value for name, value in vars(findings).items() if name not in ("done", "blows")}
     faults = [
         {"family": f.family, "title": f.title, "at": f.at, "over": f.over, "proof": f.proof}
         for f in findings.done
@@ -88,7 +88,7 @@ def _text(command: str, findings: Findings, control: Findings | None) -> str:
         "",
         "## Recovery",
         "",
-        *(recovery.__doc__ or "").strip().splitlines()[5:],
+        *(recovery.__doc__ or "").strip().splitlines()[4:],
         "",
         f"{len(findings.recoveries)} nodes hit: p50 {p50:.1f} s, p99 {p99:.1f} s.",
         "",

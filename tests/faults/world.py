@@ -161,18 +161,22 @@ class World:
         finally:
             self.server.kill()
 
-    def wait_for(self, condition: Callable[[], _T | None], *, patience: float = 15.0) -> _T | None:
-        """Poll until ``condition()`` gives something, while runs are fed to the workers."""
+    def find(self, condition: Callable[[], _T | None]) -> _T | None:
+        """Wait for something to hit, while more runs are fed to the workers."""
         self.hungry = True
         try:
-            ends = time.monotonic() + patience
-            while not (found := condition()):
-                if time.monotonic() > ends:
-                    return None
-                time.sleep(0.01)
-            return found
+            return self.wait_for(condition)
         finally:
             self.hungry = False
+
+    def wait_for(self, condition: Callable[[], _T | None], *, patience: float = 15.0) -> _T | None:
+        """Poll until ``condition()`` gives something; None when it does not."""
+        ends = time.monotonic() + patience
+        while not (found := condition()):
+            if time.monotonic() > ends:
+                return None
+            time.sleep(0.01)
+        return found
 
     def busy(self, *, but: Worker | None = None) -> Worker | None:
         """A worker that is in the middle of something, with all its pool alive."""

@@ -36,7 +36,7 @@ class LostMessages(Fault):
     family, title = "F4", "messages lost after their pop"
 
     def inject(self) -> None:
-        if not self.world.wait_for(self.world.waiting):
+        if not self.world.find(self.world.waiting):
             return
         self.begin()
         with self.world.server.client(BROKER) as broker:
@@ -52,7 +52,7 @@ class DoubledMessages(Fault):
     family, title = "F10", "each waiting message four times"
 
     def inject(self) -> None:
-        waiting = self.world.wait_for(self.world.waiting)
+        waiting = self.world.find(self.world.waiting)
         if not waiting:
             return
         self.begin()
@@ -67,7 +67,7 @@ class StaleMessages(Fault):
     family, title = "F10", "messages of attempts that are over"
 
     def inject(self) -> None:
-        waiting = self.world.wait_for(self.world.waiting)
+        waiting = self.world.find(self.world.waiting)
         if not waiting:
             return
         runs = {_run_of(message) for message in waiting}
@@ -85,7 +85,7 @@ class DamagedMessages(Fault):
     family, title = "F10", "messages with damaged bodies"
 
     def inject(self) -> None:
-        waiting = self.world.wait_for(self.world.waiting)
+        waiting = self.world.find(self.world.waiting)
         if not waiting:
             return
         self.begin()
@@ -110,7 +110,7 @@ class Garbage(Fault):
     family, title = "F10", "garbage in the queue"
 
     def inject(self) -> None:
-        waiting = self.world.wait_for(self.world.waiting)
+        waiting = self.world.find(self.world.waiting)
         if not waiting:
             return
         envelope = json.loads(waiting[0])
@@ -135,7 +135,7 @@ class BigPayload(Fault):
     family, title = "F10", "payloads of 20 MB"
 
     def inject(self) -> None:
-        waiting = self.world.wait_for(self.world.waiting)
+        waiting = self.world.find(self.world.waiting)
         if not waiting:
             return
         run = f"big-{time.monotonic_ns()}"
@@ -173,7 +173,7 @@ class FlushedBroker(Fault):
     family, title = "F12", "the broker's database flushed"
 
     def inject(self) -> None:
-        waiting = self.world.wait_for(self.world.waiting)
+        waiting = self.world.find(self.world.waiting)
         if not waiting:
             return
         self.begin()

@@ -20,7 +20,7 @@ class Resets(Fault):
     family, title = "F7", "connections reset, three times"
 
     def inject(self) -> None:
-        if not self.world.wait_for(self.world.workers[1].held):
+        if not self.world.find(self.world.workers[1].held):
             return
         self.begin()
         counts = [self.world.proxy.reset()]
@@ -38,7 +38,7 @@ class HalfClosed(Fault):
     family, title = "F7", "connections closed on one side"
 
     def inject(self) -> None:
-        if not self.world.wait_for(self.world.workers[1].held):
+        if not self.world.find(self.world.workers[1].held):
             return
         self.begin()
         if count := self.world.proxy.half_close():
@@ -51,7 +51,7 @@ class Delays(Fault):
     family, title = "F7", "200 ms of delay"
 
     def inject(self) -> None:
-        if not self.world.wait_for(self.world.workers[1].held):
+        if not self.world.find(self.world.workers[1].held):
             return
         proxy = self.world.proxy
         before = proxy.counts["pieces delayed"]
@@ -70,7 +70,7 @@ class Drops(Fault):
     family, title = "F7", "data dropped for two leases"
 
     def inject(self) -> None:
-        if not self.world.wait_for(self.world.workers[1].held):
+        if not self.world.find(self.world.workers[1].held):
             return
         proxy = self.world.proxy
         before = proxy.counts["bytes dropped"]
@@ -95,12 +95,12 @@ class _Clock(Fault):
         return None
 
     def inject(self) -> None:
-        if not self.world.wait_for(self.world.workers[0].held):
+        if not self.world.find(self.world.workers[0].held):
             return
         self.begin()
         before = len(self.world.executions.all())
         self.world.clock.write_text(f"{self.offset:+.0f}", "ascii")
-        hit = self.world.wait_for(lambda: self._wrong(before) >= 3)
+        hit = self.world.find(lambda: self._wrong(before) >= 3)
         time.sleep(2 * self.world.times.lease)
         self.world.clock.write_text("+0", "ascii")
         self.end()

@@ -18,7 +18,7 @@ class _Dies(Fault):
         crashes = self.world.crashes
         self.begin()
         crashes.arm(self.point)
-        hit = self.world.wait_for(lambda: crashes.hit(self.point))
+        hit = self.world.find(lambda: crashes.hit(self.point))
         crashes.disarm(self.point)
         if hit is None:
             return

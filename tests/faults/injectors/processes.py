@@ -35,7 +35,7 @@ class KillWorker(Fault):
     family, title = "F1", "kill -9 of a worker's parent"
 
     def inject(self) -> None:
-        worker = self.world.wait_for(self.world.busy)
+        worker = self.world.find(self.world.busy)
         if worker is None:
             return
         pid, children = worker.pid, [child.pid for child in worker.children()]
@@ -53,7 +53,7 @@ class KillChild(Fault):
     family, title = "F2", "kill -9 of a pool child"
 
     def inject(self) -> None:
-        worker = self.world.wait_for(self.world.busy)
+        worker = self.world.find(self.world.busy)
         held = worker.held() if worker else []
         if not held:
             return
@@ -122,7 +122,7 @@ class StopWorker(Fault):
     family, title = "F3", "SIGSTOP of a worker for two leases"
 
     def inject(self) -> None:
-        worker = self.world.wait_for(self.world.busy)
+        worker = self.world.find(self.world.busy)
         if worker is None:
             return
         family = [psutil.Process(worker.pid), *worker.children()]
@@ -162,7 +162,7 @@ class RollingRestart(Fault):
             self.proof = "; ".join(told)
 
     def _restart(self, worker: Worker) -> str:
-        held = self.world.wait_for(worker.held)
+        held = self.world.find(worker.held)
         pid = worker.pid
         if not held or not pid:
             return ""
@@ -178,7 +178,7 @@ class SlowConsumer(Fault):
     family, title = "F11", "a slow consumer of a run's events"
 
     def inject(self) -> None:
-        opened = self.world.wait_for(self.world.ledger.open)
+        opened = self.world.find(self.world.ledger.open)
         if not opened:
             return
         self.begin()

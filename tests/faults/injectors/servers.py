@@ -25,7 +25,7 @@ class _AtWork(Fault):
 
     def busy(self) -> list[str]:
         """Wait for nodes that run, and name them."""
-        held = self.world.wait_for(self._held) or []
+        held = self.world.find(self._held) or []
         return [str(one) for one in held]
 
     def _held(self) -> Iterable[object]:
