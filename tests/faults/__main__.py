@@ -27,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # Where does it hang? kill -USR1 tells.
     faulthandler.register(signal.SIGUSR1)
-    kinds = tuple(kind for kind in KINDS if not options.only or kind.family in options.only)
+    wanted = [kind for kind in KINDS if not options.only or kind.family in options.only]
+    kinds = tuple(kind for kind in wanted if kind.missing() is None)
     with tempfile.TemporaryDirectory(prefix="flowcore-faults-") as home:
         findings = run_campaign(
             Path(home) / "campaign",
@@ -39,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
                 say=_say,
             ),
         )
+        findings.skipped = [
+            f"{kind.family} {kind.title}: {why}" for kind in wanted if (why := kind.missing())
+        ]
         control = None if options.no_control else _control(Path(home), options.seed)
         if options.keep:
             _keep(Path(home), options.report)

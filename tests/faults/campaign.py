@@ -91,9 +91,6 @@ class _Villain(threading.Thread):
 
     def _one(self, kind: type[Fault]) -> None:
         name = f"{kind.family} {kind.title}"
-        if why := kind.missing(self.world):
-            self.findings.skipped.append(f"{name}: {why}")
-            return
         for _ in range(_TRIES):
             fault = kind(self.world, self.dice)
             fault.inject()

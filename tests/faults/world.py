@@ -27,7 +27,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.proxy import Proxy
 from tests.faults.server import Server
 
-__all__ = ["Times", "Worker", "World"]
+__all__ = ["Times", "Worker", "World", "find_faketime"]
 
 _T = TypeVar("_T")
 
@@ -105,7 +105,7 @@ class World:
         self.crashes = crash.CrashPoints(directory / "crashes")
         self.clock = directory / "clock"
         self.clock.write_text("+0", "ascii")
-        self.faketime = _find_faketime()
+        self.faketime = find_faketime()
         self._directory = directory
         self.server.start()
         self.proxy = Proxy(self.server.port)
@@ -231,7 +231,7 @@ class World:
         }
 
 
-def _find_faketime() -> Path | None:
+def find_faketime() -> Path | None:
     """Find libfaketime, if this machine has it (``apt-get install faketime``)."""
     for root in _FAKETIME:
         for pattern in ("faketime/libfaketimeMT.so.1", "*/faketime/libfaketimeMT.so.1"):

@@ -37,7 +37,7 @@ class Fault(ABC):
         self.proof = ""
 
     @classmethod
-    def missing(cls, world: World) -> str | None:
+    def missing(cls) -> str | None:
         """Why this machine cannot have this fault; None when it can."""
         return None
 

@@ -7,7 +7,7 @@ counters, and what the worker's clock said while it ran nodes.
 import time
 
 from tests.faults.injectors.base import Fault
-from tests.faults.world import World
+from tests.faults.world import find_faketime
 
 __all__ = ["ClockAhead", "ClockBehind", "Delays", "Drops", "HalfClosed", "Resets"]
 
@@ -89,8 +89,8 @@ class _Clock(Fault):
     offset: float
 
     @classmethod
-    def missing(cls, world: World) -> str | None:
-        if world.faketime is None:
+    def missing(cls) -> str | None:
+        if find_faketime() is None:
             return "libfaketime is not installed (apt-get install faketime)"
         return None
 
