@@ -95,7 +95,7 @@ class _Villain(threading.Thread):
             fault = kind(self.world, self.dice)
             fault.inject()
             if fault.at:
-                self.findings.blows.append(Blow(at=fault.at, over=fault.over, title=name))
+                self.findings.blows.append(fault.blow())
             if proof := fault.evidence():
                 self.findings.done.append(fault)
                 self.options.say(f"{name}: {proof[:160]}")

@@ -6,7 +6,8 @@ A node was hit if its attempt was lost (``node.lost``): by the latest fault befo
 hit if it was on its way when a fault came, and was not claimed within the dispatch lease: then its
 message was, or whoever had it. Its recovery lasts from the fault, or from the end of the fault's
 outage (the server answers again, the link is whole), until the node is claimed: ``node.started``.
-Waiting for a free slot counts. Faults that found nothing to hit count here too.
+An outage of the server in between does not count, waiting for a free slot does. Faults that found
+nothing to hit count here too.
 """
 
 import statistics
@@ -25,6 +26,8 @@ class Blow:
     at: float
     over: float
     title: str
+    outage: bool = False
+    """Whether nobody could work between the two."""
 
 
 def recoveries(
@@ -38,7 +41,9 @@ def recoveries(
             near = [blow for blow in blows if since <= blow.over + 0.01 and blow.at <= until + 0.01]
             if near:
                 blow = max(near, key=lambda blow: blow.at)
-                found.append((max(0.0, again - min(blow.over, again)), blow.title))
+                outages = [one.over for one in blows if one.outage and one.over <= again]
+                possible = max([min(blow.over, again), *outages])
+                found.append((again - possible, blow.title))
     return sorted(found)
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import psutil
 
+from tests.faults.recovery import Blow
 from tests.faults.world import World
 
 __all__ = ["Fault", "are_dead"]
@@ -26,6 +27,8 @@ class Fault(ABC):
     family: ClassVar[str]
     """Its name in the matrix, such as ``F1``."""
     title: ClassVar[str]
+    outage: ClassVar[bool] = False
+    """Whether nobody can work until it is over."""
 
     def __init__(self, world: World, dice: random.Random) -> None:
         self.world = world
@@ -40,6 +43,11 @@ class Fault(ABC):
     def missing(cls) -> str | None:
         """Why this machine cannot have this fault; None when it can."""
         return None
+
+    def blow(self) -> Blow:
+        """When it was, for the count of recoveries."""
+        title = f"{self.family} {self.title}"
+        return Blow(at=self.at, over=self.over, title=title, outage=self.outage)
 
     @abstractmethod
     def inject(self) -> None:

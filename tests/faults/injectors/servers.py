@@ -23,6 +23,8 @@ _FULL = 2.0
 class _AtWork(Fault):
     """A fault that counts only if it comes while nodes run."""
 
+    outage = True
+
     def busy(self) -> list[str]:
         """Wait for nodes that run, and name them."""
         held = self.world.find(self._held) or []
