@@ -33,8 +33,8 @@ lint: $(VENV)/.installed ## Check format, style, types, import layers and depend
 bench: $(VENV)/.installed ## Measure throughput; ARGS go to scripts/bench.py
 	$(BIN)/python scripts/bench.py $(ARGS)
 
-faults: $(VENV)/.installed ## Run a campaign of faults; ARGS go to scripts/faults.py
-	$(BIN)/python scripts/faults.py $(ARGS)
+faults: $(VENV)/.installed ## Run a campaign of faults; ARGS="--seed 7 --runs 300 --faults 60"
+	$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(VENV)/.bootstrapped ## Compile requirements/*.in to hash-locked *.txt; ARGS as in --upgrade
 	UV=$(UV) scripts/lock $(ARGS)

@@ -75,6 +75,12 @@ async def async_nap(seconds: float) -> float:
     return seconds
 
 
+def tell_after(path: str, mark: str, ctx: Context) -> bool:
+    """Wait until a file exists, then emit an event."""
+    wait_for(path, mark)
+    return ctx.emit("told")
+
+
 def wait_for(path: str, mark: str | None = None, seconds: float = 60.0) -> str:
     """Wait until a file exists: how tests hold a node at a known place."""
     if mark:
