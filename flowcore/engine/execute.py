@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from flowcore.engine.bind import Signature, bind, signature_of
-from flowcore.engine.complete import dead_edges
+from flowcore.engine.complete import dead_edges, insist
 from flowcore.engine.describe import describe
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
@@ -22,7 +22,13 @@ from flowcore.engine.payloads import Payloads
 from flowcore.engine.retry import error_names, next_delay
 from flowcore.engine.throttle import Throttle
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import ExpressionError, FlowcoreError, NodeCancelledError
+from flowcore.errors import (
+    ExpressionError,
+    FlowcoreError,
+    NodeCancelledError,
+    StoreFullError,
+    StoreUnreachableError,
+)
 from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.builtin import Park
 from flowcore.nodes.context import Context, Resumed
@@ -284,6 +290,9 @@ class Executor:
                 seconds=park.seconds, until=park.until, signal=park.signal, reason=park.reason
             )
             return _ended(work, Outcome(kind="waiting", wait=wait))
+        except (StoreUnreachableError, StoreFullError):
+            # The engine's trouble, and none of the node's: when the lease is over it is run again.
+            raise
         except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
             return _ended(work, self._failed(error, work), error=error)
 
@@ -316,7 +325,7 @@ class Executor:
             self._limits.check_event(data, node=name)
             if work.before_emit is not None:
                 work.before_emit()
-            return self._events.append(ticket, data)
+            return insist(lambda: self._events.append(ticket, data))
 
         facts = {"run": work.run, "node": name, "attempt": work.attempt}
         return Context(

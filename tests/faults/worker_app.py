@@ -62,7 +62,7 @@ def _settled(advance: Any, *_: Any) -> None:
 def _unpublished(dispatch: Any, *_: Any) -> None:
     # Only what a settle made ready: clients and janitors publish too.
     if getattr(_mine, "ready", False):
-        pass_by("unpublished", f"{dispatch.run}: {dispatch.nodes}")
+        pass_by("unpublished", f"{dispatch.run}: {dispatch.nodes} {dispatch.bundles}")
 
 
 def _emitted(_: Any, *what: Any) -> None:
@@ -75,7 +75,9 @@ def _popped(message: Any, *_: Any) -> None:
 
 if os.environ.get(DIRECTORY):
     _around(RedisStore, "claim", before=_nothing, after=_claimed)
-    _around(RedisStore, "settle", before=_unsettled, after=_settled)
+    _around(RedisStore, "adopt", before=_nothing, after=_claimed)
+    for method in ("settle", "flush"):
+        _around(RedisStore, method, before=_unsettled, after=_settled)
     _around(CeleryDispatcher, "publish", before=_unpublished, after=_nothing)
     _around(RedisEventLog, "append", before=_nothing, after=_emitted)
     _around(QoS, "append", before=_popped, after=_nothing)

@@ -20,7 +20,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         yield made
 
 
-@pytest.mark.xfail(reason="an emit that the store refuses fails the node, and its run", strict=True)
 def test_an_emit_while_the_server_is_full_does_not_fail_the_node(
     engine: Engine, tmp_path: Path
 ) -> None:
