@@ -26,6 +26,8 @@ from flowcore.types import parse_duration
 __all__ = ["NOOP", "QUICK", "Options", "Section", "measure"]
 
 NOOP = "noop"
+#: Load of each core, averaged over a minute, above which somebody else is at work.
+_BUSY = 0.5
 _QUICK_STEPS, _FULL_STEPS = 25, 100
 
 
@@ -110,6 +112,9 @@ def measure(options: Options, tell: Tell) -> dict[str, Any]:
         ServiceError: The server or the worker does not start, or dies.
     """
     report: dict[str, Any] = {"machine": _machine(options)}
+    load = report["machine"]["load"]
+    if load > _BUSY * (os.cpu_count() or 1):
+        tell(f"the machine is busy already (load {load:.1f}): figures will be worse than they are")
     for mode in _modes(options):
         with Stand(Worker(pool=options.pool, slots=options.slots, mode=mode)) as stand:
             report["machine"].setdefault("server", stand.server_version())
@@ -176,7 +181,8 @@ def _throughput(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
 
 
 def _metg(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
-    return metg_of_patterns(stand, steps=_FULL_STEPS if options.full else _QUICK_STEPS, tell=tell)
+    steps = _FULL_STEPS if options.full else _QUICK_STEPS
+    return metg_of_patterns(stand, steps=steps, repeat=options.repeat, tell=tell)
 
 
 def _latency(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
@@ -210,6 +216,7 @@ _MEASURES: Mapping[Section, Callable[[Stand, Options, Tell], dict[str, Any]]] = 
 def _machine(options: Options) -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
         "python": platform.python_version(),
         "celery": version("celery"),
         "kombu": version("kombu"),
