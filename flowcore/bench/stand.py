@@ -22,6 +22,7 @@ from typing import Self
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings
 from flowcore.assembly.supervisor import LocalWorkers
+from flowcore.bench.counters import Usage, kept, usage
 from flowcore.bench.dags import Dag, Work
 from flowcore.bench.nodes import CEILING_TASK
 from flowcore.bench.processes import family, forget_peak, peak_bytes, resident_bytes
@@ -36,7 +37,7 @@ from flowcore.run.record import RunSummary
 from flowcore.run.status import RunState
 from flowcore.stores.redis.connect import connect
 
-__all__ = ["MODES", "Measured", "Stand", "Usage", "Worker", "compiled", "seconds_of"]
+__all__ = ["MODES", "Measured", "Stand", "Worker", "compiled", "seconds_of"]
 
 #: How nodes travel, and the value of FLOWCORE_WORK_FIRST that makes them do so.
 MODES = {"grain": "on", "one-message": "off"}
@@ -66,20 +67,6 @@ class Worker:
     pool: str = "prefork"
     slots: int = 2
     mode: str = "grain"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What the server has counted since it started."""
-
-    commands: int
-    """Commands, those inside scripts included."""
-    traffic: int
-    """Bytes read from and written to its clients."""
-    memory: int
-    """Bytes it has allocated now."""
-    messages: int
-    """Messages that were put into a queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,8 +180,7 @@ class Stand:
         """Wait until no message waits or is being worked on.
 
         Raises:
-            ServiceError: The worker has died.
-            WaitTimeoutError: Nothing has moved for two minutes.
+            ServiceError: The worker has died, or has ended no message for two minutes.
         """
         last, since = -1, time.monotonic()
         while left := self.redis.llen(self.queue) + self.redis.hlen("unacked"):
@@ -216,16 +202,16 @@ class Stand:
         self.drain()
         workers = self.worker_pids()
         forget_peak([*workers, self.server_pid])
-        before = self.usage()
+        before = usage(self.redis)
         run = start_run(self.session, plan)
         summary = self.finish(run, nodes=len(plan))
-        after = self.usage()
+        after = usage(self.redis)
         return Measured(
             nodes=len(plan),
             seconds=seconds_of(summary),
             before=before,
             after=after,
-            kept=self._kept(run.id),
+            kept=kept(self.redis, run.id),
             worker_peak=peak_bytes(workers),
             server_peak=peak_bytes([self.server_pid]),
         )
@@ -250,9 +236,7 @@ class Stand:
             self.check()
             if look:
                 look()
-            if time.monotonic() > ends:
-                msg = f"run {run.id!r} of {nodes} nodes hangs; the end of the worker's log:\n"
-                raise WaitTimeoutError(msg + self._tail(), run_id=run.id)
+            self._lose_patience(run, ends)
         return self.succeeded(run)
 
     def succeeded(self, run: Run) -> RunSummary:
@@ -268,11 +252,20 @@ class Stand:
             raise RunFailedError(msg + self._tail(), run_id=run.id)
         return summary
 
+    def _lose_patience(self, run: Run, ends: float) -> None:
+        if time.monotonic() > ends:
+            msg = f"run {run.id!r} hangs; the end of the worker's log:\n"
+            raise WaitTimeoutError(msg + self._tail(), run_id=run.id)
+
     def warm_up(self, plan: Plan) -> int:
         """Run a flow, or the first thousand nodes of a large one, without measuring it.
 
         Returns:
             Bytes of the largest message that was seen; 0 if none was.
+
+        Raises:
+            RunFailedError: It did not succeed.
+            WaitTimeoutError: It hangs.
         """
         sizes = {0}
 
@@ -284,9 +277,11 @@ class Stand:
         if len(plan) <= _WARM:
             self.finish(run, nodes=len(plan), look=look)
         else:
+            ends = time.monotonic() + _PATIENCE + _WARM * _SECONDS_PER_NODE
             while run.summary().settled < _WARM:
                 self.check()
                 look()
+                self._lose_patience(run, ends)
                 time.sleep(_LOOK)
             run.cancel("the worker is warm")
             self.redis.delete(self.queue)
@@ -320,28 +315,6 @@ class Stand:
             run.cancel("it was only to be weighed")
             self.redis.delete(queue)
         return max(sizes, default=0)
-
-    def usage(self) -> Usage:
-        """Read the server's counters."""
-        stats = self.redis.info("stats")
-        pushed = self.redis.info("commandstats").get("cmdstat_lpush", {})
-        return Usage(
-            commands=int(stats["total_commands_processed"]),
-            traffic=int(stats["total_net_input_bytes"]) + int(stats["total_net_output_bytes"]),
-            memory=int(self.redis.info("memory")["used_memory"]),
-            messages=int(pushed.get("calls", 0)),
-        )
-
-    def _kept(self, run: str) -> int:
-        keys = self.redis.scan_iter(match=f"*{run}*", count=1000)
-        # samples=0: each element is weighed, none is guessed.
-        return sum(self.redis.memory_usage(key, samples=0) or 0 for key in keys)
-
-    def server_version(self) -> str:
-        """Return the server's name and version."""
-        about = self.redis.info("server")
-        name = about.get("server_name", "redis")
-        return f"{name} {about.get(f'{name}_version', '')}".strip()
 
     def worker_pids(self) -> list[int]:
         """Return the worker's process and those of its pool."""

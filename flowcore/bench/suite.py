@@ -13,6 +13,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from typing import Any
 
+from flowcore.bench.counters import server_version
 from flowcore.bench.crowd import small_runs
 from flowcore.bench.dags import STANDARD, named
 from flowcore.bench.growth import growth, memory
@@ -117,7 +118,7 @@ def measure(options: Options, tell: Tell) -> dict[str, Any]:
         tell(f"the machine is busy already (load {load:.1f}): figures will be worse than they are")
     for mode in _modes(options):
         with Stand(Worker(pool=options.pool, slots=options.slots, mode=mode)) as stand:
-            report["machine"].setdefault("server", stand.server_version())
+            report["machine"].setdefault("server", server_version(stand.redis))
             for section in _sections(options, mode):
                 tell(f"{section}, {mode}:")
                 found = _MEASURES[section](stand, options, tell)

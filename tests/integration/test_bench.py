@@ -13,6 +13,7 @@ import psutil
 import pytest
 import redis
 
+from flowcore.bench.counters import usage
 from flowcore.bench.crowd import small_runs
 from flowcore.bench.dags import PATTERNS, Work, named
 from flowcore.bench.growth import growth, memory
@@ -167,10 +168,10 @@ def test_metg_has_a_curve_for_each_pattern(stand: Stand) -> None:
 
 
 def test_both_ceilings_run_every_task(stand: Stand) -> None:
-    before = stand.usage().messages
+    before = usage(stand.redis).messages
     assert stand.ceiling(50) > 0
     assert stand.ceiling_consumed(50) > 0
-    assert stand.usage().messages - before == 100
+    assert usage(stand.redis).messages - before == 100
     assert stand.redis.llen(stand.queue) == 0
 
 
@@ -185,9 +186,9 @@ def test_a_large_flow_is_warmed_up_with_a_part_of_it(stand: Stand) -> None:
 
 def test_messages_are_weighed_without_running_anything(stand: Stand) -> None:
     plan = compiled(named("layered1x4"), Work(), id="weighed")
-    before = stand.usage().messages
+    before = usage(stand.redis).messages
     assert 500 < stand.first_message(plan) < 5000
-    assert stand.usage().messages > before
+    assert usage(stand.redis).messages > before
     reader = stand.session.runtime.reader
     (run,) = (row for row in reader.list_runs(RunQuery(limit=1000)) if row.flow == "weighed")
     assert (run.state, run.started) == (RunState.CANCELLED, None)
