@@ -25,7 +25,7 @@ from flowcore.assembly.supervisor import LocalWorkers
 from flowcore.bench.counters import Usage, kept, usage
 from flowcore.bench.dags import Dag, Work
 from flowcore.bench.nodes import CEILING_TASK
-from flowcore.bench.processes import family, forget_peak, peak_bytes, resident_bytes
+from flowcore.bench.processes import cpu_seconds, family, forget_peak, peak_bytes, resident_bytes
 from flowcore.check.check import check
 from flowcore.client.flow import start_run
 from flowcore.client.handle import Run
@@ -78,6 +78,8 @@ class Measured:
     """From the run's creation to its end, on the server's clock."""
     before: Usage
     after: Usage
+    cpu: Mapping[str, float]
+    """Seconds of processor time, by who used it; empty where the kernel does not tell."""
     kept: int
     """Bytes that the run occupies on the server after its end, without its plan."""
     worker_peak: int | None
@@ -202,15 +204,17 @@ class Stand:
         self.drain()
         workers = self.worker_pids()
         forget_peak([*workers, self.server_pid])
-        before = usage(self.redis)
+        before, cpu = usage(self.redis), self.cpu()
         run = start_run(self.session, plan)
         summary = self.finish(run, nodes=len(plan))
+        self.drain()
         after = usage(self.redis)
         return Measured(
             nodes=len(plan),
             seconds=seconds_of(summary),
             before=before,
             after=after,
+            cpu=self.cpu_since(cpu),
             kept=kept(self.redis, run.id),
             worker_peak=peak_bytes(workers),
             server_peak=peak_bytes([self.server_pid]),
@@ -319,6 +323,27 @@ class Stand:
     def worker_pids(self) -> list[int]:
         """Return the worker's process and those of its pool."""
         return [pid for worker in self._pids for pid in family(worker)]
+
+    def cpu(self) -> dict[str, float]:
+        """Return the processor time that was used so far, by who used it.
+
+        Returns:
+            Seconds of the ``worker``'s first process, of its ``pool``, of the ``server`` and of the
+            ``client``; empty where the kernel does not tell.
+        """
+        first, *pool = self.worker_pids()
+        found = {
+            "worker": cpu_seconds([first]),
+            "pool": cpu_seconds(pool) or 0.0,
+            "server": cpu_seconds([self.server_pid]),
+            "client": time.process_time(),
+        }
+        known = {who: seconds for who, seconds in found.items() if seconds is not None}
+        return known if len(known) == len(found) else {}
+
+    def cpu_since(self, before: Mapping[str, float]) -> dict[str, float]:
+        """Return what was used since ``before``, as ``cpu`` gave it."""
+        return {who: seconds - before[who] for who, seconds in self.cpu().items()}
 
     def worker_bytes(self) -> int | None:
         """Return what the worker's processes hold now."""

@@ -172,6 +172,7 @@ def _throughput(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
     }
     return {
         "ceiling_tasks_per_s": statistics.fmean(ceilings.found),
+        "ceiling_cpu_s_per_task": statistics.fmean(ceilings.cpu) if ceilings.cpu else None,
         "ceiling_consumed_tasks_per_s": statistics.fmean(consumed),
         "dags": {
             dag.name: {"nodes": len(dag.needs), "edges": dag.edges, **figures}

@@ -36,10 +36,15 @@ class Ceilings:
         self._stand, self._tasks = stand, tasks
         stand.ceiling(tasks)
         self.found: list[float] = []
+        self.cpu: list[float] = []
+        """Seconds of processor time for each task; empty where the kernel does not tell."""
 
     def again(self) -> float:
         """Measure once more; return the mean of this one and the one before."""
+        before = self._stand.cpu()
         self.found.append(self._stand.ceiling(self._tasks))
+        if used := sum(self._stand.cpu_since(before).values()):
+            self.cpu.append(used / self._tasks)
         return statistics.fmean(self.found[-2:])
 
 
@@ -128,6 +133,8 @@ def figures_of(run: Measured) -> dict[str, Any]:
         "redis_bytes_per_node": (after.traffic - before.traffic) / run.nodes,
         "redis_memory_bytes_per_node": run.kept / run.nodes,
         "messages_per_node": (after.messages - before.messages) / run.nodes,
+        "cpu_s_per_node": sum(run.cpu.values()) / run.nodes if run.cpu else None,
+        "cpu_s_per_node_of": {who: seconds / run.nodes for who, seconds in run.cpu.items()},
         "worker_peak_bytes": run.worker_peak,
         "redis_peak_bytes": run.server_peak,
     }

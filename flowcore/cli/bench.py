@@ -113,7 +113,8 @@ def _tables(report: dict[str, Any]) -> Iterable[str]:
     if "dags" in report:
         yield (
             f"ceiling: {report['ceiling_tasks_per_s']:.0f} no-op Celery tasks/s "
-            f"({report['ceiling_consumed_tasks_per_s']:.0f} when all are published before)\n"
+            f"({report['ceiling_consumed_tasks_per_s']:.0f} when all are published before)"
+            f"{_cost(report['ceiling_cpu_s_per_task'])}\n"
         )
         yield _throughput(report["dags"])
     if "latency" in report:
@@ -128,9 +129,13 @@ def _tables(report: dict[str, Any]) -> Iterable[str]:
         yield _growth(report["growth"])
 
 
+def _cost(seconds: float | None) -> str:
+    return "" if seconds is None else f", {_ms(seconds)} ms of CPU a task"
+
+
 def _throughput(dags: dict[str, Any]) -> str:
-    titles = ("flow", "mode", "nodes", "nodes/s", "x ceiling", "of ideal", "commands/node")
-    more = ("bytes/node", "kept/node", "message", "worker MiB", "Redis MiB")
+    titles = ("flow", "mode", "nodes", "nodes/s", "x ceiling", "of ideal", "CPU ms/node")
+    more = ("commands/node", "bytes/node", "kept/node", "message", "worker MiB", "Redis MiB")
     rows: list[list[str]] = []
     for name, figures in dags.items():
         # The first mode's figures stand at the top.
@@ -156,6 +161,7 @@ def _flow_rows(name: str, mode: str, figures: dict[str, Any]) -> Iterable[list[s
             f"{found['nodes_per_s']:.0f}",
             "" if ratio is None else f"{ratio:.2f}",
             "" if share is None else f"{share:.0%}",
+            _ms(found["cpu_s_per_node"]),
             f"{found['redis_commands_per_node']:.1f}",
             f"{found['redis_bytes_per_node']:.0f}",
             f"{found['redis_memory_bytes_per_node']:.0f}",
@@ -217,25 +223,27 @@ def _memory(found: dict[str, Any]) -> str:
 
 
 def _growth(found: dict[str, Any]) -> str:
-    titles = ["growth", "mode", "nodes", "compile us/node", "submit us/node", "run us/node"]
+    steps = ("compile", "submit", "run", "cpu")
     rows: list[list[str]] = []
     for mode, shapes in found.items():
         for shape, each in shapes.items():
             for point in each["points"]:
-                steps = (
-                    point[step] / point["nodes"] for step in ("compile_s", "submit_s", "run_s")
-                )
-                rows.append(
-                    [shape, mode, str(point["nodes"]), *(f"{step * 1e6:.0f}" for step in steps)]
-                )
+                times = (point.get(f"{step}_s") for step in steps)
+                shown = (_us(time and time / point["nodes"]) for time in times)
+                rows.append([shape, mode, str(point["nodes"]), *shown])
             for title in ("exponent", "last_exponent"):
-                powers = (f"{each[title][step]:.2f}" for step in ("compile", "submit", "run"))
-                rows.append([shape, mode, title.replace("_", " "), *powers])
-    return table(titles, rows)
+                powers = (each[title].get(step) for step in steps)
+                shown = ("" if power is None else f"{power:.2f}" for power in powers)
+                rows.append([shape, mode, title.replace("_", " "), *shown])
+    return table(["growth", "mode", "nodes", *(f"{step} us/node" for step in steps)], rows)
 
 
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.2f}"
+def _us(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1e6:.0f}"
+
+
+def _ms(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.2f}"
 
 
 def _mib(size: int | None) -> str:

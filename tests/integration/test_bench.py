@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 FIGURES = {
     *("nodes", "seconds", "nodes_per_s", "messages_per_node", "message_bytes"),
     *("redis_commands_per_node", "redis_bytes_per_node", "redis_memory_bytes_per_node"),
-    *("worker_peak_bytes", "redis_peak_bytes"),
+    *("cpu_s_per_node", "worker_peak_bytes", "redis_peak_bytes"),
 }
 RATIO = {"ratio", "ceiling_tasks_per_s"}
 SHARE = {"share_of_ideal", "ideal_s", "critical_path_s", "pause_s"}
@@ -87,6 +87,7 @@ def test_the_report_is_whole_and_agrees_with_itself(
     assert report["machine"]["slots"] == 2
     assert report["machine"]["load"] >= 0
     assert report["ceiling_tasks_per_s"] > 0
+    assert 0 < report["ceiling_cpu_s_per_task"] < 1
     assert report["ceiling_consumed_tasks_per_s"] > 0
     assert list(report["dags"]) == ["chain20", "fan12", "layered3x4"]
     assert [each["nodes"] for each in report["dags"].values()] == [20, 12, 12]
@@ -107,6 +108,8 @@ def test_the_report_is_whole_and_agrees_with_itself(
 def _check_figures(found: dict[str, Any], names: set[str]) -> None:
     assert names <= set(found)
     assert all(found[name] > 0 for name in names if found[name] is not None)
+    shares = found["cpu_s_per_node_of"]
+    assert sum(shares.values()) == pytest.approx(found["cpu_s_per_node"])
     assert found["nodes_per_s"] == pytest.approx(found["nodes"] / found["seconds"])
 
 
@@ -135,6 +138,8 @@ def test_many_small_runs_all_succeed_and_are_counted(stand: Stand) -> None:
     found = small_runs(stand, runs=8, nodes=5, tell=lambda _: None)
     assert (found["runs"], found["nodes_per_run"]) == (8, 5)
     assert found["runs_per_s"] == pytest.approx(8 / found["seconds"])
+    shares = found["cpu_s_per_node_of"]
+    assert sum(shares.values()) == pytest.approx(found["cpu_s_per_node"])
     assert found["nodes_per_s"] == pytest.approx(5 * found["runs_per_s"])
     assert 0 < found["run_p50_s"] <= found["run_p99_s"]
 

@@ -1,6 +1,7 @@
 """The parts of the benchmark that measure nothing: flows, ideal schedules, arithmetic, options."""
 
 import math
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from flowcore.bench.figures import LONGEST, Point, exponent, metg, percentile, s
 from flowcore.bench.ideal import critical_path, ideal_makespan
 from flowcore.bench.metg import round_seconds
 from flowcore.bench.nodes import calibrate
-from flowcore.bench.processes import family, forget_peak, peak_bytes, resident_bytes
+from flowcore.bench.processes import cpu_seconds, family, forget_peak, peak_bytes, resident_bytes
 from flowcore.bench.stand import Measured, compiled
 from flowcore.bench.suite import Options
 from flowcore.bench.throughput import figures_of, merged
@@ -196,6 +197,7 @@ def test_figures_are_differences_by_node() -> None:
         seconds=0.5,
         before=Usage(commands=1000, traffic=5000, memory=0, messages=7),
         after=Usage(commands=3000, traffic=55_000, memory=0, messages=57),
+        cpu={"worker": 0.1, "pool": 0.05, "server": 0.03, "client": 0.02},
         kept=20_000,
         worker_peak=1,
         server_peak=2,
@@ -205,6 +207,8 @@ def test_figures_are_differences_by_node() -> None:
     assert figures["redis_commands_per_node"] == 20
     assert figures["redis_bytes_per_node"] == 500
     assert figures["messages_per_node"] == 0.5
+    assert figures["cpu_s_per_node"] == pytest.approx(0.002)
+    assert figures["cpu_s_per_node_of"]["pool"] == pytest.approx(0.0005)
     assert figures["redis_memory_bytes_per_node"] == 200
 
 
@@ -250,6 +254,8 @@ def test_a_process_is_weighed_with_its_family() -> None:
     grown = peak_bytes([os.getpid()])
     assert grown is not None
     assert grown >= here + len(ballast) // 2
+    used = cpu_seconds([os.getpid()])
+    assert used == pytest.approx(time.process_time(), abs=0.1)
     del ballast
     forget_peak([os.getpid()])
     after = peak_bytes([os.getpid()])

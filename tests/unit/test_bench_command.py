@@ -14,6 +14,7 @@ IDLE = {
     "nodes": 1000,
     "nodes_per_s": 3456.7,
     "ratio": 3.89,
+    "cpu_s_per_node": 0.00123,
     "redis_commands_per_node": 2.84,
     "redis_bytes_per_node": 1363.0,
     "redis_memory_bytes_per_node": 310.0,
@@ -23,11 +24,19 @@ IDLE = {
 }
 WORKING = {**IDLE, "nodes_per_s": 187.0, "share_of_ideal": 0.954}
 del WORKING["ratio"]
-POINT = {"nodes": 100, "edges": 99, "compile_s": 0.001, "submit_s": 0.002, "run_s": 0.1}
+POINT = {
+    "nodes": 100,
+    "edges": 99,
+    "compile_s": 0.001,
+    "submit_s": 0.002,
+    "run_s": 0.1,
+    "cpu_s": 0.05,
+}
 POWERS = {"compile": 0.98, "submit": 0.7, "run": 1.02}
 REPORT: dict[str, Any] = {
     "ceiling_tasks_per_s": 888.0,
     "ceiling_consumed_tasks_per_s": 1200.0,
+    "ceiling_cpu_s_per_task": 0.0025,
     "dags": {"chain1000": {**IDLE, "5ms": WORKING, "one-message": {**IDLE, "ratio": 0.72}}},
     "latency": {"grain": {"node_to_node": {"samples": 9, "p50_s": 0.00017, "p99_s": 0.0004}}},
     "small_runs": {
@@ -47,7 +56,7 @@ REPORT: dict[str, Any] = {
             "redis_bytes_per_node": 312.4,
         }
     },
-    "growth": {"grain": {"fan": {"points": [POINT], "exponent": POWERS, "last_exponent": POWERS}}},
+    "growth": {"grain": {"fan": {"points": [POINT], "exponent": POWERS, "last_exponent": {}}}},
 }
 
 
@@ -70,8 +79,8 @@ def test_every_section_is_shown(asked: list[Options], capsys: pytest.CaptureFixt
     out, err = capsys.readouterr()
     assert err == "chain1000: 3457 nodes/s\n"
     rows = [line.split() for line in out.splitlines()]
-    assert "ceiling: 888 no-op Celery tasks/s (1200 when all are published before)" in out
-    kept = ["2.8", "1363", "310", "1013", "220"]
+    assert "ceiling: 888 no-op Celery tasks/s (1200 when all are published before), 2.50" in out
+    kept = ["1.23", "2.8", "1363", "310", "1013", "220"]
     assert ["chain1000", "noop", "3457", "3.89", *kept] in rows
     assert ["chain1000", "5ms", "187", "95%", *kept] in rows
     assert ["chain1000", "one-message", "noop", "3457", "0.72", *kept] in rows
@@ -81,8 +90,9 @@ def test_every_section_is_shown(asked: list[Options], capsys: pytest.CaptureFixt
     assert ["tree", "grain", "not", "reached"] in rows
     assert ["grain", "10000", "3"] in rows
     assert "312 of Redis for each node more" in out
-    assert ["fan", "grain", "100", "10", "20", "1000"] in rows
+    assert ["fan", "grain", "100", "10", "20", "1000", "500"] in rows
     assert ["fan", "grain", "exponent", "0.98", "0.70", "1.02"] in rows
+    assert ["fan", "grain", "last", "exponent"] in rows
 
 
 def test_json_is_the_report_and_nothing_else(
