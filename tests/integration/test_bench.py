@@ -138,8 +138,6 @@ def test_many_small_runs_all_succeed_and_are_counted(stand: Stand) -> None:
     found = small_runs(stand, runs=8, nodes=5, tell=lambda _: None)
     assert (found["runs"], found["nodes_per_run"]) == (8, 5)
     assert found["runs_per_s"] == pytest.approx(8 / found["seconds"])
-    shares = found["cpu_s_per_node_of"]
-    assert sum(shares.values()) == pytest.approx(found["cpu_s_per_node"])
     assert found["nodes_per_s"] == pytest.approx(5 * found["runs_per_s"])
     assert 0 < found["run_p50_s"] <= found["run_p99_s"]
 
