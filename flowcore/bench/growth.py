@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from flowcore.bench.counters import usage
 from flowcore.bench.dags import Dag, Work, named
 from flowcore.bench.figures import exponent, slope
 from flowcore.bench.stand import Stand, compiled, seconds_of
@@ -61,7 +62,7 @@ def _point(stand: Stand, dag: Dag) -> dict[str, Any]:
     nodes = len(dag.needs)
     tries = _TRIES if nodes < _SMALL else 1
     times = [_once(stand, dag, f"{dag.name}-{number}") for number in range(tries)]
-    best = {step: min(each[step] for each in times) for step in times[0]}
+    best = {name: min(each[name] for each in times) for name in times[0]}
     return {"nodes": nodes, "edges": dag.edges, **best}
 
 
@@ -71,15 +72,16 @@ def _once(stand: Stand, dag: Dag, id: str) -> dict[str, float]:
     began = time.process_time()
     plan = compiled(dag, Work(), id=id)
     compile_s = time.process_time() - began
-    cpu = stand.cpu()
+    cpu, before = stand.cpu(), usage(stand.redis)
     began = time.perf_counter()
     run = start_run(stand.session, plan)
     submit_s = time.perf_counter() - began
     row = stand.finish(run, nodes=len(plan))
     stand.drain()
-    times = {"compile_s": compile_s, "submit_s": submit_s, "run_s": seconds_of(row)}
+    found = {"compile_s": compile_s, "submit_s": submit_s, "run_s": seconds_of(row)}
+    found["messages_per_node"] = (usage(stand.redis).messages - before.messages) / len(plan)
     used = sum(stand.cpu_since(cpu).values())
-    return {**times, "cpu_s": used} if used else times
+    return {**found, "cpu_s": used} if used else found
 
 
 def _exponents(points: Sequence[dict[str, Any]]) -> dict[str, float]:

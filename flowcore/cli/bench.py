@@ -230,12 +230,14 @@ def _growth(found: dict[str, Any]) -> str:
             for point in each["points"]:
                 times = (point.get(f"{step}_s") for step in steps)
                 shown = (_us(time and time / point["nodes"]) for time in times)
-                rows.append([shape, mode, str(point["nodes"]), *shown])
+                sent = f"{point['messages_per_node']:.2f}"
+                rows.append([shape, mode, str(point["nodes"]), *shown, sent])
             for title in ("exponent", "last_exponent"):
                 powers = (each[title].get(step) for step in steps)
                 shown = ("" if power is None else f"{power:.2f}" for power in powers)
-                rows.append([shape, mode, title.replace("_", " "), *shown])
-    return table(["growth", "mode", "nodes", *(f"{step} us/node" for step in steps)], rows)
+                rows.append([shape, mode, title.replace("_", " "), *shown, ""])
+    titles = ["growth", "mode", "nodes", *(f"{step} us/node" for step in steps)]
+    return table([*titles, "messages/node"], rows)
 
 
 def _us(seconds: float | None) -> str:

@@ -148,6 +148,7 @@ def test_growth_follows_flows_from_compiling_to_their_end(stand: Stand) -> None:
     for shape in found.values():
         assert [point["nodes"] for point in shape["points"]] == [20, 40]
         assert all(point[step] > 0 for point in shape["points"] for step in ("run_s", "submit_s"))
+        assert all(0 < point["messages_per_node"] <= 1 for point in shape["points"])
         assert shape["exponent"] == shape["last_exponent"], "there are only two points"
 
 

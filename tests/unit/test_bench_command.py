@@ -90,7 +90,7 @@ def test_every_section_is_shown(asked: list[Options], capsys: pytest.CaptureFixt
     assert ["tree", "grain", "not", "reached"] in rows
     assert ["grain", "10000", "3"] in rows
     assert "312 of Redis for each node more" in out
-    assert ["fan", "grain", "100", "10", "20", "1000", "500"] in rows
+    assert ["fan", "grain", "100", "10", "20", "1000", "500", "0.98"] in rows
     assert ["fan", "grain", "exponent", "0.98", "0.70", "1.02"] in rows
     assert ["fan", "grain", "last", "exponent"] in rows
 
