@@ -27,6 +27,7 @@ del WORKING["ratio"]
 POINT = {
     "nodes": 100,
     "edges": 99,
+    "messages_per_node": 0.98,
     "compile_s": 0.001,
     "submit_s": 0.002,
     "run_s": 0.1,
