@@ -44,7 +44,7 @@ class Section(StrEnum):
 
 
 #: What a default benchmark has time for.
-QUICK = (Section.THROUGHPUT, Section.LATENCY, Section.SMALL_RUNS, Section.METG)
+QUICK = (Section.THROUGHPUT, Section.LATENCY, Section.SMALL_RUNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

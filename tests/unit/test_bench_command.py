@@ -110,10 +110,10 @@ def test_the_default_is_quick_and_full_is_everything(asked: list[Options]) -> No
     main(["bench", "-q", "--full"])
     quick, full = asked
     assert (quick.modes, quick.nodes, quick.repeat) == (("grain",), ("noop", "5ms"), 1)
-    assert quick.sections == ("throughput", "latency", "small-runs", "metg")
+    assert quick.sections == ("throughput", "latency", "small-runs")
     assert len(quick.dags) == 7
     assert (full.modes, full.repeat, full.full) == (("grain", "one-message"), 3, True)
-    assert {*full.sections} - {*quick.sections} == {"memory", "growth"}
+    assert {*full.sections} - {*quick.sections} == {"metg", "memory", "growth"}
 
 
 def test_options_choose_what_is_measured(asked: list[Options]) -> None:
