@@ -30,8 +30,8 @@ test: $(VENV)/.installed $(FLOWER_VENV)/.synced ## Run the tests; ARGS go to pyt
 lint: $(VENV)/.installed ## Check format, style, types, import layers and dependencies
 	scripts/lint
 
-bench: $(VENV)/.installed ## Measure throughput; ARGS go to scripts/bench.py
-	$(BIN)/python scripts/bench.py $(ARGS)
+bench: $(VENV)/.installed ## Measure throughput; ARGS go to flowcore bench
+	$(BIN)/flowcore bench $(ARGS)
 
 faults: $(VENV)/.installed ## Run a campaign of faults; ARGS="--seed 7 --runs 300 --faults 60"
 	$(BIN)/python -m tests.faults $(ARGS)

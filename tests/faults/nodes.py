@@ -4,7 +4,6 @@ In: what a flow gives them. Out: values, and two lines per execution in a log ou
 Not here: what a run should come to (flows).
 """
 
-import contextlib
 import os
 import resource
 import signal
@@ -12,7 +11,6 @@ import time
 from typing import Any
 
 from flowcore import Context
-from flowcore.errors import FlowcoreError
 
 __all__ = ["LOG", "big", "hog", "mixed", "poison", "work"]
 
@@ -46,10 +44,7 @@ def work(
     _note("B", ctx)
     try:
         for told in range(tells):
-            # A server that is full or away refuses it, and that must not look like a failed node:
-            # tests/integration/test_store_refusals.py.
-            with contextlib.suppress(FlowcoreError):
-                ctx.emit("told", number=told)
+            ctx.emit("told", number=told)
         time.sleep(seconds)
         if flaky and ctx.attempt == 1:
             raise ConnectionError("the first attempt fails")
