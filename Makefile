@@ -38,7 +38,7 @@ faults: $(VENV)/.installed ## Run a campaign of faults; ARGS go to scripts/fault
 	$(BIN)/python scripts/faults.py $(ARGS)
 
 scale: $(DOCS_VENV)/.synced ## Simulate large clusters; draw and fill docs/scale.md
-	$(DOCS_VENV)/bin/python -m scripts.scale_report
+	$(DOCS_VENV)/bin/python -m scripts.scale_report $(ARGS)
 
 lock: $(VENV)/.bootstrapped ## Compile requirements/*.in to hash-locked *.txt; ARGS as in --upgrade
 	UV=$(UV) scripts/lock $(ARGS)

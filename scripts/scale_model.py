@@ -94,6 +94,8 @@ class _World:
         self.done, self.enough = 0, float("inf") if load.again else load.runs
         self.rtt = prices.loopback if cluster.machine else prices.network
         self.own = prices.unit_node if engine.mode == "units" else prices.inline_node
+        # Above 1,000 workers some do their housekeeping at the same moments: fewer steps.
+        self.crowd = max(1, cluster.workers // 1_000)
         self.keep = 1
         if engine.mode == "units":
             self.keep = max(1, min(engine.most, int(engine.grain / (load.seconds + self.own))))
@@ -242,7 +244,7 @@ class _World:
 
     def janitor(self) -> _Steps:
         """Look at one shard after the other."""
-        engine, price, count = self.engine, self.p.sweep, len(self.shards)
+        engine, price, count = self.engine, self.p.sweep * self.crowd, len(self.shards)
         pause = engine.poll
         if engine.polls_per_shard:
             pause = max(pause, self.cluster.workers / engine.polls_per_shard)
@@ -259,10 +261,11 @@ class _World:
         p = self.p
         yield self.now + self.random.uniform(0, _NOTES_EVERY)
         while True:
-            self.shards[0].serve(self.now, p.note)
-            self.background += p.note
+            work = p.note * self.crowd
+            self.shards[0].serve(self.now, work)
+            self.background += work
             for broker in self.brokers:
-                work = p.broker_event + _NOTES_EVERY * p.broker_empty_pop
+                work = self.crowd * (p.broker_event + _NOTES_EVERY * p.broker_empty_pop)
                 broker.serve(self.now, work)
                 self.background += work * (broker is self.shards[0])
             yield self.now + _NOTES_EVERY
@@ -325,7 +328,7 @@ def simulate(  # noqa: PLR0913  (what is simulated, and how it is looked at)
     for number in range(len(world.children)):
         world.start(world.slot(number), 0.0)
     if engine.poll:
-        for _ in range(cluster.workers):
+        for _ in range(cluster.workers // world.crowd):
             world.start(world.janitor(), 0.0)
             world.start(world.notes(), 0.0)
     for _ in range(load.runs):
@@ -364,8 +367,8 @@ def _marks(world: _World) -> list[float]:
         world.residence,
         world.background,
         world.integral,
-        *(server.busy for server in world.shards),
-        *(server.busy for server in world.brokers),
+        *(server.busy - server.wait(world.now) for server in world.shards),
+        *(server.busy - server.wait(world.now) for server in world.brokers),
     ]
 
 

@@ -1,13 +1,14 @@
 """Sweep the scale model and write the figures and tables of docs/scale.md.
 
-Usage: make scale    (python -m scripts.scale_report in an environment with requirements/docs.txt)
+Usage: make scale [ARGS="workers idle"]    (all sections of the page, or those named)
 
 In: the prices, the page. Out: docs/img/scale-*.svg, and the page with fresh tables between its
 markers. All random numbers come from one seed, so a second run changes nothing. Takes some minutes.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Any
 from scripts.scale_model import simulate
 from scripts.scale_parts import Cluster, Engine, Load, Prices, Result, chains, fan, layered
 from scripts.scale_plots import draw
+from scripts.scale_tables import backlog, memory, name, parameters, table, validation
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, IMAGES = ROOT / "docs" / "scale.md", ROOT / "docs" / "img"
@@ -31,34 +33,6 @@ TODAY = Engine(mode="work first")
 MESSAGE = Engine(mode="message")
 QUIET = Engine(mode="work first", polls_per_shard=POLLS, jitter=0.2)
 UNITS = Engine(mode="units", polls_per_shard=POLLS, jitter=0.2, shared_joins=True, sliced=True)
-
-#: Nodes per second of this machine, on the day of the prices, and its ratios to the ceiling in
-#: docs/benchmarks.md: (flow, mode) -> (nodes per second over TCP, ratio).
-MEASURED = {
-    ("fan1000", "message"): (813.7, 0.75),
-    ("chain1000", "message"): (670.7, 0.72),
-    ("layered20x50", "message"): (737.5, 0.63),
-    ("fan1000", "work first"): (773.4, 0.82),
-    ("chain1000", "work first"): (3663.0, 3.1),
-    ("layered20x50", "work first"): (679.3, 0.66),
-}
-CEILING = 987.7
-FLOWS = {
-    "fan1000": fan(1000),
-    "chain1000": Load(layers=[1] * 1000, joins=False),
-    "layered20x50": Load(layers=[50] * 20),
-}
-
-#: Bytes per node by what holds them, of scripts/scale_measure.py.
-BYTES = {
-    "events (two a node)": 108.6,
-    "outputs (of one byte)": 40.0,
-    "the plan's web, three edges a node": 18.9,
-    "counts of joins": 10.1,
-    "states": 1.0,
-    "agenda, while dispatched or running": 99.3,
-    "message, while waiting": 1031.9,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +51,13 @@ class Point:
 def steady(engine: Engine, cluster: Cluster, shape: Any, seconds: float) -> Point:
     """A closed system after it has warmed up; the more workers, the longer that takes."""
     slots = cluster.workers * cluster.slots
-    filling = slots * 4e-4 / cluster.shards
+    filling = slots * 2e-4 / cluster.shards
     return Point(
         engine=engine,
         cluster=cluster,
         load=shape(slots, seconds),
-        warm=1.0 + 2.2 * seconds + filling,
-        window=1.0 + 1.5 * seconds + filling / 2,
+        warm=1.0 + 1.3 * seconds + filling,
+        window=1.0 + seconds,
     )
 
 
@@ -106,32 +80,6 @@ def sweep(points: Mapping[Any, Point], prices: Prices) -> dict[Any, Result]:
     """Simulate many points on two cores."""
     with ProcessPoolExecutor(max_workers=2) as pool:
         return dict(zip(points, pool.map(partial(run, prices), points.values()), strict=True))
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table."""
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def name(seconds: float) -> str:
-    """How long a node takes, in words."""
-    return f"{seconds:g} s" if seconds >= 1 else f"{seconds * 1e3:g} ms"
-
-
-def validation(prices: Prices) -> str:
-    """The model of this machine against what was measured on it."""
-    rows = []
-    for (flow, mode), (real, ratio) in MEASURED.items():
-        engine = Engine(mode=mode)  # type: ignore[arg-type]
-        cluster = Cluster(workers=1, machine=2)
-        cells = []
-        for loopback in (prices.loopback, prices.loopback_awake):
-            got = simulate(prices.changed(loopback=loopback), engine, cluster, FLOWS[flow]).rate
-            cells += [f"{got:,.0f}", f"{got / real - 1:+.0%}"]
-        rows.append([flow, mode, f"{real:,.0f}", f"{real / CEILING:.2f}", ratio, *cells])
-    titles = ["flow", "mode", "measured", "÷ ceiling that day", "÷ ceiling, benchmarks.md"]
-    return table([*titles, "model, cores asleep", "error", "model, cores awake", "error"], rows)
 
 
 def workers(prices: Prices) -> str:
@@ -300,7 +248,6 @@ def million(prices: Prices) -> str:
         ("units", UNITS, 1_000, 0.0),
         ("units, one event a batch", replace(UNITS, ranged_events=True), 1_000, 0.0),
         ("one message per node", replace(MESSAGE, polls_per_shard=POLLS), 10_000, 1.0),
-        ("units", UNITS, 10_000, 1.0),
     ]
     points = {
         at: Point(engine=engine, cluster=Cluster(workers=count), load=fan(10**6, seconds))
@@ -362,48 +309,6 @@ def changes(prices: Prices) -> str:
     return table([*titles, "Redis busy (100 ms)"], rows)
 
 
-def copies(wait: float, lease: float = 5.0) -> int:
-    """Messages of a node that waits in a queue with a backlog: sweep.lua and ``PATIENCE``."""
-    count, late, due = 1, 0, lease
-    while due <= wait:
-        late += 1
-        due += lease * 2 ** min(late, 6)
-        count += late >= 4
-    return count
-
-
-def backlog(_: Prices) -> str:
-    """Messages published for nodes that wait."""
-    waits = (60, 100, 600, 3_600, 6 * 3_600)
-    rows = [["messages of a node", *(copies(wait) for wait in waits)]]
-    rows.append(
-        ["size of a queue of 10⁶ nodes", *(f"{copies(wait) * 1.032:.1f} GB" for wait in waits)]
-    )
-    return table(["waits for", *(f"{wait:,} s" for wait in waits)], rows)
-
-
-def memory(_: Prices) -> str:
-    """What 10^6 nodes take."""
-    rows = [[what, f"{value:,.0f}", f"{value:,.0f} MB"] for what, value in BYTES.items()]
-    peak = sum(BYTES.values())
-    kept = peak - sum(value for what, value in BYTES.items() if "while" in what)
-    rows += [["**all, every node waiting**", f"{peak:,.0f}", f"{peak / 1e3:.1f} GB"]]
-    rows += [["**once it has ended**", f"{kept:,.0f}", f"{kept:,.0f} MB"]]
-    return table(["what", "bytes a node", "10⁶ nodes"], rows)
-
-
-def parameters(prices: Prices) -> str:
-    """The prices, as the page shows them."""
-    rows = prices.rows.items()
-    return table(
-        ["price", "value", "where it comes from"],
-        [
-            [key, f"{row['value']:g} {row['unit'].replace('us', 'µs')}", row["source"]]
-            for key, row in rows
-        ],
-    )
-
-
 SECTIONS = {
     each.__name__: each
     for each in (
@@ -424,15 +329,16 @@ SECTIONS = {
 def main() -> None:
     """Do everything and write the page's tables."""
     prices = Prices.load()
-    text = PAGE.read_text("utf-8")
-    for key, section in SECTIONS.items():
+    for key in sys.argv[1:] or SECTIONS:
+        section = SECTIONS[key]
+        text = PAGE.read_text("utf-8")
         found = re.search(rf"(<!-- {key} -->\n).*?(<!-- /{key} -->)", text, re.DOTALL)
         if found is None:
             msg = f"{PAGE.name} has no place for {key!r}: <!-- {key} --> <!-- /{key} -->"
             raise SystemExit(msg)
         print(key, flush=True)
-        text = text[: found.end(1)] + "\n" + section(prices) + "\n\n" + text[found.start(2) :]
-        PAGE.write_text(text, "utf-8")
+        fresh = section(prices)
+        PAGE.write_text(text[: found.end(1)] + f"\n{fresh}\n\n" + text[found.start(2) :], "utf-8")
 
 
 if __name__ == "__main__":
