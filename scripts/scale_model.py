@@ -22,10 +22,20 @@ import argparse
 import random
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from scripts.scale_parts import Cluster, Cores, Engine, Load, Prices, Result, Server, chains, fan
+from scripts.scale_parts import (
+    Cluster,
+    Cores,
+    Engine,
+    Load,
+    Prices,
+    Result,
+    Run,
+    Server,
+    chains,
+    fan,
+)
 
 __all__ = ["simulate"]
 
@@ -35,27 +45,6 @@ _MODES = ("message", "work first", "units")
 _CHUNK = 1000
 _NOTES_EVERY = 2.0
 _ENDED = -1.0
-
-
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    load: Load
-    shard: int
-    at: int = 0
-    left: int = 0
-    begun: bool = False
-
-    def settle(self, count: int) -> tuple[int, int]:
-        """Count down; return how many became ready, and how many joins one node counts."""
-        layers = self.load.layers
-        after = layers[self.at + 1] if self.at + 1 < len(layers) else 0
-        joins = after if self.load.joins and layers[self.at] > 1 else 0
-        self.left -= count
-        if self.left:
-            return 0, joins
-        self.at += 1
-        self.left = after
-        return after, joins
 
 
 class _World:
@@ -84,7 +73,7 @@ class _World:
         self.children = [Server(self.cores) for _ in range(cluster.workers * cluster.slots)]
         self.shard_of: list[int | None] = [None] * len(self.children)
         self.beating = [False] * len(self.children)
-        self.queue: deque[tuple[_Run, int]] = deque()
+        self.queue: deque[tuple[Run, int]] = deque()
         self.idle: deque[_Steps] = deque()
         self.heap: list[tuple[float, int, _Steps]] = []
         self.now, self.serial = 0.0, 0
@@ -124,18 +113,18 @@ class _World:
 
     # ── what the cluster does ───────────────────────────────────────────────────────────────────
 
-    def broker(self, run: _Run) -> Server:
+    def broker(self, run: Run) -> Server:
         """The server that carries a run's messages."""
         return self.brokers[run.shard % len(self.brokers)]
 
-    def client(self, run: _Run) -> _Steps:
+    def client(self, run: Run) -> _Steps:
         """Create a run and publish its first layer."""
         p = self.p
         shard = self.shards[run.shard]
         yield shard.serve(self.now, p.submit + run.left * p.ready_node) + self.rtt
         yield from self.publish(run, run.left, None)
 
-    def publish(self, run: _Run, nodes: int, child: Server | None) -> _Steps:
+    def publish(self, run: Run, nodes: int, child: Server | None) -> _Steps:
         """Ring for nodes, in bundles; all leave together unless the engine slices them."""
         p, broker = self.p, self.broker(run)
         count = -(-nodes // self.keep)
@@ -150,9 +139,7 @@ class _World:
             for _ in range(part):
                 bundle = min(self.keep, nodes)
                 nodes -= bundle
-                self.queue.append((run, bundle))
-                if self.idle:
-                    self.start(self.idle.popleft())
+                self.ring(run, bundle)
             count -= part
             yield self.now + self.rtt / 2
 
@@ -187,7 +174,7 @@ class _World:
         self.integral += self.inside * (self.now - self.changed)
         self.inside, self.changed = self.inside + change, self.now
 
-    def unit(self, number: int, run: _Run, count: int) -> _Steps:
+    def unit(self, number: int, run: Run, count: int) -> _Steps:
         """Run what a message carries, and go on with what becomes ready."""
         p, rtt, mode = self.p, self.rtt, self.engine.mode
         child, shard = self.children[number], self.shards[run.shard]
@@ -238,7 +225,24 @@ class _World:
     def begin(self, at: float | None = None) -> None:
         """Submit a run; its id decides its shard."""
         shard = self.random.randrange(len(self.shards))
-        self.start(self.client(_Run(load=self.load, shard=shard, left=self.load.layers[0])), at)
+        run = Run(load=self.load, shard=shard, left=self.load.layers[0])
+        # The runs a closed system begins with have been submitted before it is looked at.
+        self.start(self.client(run) if at is None else self.waiting(run), at)
+
+    def waiting(self, run: Run) -> _Steps:
+        """A run whose first messages are in the queue already."""
+        nodes = run.left
+        while nodes:
+            bundle = min(self.keep, nodes)
+            nodes -= bundle
+            self.ring(run, bundle)
+        yield self.now
+
+    def ring(self, run: Run, bundle: int) -> None:
+        """A message is in the queue: wake a slot that waits for one."""
+        self.queue.append((run, bundle))
+        if self.idle:
+            self.start(self.idle.popleft())
 
     # ── housekeeping ────────────────────────────────────────────────────────────────────────────
 
@@ -332,7 +336,7 @@ def simulate(  # noqa: PLR0913  (what is simulated, and how it is looked at)
             world.start(world.janitor(), 0.0)
             world.start(world.notes(), 0.0)
     for _ in range(load.runs):
-        world.begin(world.random.uniform(0, warm / 4))
+        world.begin(world.random.uniform(0, warm / 4) if load.again else None)
     if stall[1]:
         world.start(world.stall(stall[1]), stall[0])
     world.advance(warm)

@@ -19,6 +19,7 @@ __all__ = [
     "Load",
     "Prices",
     "Result",
+    "Run",
     "Server",
     "chains",
     "fan",
@@ -193,6 +194,29 @@ def layered(slots: int, seconds: float = 0.0, *, depth: int = 20, width: int = 5
 def fan(nodes: int, seconds: float = 0.0) -> Load:
     """One run: one node, many in parallel, one that joins them."""
     return Load(layers=[1, nodes - 2, 1], seconds=seconds)
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One run under way: it counts layers, not nodes."""
+
+    load: Load
+    shard: int
+    at: int = 0
+    left: int = 0
+    begun: bool = False
+
+    def settle(self, count: int) -> tuple[int, int]:
+        """Count down; return how many became ready, and how many joins one node counts."""
+        layers = self.load.layers
+        after = layers[self.at + 1] if self.at + 1 < len(layers) else 0
+        joins = after if self.load.joins and layers[self.at] > 1 else 0
+        self.left -= count
+        if self.left:
+            return 0, joins
+        self.at += 1
+        self.left = after
+        return after, joins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
