@@ -1,7 +1,6 @@
 """A discrete-event model of the native engine: workers, brokers, shards of Redis.
 
 Usage: python -m scripts.scale_model --workers 1000 --seconds 0.1 --mode units --shards 4
-
 In: prices of scripts/scale_parameters.toml, a cluster, a load. Out: nodes per second, what each
 server was busy with, how long a script call took. Not here: sweeps and plots (scale_report), the
 measuring of prices (scale_measure).
@@ -40,7 +39,6 @@ from scripts.scale_parts import (
 __all__ = ["simulate"]
 
 _Steps = Generator[float | None, None, None]
-
 _MODES = ("message", "work first", "units")
 _CHUNK = 1000
 _NOTES_EVERY = 2.0

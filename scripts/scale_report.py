@@ -49,15 +49,20 @@ class Point:
 
 
 def steady(engine: Engine, cluster: Cluster, shape: Any, seconds: float) -> Point:
-    """A closed system after it has warmed up; the more workers, the longer that takes."""
+    """A closed system after it has warmed up; the more workers, the longer that takes.
+
+    The window is a multiple of what a node takes: slots may work in waves, and half a wave more
+    would be a throughput that no slot can have.
+    """
     slots = cluster.workers * cluster.slots
     filling = slots * 1.5e-4 / cluster.shards
+    wide = 1.0 + filling
     return Point(
         engine=engine,
         cluster=cluster,
         load=shape(slots, seconds),
         warm=1.5 + 1.5 * seconds + filling,
-        window=1.0 + seconds + filling,
+        window=seconds * max(1, round(wide / seconds)) if seconds else wide,
     )
 
 
@@ -107,13 +112,15 @@ def workers(prices: Prices) -> str:
             best = max(range(len(line)), key=lambda at: line[at].rate)
             knee = line[best].rate / (line[0].rate / WORKERS[0])
             full = max(each.shards[0] for each in line) > 0.99
+            bend = f"{knee:,.0f}" if best else f"{WORKERS[0]} or fewer"
+            bend = bend if full else f"beyond {WORKERS[-1]:,}"
             rows.append(
                 [
                     title,
                     name(seconds),
                     f"{line[0].rate / WORKERS[0]:,.1f}",
                     f"{line[best].rate:,.0f}",
-                    f"{knee:,.0f}" if full else "beyond 10,000",
+                    bend,
                     f"{line[-1].rate:,.0f}",
                     f"{line[-1].shards[0]:.0%}",
                 ]
@@ -149,6 +156,23 @@ def idle(prices: Prices) -> str:
     return table(["janitors look", *(f"{count:,} workers" for count in shown)], rows)
 
 
+def handback(prices: Prices) -> str:
+    """What it costs to give back work by the clock while Redis is what one waits for."""
+    counts, limits = (100, 1_000, 3_000), (0.25, 2.5, 1e9)
+    points = {
+        (limit, count): steady(replace(UNITS, hand_back=limit), Cluster(workers=count), chains, 0.0)
+        for limit in limits
+        for count in counts
+    }
+    got = sweep(points, prices)
+    rows = []
+    for limit in limits:
+        line = [got[limit, count] for count in counts]
+        cells = [f"{each.rate:,.0f} ({each.messages / each.nodes:.2f})" for each in line]
+        rows.append([f"after {limit:g} s" if limit < 1e6 else "never", *cells])
+    return table(["gives back", *(f"{count:,} workers" for count in counts)], rows)
+
+
 def shards(prices: Prices) -> str:
     """10,000 workers on 1 to 16 shards."""
     kinds = {
@@ -180,7 +204,9 @@ def shards(prices: Prices) -> str:
         for seconds in takes
         for kind in kinds
     ]
-    return table(["engine", "a node takes", *(f"{count} shards" for count in SHARDS)], rows)
+    return table(
+        ["engine", "a node takes", "1 shard", *(f"{count} shards" for count in SHARDS[1:])], rows
+    )
 
 
 def heartbeats(prices: Prices) -> str:
@@ -239,7 +265,6 @@ def heartbeats(prices: Prices) -> str:
 def million(prices: Prices) -> str:
     """One run of a million nodes: a fan, on one shard."""
     cases = [
-        ("one message per node", replace(MESSAGE, polls_per_shard=POLLS), 1_000, 0.0),
         (
             "one message per node, sliced",
             replace(MESSAGE, polls_per_shard=POLLS, sliced=True),
@@ -315,6 +340,7 @@ SECTIONS = {
     for each in (
         validation,
         workers,
+        handback,
         idle,
         shards,
         heartbeats,
