@@ -29,7 +29,7 @@ from flowcore.engine.leases import LeaseKeeper
 from flowcore.ports.store import Dispatch, NewRun, Outcome, Ticket
 from flowcore.stores.inmemory import InMemoryStore
 from flowcore.stores.redis.connect import connect
-from scripts.bench import Bench, chain, fan, layered, nshape, tree
+from scripts.bench import HERE, Bench, chain, fan, layered, nshape, tree
 from scripts.scale_meter import Meter, Scripts, broker_prices, server, store_prices
 
 IDLE_SECONDS = 10.0
@@ -152,6 +152,8 @@ def in_process() -> float:
         attempt = executor.run(ticket, plan, worker="w")
         if attempt is None:
             sys.exit("the chain broke")
+        if attempt.error is not None:
+            raise attempt.error
         store.settle(ticket, attempt.outcome)
     return round((time.process_time() - started) / len(plan) * 1e3, 4)
 
@@ -229,6 +231,7 @@ def idle(meter: Meter, bench: Bench) -> dict[str, Any]:
 
 def main() -> None:
     """Measure everything and print it."""
+    sys.path.append(str(HERE))  # the bench's nodes are named as its worker finds them
     with server() as url, tempfile.TemporaryDirectory(prefix="flowcore-scale-") as home:
         settings = Settings.from_env({"FLOWCORE_HOME": home, "FLOWCORE_REDIS_URL": url})
         with Session(settings) as session:

@@ -81,7 +81,7 @@ def backlog(_: Prices) -> str:
     waits = (60, 100, 600, 3_600, 6 * 3_600)
     rows = [["messages of a node", *(copies(wait) for wait in waits)]]
     rows.append(
-        ["size of a queue of 10⁶ nodes", *(f"{copies(wait) * 1.032:.1f} GB" for wait in waits)]
+        ["queue, if 10⁶ nodes wait so long", *(f"{copies(wait) * 1.032:.1f} GB" for wait in waits)]
     )
     return table(["waits for", *(f"{wait:,} s" for wait in waits)], rows)
 
