@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import psutil
+from scripts.bench import HERE, Bench, chain, fan, layered, nshape, tree
 
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings
@@ -29,7 +30,6 @@ from flowcore.engine.leases import LeaseKeeper
 from flowcore.ports.store import Dispatch, NewRun, Outcome, Ticket
 from flowcore.stores.inmemory import InMemoryStore
 from flowcore.stores.redis.connect import connect
-from scripts.bench import HERE, Bench, chain, fan, layered, nshape, tree
 from scripts.scale_meter import Meter, Scripts, broker_prices, server, store_prices
 
 IDLE_SECONDS = 10.0

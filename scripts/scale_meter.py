@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 import msgpack
+from scripts.bench import fan, layered
 
 from flowcore.assembly.session import Session
 from flowcore.assembly.valkey_process import find_binary
@@ -22,7 +23,6 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.store import NewRun
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.store import script_source
-from scripts.bench import fan, layered
 
 __all__ = ["Meter", "Scripts", "broker_prices", "server", "store_prices"]
 

@@ -139,3 +139,19 @@ def test_a_node_that_dies_in_the_middle_of_a_unit_is_run_again(
         "once": 2,
         "total": 1,
     }
+
+
+@pytest.mark.parametrize("width", [1, 40], ids=["a chain", "bundles"])
+def test_the_other_nodes_of_a_unit_whose_process_dies_need_not_wait_for_its_lease(
+    tmp_path: Path, width: int
+) -> None:
+    with running_valkey() as url, running_engine(url, tmp_path, lease="600") as engine:
+        engine.workers()
+        given = {"mark": str(tmp_path / "mark")}
+        starts = {f"n{i}": {"uses": "engine_nodes:numbers"} for i in range(width)}
+        nodes = {
+            **starts,
+            "once": {"uses": "engine_nodes:die_once", "with": given, "needs": ["n0"]},
+            "end": {"uses": "passthrough", "needs": ["once", *starts]},
+        }
+        assert engine.run(nodes).success

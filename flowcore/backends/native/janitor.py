@@ -70,6 +70,7 @@ class JanitorStep(bootsteps.StartStopStep):
             for run in runs:
                 show_end(services, run, worker=note.name)
 
+        crowd = 1
         janitor = Janitor(
             store=services.store,
             dispatcher=services.dispatcher,
@@ -77,6 +78,7 @@ class JanitorStep(bootsteps.StartStopStep):
                 dispatch, services.store.get_plan(dispatch.plan)
             ),
             on_finished=finished,
+            workers=lambda: crowd,
         )
         posted = -_NOTE_EVERY
         warned = -_WARN_EVERY
@@ -85,6 +87,7 @@ class JanitorStep(bootsteps.StartStopStep):
             try:
                 if started - posted >= _NOTE_EVERY:
                     services.board.post(note, keep=3 * _NOTE_EVERY)
+                    crowd = services.board.count()
                     posted = started
                     if started - warned >= _WARN_EVERY and (warning := services.room.warning()):
                         _log.warning("%s", warning)
