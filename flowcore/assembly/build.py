@@ -7,29 +7,40 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from flowcore.assembly.settings import Settings, split_urls
-from flowcore.backends.native.app import AppOptions, Bridge, broker_url, make_app
+from flowcore.assembly.payloads import make_payloads, payload_look
+from flowcore.assembly.settings import REDIS_SCHEMES, Settings, split_urls
+from flowcore.backends.native.app import AppOptions, Bridge, make_app
+from flowcore.backends.native.broker import (
+    AMQP_SCHEMES,
+    Place,
+    amqp_place,
+    redis_place,
+    sentinel_place,
+)
 from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.backends.native.signing import Keyring, Vault
 from flowcore.backends.native.slots import Slots
-from flowcore.stores.redis.connect import connect
+from flowcore.engine.payloads import Payloads
+from flowcore.errors import StoreUnreachableError
+from flowcore.ports.payloads import PayloadLedger, PayloadStore
+from flowcore.stores.redis.connect import connect, translated
+from flowcore.stores.redis.limiter import RedisLimiter
+from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.secret import RedisVault, ShardedVault
-from flowcore.stores.redis.sharded import (
-    Shard,
-    ShardedEventLog,
-    ShardedReader,
-    ShardedStore,
-    ShardedWorkerBoard,
-)
+from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
+from flowcore.stores.redis.sharded import Shard, ShardedEventLog, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharded_payloads import ShardedLedger, ShardedPayloads
+from flowcore.stores.redis.sharded_watch import ShardedRoom, ShardedWorkerBoard
 from flowcore.stores.redis.store import Leases, RedisStore
 
-__all__ = ["Runtime", "build_runtime"]
+__all__ = ["Runtime", "build_runtime", "place"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +57,9 @@ class Runtime:
     dispatcher: CeleryDispatcher
     rows: RunRow
     board: RedisWorkerBoard | ShardedWorkerBoard
+    room: RedisRoom | ShardedRoom
     producers: Producers
+    payloads: Payloads
     slots: Slots
     keys: Keyring
 
@@ -64,6 +77,24 @@ class Runtime:
         """The broker's name of a node's queue."""
         settings = self.settings
         return queue_name(name, default=settings.queue, namespace=settings.namespace)
+
+    def check_servers(self) -> None:
+        """Ask the servers whether they could hold runs, and messages if that is a Redis too.
+
+        Raises:
+            StoreUnreachableError: One of them does not answer.
+            WrongServerError: One is a Cluster or a Sentinel.
+        """
+        silent: StoreUnreachableError | None = None
+        for url in sorted({*self.redis_urls, self.settings.broker_url or self.redis_urls[0]}):
+            if url.partition("://")[0] in REDIS_SCHEMES:
+                try:
+                    with connect(url) as client, translated():
+                        client.ping()
+                except StoreUnreachableError as error:
+                    silent = error  # others may still be the wrong ones
+        if silent is not None:
+            raise silent
 
     def close(self) -> None:
         """Close pooled connections."""
@@ -83,15 +114,15 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
     services = _Builder(settings, redis_url)
     app = make_app(
         AppOptions(
-            broker_url=broker_url(settings.broker_url or first),
-            result_url=broker_url(first),
+            broker=place(settings.broker_url or first),
+            results=place(first),
             queue=queue_name(None, default=settings.queue, namespace=settings.namespace),
         ),
         Bridge(
             services.build,
             HostOptions(
                 heartbeat=settings.heartbeat,
-                max_output=settings.max_output,
+                max_event=settings.max_event,
                 allowed=frozenset(settings.allowed_modules),
                 work_first=settings.work_first,
             ),
@@ -109,10 +140,28 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         dispatcher=made.dispatcher,
         rows=made.rows,
         board=services.board,
+        room=services.room,
         producers=services.producers,
+        payloads=made.payloads,
         slots=Slots(services.board),
         keys=made.keys,
     )
+
+
+def place(url: str) -> Place:
+    """Spell one of the settings' URLs for Celery."""
+    if is_sentinel(url):
+        address = SentinelAddress.parse(url)
+        return sentinel_place(
+            address.hosts,
+            name=address.name,
+            db=address.db,
+            login=address.login,
+            sentinel_login=address.sentinel_login,
+        )
+    if url.partition("://")[0] in AMQP_SCHEMES:
+        return amqp_place(url)
+    return redis_place(url)
 
 
 class _Builder:
@@ -123,6 +172,7 @@ class _Builder:
     reader: RedisReader | ShardedReader
     events: RedisEventLog | ShardedEventLog
     board: RedisWorkerBoard | ShardedWorkerBoard
+    room: RedisRoom | ShardedRoom
     producers: Producers
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
@@ -130,21 +180,29 @@ class _Builder:
         self._redis_url = redis_url
 
     def build(self) -> Services:
+        settings = self._settings
         shards = [self._shard(url) for url in split_urls(self._redis_url)]
-        vaults = [RedisVault(shard.store.client) for shard in shards]
+        clients = [shard.store.client for shard in shards]
+        look = payload_look(settings)
+        vaults = [RedisVault(client) for client in clients]
+        ledgers = [RedisLedger(client, look=look) for client in clients]
+        boxes = [RedisPayloads(client) for client in clients]
         vault: Vault
+        ledger: PayloadLedger
+        box: PayloadStore
         if len(shards) == 1:
             (only,) = shards
             self.store, self.reader, self.events = only.store, only.reader, only.events
-            self.board = only.board
-            (vault,) = vaults
+            self.board, self.room = only.board, only.room
+            (vault,), (ledger,), (box,) = vaults, ledgers, boxes
         else:
             self.store = ShardedStore(shards)
+            self.reader, self.events = ShardedReader(self.store), ShardedEventLog(self.store)
+            self.board, self.room = ShardedWorkerBoard(self.store), ShardedRoom(self.store)
             vault = ShardedVault(vaults, self.store.health)
-            self.reader = ShardedReader(self.store)
-            self.events = ShardedEventLog(self.store)
-            self.board = ShardedWorkerBoard(self.store)
-        keys = Keyring(self._settings.secrets, vault=vault)
+            ledger = ShardedLedger(ledgers, self.store)
+            box = ShardedPayloads(boxes, ledger)
+        keys = Keyring(settings.secrets, vault=vault)
         self.producers = Producers(self.app)
         told = TaskEvents(self.app, self.producers)
         return Services(
@@ -155,11 +213,15 @@ class _Builder:
                 self.app,
                 producers=self.producers,
                 events=told,
-                default_queue=self._settings.queue,
+                default_queue=settings.queue,
                 keys=keys,
             ),
             rows=RunRow(told),
             board=self.board,
+            # A limit of all workers together is kept in one place.
+            limiter=RedisLimiter(clients[0], lease=settings.lease),
+            room=self.room,
+            payloads=make_payloads(settings, ledger, box),
             keys=keys,
         )
 
@@ -182,4 +244,5 @@ class _Builder:
             reader=RedisReader(client, plans=store, events=events),
             events=events,
             board=RedisWorkerBoard(client),
+            room=RedisRoom(client),
         )

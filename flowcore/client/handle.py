@@ -6,12 +6,16 @@ twins whose names start with ``a``.
 
 import asyncio
 import contextvars
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from flowcore.assembly.session import Session, default_session
+from flowcore.client.outputs import Elsewhere, Outputs
+from flowcore.engine.portions import portions
 from flowcore.errors import (
     BlockingCallError,
     RunCancelledError,
@@ -28,8 +32,9 @@ from flowcore.ports.backend import ExecutionResult
 from flowcore.ports.store import RunQuery
 from flowcore.run.event import Event
 from flowcore.run.record import RunRecord, RunSummary
+from flowcore.run.reference import Reference
 from flowcore.run.status import RunState
-from flowcore.run.wire import unpack
+from flowcore.run.wire import pack
 from flowcore.types import format_duration
 
 __all__ = ["Run", "in_thread", "refuse_in_import", "refuse_in_loop"]
@@ -157,6 +162,7 @@ class Run:
             RunNotFoundError: No run has this id.
             WaitTimeoutError: The time was up; the run goes on.
             ServiceError: The local workers cannot be started.
+            StoreFullError: Redis refuses to write; the run goes on when it has room again.
         """
         refuse_in_loop("handle.wait()", "handle")
         return self._wait(timeout)
@@ -208,6 +214,37 @@ class Run:
         """Cancel without blocking."""
         return await in_thread(self.cancel, reason)
 
+    def signal(self, name: str, /, **value: Any) -> None:
+        """Give a signal to the nodes that wait for it, or keep it for the first that will.
+
+        Args:
+            name: The signal's name, as the node's ``with`` says it.
+            **value: What the node gives on, as a map: plain data.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            UsageError: The run has ended, or the name is empty.
+            UnsupportedValueError: The value is not plain data.
+        """
+        if not name:
+            msg = "a signal needs a name, such as review"
+            raise UsageError(msg)
+        runtime = self._session.runtime
+        advance = runtime.store.signal(self.id, name, pack(value, what=f"signal {name!r}"))
+        if advance is None:
+            raise RunNotFoundError(self.id)
+        if not advance.accepted:
+            msg = (
+                f"run {self.id!r} has ended ({self.status()}): no node waits for a signal any more"
+            )
+            raise UsageError(msg)
+        if advance.dispatch is not None:
+            runtime.dispatcher.publish(advance.dispatch, self.plan())
+
+    async def asignal(self, name: str, /, **value: Any) -> None:
+        """Signal without blocking."""
+        await in_thread(functools.partial(self.signal, name, **value))
+
     def events(self, *, after: int = 0) -> Iterator[Event]:
         """Replay the run's events with ids above ``after``, then follow until its last one.
 
@@ -234,14 +271,53 @@ class Run:
                 return
             after = page[-1].id if page else after
 
-    def outputs(self) -> dict[str, Any]:
-        """Return the outputs there are so far, by node."""
+    def outputs(self, nodes: Sequence[str] | None = None) -> Outputs:
+        """Return the outputs there are so far, by node.
+
+        Those that are kept in the payload store are fetched when they are read.
+
+        Args:
+            nodes: Ids of nodes; all when left out.
+        """
         ids = self.plan().ids
-        found = self._session.runtime.reader.outputs(self.id)
-        return {ids[node]: unpack(found[node]) for node in sorted(found)}
+        wanted = None if nodes is None else [ids.index(node) for node in nodes]
+        return Outputs(
+            (ids[node], self._opened(blob, f"output of node {ids[node]!r}"))
+            for part in portions(self._session.runtime.reader, self.id, wanted)
+            for node, blob in part.items()
+        )
+
+    def input(self) -> Any:
+        """Return the run's input.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            PayloadLostError: It was large, and is not where it was put.
+        """
+        value = self._input()
+        return value.fetch() if isinstance(value, Elsewhere) else value
+
+    def input_reference(self) -> Reference | None:
+        """Say where the run's input is kept, if it is a large one."""
+        value = self._input()
+        return value.reference if isinstance(value, Elsewhere) else None
+
+    def _input(self) -> Any:
+        try:
+            blob = self._session.runtime.reader.input(self.id)
+        except KeyError:
+            raise RunNotFoundError(self.id) from None
+        return self._opened(blob, "input of the run")
+
+    def _opened(self, blob: bytes, what: str) -> Any:
+        payloads = self._session.runtime.payloads
+        reference = payloads.reference(blob, what=what)
+        if reference is None:
+            return payloads.unpack(blob, what=what)
+        return Elsewhere(reference, partial(payloads.unpack, blob, what=what))
 
     def _page(self, after: int) -> Sequence[Event]:
-        self._session.check_workers()
+        self._session.check_progress()
         events = self._session.runtime.events
         return self._session.persist(lambda: events.read(self.id, after=after, block=_SLICE))
 
@@ -252,7 +328,7 @@ class Run:
             left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
             if self._has_ended(max(left, 0.001)):
                 return self._session.persist(self._collect)
-            self._session.check_workers()
+            self._session.check_progress()
             if ends is not None and time.monotonic() >= ends:
                 msg = (
                     f"run {self.id!r} has not ended within {format_duration(timeout or 0)}; it "
@@ -269,11 +345,7 @@ class Run:
         plan = self.plan()
         outputs = self.outputs()
         last = [plan.ids[node] for node in plan.sinks]
-        output = (
-            outputs.get(last[0])
-            if len(last) == 1
-            else {node: outputs[node] for node in last if node in outputs}
-        )
+        output = outputs.get(last[0]) if len(last) == 1 else outputs.only(last)
         return ExecutionResult(
             success=record.state is RunState.SUCCEEDED,
             output=output,

@@ -10,11 +10,11 @@ from typing import Any
 
 from flowcore.engine.grain import Estimates
 from flowcore.engine.inputs import accept_input
+from flowcore.engine.payloads import Payloads
 from flowcore.errors import UsageError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import NewRun, RunStore, Submitted
-from flowcore.run.wire import pack
 
 __all__ = ["new_run_id", "submit"]
 
@@ -43,6 +43,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     tags: Sequence[str] = (),
     namespace: str = "",
     priority: int = 5,
+    payloads: Payloads | None = None,
     slots: Callable[[], int] | None = None,
 ) -> tuple[str, Submitted]:
     """Create a run, or find the one that has this id already.
@@ -58,11 +59,13 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         priority: 0 to 9, 5 being normal.
         slots: How many nodes the workers can run at a time; None: no start may travel together
             with others.
+        payloads: Keeps a large input elsewhere.
 
     Raises:
         UsageError: The id has characters that a run id cannot have, or the input is not what the
             flow declares.
         UnsupportedValueError: The input is not plain data.
+        PayloadTooLargeError: The input is larger than an output may be.
     """
     fresh = run_id is None
     run_id = new_run_id(plan.flow) if run_id is None else run_id
@@ -79,10 +82,11 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         )
         raise UsageError(msg)
     input = accept_input(plan.inputs, input)
+    payloads = payloads or Payloads()
     run = NewRun(
         id=run_id,
         plan=plan.hash,
-        input=pack({} if input is None else input, what="input"),
+        input=payloads.pack({} if input is None else input, run=run_id, what="input"),
         namespace=namespace,
         priority=priority,
         tags=tuple(tags),
@@ -93,6 +97,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     if slots is not None and len(plan.starts) > _FEW:
         grain = Estimates().grain(plan, queue=None, slots=slots())
     submitted = store.submit(run, plan, grain=grain)
+    payloads.created(run_id, run.input)
     if submitted.dispatch is not None:
         dispatcher.publish(submitted.dispatch, plan)
     return run_id, submitted

@@ -17,6 +17,7 @@ class EventType(StrEnum):
     RUN_CREATED = "run.created"
     RUN_STARTED = "run.started"
     RUN_STOPPING = "run.stopping"
+    RUN_SIGNAL = "run.signal"
     RUN_SUCCEEDED = "run.succeeded"
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"
@@ -27,6 +28,7 @@ class EventType(StrEnum):
     NODE_SUCCEEDED = "node.succeeded"
     NODE_FAILED = "node.failed"
     NODE_RETRYING = "node.retrying"
+    NODE_WAITING = "node.waiting"
     NODE_LOST = "node.lost"
     NODE_EMITTED = "node.emitted"
 
@@ -53,7 +55,8 @@ class Event:
     """The node, or the nodes of a group that share the event."""
     attempt: int | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
-    """``worker``; ``error``; ``delay`` (s) of a retry; what a node emitted."""
+    """``worker``; ``error``; ``delay`` (s) of a retry; what a node waits
+    for; the name of a signal; what a node emitted."""
 
     @property
     def node(self) -> str | None:

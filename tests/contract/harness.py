@@ -27,6 +27,7 @@ from flowcore.stores.inmemory import InMemoryStore
 from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.script import Line, Script
 from flowcore.stores.redis.sharded import Shard, ShardedEventLog, ShardedReader, ShardedStore
 from flowcore.stores.redis.store import Leases, RedisStore, script_source
@@ -274,6 +275,7 @@ def on_shards(clients: Sequence["redis.Redis"], clock: Clock | None = None) -> H
                 reader=cast("RedisReader", part.reader),
                 events=cast("RedisEventLog", part.events),
                 board=RedisWorkerBoard(clients[at]),
+                room=RedisRoom(clients[at]),
             )
             for at, part in enumerate(parts)
         ]

@@ -20,7 +20,8 @@ from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.signing import Keyring, sign_message
 from flowcore.errors import StoreUnreachableError
 from flowcore.plan.plan import Plan, Policy
-from flowcore.ports.store import Bundle, Dispatch
+from flowcore.ports.store import Dispatch
+from flowcore.ports.unit import Bundle
 
 __all__ = ["END_TASK", "NODE_TASK", "UNIT_TASK", "CeleryDispatcher", "lanes", "queue_name"]
 

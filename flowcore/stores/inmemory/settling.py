@@ -5,7 +5,7 @@ In: a step or a run, and an attempt. Out: the run moved. Not here: the moves (tr
 
 from typing import Any
 
-from flowcore.ports.store import Outcome, Ticket
+from flowcore.ports.store import Outcome, Ticket, Wait
 from flowcore.run.event import EventType
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
@@ -61,6 +61,9 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         step.schedule(node, milliseconds(outcome.delay))
         data = {**_brief(_reason(outcome)), "delay": outcome.delay}
         step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)
+        return
+    if outcome.kind == "waiting" and not stopping:
+        step.park(node, outcome.wait or Wait())
         return
     step.unschedule(node)
     if outcome.kind == "succeeded":

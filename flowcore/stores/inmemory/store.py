@@ -12,20 +12,16 @@ from typing import Any
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
-    AHEAD,
-    Adopted,
     Advance,
     Claim,
-    Flush,
-    Grain,
     NewRun,
     Outcome,
     RunQuery,
     Submitted,
     Sweep,
     Ticket,
-    UnitTicket,
 )
+from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.event import Event, EventType
 from flowcore.run.record import WORKER_LOST, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
@@ -130,6 +126,7 @@ class InMemoryStore:
                 first=first,
                 lost=run.lost[node],
                 outputs={n: run.outputs[n] for n in outputs_of if n in run.outputs},
+                resumed=run.resumed.get(node),
             )
 
     def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002
@@ -214,6 +211,31 @@ class InMemoryStore:
                 if run.state is RunState.STOPPING:
                     verdicts[ticket] = False
         return verdicts
+
+    def wake(self, ticket: Ticket) -> Advance:
+        """Give a waiting node its turn."""
+        with self._changed:
+            run = self._world.runs.get(ticket.run)
+            if run is None or not run.waits_as(ticket):
+                return Advance(accepted=False)
+            step = Step(self._world, run, self._now())
+            step.unpark(ticket.node)
+            return self._advanced(step)
+
+    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
+        """Give a signal to those who wait for it."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            if kept is None or not kept.accepts_work:
+                return Advance(accepted=False) if kept else None
+            step = Step(self._world, kept, self._now())
+            step.event(EventType.RUN_SIGNAL, data={"name": name})
+            waiting = sorted(node for node, what in kept.waits.items() if what == name)
+            for node in waiting:
+                step.unpark(node, value)
+            if not waiting:
+                kept.signals[name] = value
+            return self._advanced(step)
 
     def lose(self, unit: UnitTicket) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""
@@ -302,6 +324,10 @@ class InMemoryStore:
                 return {}
             wanted = kept.outputs if nodes is None else nodes
             return {node: kept.outputs[node] for node in wanted if node in kept.outputs}
+
+    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
+        """Return the bytes of the outputs that exist."""
+        return {node: len(blob) for node, blob in self.outputs(run, nodes).items()}
 
     # ── EventLog ────────────────────────────────────────────────────────────────────────────────
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from flowcore.errors import FlowcoreError, StoreUnreachableError
 from flowcore.stores.redis.fanout import Fanout
 from flowcore.stores.redis.health import Health
+from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 
 __all__ = ["Placement", "home_of", "server_name"]
 
@@ -31,12 +32,16 @@ def server_name(url: str) -> str:
     """Name a server without its password: what scores are made of.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``.
+        url: ``redis://``, ``rediss://``, ``unix://`` or ``sentinel://``.
 
     Returns:
-        ``host:port/database``, or a socket's path. The same server behind another name is another
-        server: a change of its address moves the homes of its runs.
+        ``host:port/database``, a socket's path, or Sentinels and what they call it. The same
+        server behind another name is another one: a change of its address moves homes of runs.
     """
+    if is_sentinel(url):
+        there = SentinelAddress.parse(url)
+        hosts = ",".join(f"{host}:{port}" for host, port in sorted(there.hosts))
+        return f"{hosts}/{there.name}/{there.db}"
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return f"{unquote(parts.path)}{f'?{parts.query}' if parts.query else ''}"

@@ -11,23 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flowcore.errors import StoreUnreachableError
+from flowcore.errors import StoreFullError, StoreUnreachableError
 from flowcore.plan.plan import Plan
-from flowcore.ports.presence import WorkerNote
 from flowcore.ports.store import (
-    Adopted,
     Advance,
     Claim,
-    Flush,
-    Grain,
     NewRun,
     Outcome,
     RunQuery,
     Submitted,
     Sweep,
     Ticket,
-    UnitTicket,
 )
+from flowcore.ports.unit import Adopted, Flush, Grain, UnitTicket
 from flowcore.run.event import Event
 from flowcore.run.record import RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
@@ -38,16 +34,10 @@ from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.placing import Placement
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.store import RedisStore
 
-__all__ = [
-    "PATIENCE",
-    "Shard",
-    "ShardedEventLog",
-    "ShardedReader",
-    "ShardedStore",
-    "ShardedWorkerBoard",
-]
+__all__ = ["PATIENCE", "Shard", "ShardedEventLog", "ShardedReader", "ShardedStore", "bound"]
 
 _T = TypeVar("_T")
 
@@ -69,6 +59,7 @@ class Shard:
     reader: RedisReader
     events: RedisEventLog
     board: RedisWorkerBoard
+    room: RedisRoom
 
     def holds(self, run: str) -> bool:
         """Say whether the run is here."""
@@ -127,6 +118,7 @@ class ShardedStore:
         other = None if run.fresh else self.placement.elsewhere(run.id, home)
         at = home if other is None else other
         try:
+            self._admit(run.id, at)
             submitted = self.shards[at].store.submit(run, plan, grain=grain)
         except StoreUnreachableError as error:
             self.health.failed(at, error)
@@ -171,7 +163,7 @@ class ShardedStore:
         shares: dict[int, list[Ticket | UnitTicket]] = {}
         for ticket in tickets:
             shares.setdefault(self.placement.of(ticket.run), []).append(ticket)
-        rounds = {at: _bound(self._renew, at, share) for at, share in shares.items()}
+        rounds = {at: bound(self._renew, at, share) for at, share in shares.items()}
         answers = self._renewals.ask(rounds)
         asked = set(tickets)
         # A late answer may be about attempts that have ended since.
@@ -182,13 +174,23 @@ class ShardedStore:
             if ticket in asked
         }
 
+    def wake(self, ticket: Ticket) -> Advance:
+        """End the wait of a node."""
+        return self._advance(ticket.run, lambda store: store.wake(ticket))
+
+    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
+        """Give a signal to the nodes that wait for it."""
+        return self.placement.ask(
+            run, lambda at: self.shards[at].store.signal(run, name, value), _is_none
+        )
+
     def lose(self, unit: UnitTicket) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""
         return self._advance(unit.run, lambda store: store.lose(unit))
 
     def sweep(self, *, limit: int = 200) -> Sweep:
         """Deal with what is overdue on every server that answers."""
-        rounds = {at: _bound(self._sweep, at, limit) for at in range(len(self.shards))}
+        rounds = {at: bound(self._sweep, at, limit) for at in range(len(self.shards))}
         found = self._sweeps.ask(rounds).values()
         ahead = [sweep.next_due for sweep in found if sweep.next_due is not None]
         return Sweep(
@@ -203,6 +205,14 @@ class ShardedStore:
         return self.placement.ask(
             run, lambda at: self.shards[at].store.stop(run, reason=reason), _is_none
         )
+
+    def _admit(self, run: str, at: int) -> None:
+        """Let a run in where there is room; one that exists already needs none."""
+        try:
+            self.shards[at].room.admit()
+        except StoreFullError:
+            if not self.shards[at].holds(run):
+                raise
 
     def _take(self, run: str, call: Callable[[RedisStore], _T | None]) -> _T | None:
         """Begin something: not worth waiting for on a server that is known to be down."""
@@ -268,7 +278,7 @@ class ShardedReader:
         """Return matching runs of all servers that answer, newest first by the servers' clocks."""
         listing: Fanout[Sequence[RunSummary]] = Fanout(self._health, patience=_LIST_PATIENCE)
         pages = listing.ask(
-            {at: _bound(shard.reader.list_runs, query) for at, shard in enumerate(self._shards)}
+            {at: bound(shard.reader.list_runs, query) for at, shard in enumerate(self._shards)}
         )
         rows = [row for page in pages.values() for row in page]
         return sorted(rows, key=lambda row: (row.created, row.id), reverse=True)[: query.limit]
@@ -297,6 +307,12 @@ class ShardedReader:
         """Return msgpack of the outputs that exist."""
         return self._place.ask(
             run, lambda at: self._shards[at].reader.outputs(run, nodes), lambda found: not found
+        )
+
+    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
+        """Return the bytes of the same."""
+        return self._place.ask(
+            run, lambda at: self._shards[at].reader.sizes(run, nodes), lambda found: not found
         )
 
 
@@ -332,36 +348,8 @@ class ShardedEventLog:
         return self._shards[self._place.locate(run)].events
 
 
-class ShardedWorkerBoard:
-    """Implements ``WorkerBoard``: each note hangs on every server, so that any one will do."""
-
-    def __init__(self, store: ShardedStore, *, patience: float = PATIENCE) -> None:
-        """Use the servers of ``store``."""
-        self._health = store.health
-        self._boards = [shard.board for shard in store.shards]
-        self._writes: Fanout[None] = Fanout(store.health, patience=patience)
-        self._reads: Fanout[Sequence[WorkerNote]] = Fanout(store.health, patience=2 * patience)
-
-    def post(self, note: WorkerNote, *, keep: float) -> None:
-        """Write or renew a note."""
-        self._writes.ask(
-            {at: _bound(board.post, note, keep=keep) for at, board in enumerate(self._boards)}
-        )
-
-    def remove(self, name: str) -> None:
-        """Take a note down."""
-        self._writes.ask({at: _bound(board.remove, name) for at, board in enumerate(self._boards)})
-
-    def workers(self) -> Sequence[WorkerNote]:
-        """Return the fresh notes of all servers that answer, by name."""
-        boards = dict(enumerate(self._boards))
-        live = {at: board for at, board in boards.items() if not self._health.is_down(at)}
-        pages = self._reads.ask({at: board.workers for at, board in (live or boards).items()})
-        notes = {note.name: note for page in pages.values() for note in page}
-        return [notes[name] for name in sorted(notes)]
-
-
-def _bound(call: Callable[..., _T], *args: Any, **kwargs: Any) -> Callable[[], _T]:
+def bound(call: Callable[..., _T], *args: Any, **kwargs: Any) -> Callable[[], _T]:
+    """Make a call of a function and its arguments, for a round of calls."""
     return lambda: call(*args, **kwargs)
 
 

@@ -17,20 +17,16 @@ import msgpack
 from flowcore.errors import ServiceError
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
-    AHEAD,
-    Adopted,
     Advance,
     Claim,
     Dispatch,
-    Flush,
-    Grain,
     NewRun,
     Outcome,
     Submitted,
     Sweep,
     Ticket,
-    UnitTicket,
 )
+from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
 from flowcore.run.status import RunState
 from flowcore.stores.redis.connect import Client, translated
@@ -45,7 +41,9 @@ from flowcore.stores.redis.wire import (
     read_pairs,
     read_unit,
     shares,
+    wire_delay,
     wire_outcome,
+    wire_wait,
 )
 
 __all__ = ["Leases", "RedisStore", "script_source"]
@@ -54,7 +52,7 @@ _WEB_CHUNK = 5000
 
 #: Scripts that change no more than the nodes they name.
 _ON_CORE = ("claim", "adopt", "renew")
-_ON_WEB = ("submit", "settle", "flush", "lose", "sweep", "stop")
+_ON_WEB = ("submit", "settle", "flush", "lose", "wake", "signal", "sweep", "stop")
 
 #: What ``renew.lua`` says of a ticket that another attempt has replaced.
 _LOST = 2
@@ -163,6 +161,7 @@ class RedisStore:
             first=bool(answer[0]),
             lost=answer[1],
             outputs={node: blob for node, blob in found if blob is not None},
+            resumed=answer[3],
         )
 
     def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002
@@ -190,11 +189,12 @@ class RedisStore:
             outcome.kind,
             blob,
             brief,
-            milliseconds(outcome.delay),
+            wire_delay(outcome),
             msgpack.packb(outcome.dead) if outcome.dead else b"",
             self._leases.max_lost,
             unit or "",
             msgpack.packb(shares(grain)) if grain else b"",
+            *wire_wait(outcome.wait),
         )
         return read_advance(ticket.run, answer)
 
@@ -239,6 +239,18 @@ class RedisStore:
         return {
             t: verdict == _LOST for t, verdict in zip(tickets, verdicts, strict=True) if verdict
         }
+
+    def wake(self, ticket: Ticket) -> Advance:
+        """Give a waiting node its turn."""
+        answer = self._call("wake", ticket.run, ticket.node, ticket.attempt)
+        return read_advance(ticket.run, answer)
+
+    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
+        """Give a signal to those who wait for it."""
+        answer = self._call("signal", run, name, value, msgpack.packb({"name": name}))
+        if answer is None:
+            return None
+        return read_advance(run, answer) if len(answer) > 1 else Advance(accepted=False)
 
     def lose(self, unit: UnitTicket) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""
