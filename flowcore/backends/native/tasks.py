@@ -16,6 +16,10 @@ from flowcore.ports.unit import UnitTicket
 __all__ = ["NodeFailed", "register_tasks"]
 
 
+#: Imported by workers alone: clients need nothing of Celery's worker.
+_REQUEST = "flowcore.backends.native.handback:NodeRequest"
+
+
 class NodeFailed(Exception):  # noqa: N818  (reads as a sentence in Celery's log and in Flower)
     """Tells Celery that a node failed; the record itself is in the store."""
 
@@ -30,6 +34,7 @@ def register_tasks(app: Any) -> None:
     @app.task(  # type: ignore[untyped-decorator]  # see Args
         bind=True,
         name=NODE_TASK,
+        Request=_REQUEST,
         shared=False,
         ignore_result=True,
         acks_late=True,
@@ -58,6 +63,7 @@ def register_tasks(app: Any) -> None:
     @app.task(  # type: ignore[untyped-decorator]  # see Args
         bind=True,
         name=UNIT_TASK,
+        Request=_REQUEST,
         shared=False,
         ignore_result=True,
         acks_late=True,
