@@ -29,3 +29,10 @@ def test_a_cold_shutdown_hands_back_what_runs(tmp_path: Path) -> None:
         result = run.wait(timeout=60)
         assert result.output == "done"
         assert result.nodes["long"].attempts == 2
+
+
+def test_a_worker_that_has_stopped_consuming_is_started_again(tmp_path: Path) -> None:
+    with running_valkey() as url, running_engine(url, tmp_path, stalled="2") as engine:
+        engine.workers(slots=1, include="jam")
+        poll((tmp_path / "jammed").exists, what="the consumer to hang")
+        assert engine.run({"a": {"uses": "engine_nodes:numbers"}}).success

@@ -64,6 +64,8 @@ class Services:
 class HostOptions:
     """Limits of a worker process."""
 
+    stalled: float = 15.0
+    """Seconds after which a worker that receives nothing, though messages wait, ends itself."""
     heartbeat: float = 1.5
     """Seconds between renewals of leases."""
     max_event: int = 64 * 2**10
