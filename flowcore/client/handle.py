@@ -4,16 +4,15 @@ In: a run's id and a session. Out: its status, result, events; control. Blocking
 twins whose names start with ``a``.
 """
 
-import asyncio
-import contextvars
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from typing import Any
 
 from flowcore.assembly.session import Session, default_session
+from flowcore.client.again import refuse_elsewhere, rerun_run, resume_run
+from flowcore.client.blocking import in_thread, refuse_in_import, refuse_in_loop
+from flowcore.engine import control
 from flowcore.errors import (
-    BlockingCallError,
     RunCancelledError,
     RunError,
     RunFailedError,
@@ -22,60 +21,19 @@ from flowcore.errors import (
     UsageError,
     WaitTimeoutError,
 )
-from flowcore.nodes.resolve import being_imported
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
 from flowcore.ports.store import RunQuery
 from flowcore.run.event import Event
-from flowcore.run.record import RunRecord, RunSummary
+from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import RunState
 from flowcore.run.wire import unpack
 from flowcore.types import format_duration
 
-__all__ = ["Run", "in_thread", "refuse_in_import", "refuse_in_loop"]
-
-_T = TypeVar("_T")
+__all__ = ["Run"]
 
 #: How long one blocking read may last, in seconds: an abandoned wait ends within it.
 _SLICE = 1.0
-
-#: Threads that wait for runs on behalf of ``await``; asyncio's own pool has only a few.
-_WAITERS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="flowcore-wait")
-
-
-async def in_thread(call: Callable[..., _T], *args: Any) -> _T:
-    """Run a blocking call without blocking the event loop."""
-    here = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_WAITERS, here.run, call, *args)
-
-
-def refuse_in_loop(call: str, twin: str) -> None:
-    """Raise when called inside a running event loop.
-
-    Raises:
-        BlockingCallError: It is; the error names the async twin.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise BlockingCallError(call, twin)
-
-
-def refuse_in_import() -> None:
-    """Raise when called while a user's module is imported to find a node.
-
-    Every worker that imports it would start one more run, and wait for it in a slot of its own.
-
-    Raises:
-        UsageError: It is; the error names the module and the way out.
-    """
-    if module := being_imported():
-        msg = (
-            f"module {module!r} starts a run while it is imported; "
-            'put that under if __name__ == "__main__":'
-        )
-        raise UsageError(msg)
 
 
 class Run:
@@ -208,6 +166,110 @@ class Run:
         """Cancel without blocking."""
         return await in_thread(self.cancel, reason)
 
+    def pause(self) -> RunState:
+        """Hold the run: no further node starts, what runs goes on and is recorded.
+
+        The run's time limit goes on counting.
+
+        Returns:
+            The state afterwards: ``paused``.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            RunStateError: It has ended or is being stopped.
+        """
+        return control.pause(self._session.runtime.store, self.id)
+
+    async def apause(self) -> RunState:
+        """Pause without blocking."""
+        return await in_thread(self.pause)
+
+    def resume(self) -> RunState:
+        """Let a run go on that is paused, or that has failed or was cancelled.
+
+        Of a run that has ended, nodes that have succeeded and their outputs are kept; what failed,
+        what was cancelled and all that comes after these runs again, each with retries of its own
+        anew. The run's time limit begins anew, too.
+
+        Returns:
+            The state afterwards.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            RunStateError: It is running, has succeeded, or its plan is no longer kept.
+        """
+        refuse_in_loop("handle.resume()", "handle.aresume()")
+        return self._resume()
+
+    async def aresume(self) -> RunState:
+        """Resume without blocking."""
+        return await in_thread(self._resume)
+
+    def requeue(self, node: str | None = None) -> RunState:
+        """Resume a run with dead letters: nodes given up because their workers died each time.
+
+        Args:
+            node: One that has to be among them; None: there has to be one.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            RunStateError: It has no (such) dead letter, or cannot be resumed.
+        """
+        control.require_dead_letter(self.record(), node)
+        return self.resume()
+
+    def rerun(
+        self, from_node: str | None = None, with_input: Any = None, *, id: str | None = None
+    ) -> "Run":
+        """Start a new run after the pattern of this one.
+
+        Args:
+            from_node: Run this node and all after it; the outputs of what else has succeeded are
+                taken over. None: run everything.
+            with_input: The new run's input; a map is laid over this run's input, key by key.
+                None: the same input. What is taken over was made of the old one.
+            id: The new run's id, if it should be idempotent.
+
+        Returns:
+            The new run; its ``summary().origin`` names this one.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            RunStateError: The run has not ended, so it is not known yet what can be taken over.
+            UsageError: There is no such node, or the input is not what the flow declares.
+        """
+        refuse_in_loop("handle.rerun()", "handle.arerun()")
+        return self._rerun(from_node, with_input, id)
+
+    async def arerun(
+        self, from_node: str | None = None, with_input: Any = None, *, id: str | None = None
+    ) -> "Run":
+        """Rerun without blocking."""
+        return await in_thread(self._rerun, from_node, with_input, id)
+
+    @classmethod
+    def dead_letters(
+        cls, *, limit: int = 50, session: Session | None = None
+    ) -> Sequence[DeadLetter]:
+        """Return nodes that were given up because their workers died each time, latest first."""
+        return (session or default_session()).runtime.reader.dead_letters(limit=limit)
+
+    def _resume(self) -> RunState:
+        self._serve()
+        return resume_run(self._session, self.id)
+
+    def _rerun(self, from_node: str | None, with_input: Any, id: str | None) -> "Run":
+        self._serve()
+        new = rerun_run(self._session, self.id, from_node, with_input, id=id)
+        return Run(new, session=self._session)
+
+    def _serve(self) -> None:
+        """The embedded server's workers are those of this process."""
+        refuse_in_import()
+        if self._session.embedded:
+            refuse_elsewhere(self._session, self.summary())
+            self._session.ensure_workers(self.plan().queues)
+
     def events(self, *, after: int = 0) -> Iterator[Event]:
         """Replay the run's events with ids above ``after``, then follow until its last one.
 
@@ -219,9 +281,9 @@ class Run:
         while True:
             page = self._page(after)
             yield from page
-            if page and page[-1].type.is_terminal:
-                return
             after = page[-1].id if page else after
+            if page and page[-1].type.is_terminal and self._is_over(after):
+                return
 
     async def stream(self, *, after: int = 0) -> AsyncIterator[Event]:
         """Replay and follow like ``events``; resume after the id of the last event seen."""
@@ -230,9 +292,9 @@ class Run:
             page = await in_thread(self._page, after)
             for event in page:
                 yield event
-            if page and page[-1].type.is_terminal:
-                return
             after = page[-1].id if page else after
+            if page and page[-1].type.is_terminal and await in_thread(self._is_over, after):
+                return
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs there are so far, by node."""
@@ -245,13 +307,20 @@ class Run:
         events = self._session.runtime.events
         return self._session.persist(lambda: events.read(self.id, after=after, block=_SLICE))
 
+    def _is_over(self, last: int) -> bool:
+        """Whether nothing follows an end: a run that was resumed has gone on."""
+        events = self._session.runtime.events
+        return not self._session.persist(lambda: events.read(self.id, after=last))
+
     def _wait(self, timeout: float | None) -> ExecutionResult:
         self.summary()
         ends = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
             if self._has_ended(max(left, 0.001)):
-                return self._session.persist(self._collect)
+                result = self._session.persist(self._collect)
+                if result.state.is_terminal:  # else somebody has just resumed it
+                    return result
             self._session.check_workers()
             if ends is not None and time.monotonic() >= ends:
                 msg = (

@@ -14,6 +14,7 @@ from flowcore.errors import UsageError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import NewRun, RunStore, Submitted
+from flowcore.run.record import Origin
 from flowcore.run.wire import pack
 
 __all__ = ["new_run_id", "submit"]
@@ -44,6 +45,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     namespace: str = "",
     priority: int = 5,
     slots: Callable[[], int] | None = None,
+    origin: Origin | None = None,
 ) -> tuple[str, Submitted]:
     """Create a run, or find the one that has this id already.
 
@@ -58,11 +60,13 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         priority: 0 to 9, 5 being normal.
         slots: How many nodes the workers can run at a time; None: no start may travel together
             with others.
+        origin: A run of the same plan to take over from what need not run again.
 
     Raises:
         UsageError: The id has characters that a run id cannot have, or the input is not what the
             flow declares.
         UnsupportedValueError: The input is not plain data.
+        KeyError: There is no run of that origin.
     """
     run_id = new_run_id(plan.flow) if run_id is None else run_id
     if not _RUN_ID.fullmatch(run_id):
@@ -85,6 +89,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         namespace=namespace,
         priority=priority,
         tags=tuple(tags),
+        origin=origin,
     )
     store.put_plan(plan)
     grain = None

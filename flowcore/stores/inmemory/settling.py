@@ -67,6 +67,8 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         run.nodes[node] = NodeState.SUCCEEDED
         run.outputs[node] = outcome.output or _NIL
         run.left -= 1
+        if outcome.dead:
+            run.dead[node] = frozenset(outcome.dead)
         step.event(EventType.NODE_SUCCEEDED, [node], ticket.attempt)
         if not stopping:
             step.advance(node, outcome.dead)
@@ -74,6 +76,8 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         step.cancel(node)
     else:
         failure = _reason(outcome)
+        if outcome.dead:
+            run.dead[node] = frozenset(outcome.dead)
         step.fail(node, failure, _brief(failure), outcome.dead)
 
 

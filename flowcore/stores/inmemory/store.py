@@ -20,6 +20,7 @@ from flowcore.ports.store import (
     Grain,
     NewRun,
     Outcome,
+    Resumed,
     RunQuery,
     Submitted,
     Sweep,
@@ -27,10 +28,11 @@ from flowcore.ports.store import (
     UnitTicket,
 )
 from flowcore.run.event import Event, EventType
-from flowcore.run.record import WORKER_LOST, RunRecord, RunSummary
+from flowcore.run.record import WORKER_LOST, DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import pack, unpack
 from flowcore.stores.inmemory import reading
+from flowcore.stores.inmemory.control import frontier_of, pause, resume, take_over
 from flowcore.stores.inmemory.flushing import flush
 from flowcore.stores.inmemory.settling import claimable, milliseconds, owned_beside, settle, start
 from flowcore.stores.inmemory.state import KeptRun, World
@@ -92,10 +94,10 @@ class InMemoryStore:
             world, now = self._world, self._now()
             if there := world.runs.get(run.id):
                 return Submitted(created=False, state=there.state)
+            origin = run.origin
+            frontier = frontier_of(world, origin, plan) if origin and origin.node else None
             world.forget_plans(now)
-            world.plans.setdefault(plan.hash, plan)
-            world.plan_expiry.pop(plan.hash, None)
-            world.plan_users[plan.hash] += 1
+            world.use_plan(plan)
             kept = KeptRun(
                 new=run,
                 plan=plan,
@@ -108,7 +110,11 @@ class InMemoryStore:
             step.event(EventType.RUN_CREATED)
             step.share_out(grain)
             step.spare, step.idle = -1, False  # a client keeps nothing
-            step.place([(node, 1) for node in plan.starts])
+            if frontier is None:
+                step.place([(node, 1) for node in plan.starts])
+            else:
+                take_over(step, frontier)
+            step.finish()
             self._changed.notify_all()
             return Submitted(created=True, state=kept.state, dispatch=step.announce())
 
@@ -128,7 +134,7 @@ class InMemoryStore:
             return Claim(
                 ticket=ticket,
                 first=first,
-                lost=run.lost[node],
+                lost=run.lost[node] + run.base[node],
                 outputs={n: run.outputs[n] for n in outputs_of if n in run.outputs},
             )
 
@@ -146,7 +152,7 @@ class InMemoryStore:
                 run.attempts[node] = 1
             first = start(step)
             self._changed.notify_all()
-            return Adopted(nodes=tuple(sorted(kept.nodes)), first=first)
+            return Adopted(nodes=tuple(sorted(kept.nodes)), first=first, resumed=run.resumes > 0)
 
     def settle(
         self,
@@ -238,6 +244,8 @@ class InMemoryStore:
             unit=unit,
             kept=tuple(sorted(kept.nodes)) if kept else (),
             stopping=run.state is RunState.STOPPING,
+            paused=run.is_paused,
+            resumed=run.resumes > 0,
         )
 
     def sweep(self, *, limit: int = 200) -> Sweep:
@@ -261,6 +269,33 @@ class InMemoryStore:
             self._changed.notify_all()
             return kept.state
 
+    def pause(self, run: str) -> RunState | None:
+        """Hold a run."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            if kept is None or not kept.accepts_work:
+                return kept.state if kept else None
+            step = Step(self._world, kept, self._now())
+            pause(step)
+            step.finish()
+            self._changed.notify_all()
+            return kept.state
+
+    def resume(self, run: str, *, grain: Grain | None = None) -> Resumed | None:
+        """Let a run go on."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            if kept is None:
+                return None
+            step = Step(self._world, kept, self._now())
+            step.share_out(grain)
+            step.spare, step.idle = -1, False  # who resumes a run keeps nothing of it
+            if not resume(step):
+                return Resumed(resumed=False, state=kept.state)
+            step.finish()
+            self._changed.notify_all()
+            return Resumed(resumed=True, state=kept.state, dispatch=step.announce())
+
     # ── RunReader ───────────────────────────────────────────────────────────────────────────────
 
     def record(self, run: str) -> RunRecord | None:
@@ -281,6 +316,11 @@ class InMemoryStore:
             runs = sorted(self._world.runs.values(), key=reading.recency, reverse=True)
             found = [run for run in runs if reading.matches(run, query)]
             return [reading.summary(run) for run in found[: query.limit]]
+
+    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:
+        """Return nodes that were given up, latest first."""
+        with self._changed:
+            return reading.dead_letters(self._world)[:limit]
 
     def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
         """Return where these nodes stand."""
