@@ -38,6 +38,7 @@ _LOOKS: dict[str, tuple[str, str]] = {
     "dispatched": ("○", "cyan"),
     "running": ("●", "blue"),
     "retrying": ("↻", "yellow"),
+    "paused": ("●", "yellow"),
     "stopping": ("●", "yellow"),
     "succeeded": ("✔", "green"),
     "failed": ("✖", "red"),

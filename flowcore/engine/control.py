@@ -89,7 +89,7 @@ def _why_not(run: str, state: RunState) -> str:
     return f"run {run!r} is {state}: there is nothing to resume; 'flowcore watch {run}'"
 
 
-def rerun(
+def rerun(  # noqa: PLR0913  (the ports, and what the new run is made of)
     store: RunStore,
     reader: RunReader,
     dispatcher: Dispatcher,
