@@ -43,9 +43,7 @@ from flowcore.stores.redis.wire import (
     frontier_list,
     milliseconds,
     read_advance,
-    read_bundles,
     read_dispatch,
-    read_pairs,
     read_unit,
     shares,
     wire_outcome,
@@ -142,15 +140,13 @@ class RedisStore:
         state = RunState(answer[1].decode())
         if answer[0] == b"exists":
             return Submitted(created=False, state=state)
-        dispatch = Dispatch(
-            run=run.id,
-            plan=plan.hash,
-            flow=plan.flow,
-            namespace=run.namespace,
-            priority=run.priority,
-            nodes=read_pairs(answer[2]),
-            bundles=read_bundles(answer[3]),
+        about = (
+            plan.hash.encode(),
+            plan.flow.encode(),
+            run.namespace.encode(),
+            b"%d" % run.priority,
         )
+        dispatch = read_dispatch(run.id.encode(), about, answer[2], answer[3])
         return Submitted(created=True, state=state, dispatch=dispatch)
 
     def _taken_over(self, run: NewRun, plan: Plan) -> tuple[bytes, bytes]:
