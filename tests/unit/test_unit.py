@@ -371,3 +371,34 @@ def test_joins_whose_other_side_is_done_elsewhere_are_not_asked_for_one_by_one()
     scene.run()
     assert scene.state() is RunState.SUCCEEDED
     assert len(scene.writes) == 2
+
+
+def test_a_unit_of_a_paused_run_ends_after_the_node_in_hand(
+    watched: Callable[[Scene], threading.Thread],
+) -> None:
+    nodes = {
+        "long": {"uses": f"{HERE}:waits"},
+        "other": {"uses": f"{HERE}:waits"},
+        "after": {"uses": f"{HERE}:one", "needs": ["long"]},
+    }
+    scene = Scene(nodes)
+    thread = watched(scene)
+    scene.store.pause("r")
+    GO_ON.set()
+    thread.join(timeout=30)
+    assert scene.states() == {
+        "long": NodeState.SUCCEEDED,
+        "other": NodeState.HELD,
+        "after": NodeState.HELD,
+    }
+    assert scene.state() is RunState.PAUSED
+
+
+def test_a_unit_of_a_resumed_run_does_only_what_it_was_given() -> None:
+    """A node that is not ready yet may have had attempts: the unit could not know its number."""
+    scene = Scene(_chain(3))
+    unit = scene.unit()
+    unit.resumed = True
+    unit.run(scene.owned)
+    assert scene.outputs()["n2"] == 3
+    assert len(scene.writes) == 3, "the store is asked before each link, as for no other run"
