@@ -374,9 +374,10 @@ def test_joins_whose_other_side_is_done_elsewhere_are_not_asked_for_one_by_one()
 
 
 def test_a_unit_of_a_paused_run_ends_after_the_node_in_hand(
-    watched: Callable[[Scene], threading.Thread],
+    watched: Callable[[Scene], threading.Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nodes = {
+    monkeypatch.setattr(module, "_FLUSH_AFTER", -1.0)
+    nodes: dict[str, dict[str, Any]] = {
         "long": {"uses": f"{HERE}:waits"},
         "other": {"uses": f"{HERE}:waits"},
         "after": {"uses": f"{HERE}:one", "needs": ["long"]},
