@@ -6,6 +6,7 @@ ARGS ?=
 
 VENV := .venv
 FLOWER_VENV := .venv-flower
+DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 SYNC := $(UV) pip sync --quiet --require-hashes
@@ -16,7 +17,7 @@ unexport VIRTUAL_ENV
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench faults lock clean
+.PHONY: help run test lint bench faults scale lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,17 +31,20 @@ test: $(VENV)/.installed $(FLOWER_VENV)/.synced ## Run the tests; ARGS go to pyt
 lint: $(VENV)/.installed ## Check format, style, types, import layers and dependencies
 	scripts/lint
 
-bench: $(VENV)/.installed ## Measure throughput; ARGS go to scripts/bench.py
-	$(BIN)/python scripts/bench.py $(ARGS)
+bench: $(VENV)/.installed ## Measure throughput; ARGS go to flowcore bench
+	$(BIN)/flowcore bench $(ARGS)
 
-faults: $(VENV)/.installed ## Run a campaign of faults; ARGS go to scripts/faults.py
-	$(BIN)/python scripts/faults.py $(ARGS)
+faults: $(VENV)/.installed ## Run a campaign of faults; ARGS="--seed 7 --runs 300 --faults 60"
+	$(BIN)/python -m tests.faults $(ARGS)
+
+scale: $(DOCS_VENV)/.synced ## Simulate large clusters; draw and fill docs/scale.md
+	$(DOCS_VENV)/bin/python -m scripts.scale_report $(ARGS)
 
 lock: $(VENV)/.bootstrapped ## Compile requirements/*.in to hash-locked *.txt; ARGS as in --upgrade
 	UV=$(UV) scripts/lock $(ARGS)
 
 clean: ## Remove the environments, caches and build results
-	rm -rf $(VENV) $(FLOWER_VENV) build dist htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(FLOWER_VENV) $(DOCS_VENV) build dist htmlcov .coverage .coverage.*
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find flowcore worker tests scripts examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -62,4 +66,9 @@ $(VENV)/.installed: $(VENV)/.synced pyproject.toml
 $(FLOWER_VENV)/.synced: $(VENV)/.bootstrapped requirements/flower.txt
 	$(PYTHON) -m venv --without-pip $(FLOWER_VENV)
 	$(SYNC) --python $(FLOWER_VENV)/bin/python requirements/flower.txt
+	@touch $@
+
+$(DOCS_VENV)/.synced: $(VENV)/.bootstrapped requirements/docs.txt
+	$(PYTHON) -m venv --without-pip $(DOCS_VENV)
+	$(SYNC) --python $(DOCS_VENV)/bin/python requirements/docs.txt
 	@touch $@

@@ -6,8 +6,6 @@ prints its help does not pay for Celery.
 
 import importlib
 
-from flowcore.errors import FlowcoreError
-
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -15,6 +13,7 @@ _HOMES = {
     "Event": "flowcore.run.event",
     "ExecutionResult": "flowcore.ports.backend",
     "Flow": "flowcore.client.flow",
+    "FlowcoreError": "flowcore.errors",
     "Retry": "flowcore.graph.policy",
     "Run": "flowcore.client.handle",
     "Session": "flowcore.assembly.session",

@@ -29,11 +29,17 @@
     │   ├── PayloadTooLargeError     FC506
     │   ├── ExpressionError          FC507
     │   │   └── ExpressionSyntaxError FC507 (expr.scan) with its place in the text
-    │   └── NodeExitError            FC508
+    │   ├── NodeExitError            FC508
+    │   └── PayloadLostError         FC509  a large value is not where it was put, or damaged
     └── ServiceError                 FC600  something outside is missing or unwell
         ├── StoreUnreachableError    FC601
         │   └── EmbeddedServerError  FC601  (assembly.embedded)
-        └── SettingsError            FC602  (assembly.settings)
+        ├── SettingsError            FC602  (assembly.settings)
+        ├── BrokerUnreachableError   FC603
+        ├── StoreRefusedError        FC604  a wrong password, or a user without the right
+        ├── StoreFullError           FC605  no memory or disk for what has to be written
+        ├── PayloadStoreError        FC606  large values cannot be written or read now
+        └── WrongServerError         FC607  a Redis Cluster, or a Sentinel itself
 
 A class that only one room raises lives in that room.
 
@@ -47,6 +53,7 @@ __all__ = [
     "BackendError",
     "BindingError",
     "BlockingCallError",
+    "BrokerUnreachableError",
     "DefinitionError",
     "ExpressionError",
     "FlowcoreError",
@@ -54,6 +61,8 @@ __all__ = [
     "NodeError",
     "NodeExitError",
     "NodeTimeoutError",
+    "PayloadLostError",
+    "PayloadStoreError",
     "PayloadTooLargeError",
     "PlannedBackendError",
     "ResolveError",
@@ -64,12 +73,15 @@ __all__ = [
     "RunStateError",
     "RunTimeoutError",
     "ServiceError",
+    "StoreFullError",
+    "StoreRefusedError",
     "StoreUnreachableError",
     "UnknownBackendError",
     "UnsupportedValueError",
     "UsageError",
     "WaitTimeoutError",
     "WorkerLostError",
+    "WrongServerError",
 ]
 
 
@@ -241,7 +253,7 @@ class WorkerLostError(NodeError):
 
 
 class PayloadTooLargeError(NodeError):
-    """An output is larger than the limit."""
+    """An output, or an event that a node emits, is larger than the limit."""
 
     code = "FC506"
 
@@ -253,9 +265,15 @@ class ExpressionError(NodeError):
 
 
 class NodeExitError(NodeError):
-    """A node's function tried to end the process of its worker (``sys.exit``)."""
+    """A node's function raised what would end its worker: ``sys.exit``, ``GeneratorExit``."""
 
     code = "FC508"
+
+
+class PayloadLostError(NodeError):
+    """A large output or input is not where it was put, or not what was put there."""
+
+    code = "FC509"
 
 
 class ServiceError(FlowcoreError):
@@ -264,7 +282,37 @@ class ServiceError(FlowcoreError):
     code = "FC600"
 
 
+class WrongServerError(ServiceError):
+    """There is a server, but not one that could hold runs: a Cluster or a Sentinel."""
+
+    code = "FC607"
+
+
+class PayloadStoreError(ServiceError):
+    """The store of large values refused, or cannot be reached."""
+
+    code = "FC606"
+
+
 class StoreUnreachableError(ServiceError):
     """The store cannot be reached."""
 
     code = "FC601"
+
+
+class BrokerUnreachableError(ServiceError):
+    """Celery's broker cannot be reached, or does not let us in."""
+
+    code = "FC603"
+
+
+class StoreRefusedError(ServiceError):
+    """The store does not let this client in, or not do what it has to do."""
+
+    code = "FC604"
+
+
+class StoreFullError(ServiceError):
+    """The store has no room for new runs, or for anything at all."""
+
+    code = "FC605"

@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kombu.message import Message
 
 from flowcore import ExecutionResult, Flow, Run, Session
 from flowcore.assembly.settings import Settings
@@ -50,7 +51,7 @@ class Engine:
         argv = [
             *(sys.executable, "-m", "celery", "-A", "worker", "worker", "--hostname", name),
             *("--pool", pool, "--concurrency", str(slots), "--loglevel", "INFO"),
-            *("--queues", queues or runtime.default_queue, "--without-gossip", "--without-mingle"),
+            *("--queues", runtime.queue(queues), "--without-gossip", "--without-mingle"),
         ]
         env = self.session.worker_env([MODULES])
         log = self.home / f"worker-{len(self.started)}.log"
@@ -66,6 +67,30 @@ class Engine:
         run_id = more.pop("run_id", None)
         plan = Flow.load({"id": "test", "nodes": nodes, **more}).plan()
         return start_run(self.session, plan, input, id=run_id)
+
+    def take_messages(self, queue: str | None = None) -> list[Message]:
+        """Take all that waits in a queue, as a worker that never gives it back."""
+        name = self.session.runtime.queue(queue)
+        with self.session.runtime.app.connection_for_read() as connection:
+            channel: Any = connection.default_channel
+            return list(iter(lambda: channel.basic_get(name, no_ack=True), None))
+
+    def put_messages(self, messages: Iterable[Message], queue: str | None = None) -> None:
+        """Put messages that were taken into a queue, as they were."""
+        app, name = self.session.runtime.app, self.session.runtime.queue(queue)
+        with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
+            for message in messages:
+                kept = ("content_type", "content_encoding", "headers", "properties")
+                about = {key: getattr(message, key) for key in kept}
+                own = about.pop("properties")
+                producer.publish(
+                    message.body,
+                    exchange="",
+                    routing_key=name,
+                    **about,
+                    correlation_id=own["correlation_id"],
+                    delivery_mode=2,
+                )
 
     def run(self, nodes: Mapping[str, Any], input: Any = None, **more: Any) -> ExecutionResult:
         """Run these nodes to the end."""

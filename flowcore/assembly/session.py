@@ -17,9 +17,11 @@ from typing import Self, TypeVar
 
 from flowcore.assembly.build import Runtime, build_runtime
 from flowcore.assembly.embedded import EmbeddedServer
+from flowcore.assembly.payloads import payload_url
+from flowcore.assembly.reach import check_broker, check_store
 from flowcore.assembly.settings import Settings
 from flowcore.assembly.supervisor import LocalWorkers
-from flowcore.errors import ServiceError, StoreUnreachableError, UsageError
+from flowcore.errors import ServiceError, StoreFullError, StoreUnreachableError, UsageError
 
 __all__ = ["Session", "default_session"]
 
@@ -43,6 +45,11 @@ class Session:
 
         Without a Redis URL the embedded server is joined, and queues get this project's
         namespace: other projects share the server but not the modules.
+
+        Raises:
+            SettingsError: The environment has bad values.
+            StoreUnreachableError: Nobody answers at the Redis URL.
+            StoreRefusedError: Redis does not let us in.
         """
         settings = settings or Settings.from_env()
         self._environ = dict(environ or {})
@@ -50,11 +57,14 @@ class Session:
         self._workers: list[LocalWorkers] = []
         self._served: set[str] = set()
         self._lock = threading.Lock()
+        self._broker_known = False
         url = settings.redis_url
         if url is None:
             self._server = EmbeddedServer.join(home=settings.home)
             url = self._server.url
             settings = replace(settings, namespace=settings.namespace or _project())
+        else:
+            check_store(url)
         self.runtime: Runtime = build_runtime(settings, url)
 
     @property
@@ -127,6 +137,31 @@ class Session:
             if workers.failure:
                 raise ServiceError(workers.failure)
 
+    def check_broker(self) -> None:
+        """Make sure once that a broker of its own can be reached.
+
+        Later on, a message that cannot be sent is sent again by the workers' janitors.
+
+        Raises:
+            BrokerUnreachableError: It does not answer, or does not let us in.
+        """
+        runtime = self.runtime
+        url = runtime.settings.broker_url
+        if not self._broker_known and url is not None and url != runtime.redis_url:
+            check_broker(runtime.app, url)
+        self._broker_known = True
+
+    def check_progress(self) -> None:
+        """Raise when there is nothing to wait for: neither workers nor a store that takes writes.
+
+        Raises:
+            ServiceError: The local workers died again and again.
+            StoreFullError: The store has refused to write for some seconds.
+        """
+        self.check_workers()
+        if why := self.runtime.room.refusal():
+            raise StoreFullError(why)
+
     def persist(self, call: Callable[[], _T]) -> _T:
         """Read something; should the embedded server be gone, start it again and read once more.
 
@@ -189,6 +224,8 @@ class Session:
             IN_WORKER: "1",
             "FLOWCORE_REDIS_URL": self.runtime.redis_url,
             "FLOWCORE_NAMESPACE": settings.namespace,
+            # The worker is told a URL, and could not tell the embedded server by it.
+            "FLOWCORE_PAYLOADS": payload_url(settings),
             "PYTHONPATH": os.pathsep.join([*dict.fromkeys(search), *([given] if given else [])]),
         }
 

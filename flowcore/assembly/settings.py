@@ -7,8 +7,8 @@ value counts as unset, because compose files pass unset variables on as empty on
 =========================  ==================  ====================================================
 variable                   default             meaning
 =========================  ==================  ====================================================
-FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss:// or unix:// URL
-FLOWCORE_BROKER_URL        the Redis URL       Celery broker; may be amqp://
+FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss://, unix:// or sentinel:// URL
+FLOWCORE_BROKER_URL        the Redis URL       Celery broker; may be amqp:// (RabbitMQ)
 FLOWCORE_HOME              see ``data_home``   directory of the embedded server and local workers
 FLOWCORE_QUEUE             flowcore            Celery queue of the units
 FLOWCORE_NAMESPACE         (empty)             prefix of the names of queues
@@ -18,7 +18,11 @@ FLOWCORE_DISPATCH_LEASE    5.0                 seconds before an unclaimed messa
 FLOWCORE_MAX_LOST          3                   workers a node may lose before it is a dead letter
 FLOWCORE_RETENTION         604800 (7 days)     seconds a finished run is kept
 FLOWCORE_ALLOWED_MODULES   (none)              module prefixes that ``uses`` may import, by comma
-FLOWCORE_MAX_OUTPUT        16777216 (16 MiB)   bytes of one node's output
+FLOWCORE_MAX_EVENT         65536 (64 KiB)      bytes of one event that a node emits
+FLOWCORE_PAYLOADS          see assembly        where large values go: file:///path, redis, off, or
+                                               a URL that fsspec knows, such as s3://bucket/prefix
+FLOWCORE_PAYLOAD_THRESHOLD 262144 (256 KiB)    bytes above which a value goes there
+FLOWCORE_MAX_OUTPUT        by the place        bytes of one node's output
 FLOWCORE_WORK_FIRST        on                  off: each node gets a message of its own
 FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CRITICAL
 =========================  ==================  ====================================================
@@ -33,16 +37,21 @@ from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
+from flowcore.engine.payloads import THRESHOLD
 from flowcore.errors import ServiceError
+from flowcore.stores.redis.sentinel import SCHEMES as SENTINEL_SCHEMES
+from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 
-__all__ = ["Settings", "SettingsError", "data_home"]
+__all__ = ["REDIS_SCHEMES", "Settings", "SettingsError", "data_home"]
 
 _T = TypeVar("_T")
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
-_BROKER_SCHEMES = ("redis", "rediss", "unix", "redis+socket", "amqp", "amqps", "pyamqp")
+#: What a URL of a server that can hold runs begins with.
+REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
+_BROKER_SCHEMES = (*REDIS_SCHEMES, "redis+socket", "amqp", "amqps", "pyamqp")
 _SOCKET_SCHEMES = ("unix", "redis+socket")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
@@ -87,8 +96,14 @@ class Settings:
     """Seconds for which a finished run is kept."""
     allowed_modules: tuple[str, ...]
     """Module prefixes from which ``uses`` may import a callable; empty for registered ones only."""
-    max_output: int
-    """Largest encoded output of one node, in bytes."""
+    max_event: int
+    """Largest encoded event of ``ctx.emit``, in bytes."""
+    payloads: str | None
+    """``redis``, ``off`` or a URL; None: files on the embedded server, else ``redis``."""
+    payload_threshold: int
+    """Bytes above which an encoded value goes to the payload store."""
+    max_output: int | None
+    """Largest encoded output of one node, in bytes; None: what suits the payload store."""
     work_first: bool
     """Whether a worker goes on with a node that it made ready, without a message for it."""
     log_level: str
@@ -122,7 +137,10 @@ class Settings:
             max_lost=read("FLOWCORE_MAX_LOST", _count, 3),
             retention=read("FLOWCORE_RETENTION", _seconds, 7 * 24 * 3600.0),
             allowed_modules=read("FLOWCORE_ALLOWED_MODULES", _modules, ()),
-            max_output=read("FLOWCORE_MAX_OUTPUT", _count, 16 * 1024 * 1024),
+            max_event=read("FLOWCORE_MAX_EVENT", _count, 64 * 1024),
+            payloads=read("FLOWCORE_PAYLOADS", _payloads, None),
+            payload_threshold=read("FLOWCORE_PAYLOAD_THRESHOLD", _count, THRESHOLD),
+            max_output=read("FLOWCORE_MAX_OUTPUT", _whole, None),
             work_first=read("FLOWCORE_WORK_FIRST", _switch, default=True),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )
@@ -189,6 +207,9 @@ def _redacted(value: str) -> str:
 
 def _url(value: str, schemes: tuple[str, ...]) -> str:
     accepted = "a URL starting with " + ", ".join(f"{scheme}://" for scheme in schemes)
+    if is_sentinel(value):
+        SentinelAddress.parse(value)
+        return value
     try:
         parts = urlsplit(value)
         place = parts.path if parts.scheme in _SOCKET_SCHEMES else parts.hostname
@@ -204,7 +225,9 @@ def _url(value: str, schemes: tuple[str, ...]) -> str:
 
 
 def _redis_url(value: str) -> str | None:
-    url = _url(value, _REDIS_SCHEMES)
+    url = _url(value, REDIS_SCHEMES)
+    if is_sentinel(url):
+        return url
     parts = urlsplit(url)
     # redis-py would use database 0 without a word.
     if parts.scheme not in _SOCKET_SCHEMES and not re.fullmatch(r"/?[0-9]*", parts.path):
@@ -267,6 +290,22 @@ def _count(value: str) -> int:
     if not value.isascii() or not value.isdecimal() or int(value) == 0:
         raise ValueError("a whole number of at least 1, written with digits only")
     return int(value)
+
+
+def _whole(value: str) -> int | None:
+    return _count(value)
+
+
+def _payloads(value: str) -> str | None:
+    accepted = "redis, off, file:///path, or a URL for fsspec such as s3://bucket/prefix"
+    if value in ("redis", "off"):
+        return value
+    scheme, there, rest = value.partition("://")
+    if not (there and rest and _SCHEME.fullmatch(scheme)):
+        raise ValueError(accepted)
+    if scheme == "file" and not rest.startswith("/"):
+        raise ValueError(f"{accepted}: three slashes and a path from the root")
+    return value.rstrip("/") or value
 
 
 def _modules(value: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ without FLOWCORE_REDIS_URL it joins (or starts) the embedded server.
 """
 
 import atexit
+import logging
 import os
 from typing import Any
 
@@ -14,8 +15,11 @@ from flowcore.assembly.build import build_runtime
 from flowcore.assembly.embedded import EmbeddedServer
 from flowcore.assembly.lifeline import report_ready, terminate_self, watch_parent
 from flowcore.assembly.settings import Settings
+from flowcore.errors import ServiceError, StoreUnreachableError
 
 __all__ = ["app"]
+
+_log = logging.getLogger(__name__)
 
 
 def _redis_url(settings: Settings) -> str:
@@ -28,13 +32,23 @@ def _redis_url(settings: Settings) -> str:
 
 os.environ.setdefault("FLOWCORE_WORKER", "1")
 _settings = Settings.from_env()
-app = build_runtime(_settings, _redis_url(_settings)).app
+_runtime = build_runtime(_settings, _redis_url(_settings))
+app = _runtime.app
 
 
 @worker_init.connect(weak=False)
 def _on_init(**_: Any) -> None:
-    """A local worker must not outlive the process that started it."""
+    """A local worker must not outlive the process that started it, nor start where none can work.
+
+    A server that does not answer yet is waited for, as Celery does.
+    """
     watch_parent(terminate_self)
+    try:
+        _runtime.check_servers()
+    except StoreUnreachableError as error:
+        _log.warning("%s", error)
+    except ServiceError as error:
+        raise SystemExit(f"flowcore: {error}") from None
 
 
 @worker_ready.connect(weak=False)

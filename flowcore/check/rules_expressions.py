@@ -17,6 +17,9 @@ from flowcore.graph.source import Path
 
 __all__ = ["check_expressions"]
 
+#: Fields of a node whose texts may hold expressions.
+_WITH_TEXTS = ("with", "concurrency", "rate_limit")
+
 #: Nodes looked for in one pass over the graph, one bit each (half a kilobyte a node).
 BATCH = 4096
 
@@ -58,7 +61,9 @@ def _is_near(graph: Graph, reading: Reading) -> bool:
 def _in_nodes(draft: Draft, graph: Graph) -> Iterator[Reading]:
     for key, raw in draft.nodes.items():
         number = graph.number[key]
-        for path, text in _texts(raw.fields.get("with"), (*raw.path, "with")):
+        for path, text in chain.from_iterable(
+            _texts(raw.fields.get(field), (*raw.path, field)) for field in _WITH_TEXTS
+        ):
             try:
                 found = compile_text(text).references
             except ExpressionSyntaxError as error:

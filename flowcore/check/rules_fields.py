@@ -23,7 +23,7 @@ from flowcore.graph.flow import (
     NodeDefinition,
     StreamingConfig,
 )
-from flowcore.graph.policy import Retry
+from flowcore.graph.policy import Concurrency, RateLimit, Retry
 from flowcore.graph.source import Path
 
 __all__ = ["SPELLINGS", "keys_of", "spelled", "unify", "validate"]
@@ -40,7 +40,7 @@ SPELLINGS: tuple[tuple[str, str], ...] = (
 _OTHER = {**dict(SPELLINGS), **{second: first for first, second in SPELLINGS}}
 
 _PARTS: Mapping[type[BaseModel], Mapping[str, type[BaseModel]]] = {
-    NodeDefinition: {"retry": Retry},
+    NodeDefinition: {"retry": Retry, "concurrency": Concurrency, "rate_limit": RateLimit},
     Config: {
         "backend_config": BackendConfig,
         "execution": ExecutionConfig,

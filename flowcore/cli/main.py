@@ -22,6 +22,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from flowcore import __version__
+from flowcore.cli.interrupt import raise_again
 from flowcore.cli.outcome import ExitCode, explain, hush
 
 __all__ = ["COMMANDS", "main"]
@@ -39,11 +40,13 @@ COMMANDS = (
     ("resume", "flowcore.cli.control:resume", "Let a paused, failed or cancelled run go on."),
     ("rerun", "flowcore.cli.control:rerun", "Run again, wholly or from a node on, as a new run."),
     ("requeue", "flowcore.cli.control:requeue", "Resume a run with dead letters."),
+    ("signal", "flowcore.cli.signal:signal", "Give a signal to a run that waits for it."),
     ("validate", "flowcore.cli.define:validate", "Check definitions; show every problem at once."),
     ("graph", "flowcore.cli.define:graph", "Draw a flow."),
     ("schema", "flowcore.cli.define:schema", "Write the JSON Schema of definitions."),
     ("import", "flowcore.cli.convert:app", "Make a definition of another system's workflow."),
     ("worker", "flowcore.cli.worker:worker", "Start a worker for this project."),
+    ("bench", "flowcore.cli.bench:bench", "Measure the engine against Celery alone."),
     ("backends", "flowcore.cli.define:backends", "List the backends of this installation."),
     ("doctor", "flowcore.cli.doctor:doctor", "Check that everything a run needs is there."),
 )
@@ -76,7 +79,9 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command that ``args`` begin with, and import it."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, _Stub) else command, rest
+        loaded = command.load() if isinstance(command, _Stub) else command
+        raise_again()
+        return name, loaded, rest
 
 
 def _version(asked: bool) -> None:

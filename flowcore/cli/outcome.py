@@ -35,7 +35,9 @@ class ExitCode(IntEnum):
     UNREACHABLE = 4
     CANCELLED = 5
     TIMED_OUT = 124
+    HUNG_UP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class ThingNotFoundError(FlowcoreError):

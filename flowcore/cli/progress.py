@@ -7,8 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -22,7 +21,7 @@ from flowcore.run.record import NodeRecord
 from flowcore.run.status import NodeState
 from flowcore.types import format_duration
 
-__all__ = ["Lines", "Progress", "Silence", "Tree", "choose", "draw"]
+__all__ = ["Lines", "Progress", "Tree", "choose", "draw"]
 
 #: Flows of more nodes are summed up: by state, what runs, what failed.
 _MOST_ROWS = 40
@@ -56,56 +55,31 @@ _SAID = {
 _ASCII = {"·": ".", "○": "o", "●": "*", "↻": "~", "✔": "+", "✖": "x", "-": "-", "⊘": "/"}
 
 
-class Progress(Protocol):
-    """Shows a run while it goes on."""
+class Progress:
+    """Shows a run while it goes on; this one shows nothing."""
 
     def __enter__(self) -> Self:
         """Begin to show."""
-        ...
+        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the last picture there."""
-        ...
 
     def show(self, events: Sequence[Event]) -> None:
         """Take note of events that the picture has already."""
-        ...
 
 
 def choose(picture: Picture, *, quiet: bool) -> Progress:
     """Choose how to show a run, by what stderr is."""
     if quiet:
-        return Silence()
+        return Progress()
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return Tree(picture)
     return Lines(picture)
 
 
-class Silence:
-    """Shows nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
-
-    def show(self, events: Sequence[Event]) -> None:
-        """Show nothing."""
-
-
-class Tree:
-    """A picture that is drawn again and again."""
+class Tree(Progress):
+    """A picture that is drawn eight times a second, whatever happens."""
 
     def __init__(self, picture: Picture, console: Console | None = None) -> None:
         """Draw on stderr, or on a console of a test."""
@@ -123,16 +97,8 @@ class Tree:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
-
-    def show(self, events: Sequence[Event]) -> None:
-        """Nothing to do: the picture is drawn eight times a second anyway."""
 
     def _draw(self) -> Text:
         fits = max(5, self._console.size.height - 4)
@@ -140,7 +106,7 @@ class Tree:
         return draw(self._picture, now=time.time(), rows=min(fits, _MOST_ROWS), unicode=unicode)
 
 
-class Lines:
+class Lines(Progress):
     """A line for what matters: every node of a small flow; failures and a count of a large one."""
 
     def __init__(self, picture: Picture) -> None:
@@ -148,17 +114,6 @@ class Lines:
         self._picture = picture
         self._small = len(picture.plan) <= _MOST_ROWS
         self._counted = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
 
     def show(self, events: Sequence[Event]) -> None:
         """Write a line for each event that is worth one."""

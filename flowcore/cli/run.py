@@ -4,11 +4,11 @@ In: a flow and an input. Out: the run's output, or its id.
 
 On the embedded server the workers live as long as this command, so a run it stops waiting for is
 handed to a background worker, and Ctrl-C cancels it. On a server of one's own, local workers are
-started only for queues that nobody serves.
+started only for queues that nobody serves. A signal to end leaves the run as it is.
 """
 
 import contextlib
-from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from flowcore.assembly.session import Session
 from flowcore.cli.background import leave_worker
 from flowcore.cli.follow import finish, follow
 from flowcore.cli.given import FlowArgument, Given, parse_input, read_flow, seconds
+from flowcore.cli.options import taking
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, Quiet, note, write, write_json
 from flowcore.client.flow import start_run
@@ -26,7 +27,7 @@ from flowcore.engine.inputs import accept_input
 from flowcore.errors import RunError, WaitTimeoutError
 from flowcore.plan.plan import Plan
 
-__all__ = ["Pool", "run", "submit"]
+__all__ = ["Pool", "Start", "run", "submit"]
 
 #: Seconds that a cancelled run gets to end before the workers are stopped.
 _CANCEL_WITHIN = 10.0
@@ -40,132 +41,159 @@ class Pool(StrEnum):
     SOLO = "solo"
 
 
-_Input = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-i",
-        "--input",
-        metavar="JSON|@FILE|KEY=VALUE",
-        help="Input of the run; may be repeated. '@-' reads stdin.",
-    ),
-]
-_Id = Annotated[
-    str | None, typer.Option("--id", help="The run's id; the same id twice is the same run.")
-]
-_Tag = Annotated[list[str] | None, typer.Option("--tag", help="A word to find it by; repeatable.")]
-_Concurrency = Annotated[
-    int | None,
-    typer.Option("--concurrency", min=1, help="Nodes at once on local workers; default: cores."),
-]
-_Pool = Annotated[Pool, typer.Option("--pool", help="Celery's pool of local workers.")]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What starting a run takes, whether one waits for it or not."""
+
+    flow: FlowArgument
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-i",
+            "--input",
+            metavar="JSON|@FILE|KEY=VALUE",
+            help="Input of the run; may be repeated. '@-' reads stdin.",
+        ),
+    ] = None
+    id: Annotated[
+        str | None, typer.Option("--id", help="The run's id; the same id twice is the same run.")
+    ] = None
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="A word to find it by; repeatable.")
+    ] = None
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "--concurrency", min=1, help="Nodes at once on local workers; default: cores."
+        ),
+    ] = None
+    pool: Annotated[Pool, typer.Option("--pool", help="Celery's pool of local workers.")] = (
+        Pool.PREFORK
+    )
+    quiet: Quiet = False
+    output: Output = Format.TABLE
 
 
-def run(  # noqa: PLR0917  (typer calls it, by name)
-    flow: FlowArgument,
-    given: _Input = None,
-    id: _Id = None,
-    tag: _Tag = None,
-    concurrency: _Concurrency = None,
-    pool: _Pool = Pool.PREFORK,
+@taking(Start)
+def run(
+    start: Start,
+    *,
     timeout: Annotated[
         str | None, typer.Option("--timeout", help="Stop waiting after, such as 30s or 5m.")
     ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Do not wait: print the id, like 'submit'.")
     ] = False,
-    quiet: Quiet = False,
-    output: Output = Format.TABLE,
 ) -> int:
     """Run a flow and wait for its end; its output goes to stdout.
 
     Ctrl-C cancels the run. When --timeout is up the run goes on, the exit code is 124.
     """
+    prepared = _prepared(start)
     if detach:
-        return submit(flow, given, id, tag, concurrency, pool, quiet, output)
-    source, plan, data = _prepared(flow, given)
+        return _submit(start, prepared)
     wait = seconds(timeout)
     with Session() as session:
-        handle = _start(session, plan, data, id=id, tags=tag or (), quiet=quiet)
+        handle = _create(session, start, prepared, quiet=start.quiet)
         try:
-            started = session.ensure_workers(
-                plan.queues, concurrency=concurrency, pool=pool.value, paths=source.paths
-            )
-            if started and not session.embedded:
-                names = ", ".join(sorted(started))
-                note(f"no live worker serves {names}: started local workers", quiet=quiet)
-            follow(session, handle, timeout=wait, form=output, quiet=quiet)
-            return finish(handle, form=output, quiet=quiet)
+            _ensure_workers(session, start, prepared)
+            follow(session, handle, timeout=wait, form=start.output, quiet=start.quiet)
+            return finish(handle, form=start.output, quiet=start.quiet)
         except WaitTimeoutError as error:
             if session.embedded:
-                leave_worker(
-                    session,
-                    plan.queues,
-                    paths=source.paths,
-                    concurrency=concurrency,
-                    pool=pool.value,
-                )
+                _leave_worker(session, start, prepared)
             # On a server of one's own nothing is left behind that nobody asked for.
-            ours = not session.embedded and session.has_workers
-            how = "it goes on" + (" when there is a worker: flowcore worker" if ours else "")
-            note(f"flowcore: {error}; {how}\nnext: flowcore watch {handle.id}")
+            alone = session.has_workers and not session.embedded
+            note(f"flowcore: {error}; it {_goes_on(handle, alone=alone)}")
             return ExitCode.TIMED_OUT
         except KeyboardInterrupt:
-            _cancel(session, handle, output, quiet=quiet)
+            _cancel(session, handle, start.output, quiet=start.quiet)
             return ExitCode.INTERRUPTED
+        except SystemExit:
+            # Who stops a service wants nothing of it left behind: its workers end with it.
+            alone = session.has_workers or session.embedded
+            note(f"flowcore: told to end; run {handle.id} {_goes_on(handle, alone=alone)}")
+            raise
 
 
-def submit(  # noqa: PLR0917  (typer calls it, by name)
-    flow: FlowArgument,
-    given: _Input = None,
-    id: _Id = None,
-    tag: _Tag = None,
-    concurrency: _Concurrency = None,
-    pool: _Pool = Pool.PREFORK,
-    quiet: Quiet = False,
-    output: Output = Format.TABLE,
-) -> int:
+@taking(Start)
+def submit(start: Start) -> int:
     """Start a run and print its id, at once.
 
     On the embedded server a background worker is left behind that ends a few seconds after the
     last run has.
     """
-    source, plan, data = _prepared(flow, given)
+    return _submit(start, _prepared(start))
+
+
+def _submit(start: Start, prepared: "_Prepared") -> int:
     with Session() as session:
-        handle = _start(session, plan, data, id=id, tags=tag or (), quiet=True)
+        handle = _create(session, start, prepared, quiet=True)
         # First of all: whatever becomes of the worker, the run is there.
-        if output is Format.TABLE:
+        if start.output is Format.TABLE:
             write(f"{handle.id}\n")
         else:
             write_json({"run_id": handle.id}, indent=None)
         if session.embedded:
-            leave_worker(
-                session,
-                plan.queues,
-                paths=source.paths,
-                concurrency=concurrency,
-                pool=pool.value,
-            )
-        elif unserved := session.unserved(plan.queues):
+            _leave_worker(session, start, prepared)
+        elif unserved := session.unserved(prepared.plan.queues):
             names = ", ".join(sorted(unserved))
-            note(f"no live worker serves {names}; start one: flowcore worker", quiet=quiet)
-    note(f"next: flowcore watch {handle.id}", quiet=quiet)
+            note(f"no live worker serves {names}; start one: flowcore worker", quiet=start.quiet)
+    note(f"next: flowcore watch {handle.id}", quiet=start.quiet)
     return ExitCode.OK
 
 
-def _prepared(flow: str, given: list[str] | None) -> tuple[Given, Plan, Any]:
-    """Read and check everything before anything is started."""
-    source = read_flow(flow)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """What was read and checked before anything is started."""
+
+    source: Given
+    plan: Plan
+    data: Any
+
+
+def _prepared(start: Start) -> _Prepared:
+    source = read_flow(start.flow)
     plan = source.plan()
-    return source, plan, accept_input(plan.inputs, parse_input(given or ()))
+    data = accept_input(plan.inputs, parse_input(start.given or ()))
+    return _Prepared(source=source, plan=plan, data=data)
 
 
-def _start(
-    session: Session, plan: Plan, data: Any, *, id: str | None, tags: Sequence[str], quiet: bool
-) -> Run:
-    known = id is not None and session.runtime.reader.summary(id) is not None
-    handle = start_run(session, plan, data, id=id, tags=tags)
+def _create(session: Session, start: Start, prepared: _Prepared, *, quiet: bool) -> Run:
+    known = start.id is not None and session.runtime.reader.summary(start.id) is not None
+    handle = start_run(session, prepared.plan, prepared.data, id=start.id, tags=start.tag or ())
     note(f"run {handle.id} exists already" if known else f"run {handle.id}", quiet=quiet)
+    if warning := session.runtime.room.warning():
+        note(f"flowcore: warning: {warning}")
     return handle
+
+
+def _ensure_workers(session: Session, start: Start, prepared: _Prepared) -> None:
+    started = session.ensure_workers(
+        prepared.plan.queues,
+        concurrency=start.concurrency,
+        pool=start.pool.value,
+        paths=prepared.source.paths,
+    )
+    if started and not session.embedded:
+        names = ", ".join(sorted(started))
+        note(f"no live worker serves {names}: started local workers", quiet=start.quiet)
+
+
+def _leave_worker(session: Session, start: Start, prepared: _Prepared) -> None:
+    leave_worker(
+        session,
+        prepared.plan.queues,
+        paths=prepared.source.paths,
+        concurrency=start.concurrency,
+        pool=start.pool.value,
+    )
+
+
+def _goes_on(run: Run, *, alone: bool) -> str:
+    """Say how a run goes on that nobody waits for, and the next command to type."""
+    how = "goes on" + (" when there is a worker: flowcore worker" if alone else "")
+    return f"{how}\nnext: flowcore watch {run.id}"
 
 
 def _cancel(session: Session, handle: Run, form: Format, *, quiet: bool) -> None:

@@ -45,6 +45,9 @@ def watch(
         except KeyboardInterrupt:
             note(f"stopped watching, the run goes on\nnext: flowcore watch {run}", quiet=quiet)
             return ExitCode.INTERRUPTED
+        except SystemExit:
+            note(f"flowcore: told to end; run {run} goes on\nnext: flowcore watch {run}")
+            raise
 
 
 def unattended(session: Session, handle: Run) -> str | None:

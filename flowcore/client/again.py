@@ -53,6 +53,7 @@ def rerun_run(
         from_node=from_node,
         with_input=with_input,
         new_id=id,
+        payloads=runtime.payloads,
     )
     if submitted.created:
         runtime.rows.sent(run=new, flow=old.flow, queue=runtime.default_queue)

@@ -14,7 +14,7 @@ from flowcore.check.check import CheckedFlow, check
 from flowcore.client.blocking import in_thread, refuse_in_import, refuse_in_loop
 from flowcore.client.handle import Run
 from flowcore.engine.submit import submit
-from flowcore.errors import UsageError
+from flowcore.errors import StoreFullError, UsageError
 from flowcore.graph.author import FlowBuilder
 from flowcore.graph.load import load_file, load_tree
 from flowcore.graph.source import Document
@@ -57,8 +57,12 @@ def start_run(
 
     Raises:
         UsageError: The id is that of a run of another flow or project.
+        BrokerUnreachableError: The broker does not answer; nothing was started.
+        StoreFullError: Redis has too little room for one more; nothing was started.
     """
     runtime = session.runtime
+    session.check_broker()
+    _admit(session, None if id is None else str(id))
     run_id, submitted = submit(
         runtime.store,
         runtime.dispatcher,
@@ -69,6 +73,7 @@ def start_run(
         tags=[tags] if isinstance(tags, str) else [str(tag) for tag in tags],
         priority=priority,
         namespace=runtime.settings.namespace,
+        payloads=runtime.payloads,
         slots=runtime.slots.count if runtime.settings.work_first else None,
     )
     if submitted.created:
@@ -77,6 +82,15 @@ def start_run(
     if not submitted.created:
         _refuse_other(run.summary(), plan.flow, runtime.settings.namespace)
     return run
+
+
+def _admit(session: Session, run_id: str | None) -> None:
+    """Let a new run in; a run that exists already needs no room."""
+    try:
+        session.runtime.room.admit()
+    except StoreFullError:
+        if run_id is None or session.runtime.reader.summary(run_id) is None:
+            raise
 
 
 def _refuse_other(found: RunSummary, flow: str, namespace: str) -> None:
@@ -166,6 +180,9 @@ class Flow(FlowBuilder):
             DefinitionError: The flow has problems.
             UsageError: The id is that of a run of another flow or project, or is no id.
             StoreUnreachableError: Redis cannot be reached; nothing was started.
+            StoreRefusedError: Redis does not let us in; nothing was started.
+            StoreFullError: Redis has too little room for one more; nothing was started.
+            BrokerUnreachableError: The broker does not answer; nothing was started.
         """
         refuse_in_loop("flow.enqueue()", "flow.aenqueue()")
         return self._enqueue(input, id, tags, priority, session)

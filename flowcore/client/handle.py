@@ -6,12 +6,14 @@ twins whose names start with ``a``.
 
 import time
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from flowcore.assembly.session import Session, default_session
-from flowcore.client.again import refuse_elsewhere, rerun_run, resume_run
-from flowcore.client.blocking import in_thread, refuse_in_import, refuse_in_loop
-from flowcore.engine import control
+from flowcore.client.blocking import in_thread, refuse_in_loop
+from flowcore.client.controls import Controls
+from flowcore.client.outputs import Elsewhere, Outputs
+from flowcore.engine.portions import portions
 from flowcore.errors import (
     RunCancelledError,
     RunError,
@@ -26,8 +28,8 @@ from flowcore.ports.backend import ExecutionResult
 from flowcore.ports.store import RunQuery
 from flowcore.run.event import Event
 from flowcore.run.record import DeadLetter, RunRecord, RunSummary
+from flowcore.run.reference import Reference
 from flowcore.run.status import RunState
-from flowcore.run.wire import unpack
 from flowcore.types import format_duration
 
 __all__ = ["Run"]
@@ -36,13 +38,12 @@ __all__ = ["Run"]
 _SLICE = 1.0
 
 
-class Run:
+class Run(Controls):
     """One run, by its id."""
 
     def __init__(self, id: str, *, session: Session | None = None) -> None:
         """Name a run; whether it exists shows when it is asked for something."""
-        self.id = id
-        self._session = session or default_session()
+        super().__init__(id, session=session or default_session())
 
     def __repr__(self) -> str:
         """Show the id."""
@@ -83,6 +84,13 @@ class Run:
         )
         return (session or default_session()).runtime.reader.list_runs(query)
 
+    @classmethod
+    def dead_letters(
+        cls, *, limit: int = 50, session: Session | None = None
+    ) -> Sequence[DeadLetter]:
+        """Return nodes that were given up because their workers died each time, latest first."""
+        return (session or default_session()).runtime.reader.dead_letters(limit=limit)
+
     def summary(self) -> RunSummary:
         """Return the run's row: state, times, how many nodes have settled."""
         found = self._session.persist(lambda: self._session.runtime.reader.summary(self.id))
@@ -115,6 +123,7 @@ class Run:
             RunNotFoundError: No run has this id.
             WaitTimeoutError: The time was up; the run goes on.
             ServiceError: The local workers cannot be started.
+            StoreFullError: Redis refuses to write; the run goes on when it has room again.
         """
         refuse_in_loop("handle.wait()", "handle")
         return self._wait(timeout)
@@ -143,133 +152,6 @@ class Run:
         """Wait like ``wait`` without blocking; ``await handle`` with a time limit."""
         return await in_thread(self._wait, timeout)
 
-    def cancel(self, reason: str = "cancelled by its owner") -> RunState:
-        """Stop the run: queued nodes never start, running ones are told to end.
-
-        Returns:
-            The state afterwards: ``stopping`` while nodes still run, else a final one.
-
-        Raises:
-            RunNotFoundError: No run has this id.
-        """
-        runtime = self._session.runtime
-        state = runtime.store.stop(self.id, reason=reason)
-        if state is None:
-            raise RunNotFoundError(self.id)
-        if state is RunState.CANCELLED:
-            # No worker had a part in it, so one has to be asked to tell Flower.
-            namespace = runtime.settings.namespace
-            runtime.dispatcher.tell_end(self.id, self.plan(), namespace=namespace)
-        return state
-
-    async def acancel(self, reason: str = "cancelled by its owner") -> RunState:
-        """Cancel without blocking."""
-        return await in_thread(self.cancel, reason)
-
-    def pause(self) -> RunState:
-        """Hold the run: no further node starts, what runs goes on and is recorded.
-
-        The run's time limit goes on counting.
-
-        Returns:
-            The state afterwards: ``paused``.
-
-        Raises:
-            RunNotFoundError: No run has this id.
-            RunStateError: It has ended or is being stopped.
-        """
-        return control.pause(self._session.runtime.store, self.id)
-
-    async def apause(self) -> RunState:
-        """Pause without blocking."""
-        return await in_thread(self.pause)
-
-    def resume(self) -> RunState:
-        """Let a run go on that is paused, or that has failed or was cancelled.
-
-        Of a run that has ended, nodes that have succeeded and their outputs are kept; what failed,
-        what was cancelled and all that comes after these runs again, each with retries of its own
-        anew. The run's time limit begins anew, too.
-
-        Returns:
-            The state afterwards.
-
-        Raises:
-            RunNotFoundError: No run has this id.
-            RunStateError: It is running, has succeeded, or its plan is no longer kept.
-        """
-        refuse_in_loop("handle.resume()", "handle.aresume()")
-        return self._resume()
-
-    async def aresume(self) -> RunState:
-        """Resume without blocking."""
-        return await in_thread(self._resume)
-
-    def requeue(self, node: str | None = None) -> RunState:
-        """Resume a run with dead letters: nodes given up because their workers died each time.
-
-        Args:
-            node: One that has to be among them; None: there has to be one.
-
-        Raises:
-            RunNotFoundError: No run has this id.
-            RunStateError: It has no (such) dead letter, or cannot be resumed.
-        """
-        control.require_dead_letter(self.record(), node)
-        return self.resume()
-
-    def rerun(
-        self, from_node: str | None = None, with_input: Any = None, *, id: str | None = None
-    ) -> "Run":
-        """Start a new run after the pattern of this one.
-
-        Args:
-            from_node: Run this node and all after it; the outputs of what else has succeeded are
-                taken over. None: run everything.
-            with_input: The new run's input; a map is laid over this run's input, key by key.
-                None: the same input. What is taken over was made of the old one.
-            id: The new run's id, if it should be idempotent.
-
-        Returns:
-            The new run; its ``summary().origin`` names this one.
-
-        Raises:
-            RunNotFoundError: No run has this id.
-            RunStateError: The run has not ended, so it is not known yet what can be taken over.
-            UsageError: There is no such node, or the input is not what the flow declares.
-        """
-        refuse_in_loop("handle.rerun()", "handle.arerun()")
-        return self._rerun(from_node, with_input, id)
-
-    async def arerun(
-        self, from_node: str | None = None, with_input: Any = None, *, id: str | None = None
-    ) -> "Run":
-        """Rerun without blocking."""
-        return await in_thread(self._rerun, from_node, with_input, id)
-
-    @classmethod
-    def dead_letters(
-        cls, *, limit: int = 50, session: Session | None = None
-    ) -> Sequence[DeadLetter]:
-        """Return nodes that were given up because their workers died each time, latest first."""
-        return (session or default_session()).runtime.reader.dead_letters(limit=limit)
-
-    def _resume(self) -> RunState:
-        self._serve()
-        return resume_run(self._session, self.id)
-
-    def _rerun(self, from_node: str | None, with_input: Any, id: str | None) -> "Run":
-        self._serve()
-        new = rerun_run(self._session, self.id, from_node, with_input, id=id)
-        return Run(new, session=self._session)
-
-    def _serve(self) -> None:
-        """The embedded server's workers are those of this process."""
-        refuse_in_import()
-        if self._session.embedded:
-            refuse_elsewhere(self._session, self.summary())
-            self._session.ensure_workers(self.plan().queues)
-
     def events(self, *, after: int = 0) -> Iterator[Event]:
         """Replay the run's events with ids above ``after``, then follow until its last one.
 
@@ -296,14 +178,53 @@ class Run:
             if page and page[-1].type.is_terminal and await in_thread(self._is_over, after):
                 return
 
-    def outputs(self) -> dict[str, Any]:
-        """Return the outputs there are so far, by node."""
+    def outputs(self, nodes: Sequence[str] | None = None) -> Outputs:
+        """Return the outputs there are so far, by node.
+
+        Those that are kept in the payload store are fetched when they are read.
+
+        Args:
+            nodes: Ids of nodes; all when left out.
+        """
         ids = self.plan().ids
-        found = self._session.runtime.reader.outputs(self.id)
-        return {ids[node]: unpack(found[node]) for node in sorted(found)}
+        wanted = None if nodes is None else [ids.index(node) for node in nodes]
+        return Outputs(
+            (ids[node], self._opened(blob, f"output of node {ids[node]!r}"))
+            for part in portions(self._session.runtime.reader, self.id, wanted)
+            for node, blob in part.items()
+        )
+
+    def input(self) -> Any:
+        """Return the run's input.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            PayloadLostError: It was large, and is not where it was put.
+        """
+        value = self._input()
+        return value.fetch() if isinstance(value, Elsewhere) else value
+
+    def input_reference(self) -> Reference | None:
+        """Say where the run's input is kept, if it is a large one."""
+        value = self._input()
+        return value.reference if isinstance(value, Elsewhere) else None
+
+    def _input(self) -> Any:
+        try:
+            blob = self._session.runtime.reader.input(self.id)
+        except KeyError:
+            raise RunNotFoundError(self.id) from None
+        return self._opened(blob, "input of the run")
+
+    def _opened(self, blob: bytes, what: str) -> Any:
+        payloads = self._session.runtime.payloads
+        reference = payloads.reference(blob, what=what)
+        if reference is None:
+            return payloads.unpack(blob, what=what)
+        return Elsewhere(reference, partial(payloads.unpack, blob, what=what))
 
     def _page(self, after: int) -> Sequence[Event]:
-        self._session.check_workers()
+        self._session.check_progress()
         events = self._session.runtime.events
         return self._session.persist(lambda: events.read(self.id, after=after, block=_SLICE))
 
@@ -321,7 +242,7 @@ class Run:
                 result = self._session.persist(self._collect)
                 if result.state.is_terminal:  # else somebody has just resumed it
                     return result
-            self._session.check_workers()
+            self._session.check_progress()
             if ends is not None and time.monotonic() >= ends:
                 msg = (
                     f"run {self.id!r} has not ended within {format_duration(timeout or 0)}; it "
@@ -338,11 +259,7 @@ class Run:
         plan = self.plan()
         outputs = self.outputs()
         last = [plan.ids[node] for node in plan.sinks]
-        output = (
-            outputs.get(last[0])
-            if len(last) == 1
-            else {node: outputs[node] for node in last if node in outputs}
-        )
+        output = outputs.get(last[0]) if len(last) == 1 else outputs.only(last)
         return ExecutionResult(
             success=record.state is RunState.SUCCEEDED,
             output=output,

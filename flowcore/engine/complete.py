@@ -5,48 +5,60 @@ In: a write to the store. Out: it is made, and messages are sent. And which edge
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import ExpressionError, StoreUnreachableError
+from flowcore.errors import ExpressionError, StoreFullError, StoreUnreachableError
 from flowcore.expr.cel import compile_expression
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import Advance
 
-__all__ = ["complete", "dead_edges"]
+__all__ = ["complete", "dead_edges", "insist"]
+
+_T = TypeVar("_T")
 
 _TRIES = 6
 
 
-def complete(
-    write: Callable[[], Advance], dispatcher: Dispatcher, plan: Plan, *, patience: int = _TRIES
-) -> Advance:
-    """Make a write, and publish what the store recorded as dispatched.
-
-    Work that is done should not be done again: a store out of reach is asked again each second.
+def insist(write: Callable[[], _T], *, patience: int = _TRIES) -> _T:
+    """Make a write that is safe to repeat; a store out of reach, or full, is asked each second.
 
     Args:
-        write: A call to the run store, safe to repeat.
-        dispatcher: Rings for what became ready.
-        plan: The plan of the run.
+        write: A call to the store.
         patience: How often to try.
 
     Raises:
-        StoreUnreachableError: The store stays out of reach. The lease runs out, and the nodes are
-            run again.
+        StoreUnreachableError: The store stays out of reach.
+        StoreFullError: It stays full.
     """
-    for left in reversed(range(patience)):
+    for _ in range(patience - 1):
         try:
-            advance = write()
-        except StoreUnreachableError:
-            if not left:
-                raise
+            return write()
+        except (StoreUnreachableError, StoreFullError):
             time.sleep(1.0)
-        else:
-            if advance.dispatch is not None:
-                dispatcher.publish(advance.dispatch, plan)
-            return advance
-    return Advance(accepted=False)
+    return write()
+
+
+def complete(write: Callable[[], Advance], dispatcher: Dispatcher, plan: Plan) -> Advance:
+    """Make a write, and publish what the store recorded as dispatched.
+
+    Work that is done should not be done again, so it insists. Should that be in vain, the lease
+    runs out, and the nodes are run again.
+
+    Args:
+        write: A call to the run store.
+        dispatcher: Rings for what became ready.
+        plan: The plan of the run.
+
+    Raises:
+        StoreUnreachableError: The store stays out of reach.
+        StoreFullError: It stays full.
+    """
+    advance = insist(write)
+    if advance.dispatch is not None:
+        dispatcher.publish(advance.dispatch, plan)
+    return advance
 
 
 def dead_edges(plan: Plan, node: int, upstream: Upstream, *, state: str) -> tuple[int, ...]:

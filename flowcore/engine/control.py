@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from flowcore.engine.grain import Estimates
+from flowcore.engine.payloads import Payloads
 from flowcore.engine.submit import submit
 from flowcore.errors import RunNotFoundError, RunStateError, UsageError, WorkerLostError
 from flowcore.plan.plan import Plan
@@ -98,6 +99,7 @@ def rerun(  # noqa: PLR0913  (the ports, and what the new run is made of)
     from_node: str | None = None,
     with_input: Any = None,
     new_id: str | None = None,
+    payloads: Payloads | None = None,
 ) -> tuple[str, Submitted]:
     """Start a new run after the pattern of an old one.
 
@@ -110,6 +112,7 @@ def rerun(  # noqa: PLR0913  (the ports, and what the new run is made of)
             over. None: from the beginning.
         with_input: The input; a map is laid over the old one, key by key. None: the old one.
         new_id: The id of the new run; None makes one.
+        payloads: Keeps a large input elsewhere.
 
     Raises:
         RunNotFoundError: The old run is gone.
@@ -121,7 +124,9 @@ def rerun(  # noqa: PLR0913  (the ports, and what the new run is made of)
         _check_start(plan, old, from_node)
     origin = Origin(run=old.id, node=from_node)
     try:
-        given = _laid_over(unpack(reader.input(old.id)), with_input)
+        packed = reader.input(old.id)
+        given = payloads.unpack(packed, what="input of the run") if payloads else unpack(packed)
+        given = _laid_over(given, with_input)
         run, submitted = submit(
             store,
             dispatcher,
@@ -131,6 +136,7 @@ def rerun(  # noqa: PLR0913  (the ports, and what the new run is made of)
             tags=old.tags,
             namespace=old.namespace,
             priority=old.priority,
+            payloads=payloads,
             origin=origin,
         )
     except KeyError as error:

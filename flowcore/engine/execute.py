@@ -7,26 +7,36 @@ Not here: recording it (complete), messages (backends).
 import logging
 import random
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from flowcore.engine.bind import Signature, bind, signature_of
-from flowcore.engine.complete import dead_edges
+from flowcore.engine.complete import dead_edges, insist
+from flowcore.engine.describe import describe
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
-from flowcore.engine.retry import error_names, next_delay, qualified_name
+from flowcore.engine.limits import Limits
+from flowcore.engine.payloads import Payloads
+from flowcore.engine.retry import error_names, next_delay
+from flowcore.engine.throttle import Throttle
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import FlowcoreError, NodeCancelledError, PayloadTooLargeError
+from flowcore.errors import (
+    ExpressionError,
+    FlowcoreError,
+    NodeCancelledError,
+    StoreFullError,
+    StoreUnreachableError,
+)
 from flowcore.expr.template import Template, compile_template
-from flowcore.nodes.context import Context
+from flowcore.nodes.builtin import Park
+from flowcore.nodes.context import Context, Resumed
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket
-from flowcore.run.record import Failure
-from flowcore.run.wire import pack
+from flowcore.ports.limiter import Limiter
+from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
+from flowcore.run.wire import pack, unpack
 
 __all__ = ["Assignment", "Attempt", "Executor"]
 
@@ -35,8 +45,8 @@ _log = logging.getLogger("flowcore.node")
 _BARE = Signature()
 _NIL = pack(None)
 
-#: Outputs of more predecessors than this are fetched apart, a part at a time.
-_WITH_CLAIM = 64
+#: Outputs of more predecessors than this are fetched apart, a portion at a time.
+_WITH_CLAIM = 16
 
 _HERE = str(Path(__file__).parent)
 
@@ -67,6 +77,8 @@ class Assignment:
     upstream: Upstream
     stopper: Stopper
     worker: str = ""
+    resumed: bytes | None = None
+    """What has ended the node's wait, as the store has it."""
     before_emit: Callable[[], object] | None = None
     """Called before the node adds an event of its own to the log."""
 
@@ -105,10 +117,13 @@ class Executor:
         reader: RunReader,
         events: EventLog,
         keeper: LeaseKeeper,
-        max_output: int,
+        limiter: Limiter,
+        limits: Limits,
+        payloads: Payloads,
         allowed: frozenset[str] = frozenset(),
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
+        on_wake: Callable[[Ticket], object] = lambda _: None,
     ) -> None:
         """Keep the ports.
 
@@ -117,9 +132,12 @@ class Executor:
             reader: For outputs that did not come with the claim.
             events: For what nodes emit.
             keeper: Renews the leases of what runs.
-            max_output: Largest output in bytes of msgpack.
+            limiter: Keeps the limits that hold on all workers together.
+            limits: How large an output or an event may be.
+            payloads: Packs outputs, and keeps the large ones elsewhere.
             allowed: Module prefixes nodes may come from, beyond the default.
             on_stuck: Records an attempt of a worker that timed out and does not end.
+            on_wake: Hears of a node whose turn it is under a limit.
             on_first: Hears of a run that a claim has started, and of the worker that made it.
         """
         self._store = store
@@ -127,10 +145,13 @@ class Executor:
         self._events = events
         self._keeper = keeper
         self._invoker = Invoker()
-        self._max_output = max_output
+        self._limits = limits
+        self._payloads = payloads
         self._allowed = allowed
         self._on_stuck = on_stuck
         self._on_first = on_first
+        self._on_wake = on_wake
+        self._limiter = limiter
         self._prepared: dict[tuple[str, int], _Prepared] = {}
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
@@ -150,9 +171,16 @@ class Executor:
             node=ticket.node,
             attempt=ticket.attempt,
             lost=claim.lost,
-            upstream=Upstream(run=ticket.run, plan=plan, reader=self._reader, known=claim.outputs),
+            upstream=Upstream(
+                run=ticket.run,
+                plan=plan,
+                reader=self._reader,
+                known=claim.outputs,
+                payloads=self._payloads,
+            ),
             stopper=Stopper(),
             worker=worker,
+            resumed=claim.resumed,
         )
         work.stopper.on_stuck = lambda error: self._on_stuck(
             ticket, plan, self._failed(error, work), worker
@@ -160,7 +188,7 @@ class Executor:
         self._keeper.hold(ticket, work.stopper)
         began = time.monotonic()
         try:
-            ended = self.attempt(work)
+            ended = self._within_limits(work)
         finally:
             self._keeper.drop(ticket)
         seconds = time.monotonic() - began
@@ -168,6 +196,24 @@ class Executor:
             return replace(ended, seconds=seconds)
         outcome = Outcome(kind="succeeded", output=ended)
         return _ended(work, outcome, seconds=seconds)
+
+    def _within_limits(self, work: Assignment) -> bytes | Attempt:
+        """Make the attempt, unless the limits of the node say that it has to wait."""
+        policy = work.plan.policy(work.node)
+        if not policy.concurrency and not policy.rate_limit:
+            return self.attempt(work)
+        try:
+            throttle = Throttle(self._limiter, work.plan, work.ticket, work.upstream)
+        except ExpressionError as error:
+            return _ended(work, self._failed(error, work), error=error)
+        wait = throttle.acquire()
+        if wait is not None:
+            return _ended(work, Outcome(kind="waiting", wait=wait))
+        try:
+            with self._keeper.place(self._limiter, throttle.held):
+                return self.attempt(work)
+        finally:
+            throttle.release(self._on_wake)
 
     def fetch(self, plan: Plan, nodes: Iterable[int], upstream: Upstream) -> None:
         """Fetch in one go what these nodes will most likely read."""
@@ -230,12 +276,23 @@ class Executor:
                 value = self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
             else:
                 value = self._call(prepared, work)
-            packed = _NIL if value is None else self._pack(value, plan, node)
+            packed = _NIL
+            if value is not None:
+                what = f"output of node {work.name!r}"
+                packed = self._payloads.pack(value, run=work.run, what=what)
             if not plan.when or not plan.is_conditional(node):
                 return packed
             work.upstream.put(node, value)
             dead = dead_edges(plan, node, work.upstream, state="succeeded")
             return _ended(work, Outcome(kind="succeeded", output=packed, dead=dead))
+        except Park as park:
+            wait = Wait(
+                seconds=park.seconds, until=park.until, signal=park.signal, reason=park.reason
+            )
+            return _ended(work, Outcome(kind="waiting", wait=wait))
+        except (StoreUnreachableError, StoreFullError):
+            # The engine's trouble, and none of the node's: when the lease is over it is run again.
+            raise
         except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
             return _ended(work, self._failed(error, work), error=error)
 
@@ -265,9 +322,10 @@ class Executor:
         ticket, name = work.ticket, work.name
 
         def emit(data: Mapping[str, Any]) -> bool:
+            self._limits.check_event(data, node=name)
             if work.before_emit is not None:
                 work.before_emit()
-            return self._events.append(ticket, data)
+            return insist(lambda: self._events.append(ticket, data))
 
         facts = {"run": work.run, "node": name, "attempt": work.attempt}
         return Context(
@@ -277,20 +335,11 @@ class Executor:
             attempt=work.attempt,
             logger=logging.LoggerAdapter(_log, facts),
             worker=work.worker,
+            resumed=_resumed(work.resumed),
             stopping=work.stopper.stopping,
             _inputs=lambda: work.upstream.inputs,
             _emit=emit,
         )
-
-    def _pack(self, value: Any, plan: Plan, node: int) -> bytes:
-        packed = pack(value, what=f"output of node {plan.ids[node]!r}")
-        if len(packed) > self._max_output:
-            msg = (
-                f"the output of node {plan.ids[node]!r} is {len(packed):,} bytes; the limit is "
-                f"{self._max_output:,} (FLOWCORE_MAX_OUTPUT): return a path or a key instead"
-            )
-            raise PayloadTooLargeError(msg)
-        return packed
 
     def _failed(self, error: BaseException, work: Assignment) -> Outcome:
         """Decide what a failed attempt becomes: another attempt, or the node's failure."""
@@ -313,6 +362,12 @@ class Executor:
         return Outcome(kind="failed", failure=failure, dead=dead)
 
 
+def _resumed(what: bytes | None) -> Resumed | None:
+    if what is None:
+        return None
+    return Resumed("signal", unpack(what)) if what else Resumed("time")
+
+
 def _ended(
     work: Assignment,
     outcome: Outcome,
@@ -327,28 +382,4 @@ def _ended(
         upstream=work.upstream,
         seconds=seconds,
         error=error,
-    )
-
-
-def _sentence(error: BaseException) -> str:
-    """The error's own words; the ``__str__`` of a user's class may raise in its turn."""
-    try:
-        return str(error)
-    except Exception as trouble:  # noqa: BLE001  (whatever it is, the node's failure is recorded)
-        return f"(its text cannot be shown: {qualified_name(type(trouble))})"
-
-
-def describe(error: BaseException, *, node: str, attempt: int, worker: str) -> Failure:
-    """Put an exception into plain data; frames of the engine itself are left out."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own: Sequence[traceback.FrameSummary] = [f for f in frames if not f.filename.startswith(_HERE)]
-    lines = traceback.format_list(list(own)) + traceback.format_exception_only(error)
-    return Failure(
-        type=qualified_name(type(error)),
-        message=_sentence(error),
-        code=error.code if isinstance(error, FlowcoreError) else None,
-        traceback="Traceback (most recent call last):\n" + "".join(lines) if own else None,
-        node=node,
-        attempt=attempt,
-        worker=worker,
     )

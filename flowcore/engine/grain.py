@@ -8,7 +8,7 @@ about ``GRAIN`` seconds of work at a time, and more where there is plenty of it 
 """
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Grain, Pack
+from flowcore.ports.unit import Grain, Pack
 
 __all__ = ["GRAIN", "Estimates"]
 
@@ -70,8 +70,7 @@ class Estimates:
         """
         packs = {}
         for number, policy in enumerate(plan.policies):
-            # The pool's hard time limit belongs to a message: such a node has its own.
-            if policy.timeout is None:
+            if not policy.alone:
                 pack = self._pack(policy.uses, here=policy.queue == queue)
                 if pack.here or pack.most > 1:
                     packs[number] = pack

@@ -31,7 +31,7 @@ __all__ = ["Invoker", "Stopper"]
 _WAKE = signal.SIGUSR2
 _PRUNE = 1024
 
-#: What would end a worker's process instead of the node.
+#: What would end the event loop, and all that runs on it, instead of the node.
 _EXITS = (SystemExit, KeyboardInterrupt)
 
 #: Looked up first: to ask whether something can be awaited costs more than a short call.
@@ -172,9 +172,17 @@ class Invoker:
         kwargs: dict[str, Any],
         stopper: Stopper,
     ) -> Any:
-        if _is_async(function):
-            return self._call_async(function, args, kwargs, stopper)
-        return self._call_sync(function, args, kwargs, stopper)
+        try:
+            if _is_async(function):
+                return self._call_async(function, args, kwargs, stopper)
+            return self._call_sync(function, args, kwargs, stopper)
+        except Exception:
+            raise
+        except BaseException as error:
+            # Let through, it would end the pool's child or its thread instead of the node.
+            if _is_from_signal(error):
+                raise
+            raise _exited(error) from error
 
     def _call_sync(
         self,
@@ -189,10 +197,6 @@ class Invoker:
             stopper.enter_thread()
             try:
                 value = function(*args, **kwargs)
-            except _EXITS as error:
-                if _is_from_signal(error):
-                    raise
-                raise _exited(error) from error
             finally:
                 stopper.leave_thread()
         except (NodeTimeoutError, NodeCancelledError):
@@ -219,7 +223,6 @@ class Invoker:
             try:
                 return await function(*args, **kwargs)
             except _EXITS as error:
-                # Let through, it would end the loop, and all that runs on it.
                 raise _exited(error) from error
             finally:
                 stopper.leave_task()
@@ -298,9 +301,11 @@ def _exited(error: BaseException) -> NodeExitError:
     how = (
         f"called sys.exit({error.code!r})"
         if isinstance(error, SystemExit)
-        else "raised KeyboardInterrupt"
+        else f"raised {type(error).__qualname__}, which is no Exception"
     )
-    return NodeExitError(f"the function tried to end its worker: it {how}")
+    trouble = NodeExitError(f"the function tried to end its worker: it {how}")
+    # With the function's own frames, which say where.
+    return trouble.with_traceback(error.__traceback__)
 
 
 async def _awaiting(value: Any) -> Any:

@@ -6,10 +6,14 @@ In: tickets that start and end. Out: renewals; attempts that must end are told t
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flowcore.engine.invoke import Stopper
 from flowcore.errors import FlowcoreError, NodeCancelledError
-from flowcore.ports.store import RunStore, Ticket, UnitTicket
+from flowcore.ports.limiter import Limiter
+from flowcore.ports.store import RunStore, Ticket
+from flowcore.ports.unit import UnitTicket
 
 __all__ = ["LeaseKeeper"]
 
@@ -27,6 +31,7 @@ class LeaseKeeper:
         self._store = store
         self._interval = interval
         self._held: dict[Ticket | UnitTicket, Stopper] = {}
+        self._places: dict[tuple[str, str], Limiter] = {}
         self._asked: dict[Ticket | UnitTicket, float] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -47,14 +52,30 @@ class LeaseKeeper:
             self._held.pop(ticket, None)
             self._asked.pop(ticket, None)
 
+    @contextmanager
+    def place(self, limiter: Limiter, held: tuple[str, str] | None) -> Iterator[None]:
+        """Keep the place of a limit for the length of the block, as long as leases are renewed."""
+        if held is None:
+            yield
+            return
+        with self._lock:
+            self._places[held] = limiter
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._places.pop(held, None)
+
     def _beat(self) -> None:
         while True:
             time.sleep(self._interval)
             with self._lock:
-                held = dict(self._held)
+                held, places = dict(self._held), dict(self._places)
             if not held:
                 continue
             try:
+                for limiter in set(places.values()):
+                    limiter.renew([one for one, of in places.items() if of is limiter])
                 verdicts = self._store.renew(list(held))
             except FlowcoreError as error:
                 # The lease may run out; if it does, another worker takes over and this

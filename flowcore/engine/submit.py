@@ -10,12 +10,12 @@ from typing import Any
 
 from flowcore.engine.grain import Estimates
 from flowcore.engine.inputs import accept_input
+from flowcore.engine.payloads import Payloads
 from flowcore.errors import UsageError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import NewRun, RunStore, Submitted
 from flowcore.run.record import Origin
-from flowcore.run.wire import pack
 
 __all__ = ["new_run_id", "submit"]
 
@@ -44,6 +44,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     tags: Sequence[str] = (),
     namespace: str = "",
     priority: int = 5,
+    payloads: Payloads | None = None,
     slots: Callable[[], int] | None = None,
     origin: Origin | None = None,
 ) -> tuple[str, Submitted]:
@@ -60,6 +61,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         priority: 0 to 9, 5 being normal.
         slots: How many nodes the workers can run at a time; None: no start may travel together
             with others.
+        payloads: Keeps a large input elsewhere.
         origin: A run of the same plan to take over from what need not run again.
 
     Raises:
@@ -67,6 +69,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
             flow declares.
         UnsupportedValueError: The input is not plain data.
         KeyError: There is no run of that origin.
+        PayloadTooLargeError: The input is larger than an output may be.
     """
     run_id = new_run_id(plan.flow) if run_id is None else run_id
     if not _RUN_ID.fullmatch(run_id):
@@ -82,10 +85,11 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         )
         raise UsageError(msg)
     input = accept_input(plan.inputs, input)
+    payloads = payloads or Payloads()
     run = NewRun(
         id=run_id,
         plan=plan.hash,
-        input=pack({} if input is None else input, what="input"),
+        input=payloads.pack({} if input is None else input, run=run_id, what="input"),
         namespace=namespace,
         priority=priority,
         tags=tuple(tags),
@@ -96,6 +100,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     if slots is not None and len(plan.starts) > _FEW:
         grain = Estimates().grain(plan, queue=None, slots=slots())
     submitted = store.submit(run, plan, grain=grain)
+    payloads.created(run_id, run.input)
     if submitted.dispatch is not None:
         dispatcher.publish(submitted.dispatch, plan)
     return run_id, submitted

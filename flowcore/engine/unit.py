@@ -25,7 +25,8 @@ from flowcore.engine.grain import GRAIN, Estimates
 from flowcore.engine.invoke import Stopper
 from flowcore.engine.upstream import Upstream
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Advance, Done, Flush, Grain, Outcome, RunStore, Ticket, UnitTicket
+from flowcore.ports.store import Advance, Outcome, RunStore, Ticket
+from flowcore.ports.unit import Done, Flush, Grain, UnitTicket
 from flowcore.run.status import NodeState
 
 __all__ = ["HAND_BACK", "Unit", "UnitHost", "UnitWatch", "unit_of"]
@@ -46,8 +47,9 @@ _WIDE = 64
 
 _DONE = NodeState.SUCCEEDED.letter
 
-#: Nodes that a unit records in one step.
+#: Nodes that a unit records in one step, and bytes of their outputs.
 _FLUSH_AT = 500
+_FLUSH_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,8 @@ class Unit:
     _todo: deque[int] = field(default_factory=deque)
     _done: list[tuple[int, bytes, float, float, bool]] = field(default_factory=list)
     _busy: _Busy | None = None
+    _weight: int = 0
+    """Bytes of the outputs that are not recorded yet."""
     _flushed: float = 0.0
     _seen: Counter[int] = field(default_factory=Counter)
     _left: dict[int, int] = field(default_factory=dict)
@@ -139,7 +143,8 @@ class Unit:
                 if self._owned or self._done:
                     self._flush(give_back=True)
                 return None
-            if not self._todo or len(self._done) >= _FLUSH_AT or now - self._flushed > _FLUSH_AFTER:
+            full = len(self._done) >= _FLUSH_AT or self._weight >= _FLUSH_BYTES
+            if not self._todo or full or now - self._flushed > _FLUSH_AFTER:
                 if self._done:
                     self._flush()
                     now = self._flushed
@@ -172,6 +177,7 @@ class Unit:
             )
             if isinstance(ended, bytes):
                 self._done.append((node, ended, busy.since, now, busy.told))
+                self._weight += len(ended)
                 self._mine.add(node)
                 self._owned.discard(node)
                 if self.plan.succ[node]:
@@ -199,7 +205,7 @@ class Unit:
                 self._stuck = target if self._stuck is None else min(self._stuck, target)
                 continue
             policy = plan.policies[plan.policy_of[target]]
-            if policy.timeout is None and policy.queue == self.queue:
+            if not policy.alone and policy.queue == self.queue:
                 self._todo.append(target)
 
     def _others_are_done(self, target: int) -> bool:
@@ -256,6 +262,7 @@ class Unit:
             )
         )
         self._done.clear()
+        self._weight = 0
         if busy is not None:
             busy.told = True
         if news.ahead is not None:

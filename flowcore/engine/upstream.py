@@ -6,28 +6,46 @@ In: the plan, the claim's outputs, a reader. Out: outputs by node, and the conte
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from flowcore.engine.payloads import Payloads
+from flowcore.engine.portions import portions
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import RunReader
-from flowcore.run.wire import unpack
 
 __all__ = ["Upstream"]
 
 _CHUNK = 64
+_UNREAD = object()
 
 
 class Upstream:
     """Outputs of one run, seen from one node."""
 
     def __init__(
-        self, *, run: str, plan: Plan, reader: RunReader, known: Mapping[int, bytes] | None = None
+        self,
+        *,
+        run: str,
+        plan: Plan,
+        reader: RunReader,
+        known: Mapping[int, bytes] | None = None,
+        payloads: Payloads | None = None,
     ) -> None:
-        """Start from the outputs that came with the claim."""
+        """Start from the outputs that came with the claim.
+
+        Args:
+            run: The run's id.
+            plan: Its plan.
+            reader: For what did not come with the claim.
+            known: Blobs by node.
+            payloads: For values that are kept elsewhere; each is fetched when it is read.
+        """
         self._run = run
         self._plan = plan
         self._reader = reader
+        self._payloads = payloads or Payloads()
         self._asked: set[int] = set(known or ())
-        self._packed = dict(known or {})
+        self._blobs: dict[int, bytes] = dict(known or {})
         self._values: dict[int, Any] = {}
+        self._input: Any = _UNREAD
         self._inputs: Mapping[str, Any] | None = None
 
     @property
@@ -41,7 +59,10 @@ class Upstream:
     @property
     def input(self) -> Any:
         """The run's input as it was given."""
-        return unpack(self._reader.input(self._run))
+        if self._input is _UNREAD:
+            blob = self._reader.input(self._run)
+            self._input = self._payloads.unpack(blob, what="input of the run")
+        return self._input
 
     def put(self, node: int, value: Any) -> None:
         """Add an output that is not stored yet: the node's own."""
@@ -51,24 +72,35 @@ class Upstream:
     def put_packed(self, node: int, packed: bytes) -> None:
         """Add an output that is on its way to the store."""
         self._asked.add(node)
-        self._packed[node] = packed
+        self._blobs[node] = packed
 
-    def fetch(self, nodes: Iterable[int]) -> None:
-        """Make sure these outputs, where they exist, are here."""
+    def fetch(self, nodes: Iterable[int], *, decode: bool = False) -> None:
+        """Make sure the blobs of these outputs, where they exist, are here.
+
+        Decoded at once, a large join is in memory once and not twice.
+        """
         missing = [node for node in nodes if node not in self._asked]
-        for start in range(0, len(missing), _CHUNK):
-            part = missing[start : start + _CHUNK]
-            self._packed.update(self._reader.outputs(self._run, part))
-            self._asked.update(part)
+        for part in portions(self._reader, self._run, missing):
+            self._blobs.update(part)
+            for node in part if decode else ():
+                self._value(node)
+        self._asked.update(missing)
 
     def outputs(self, nodes: Iterable[int]) -> dict[int, Any]:
         """Return the outputs that exist, in the order asked."""
         wanted = list(nodes)
-        self.fetch(wanted)
-        for node in wanted:
-            if node in self._packed:
-                self._values[node] = unpack(self._packed.pop(node))
-        return {node: self._values[node] for node in wanted if node in self._values}
+        self.fetch(wanted, decode=True)
+        return {node: self._value(node) for node in wanted if self._exists(node)}
+
+    def _exists(self, node: int) -> bool:
+        return node in self._values or node in self._blobs
+
+    def _value(self, node: int) -> Any:
+        if node not in self._values:
+            blob = self._blobs[node]
+            self._values[node] = self._payloads.unpack(blob, what=self._name(node))
+            del self._blobs[node]
+        return self._values[node]
 
     def value_of(self, node: int) -> Any:
         """The upstream value of a node without a ``with``.
@@ -110,11 +142,25 @@ class Upstream:
         return name in self.inputs, self.inputs.get(name)
 
     def _search(self, batch: list[int], name: str) -> int | None:
-        found = self.outputs(batch)
-        for node, value in found.items():
+        self.fetch(batch)
+        for node in batch:
+            if not self._may_have(node, name):
+                continue
+            value = self._value(node)
             if isinstance(value, Mapping) and name in value:
                 return node
         return None
+
+    def _may_have(self, node: int, name: str) -> bool:
+        """Whether to look into an output; what is kept elsewhere says its names beforehand."""
+        blob = self._blobs.get(node)
+        if blob is None:
+            return node in self._values
+        reference = self._payloads.reference(blob, what=self._name(node))
+        return reference is None or reference.may_have(name)
+
+    def _name(self, node: int) -> str:
+        return f"output of node {self._plan.ids[node]!r}"
 
     def context(
         self,

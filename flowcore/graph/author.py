@@ -30,7 +30,7 @@ from flowcore.graph.link import (
     open_flow,
     parallel,
 )
-from flowcore.graph.policy import Join, Retry
+from flowcore.graph.policy import Concurrency, Join, Model, RateLimit, Retry
 
 __all__ = ["FlowBuilder", "Group", "NodeFunction", "NodeSpec", "Step", "node", "parallel"]
 
@@ -99,6 +99,8 @@ class FlowBuilder:
         timeout: float | str | None = None,
         queue: str | None = None,
         join: Join | None = None,
+        concurrency: Concurrency | Mapping[str, Any] | int | None = None,
+        rate_limit: RateLimit | Mapping[str, Any] | str | None = None,
         with_: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> Step:
@@ -112,6 +114,8 @@ class FlowBuilder:
             timeout: Overrides the decorator's.
             queue: Overrides the decorator's.
             join: Overrides the decorator's.
+            concurrency: Overrides the decorator's.
+            rate_limit: Overrides the decorator's.
             with_: Arguments, for those whose names mean something else here.
             **arguments: Arguments; text may hold ``${{ expression }}``.
 
@@ -132,10 +136,12 @@ class FlowBuilder:
         if given := _arguments(id, with_ or {}, arguments):
             tree["with"] = given
         chosen = (
-            ("retry", _retry(retry if retry is not None else spec.retry)),
+            ("retry", _tree(retry if retry is not None else spec.retry)),
             ("timeout", timeout if timeout is not None else spec.timeout),
             ("queue", queue or spec.queue),
             ("join", join or spec.join),
+            ("concurrency", _tree(spec.concurrency if concurrency is None else concurrency)),
+            ("rate_limit", _tree(spec.rate_limit if rate_limit is None else rate_limit)),
         )
         tree.update((key, value) for key, value in chosen if value is not None)
         before = self._ids(needs)
@@ -252,11 +258,11 @@ def _arguments(id: str, with_: Mapping[str, Any], arguments: Mapping[str, Any]) 
     return merged
 
 
-def _retry(retry: Retry | Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A retry policy as a tree that says no more than was said."""
-    if isinstance(retry, Retry):
-        return retry.model_dump(mode="json", exclude_unset=True)
-    return None if retry is None else dict(retry)
+def _tree(policy: Model | Mapping[str, Any] | str | int | None) -> Any:
+    """A policy as a tree that says no more than was said."""
+    if isinstance(policy, Model):
+        return policy.model_dump(mode="json", exclude_unset=True)
+    return dict(policy) if isinstance(policy, Mapping) else policy
 
 
 def _configured(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgpack
 from pydantic import AliasChoices, Field
 
-from flowcore.graph.policy import Duration, Join, Model, Retry
+from flowcore.graph.policy import Concurrency, Duration, Join, Model, RateLimit, Retry
 
 __all__ = [
     "AgentConfig",
@@ -44,6 +44,10 @@ class NodeDefinition(Model):
     queue: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")] | None = None
     """Celery queue whose workers run the node."""
     join: Join = "all_success"
+    concurrency: Concurrency | None = None
+    """Attempts at a time, on all workers together."""
+    rate_limit: RateLimit | None = None
+    """Attempts in a time, on all workers together."""
 
 
 class Edge(Model):

@@ -18,7 +18,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, Union, overload
 
 from flowcore.errors import UsageError
-from flowcore.graph.policy import Join, Retry
+from flowcore.graph.policy import Concurrency, Join, RateLimit, Retry
 
 __all__ = [
     "Group",
@@ -54,6 +54,8 @@ class NodeSpec:
     timeout: float | str | None = None
     queue: str | None = None
     join: Join | None = None
+    concurrency: Concurrency | Mapping[str, Any] | int | None = None
+    rate_limit: RateLimit | Mapping[str, Any] | str | None = None
 
 
 class Linkable:
@@ -183,6 +185,8 @@ def node(
     timeout: float | str | None = None,
     queue: str | None = None,
     join: Join | None = None,
+    concurrency: Concurrency | Mapping[str, Any] | int | None = None,
+    rate_limit: RateLimit | Mapping[str, Any] | str | None = None,
 ) -> Callable[[Callable[P, R]], NodeFunction[P, R]]: ...
 def node(
     function: Callable[P, R] | None = None, /, *, name: str | None = None, **options: Any
@@ -197,7 +201,8 @@ def node(
         name: Id in a flow; the function's own name when left out.
         **options: ``retry`` (Retry or a map), ``timeout`` (seconds or ``"30s"``), ``queue``
             (Celery queue), ``join`` (``all_success``, ``all_done``, ``any_success`` or
-            ``none_failed``).
+            ``none_failed``), ``concurrency`` (attempts at a time on all workers) and
+            ``rate_limit`` (``"10/s"``).
 
     Returns:
         The node, or a decorator.

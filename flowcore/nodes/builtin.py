@@ -8,12 +8,33 @@ node, else what its predecessors gave.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from flowcore.errors import NodeCancelledError
+from flowcore.errors import NodeCancelledError, NodeTimeoutError, UsageError
 from flowcore.nodes.context import Context
+from flowcore.types import format_duration, parse_duration
 
-__all__ = ["BUILTIN", "PLANNED", "end", "passthrough", "sleep", "start"]
+__all__ = ["BUILTIN", "PLANNED", "Park", "end", "passthrough", "signal", "sleep", "start", "wait"]
+
+
+class Park(Exception):  # noqa: N818  (no error: the node goes on later)
+    """Raised by a node to wait without a worker."""
+
+    def __init__(
+        self,
+        *,
+        seconds: float | None = None,
+        until: float | None = None,
+        signal: str | None = None,
+        reason: str,
+    ) -> None:
+        """Wait for a time, until a time (Unix seconds), for a signal, or what comes first."""
+        super().__init__(reason)
+        self.seconds = seconds
+        self.until = until
+        self.signal = signal
+        self.reason = reason
 
 
 def start(upstream: Any = None) -> Any:
@@ -43,18 +64,90 @@ def sleep(seconds: float, ctx: Context) -> None:
         raise NodeCancelledError(msg)
 
 
+def wait(ctx: Context, upstream: Any = None, until: Any = None, **more: Any) -> Any:
+    """Wait for some time, or until a time, without a worker; then give on what came from upstream.
+
+    Args:
+        ctx: The attempt.
+        upstream: What flows into the node.
+        until: When to go on: Unix seconds, or text such as ``2026-12-24T18:00:00Z``.
+        **more: ``for``, the time to wait: seconds, or text such as ``90s`` or ``2h``.
+
+    Raises:
+        UsageError: Neither or both are given, or one is no time.
+    """
+    length = more.pop("for", None)
+    if more:
+        raise UsageError(f"wait takes 'for' and 'until', got {', '.join(map(repr, more))}")
+    if (length is None) == (until is None):
+        msg = "wait needs either 'for', such as 90s, or 'until', such as 2026-12-24T18:00:00Z"
+        raise UsageError(msg)
+    if ctx.resumed is not None:
+        return upstream
+    if length is not None:
+        seconds = _duration(length, "for")
+        raise Park(seconds=seconds, reason=f"waits for {format_duration(seconds)}")
+    raise Park(until=_moment(until), reason=f"waits until {until}")
+
+
+def signal(name: str, ctx: Context, timeout: Any = None, **more: Any) -> Any:
+    """Wait for a signal, without a worker; give on the value that came with it.
+
+    Args:
+        name: The signal's name, as ``Run.signal`` gives it.
+        ctx: The attempt.
+        timeout: How long to wait at most: seconds, or text such as ``2h``.
+        **more: ``default``, the value when the time is over.
+
+    Raises:
+        NodeTimeoutError: The time is over, and there is no default.
+    """
+    extra = more.keys() - {"default"}
+    if extra:
+        raise UsageError(f"signal takes 'name', 'timeout', 'default', got {sorted(extra)}")
+    seconds = None if timeout is None else _duration(timeout, "timeout")
+    if ctx.resumed is None:
+        raise Park(seconds=seconds, signal=name, reason=f"waits for the signal {name!r}")
+    if ctx.resumed.by == "signal":
+        return ctx.resumed.value
+    if "default" in more:
+        return more["default"]
+    msg = f"no signal {name!r} came within {format_duration(seconds or 0.0)}"
+    raise NodeTimeoutError(msg)
+
+
+def _duration(given: Any, what: str) -> float:
+    try:
+        return float(parse_duration(given))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{what!r} is a time such as 90s or 2h, got {given!r}") from error
+
+
+def _moment(given: Any) -> float:
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return float(given)
+    try:
+        moment = datetime.fromisoformat(given)
+    except (TypeError, ValueError) as error:
+        msg = f"'until' is a time such as 2026-12-24T18:00:00Z, got {given!r}"
+        raise UsageError(msg) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
 #: The types of this release, by the name that `uses` gives.
 BUILTIN: Mapping[str, Callable[..., Any]] = {
     "start": start,
     "end": end,
     "passthrough": passthrough,
     "sleep": sleep,
+    "wait": wait,
+    "signal": signal,
 }
 
 #: Names that later releases will give a meaning; refused until then.
 PLANNED: frozenset[str] = frozenset(
     {
         "agent", "approval", "condition", "for_each", "http", "llm", "loop", "map", "memory",
-        "message", "parallel", "switch", "tool", "wait", "workflow",
+        "message", "parallel", "switch", "tool", "workflow",
     }
 )  # fmt: skip

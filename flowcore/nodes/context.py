@@ -7,9 +7,17 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["Context"]
+__all__ = ["Context", "Resumed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What ended a node's wait."""
+
+    by: Literal["time", "signal"]
+    value: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +31,8 @@ class Context:
     """1 for the first try."""
     logger: logging.Logger | logging.LoggerAdapter[Any]
     worker: str = ""
+    resumed: Resumed | None = None
+    """What has ended the node's wait, if it has waited."""
     stopping: threading.Event = field(default_factory=threading.Event, repr=False)
     _inputs: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
     _emit: Callable[[Mapping[str, Any]], bool] = field(default=lambda _: True, repr=False)
@@ -54,5 +64,6 @@ class Context:
 
         Raises:
             UnsupportedValueError: A value is not plain data.
+            PayloadTooLargeError: Together they are above FLOWCORE_MAX_EVENT.
         """
         return self._emit({"kind": kind, **data})

@@ -218,9 +218,10 @@ def _import(name: str) -> ModuleType:
             hint = "is its directory on PYTHONPATH?"
             raise UnresolvedError(f"there is no module '{error.name}'", hint) from None
         raise _raised(name, error) from error
-    except Exception as error:
-        raise _raised(name, error) from error
-    except SystemExit as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # A script that calls sys.exit() as well: it must end neither a worker nor 'validate'.
         raise _raised(name, error) from error
 
 

@@ -100,7 +100,8 @@ def _intern(
     policy_of: list[int] = []
     for node in nodes:
         retry = node.retry or default_retry
-        key = (node.uses, retry, node.timeout, node.queue, node.join)
+        limits = (node.concurrency, node.rate_limit)
+        key = (node.uses, retry, node.timeout, node.queue, node.join, *limits)
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
         if at == len(policies):
@@ -111,6 +112,8 @@ def _intern(
                     timeout=node.timeout,
                     queue=node.queue,
                     join=node.join,
+                    concurrency=node.concurrency,
+                    rate_limit=node.rate_limit,
                 )
             )
     return tuple(policies), tuple(policy_of)

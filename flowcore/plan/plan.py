@@ -18,11 +18,11 @@ from typing import Any
 
 import msgpack
 
-from flowcore.graph.policy import Retry
+from flowcore.graph.policy import Concurrency, RateLimit, Retry
 
 __all__ = ["Plan", "Policy"]
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,17 @@ class Policy:
     timeout: float | None = None
     queue: str | None = None
     join: str = "all_success"
+    concurrency: Concurrency | None = None
+    rate_limit: RateLimit | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether such a node has a message to itself.
+
+        The pool's hard time limit belongs to a message; and what waits for a limit gives its
+        worker back.
+        """
+        return bool(self.timeout or self.concurrency or self.rate_limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +144,8 @@ class Plan:
                     policy.timeout,
                     policy.queue,
                     policy.join,
+                    policy.concurrency.model_dump() if policy.concurrency else None,
+                    policy.rate_limit.model_dump() if policy.rate_limit else None,
                 ]
                 for policy in self.policies
             ],
@@ -175,8 +188,10 @@ class Plan:
                     timeout=timeout,
                     queue=queue,
                     join=join,
+                    concurrency=Concurrency(**slots) if slots else None,
+                    rate_limit=RateLimit(**rate) if rate else None,
                 )
-                for uses, retry, timeout, queue, join in raw["policies"]
+                for uses, retry, timeout, queue, join, slots, rate in raw["policies"]
             ),
             policy_of=tuple(raw["policy_of"]),
             pred=pred,

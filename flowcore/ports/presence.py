@@ -33,6 +33,10 @@ class WorkerBoard(Protocol):
         """Take a note down."""
         ...
 
+    def count(self) -> int:
+        """Return about how many there are; cheap, however many."""
+        ...
+
     def workers(self) -> Sequence[WorkerNote]:
         """Return the fresh notes, by name."""
         ...

@@ -51,5 +51,9 @@ class RunReader(Protocol):
         ...
 
     def outputs(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, bytes]:
-        """Return msgpack of the outputs that exist, of these nodes or of all."""
+        """Return blobs of the outputs that exist, of these nodes or of all."""
+        ...
+
+    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
+        """Return the bytes of the same blobs: how callers keep answers small."""
         ...

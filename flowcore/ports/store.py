@@ -14,24 +14,18 @@ from typing import Any, Literal, Protocol
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.reader import RunQuery, RunReader
+from flowcore.ports.unit import Adopted, Bundle, Flush, Grain, UnitTicket
 from flowcore.run.event import Event
 from flowcore.run.record import Failure, Origin
 from flowcore.run.status import RunState
 
 __all__ = [
-    "AHEAD",
-    "Adopted",
     "Advance",
-    "Bundle",
     "Claim",
     "Dispatch",
-    "Done",
     "EventLog",
-    "Flush",
-    "Grain",
     "NewRun",
     "Outcome",
-    "Pack",
     "Resumed",
     "RunQuery",
     "RunReader",
@@ -39,12 +33,8 @@ __all__ = [
     "Submitted",
     "Sweep",
     "Ticket",
-    "UnitTicket",
+    "Wait",
 ]
-
-
-#: Nodes of which ``Flush.ahead`` is told where they stand.
-AHEAD = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +45,7 @@ class NewRun:
     plan: str
     """Content hash of a plan that the store already has."""
     input: bytes
-    """msgpack of the run's input."""
+    """msgpack of the run's input, or a reference to it (run.reference)."""
     namespace: str = ""
     """Prefix of the queues its messages travel on."""
     priority: int = 5
@@ -72,50 +62,6 @@ class Ticket:
     run: str
     node: int
     attempt: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitTicket:
-    """The right to several nodes of one run at once; its name is never used again."""
-
-    run: str
-    unit: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pack:
-    """How nodes of one policy travel."""
-
-    cost: float
-    """Seconds that one of them is thought to take."""
-    least: int = 1
-    """Nodes in one message, as soon as there are that many."""
-    most: int = 1
-    """Nodes in one message, however many there are."""
-    here: bool = False
-    """Whether the unit that makes one ready may keep it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grain:
-    """How nodes that become ready are shared out between a unit and the queue."""
-
-    packs: Mapping[int, Pack] = field(default_factory=dict)
-    """By policy number; nodes of other policies travel one in a message."""
-    budget: float = 0.0
-    """Seconds of work that the unit keeps."""
-    share: int = 1
-    """A message takes at most one part in so many of the nodes that are ready."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
-    """Several nodes that travel in one message: a unit that nobody has adopted yet."""
-
-    unit: str
-    node: int
-    """The first of them."""
-    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,63 +108,45 @@ class Claim:
     """How many earlier attempts count for nothing: they ended with the loss of their worker, or
     before the run was resumed."""
     outputs: Mapping[int, bytes]
-    """msgpack of the predecessors' outputs that were asked for and exist."""
+    """Of the predecessors' outputs that were asked for and exist; others may be left out."""
+    resumed: bytes | None = None
+    """What ended its wait: msgpack of a signal's value, empty when the time was over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adopted:
-    """The right to run the nodes of a bundle, their first attempts, until the lease ends."""
+class Wait:
+    """What a node waits for, without a worker; the first of these that comes wakes it."""
 
-    nodes: tuple[int, ...]
-    first: bool
-    """Whether this started the run."""
-    resumed: bool = False
-    """As in ``Advance``."""
+    seconds: float | None = None
+    until: float | None = None
+    """Unix seconds, on the store's clock."""
+    signal: str | None = None
+    reason: str = ""
+    """For people."""
+    resumes: bool = True
+    """Whether the node wants to know what ended its wait; otherwise it just has its turn again."""
 
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A first attempt that has succeeded, in a unit."""
-
-    node: int
-    output: bytes
-    took: int
-    """Milliseconds from its start to its end."""
-    ago: int
-    """Milliseconds from its end until now."""
-    told: bool = False
-    """Whether its start is in the log already."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flush:
-    """What a unit has done since it last said so, and what it means to do next."""
-
-    done: Sequence[Done] = ()
-    """In the order in which they ran: a node that ran before the store knew it to be ready
-    stands behind those that made it so."""
-    current: int | None = None
-    """A node that is being run: it stays with the unit, and its start is told."""
-    since: int = 0
-    """Milliseconds that it has been running for."""
-    give_back: bool = False
-    """The unit ends: what it has not begun goes back to the queue."""
-    ahead: int | None = None
-    """A node from which on to say where nodes stand."""
+    def about(self) -> dict[str, Any]:
+        """What its event says."""
+        words = {"reason": self.reason, "signal": self.signal, "until": self.until}
+        return {key: value for key, value in words.items() if value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended."""
 
-    kind: Literal["succeeded", "failed", "retry", "cancelled", "lost"]
+    kind: Literal["succeeded", "failed", "retry", "waiting", "cancelled", "lost"]
     """``lost``: the process that ran it is known to be dead, so its lease need not run out."""
     output: bytes | None = None
+    """msgpack, or a reference to it (run.reference); a store keeps what it is given."""
     failure: Failure | None = None
     delay: float = 0.0
     """Seconds until the next attempt of a ``retry``."""
     dead: tuple[int, ...] = ()
     """Successors whose edge from this node does not hold."""
+    wait: Wait | None = None
+    """What a node that is ``waiting`` waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +269,18 @@ class RunStore(Protocol):
 
         The value says whether the lease is lost (True: nothing the attempt writes will count) or
         the run is stopping (False).
+        """
+        ...
+
+    def wake(self, ticket: Ticket) -> Advance:
+        """End the wait of a node: it is dispatched, as the attempt that it was."""
+        ...
+
+    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
+        """Give a signal to the nodes that wait for it, or keep it for the first that will.
+
+        Returns:
+            None when the run is unknown; not accepted when it has ended.
         """
         ...
 

@@ -19,6 +19,7 @@ class EventType(StrEnum):
     RUN_PAUSED = "run.paused"
     RUN_RESUMED = "run.resumed"
     RUN_STOPPING = "run.stopping"
+    RUN_SIGNAL = "run.signal"
     RUN_SUCCEEDED = "run.succeeded"
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"
@@ -30,6 +31,7 @@ class EventType(StrEnum):
     NODE_SUCCEEDED = "node.succeeded"
     NODE_FAILED = "node.failed"
     NODE_RETRYING = "node.retrying"
+    NODE_WAITING = "node.waiting"
     NODE_LOST = "node.lost"
     NODE_EMITTED = "node.emitted"
 
@@ -56,7 +58,8 @@ class Event:
     """The node, or the nodes of a group that share the event."""
     attempt: int | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
-    """``worker``; ``error``; ``delay`` (s) of a retry; what a node emitted."""
+    """``worker``; ``error``; ``delay`` (s) of a retry; what a node waits
+    for; the name of a signal; what a node emitted."""
 
     @property
     def node(self) -> str | None:

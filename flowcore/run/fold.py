@@ -23,6 +23,7 @@ _STATE = {
     EventType.NODE_SUCCEEDED: NodeState.SUCCEEDED,
     EventType.NODE_FAILED: NodeState.FAILED,
     EventType.NODE_RETRYING: NodeState.RETRYING,
+    EventType.NODE_WAITING: NodeState.WAITING,
     EventType.NODE_LOST: NodeState.PENDING,
 }
 _ENDS = frozenset({NodeState.SUCCEEDED, NodeState.FAILED, NodeState.CANCELLED})

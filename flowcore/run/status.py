@@ -33,6 +33,8 @@ class NodeState(StrEnum):
     DISPATCHED = "dispatched"
     RUNNING = "running"
     RETRYING = "retrying"
+    WAITING = "waiting"
+    """For a time, a signal or a limit; it holds no slot of a worker."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     SKIPPED = "skipped"
@@ -64,6 +66,7 @@ _LETTERS = {
     NodeState.DISPATCHED: "d",
     NodeState.RUNNING: "x",
     NodeState.RETRYING: "w",
+    NodeState.WAITING: "q",
     NodeState.SUCCEEDED: "s",
     NodeState.FAILED: "f",
     NodeState.SKIPPED: "k",

@@ -1,5 +1,6 @@
 """The command line as people use it: real commands, an embedded server, real workers."""
 
+import hashlib
 import json
 import os
 import signal
@@ -13,6 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
+
+from tests.services import running_valkey
 
 pytestmark = pytest.mark.acceptance
 
@@ -22,6 +26,8 @@ import time
 def hello(name): return f"hello {name}"
 def fail(): raise ValueError("no luck")
 def data(): return {"raw": b"\\x00\\xff"}
+def large(): return "x" * 1_000_000
+def length(value): return len(value)
 def nap(seconds, ctx):
     ctx.stopping.wait(seconds)
     return "rested"
@@ -38,6 +44,7 @@ FLOWS = {
     "hello": "inputs: {name: {type: string}}\nnodes: {greet: {uses: 'steps:hello'}}\n",
     "fail": "nodes: {bad: {uses: 'steps:fail'}, after: {uses: end, needs: [bad]}}\n",
     "data": "nodes: {a: {uses: 'steps:data'}}\n",
+    "large": "nodes: {big: {uses: 'steps:large'}, n: {uses: 'steps:length', needs: [big]}}\n",
     "slow": "nodes: {nap: {uses: 'steps:nap', with: {seconds: 120}}}\n",
     "once": "nodes: {nap: {uses: 'steps:once'}}\n",
     "mend": "nodes: {greet: {uses: 'steps:hello'}, mend: {uses: 'steps:mended', needs: [greet],"
@@ -180,9 +187,96 @@ def test_a_server_out_of_reach_is_exit_code_4(shell: Shell) -> None:
         assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("command", ["run", "submit"])
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"])
+def test_a_dead_broker_is_exit_code_4_and_nothing_is_started(
+    shell: Shell, valkey_server: str, command: str, url: str
+) -> None:
+    env = {"FLOWCORE_REDIS_URL": valkey_server, "FLOWCORE_BROKER_URL": url}
+    ended = shell(command, "data.yaml", "--id", "unheard", **env)
+    assert (ended.returncode, ended.stdout) == (4, ""), ended.stderr
+    assert "cannot reach the broker" in ended.stderr
+    assert "FLOWCORE_BROKER_URL" in ended.stderr
+    assert shell("status", "unheard", FLOWCORE_REDIS_URL=valkey_server).returncode == 3
+    ended = shell("doctor", "-o", "json", **env)
+    assert ended.returncode == 4
+    rows = {row["check"]: row for row in json.loads(ended.stdout)}
+    assert rows["broker"]["status"] == "fail"
+    assert rows["server"]["status"] == "ok"
+
+
+def test_a_wrong_password_is_exit_code_4_with_advice(shell: Shell) -> None:
+    with running_valkey() as url:
+        with redis.Redis.from_url(url) as admin:
+            admin.config_set("requirepass", "right")
+        wrong = url.replace("unix://", "unix://:wrong@")
+        ended = shell("run", "data.yaml", FLOWCORE_REDIS_URL=wrong)
+        assert ended.returncode == 4
+        assert "FC604: Redis does not let us in: invalid username-password pair" in ended.stderr
+        ended = shell("doctor", "-o", "json", FLOWCORE_REDIS_URL=wrong)
+        assert ended.returncode == 4
+        (row,) = [row for row in json.loads(ended.stdout) if row["status"] == "fail"]
+        assert "does not let us in" in row["found"]
+        assert "USER:PASSWORD@HOST" in row["fix"]
+
+
+def test_a_server_without_room_refuses_runs_and_warns_before(shell: Shell) -> None:
+    with running_valkey() as url, redis.Redis.from_url(url) as admin:
+        admin.setrange("ballast", 20_000_000, b"x")
+        used = admin.info("memory")["used_memory"]
+        admin.config_set("maxmemory", round(used / 0.9))
+        ended = shell("submit", "data.yaml", FLOWCORE_REDIS_URL=url)
+        assert (ended.returncode, ended.stdout) == (4, "")
+        assert "error FC605: Redis has too little room for a new run" in ended.stderr
+        admin.config_set("maxmemory", round(used / 0.75))
+        ended = shell("submit", "data.yaml", "--id", "r1", FLOWCORE_REDIS_URL=url)
+        assert (ended.returncode, ended.stdout) == (0, "r1\n")
+        assert "flowcore: warning: Redis is getting full" in ended.stderr
+
+
+def test_doctor_finds_a_payload_store_that_cannot_be_written(shell: Shell) -> None:
+    (shell.directory / "file").write_text("no directory")
+    place = (shell.directory / "file").as_uri()
+    ended = shell("doctor", "-o", "json", FLOWCORE_PAYLOADS=place)
+    assert ended.returncode == 1
+    (row,) = [row for row in json.loads(ended.stdout) if row["check"] == "payloads"]
+    assert row["status"] == "fail"
+    assert "cannot write to" in row["found"]
+
+
 def test_doctor_finds_the_embedded_server_well(shell: Shell) -> None:
     rows = {row["check"]: row["status"] for row in shell.data("doctor")}
-    assert {rows[name] for name in ("server", "eviction", "durability", "broker")} == {"ok"}
+    assert {rows[name] for name in ("server", "eviction", "durability", "payloads", "broker")} == {
+        "ok"
+    }
+
+
+def test_a_large_output_is_a_file_and_is_shown_by_size_and_hash(shell: Shell) -> None:
+    result = shell.data("run", "large.yaml", "--id", "r1")
+    assert result["output"] == 1_000_000
+    packed = b"\xdb" + (1_000_000).to_bytes(4, "big") + b"x" * 1_000_000
+    digest = hashlib.sha256(packed).hexdigest()
+    place = shell.home / "payloads"
+    shown = {"bytes": 1_000_005, "sha256": digest, "kept_in": place.as_uri()}
+    assert result["outputs"]["big"] == {"payload": shown}
+    (file,) = place.glob("r1.*/*")
+    assert (file.name, file.read_bytes() == packed) == (digest, True)
+    assert shell.data("inspect", "r1")["nodes"]["big"]["output"] == {"payload": shown}
+    node = shell.data("inspect", "r1", "--node", "big", "--payloads")
+    assert node["output"] == "x" * 1_000_000
+    file.unlink()
+    ended = shell("inspect", "r1", "--payloads")
+    assert ended.returncode == 1
+    assert "error FC509: the output of node 'big'" in ended.stderr
+
+
+def test_a_large_input_is_shown_by_size_and_hash(shell: Shell) -> None:
+    (shell.directory / "in.json").write_text(json.dumps({"value": "x" * 1_000_000}))
+    (shell.directory / "measure.yaml").write_text("id: m\nnodes: {n: {uses: 'steps:length'}}\n")
+    ended = shell("run", "measure.yaml", "-i", "@in.json", "--id", "r1")
+    assert (ended.returncode, ended.stdout) == (0, "1000000\n"), ended.stderr
+    assert shell.data("inspect", "r1")["input"]["payload"]["bytes"] == 1_000_012
+    assert len(shell.data("inspect", "r1", "--payloads")["input"]["value"]) == 1_000_000
 
 
 def test_a_submitted_run_goes_on_in_the_background(shell: Shell) -> None:
@@ -226,6 +320,32 @@ def test_ctrl_c_cancels_a_run(shell: Shell) -> None:
     assert command.returncode == 130, err
     assert "Traceback" not in err
     assert shell.state("r1") == "cancelled"
+
+
+def test_sigterm_leaves_a_run_for_the_next_worker(shell: Shell) -> None:
+    command = shell.start("run", "once.yaml", "--id", "r1")
+    eventually(lambda: shell.state("r1") == "running", "the run has started")
+    command.send_signal(signal.SIGTERM)
+    out, err = command.communicate(timeout=PATIENCE)
+    assert (command.returncode, out) == (143, ""), err
+    assert "told to end; run r1 goes on when there is a worker: flowcore worker" in err
+    assert err.endswith("next: flowcore watch r1\n")
+    assert shell.state("r1") == "running"
+    assert shell("submit", "hello.yaml", "-i", "name=ada").returncode == 0
+    assert shell("watch", "r1", "-q").stdout == "at last\n"
+
+
+def test_sigterm_leaves_a_watched_run_alone(shell: Shell) -> None:
+    assert shell("submit", "slow.yaml", "--id", "r1").returncode == 0
+    command = shell.start("watch", "r1", "-o", "jsonl")
+    assert command.stdout is not None
+    assert "run.created" in command.stdout.readline()
+    command.send_signal(signal.SIGTERM)
+    _, err = command.communicate(timeout=PATIENCE)
+    assert command.returncode == 143, err
+    assert "told to end; run r1 goes on" in err
+    assert shell("cancel", "r1").returncode == 0
+    assert shell("watch", "r1", "-q").returncode == 5
 
 
 def test_ctrl_c_leaves_a_watched_run_alone(shell: Shell) -> None:

@@ -28,24 +28,28 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
     Advance,
     Dispatch,
-    Done,
-    Flush,
-    Grain,
     NewRun,
     Outcome,
-    Pack,
     RunQuery,
     Sweep,
     Ticket,
-    UnitTicket,
+    Wait,
 )
+from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
 from flowcore.run.record import Failure, Origin
 from flowcore.run.status import RunState
 from flowcore.stores.inmemory.state import PLAN_GRACE
 from tests.contract.harness import LEASES, Clock, Harness, in_memory, make_plan, on_redis
 
 RULES = ["all_success", "all_done", "any_success", "none_failed"]
-KINDS = ["succeeded", "succeeded", "succeeded", "failed", "retry", "cancelled", "lost"]
+KINDS = ["succeeded", "succeeded", "succeeded", "failed", "retry", "waiting", "cancelled", "lost"]
+WAITS = [
+    Wait(seconds=1.5, reason="a limit", resumes=False),
+    Wait(seconds=5),
+    Wait(until=1_700_000_010.0),
+    Wait(signal="go"),
+    Wait(signal="go", seconds=0.5),
+]
 INDEX = st.integers(0, 10_000)
 
 
@@ -128,6 +132,7 @@ class Duel(RuleBasedStateMachine):
         self.mail: list[Ticket | UnitTicket] = []
         self.units: dict[UnitTicket, Worker] = {}
         self.claimed: list[Ticket] = []
+        self.running: set[Ticket] = set()
         self.read: dict[str, int] = {}
 
     def both(self, ask: Callable[[Harness], Any]) -> Any:
@@ -198,7 +203,8 @@ class Duel(RuleBasedStateMachine):
         wanted = self.plans[ticket.run].pred[ticket.node]
         claim = self.both(lambda it: it.store.claim(ticket, worker="w", outputs_of=wanted))
         if claim is not None:
-            assert ticket not in self.claimed, "claimed twice"
+            assert ticket not in self.running, "claimed twice"
+            self.running.add(ticket)
             self.claimed.append(ticket)
 
     @precondition(lambda self: self.mail)
@@ -259,13 +265,15 @@ class Duel(RuleBasedStateMachine):
         outcome = Outcome(
             kind=kind,
             output=b"\x01" if kind == "succeeded" else None,
-            failure=None if kind == "succeeded" else Failure(type="E", message=kind),
+            failure=None if kind in {"succeeded", "waiting"} else Failure(type="E", message=kind),
             delay=1.5,
+            wait=WAITS[cut % len(WAITS)] if kind == "waiting" else None,
             # Half of the draws cut nothing: whole paths should live, too.
             dead=tuple(n for bit, n in enumerate(after) if cut & 4 and cut >> bit & 1),
         )
         advance = self.both(lambda it: it.store.settle(ticket, outcome, unit=unit, grain=grain))
         if advance.accepted:
+            self.running.discard(ticket)  # one that waits is claimed again, as the same attempt
             self.keep(ticket.run, advance)
         if not (lose and kind != "succeeded"):
             self.post(advance.dispatch)
@@ -324,6 +332,18 @@ class Duel(RuleBasedStateMachine):
     def a_unit_is_lost(self, index: int) -> None:
         unit = list(self.units)[index % len(self.units)]
         self.post(self.both(lambda it: it.store.lose(unit)).dispatch)
+
+    @precondition(lambda self: self.claimed)
+    @rule(index=INDEX)
+    def wake(self, index: int) -> None:
+        ticket = self.claimed[index % len(self.claimed)]
+        self.post(self.both(lambda it: it.store.wake(ticket)).dispatch)
+
+    @rule(index=INDEX, name=st.sampled_from(["go", "other"]))
+    def signal(self, index: int, name: str) -> None:
+        run = list(self.plans)[index % len(self.plans)]
+        advance = self.both(lambda it: it.store.signal(run, name, b"\x07"))
+        self.post(advance.dispatch)
 
     @precondition(lambda self: self.claimed)
     @rule(index=INDEX)
@@ -426,15 +446,17 @@ class Duel(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let the janitor and a patient worker bring everything to its end."""
-        for _ in range(400):
+        for at in range(400):
+            if at % 50 == 0:
+                for index in range(len(self.plans)):
+                    self.signal(index, "go")
             if all(map(self.has_ended, self.plans)):
                 break
             self.janitor()
             while self.mail:
                 self.work(self.mail.pop())
-            for run in self.plans:
-                if self.pair[0].state(run) is RunState.PAUSED:
-                    self.go_on(run)
+            for run in filter(self.is_paused, self.plans):
+                self.go_on(run)
             self.clock.advance(1)
         for run in self.plans:
             self.compare_records(run)
@@ -442,6 +464,9 @@ class Duel(RuleBasedStateMachine):
         self.both(lambda it: it.store.sweep())
         self.clock.advance(PLAN_GRACE / 1000)
         assert [it.leftovers() for it in self.pair] == [[], []]
+
+    def is_paused(self, run: str) -> bool:
+        return self.pair[0].state(run) is RunState.PAUSED
 
     def has_ended(self, run: str) -> bool:
         return bool(self.both(lambda it: it.state(run)).is_terminal)

@@ -6,7 +6,8 @@ import msgpack
 import pytest
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Dispatch, Done, Flush, Grain, NewRun, Pack, Ticket, UnitTicket
+from flowcore.ports.store import Dispatch, NewRun, Ticket, Wait
+from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
 from flowcore.run.record import Origin
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.state import PLAN_GRACE
@@ -537,3 +538,36 @@ def test_a_dead_letter_goes_with_its_run(it: Harness) -> None:
     assert it.reader.dead_letters() == []
     it.advance(PLAN_GRACE / 1000)
     assert it.leftovers() == []
+
+
+# ── nodes that wait ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_signal_reaches_a_paused_run_and_its_node_is_held(it: Harness) -> None:
+    it.submit(make_plan([[], []]))
+    assert it.do(0, kind="waiting", wait=Wait(signal="go"), failure=None).accepted
+    assert it.do(1, kind="waiting", wait=Wait(seconds=5), failure=None).accepted
+    it.store.pause(RUN)
+    advance = it.store.signal(RUN, "go", msgpack.packb({"by": "ada"}))
+    assert advance is not None
+    assert advance.accepted
+    it.advance(5)
+    it.store.sweep()
+    assert it.nodes() == "hh"
+    assert nodes_of(resume(it)) == ((0, 1), (1, 1))
+    claim = it.claim(0)
+    assert claim is not None
+    assert claim.resumed == msgpack.packb({"by": "ada"})
+
+
+def test_a_node_that_waited_in_a_cancelled_run_waits_anew_when_it_is_resumed(it: Harness) -> None:
+    it.submit(make_plan([[]]))
+    it.do(0, kind="waiting", wait=Wait(signal="go"), failure=None)
+    it.store.stop(RUN, reason="test")
+    ((node, attempt),) = nodes_of(resume(it))
+    it.do(node, attempt, kind="waiting", wait=Wait(signal="go"), failure=None)
+    advance = it.store.signal(RUN, "go", b"\x01")
+    assert advance is not None
+    assert nodes_of(advance.dispatch) == ((0, attempt),)
+    it.do(node, attempt)
+    it.assert_ended_well()

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from flowcore import Run
-from flowcore.backends.native.app import broker_url
+from flowcore.assembly.build import place
 from flowcore.ports.store import Dispatch
 from tests.engine import Engine, poll, running_engine
 from tests.flower_services import ROOT, FlowerSite, running_flower
@@ -70,7 +70,7 @@ def scene(valkey_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     home = tmp_path_factory.mktemp("flower")
     conf = ROOT / "compose" / "flowerconfig.py"
     with (
-        running_flower(broker_url(valkey_server), home, f"--conf={conf}") as flower,
+        running_flower(place(valkey_server).url, home, f"--conf={conf}") as flower,
         running_engine(valkey_server, home) as engine,
     ):
         engine.workers()

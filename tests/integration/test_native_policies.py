@@ -13,6 +13,7 @@ from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine, poll
 
 
+@pytest.mark.both_brokers
 def test_a_retry_succeeds_and_its_attempts_are_counted(engine: Engine) -> None:
     retry = {"max_attempts": 3, "delay": "20ms", "jitter": False}
     nodes = {"shy": {"uses": "engine_nodes:fail_until", "with": {"attempt": 3}, "retry": retry}}
@@ -51,11 +52,11 @@ def test_retry_failed_nodes_retries_nodes_without_a_policy_of_their_own(engine: 
 
 
 @pytest.mark.parametrize("function", ["nap", "spin", "async_nap"])
-@pytest.mark.parametrize("pool", ["engine", "threaded"])
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_node_that_takes_too_long_fails(
-    request: pytest.FixtureRequest, pool: str, function: str
+    engine: Engine, threaded: Engine, pool: str, function: str
 ) -> None:
-    engine: Engine = request.getfixturevalue(pool)
+    engine = {"prefork": engine, "threads": threaded}[pool]
     nodes = {
         "slow": {"uses": f"engine_nodes:{function}", "with": {"seconds": 8}, "timeout": "300ms"}
     }
@@ -76,6 +77,7 @@ def test_a_timeout_can_be_retried(engine: Engine) -> None:
     assert engine.run(nodes).nodes["slow"].attempts == 2
 
 
+@pytest.mark.both_brokers
 def test_a_run_past_its_deadline_fails(engine: Engine) -> None:
     nodes: dict[str, Any] = {
         "slow": {"uses": "engine_nodes:async_nap", "with": {"seconds": 50}},
@@ -104,6 +106,7 @@ def _most_at_once(events: list[Event]) -> int:
     return most
 
 
+@pytest.mark.both_brokers
 @pytest.mark.parametrize("function", ["wait_for", "async_nap"])
 def test_a_cancelled_run_stops_its_nodes(engine: Engine, tmp_path: Path, function: str) -> None:
     given: dict[str, Any] = {"path": str(tmp_path / "never"), "seconds": 50}
@@ -124,6 +127,7 @@ def test_a_cancelled_run_stops_its_nodes(engine: Engine, tmp_path: Path, functio
     assert engine.run({"next": {"uses": "engine_nodes:numbers"}}).success
 
 
+@pytest.mark.both_brokers
 def test_a_node_on_its_own_queue_waits_for_a_worker_of_that_queue(engine: Engine) -> None:
     nodes = {"there": {"uses": "engine_nodes:facts", "queue": "gpu"}}
     handle = engine.start(nodes)

@@ -1,6 +1,7 @@
 """What a run on real Celery workers comes to."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,8 @@ from flowcore import Run
 from flowcore.run.event import EventType
 from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine
+
+pytestmark = pytest.mark.both_brokers
 
 DIAMOND = {
     "numbers": {"uses": "engine_nodes:numbers"},
@@ -185,9 +188,29 @@ def test_an_output_that_cannot_be_stored_says_where_it_is(engine: Engine) -> Non
 
 
 def test_an_output_above_the_limit_names_the_node_and_the_size(engine: Engine) -> None:
-    result = engine.run({"big": {"uses": "engine_nodes:large", "with": {"size": 20_000_000}}})
+    result = engine.run({"big": {"uses": "engine_nodes:large", "with": {"size": 70_000_000}}})
     assert result.error is not None
-    assert "output of node 'big' is 20,000,005 bytes" in result.error
+    assert "output of node 'big' is 70,000,005 bytes" in result.error
+
+
+def test_an_event_above_the_limit_fails_its_node_and_is_not_kept(engine: Engine) -> None:
+    nodes = {"chatty": {"uses": "engine_nodes:emit_much", "with": {"size": 70_000}}}
+    handle = engine.start(nodes)
+    result = handle.wait(60)
+    assert result.error is not None
+    assert "PayloadTooLargeError: an event of node 'chatty' is 70," in result.error
+    assert EventType.NODE_EMITTED not in [event.type for event in handle.events()]
+    nodes["chatty"]["with"] = {"size": 60_000}
+    assert engine.run(nodes).output is True
+
+
+def test_a_failure_with_a_message_of_a_megabyte_is_cut(engine: Engine) -> None:
+    nodes = {"bad": {"uses": "engine_nodes:fail", "with": {"message": "x" * 1_000_000}}}
+    handle = engine.start(nodes)
+    result = handle.wait(60)
+    assert result.error is not None
+    assert "[… 990,000 characters cut …]" in result.error
+    assert max(len(str(event.data)) for event in handle.events()) < 20_000
 
 
 def test_runs_are_listed_newest_first_and_by_state(engine: Engine) -> None:
@@ -214,10 +237,15 @@ def test_twenty_runs_at_once_do_not_disturb_each_other(engine: Engine) -> None:
         ("leave", {"code": 3}, "called sys.exit(3)"),
         ("async_leave", {"code": 3}, "called sys.exit(3)"),
         ("interrupt", {}, "raised KeyboardInterrupt"),
+        ("blow", {"kind": "BaseException"}, "raised BaseException"),
+        ("blow", {"kind": "GeneratorExit"}, "raised GeneratorExit"),
+        ("blow", {"kind": "CancelledError"}, "raised CancelledError"),
+        ("async_blow", {"kind": "BaseException"}, "raised BaseException"),
+        ("async_blow", {"kind": "GeneratorExit"}, "raised GeneratorExit"),
     ],
 )
 def test_a_function_that_would_end_its_worker_fails_its_node(
-    engine: Engine, function: str, given: dict[str, int], how: str
+    engine: Engine, function: str, given: dict[str, Any], how: str
 ) -> None:
     nodes = {"exit": {"uses": f"engine_nodes:{function}", "with": given}}
     result = engine.run(nodes)
@@ -225,4 +253,7 @@ def test_a_function_that_would_end_its_worker_fails_its_node(
     assert result.error.startswith("node 'exit': NodeExitError")
     assert how in result.error
     assert result.nodes["exit"].attempts == 1
+    failure = result.nodes["exit"].error
+    assert failure is not None
+    assert f"in {function}" in (failure.traceback or ""), "it shows where in the function"
     assert engine.run({"next": {"uses": "engine_nodes:async_nap", "with": {"seconds": 0}}}).success

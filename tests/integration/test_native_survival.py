@@ -1,6 +1,6 @@
 """Workers die; runs end with the right outputs all the same."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -22,18 +22,7 @@ def _kill_all(pids: Iterable[int]) -> None:
         process.kill()
 
 
-@pytest.fixture
-def fragile(tmp_path: Path) -> Iterator[Engine]:
-    """An engine of this test's own, with short leases."""
-    with (
-        running_valkey() as url,
-        running_engine(
-            url, tmp_path, lease="1.0", heartbeat="0.25", dispatch_lease="1.0", max_lost="2"
-        ) as engine,
-    ):
-        yield engine
-
-
+@pytest.mark.both_brokers
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_kill_9_of_a_worker_in_mid_run_still_ends_with_the_right_outputs(
     fragile: Engine, tmp_path: Path, pool: str
@@ -60,6 +49,7 @@ def test_kill_9_of_a_worker_in_mid_run_still_ends_with_the_right_outputs(
     assert [e.node for e in handle.events() if e.type is EventType.NODE_LOST] == ["hold"]
 
 
+@pytest.mark.both_brokers
 def test_a_node_whose_process_dies_is_run_again_at_once(fragile: Engine, tmp_path: Path) -> None:
     fragile.workers()
     nodes = {"once": {"uses": "engine_nodes:die_once", "with": {"mark": str(tmp_path / "mark")}}}
@@ -78,29 +68,50 @@ def test_a_node_that_kills_its_process_each_time_becomes_a_dead_letter(fragile: 
     assert result.nodes["poison"].attempts == 3
 
 
+def test_processes_that_end_without_a_word_are_noticed_long_before_their_lease(
+    tmp_path: Path,
+) -> None:
+    lives = 9
+    with (
+        running_valkey() as url,
+        running_engine(url, tmp_path, lease="600", max_lost=str(lives - 1)) as engine,
+    ):
+        engine.workers()
+        handle = engine.start({"poison": {"uses": "engine_nodes:vanish", "with": {"code": 3}}})
+        # Celery's own timer alone would take five seconds for most of them.
+        poll(lambda: handle.status().is_terminal, what="every end to be noticed", patience=25)
+        result = handle.wait(1)
+        assert result.error is not None
+        assert "WorkerLostError" in result.error
+        assert result.nodes["poison"].attempts == lives
+
+
+@pytest.mark.both_brokers
 def test_messages_lost_by_the_broker_are_published_again(fragile: Engine) -> None:
     handle = fragile.start({"numbers": {"uses": "engine_nodes:numbers"}})
-    redis = fragile.session.runtime.store.client
-    assert redis.delete(fragile.session.runtime.default_queue) == 1
+    assert len(fragile.take_messages()) == 1
     fragile.workers()
     assert handle.wait(60).success
 
 
-def test_doubled_messages_run_nothing_twice(fragile: Engine, tmp_path: Path) -> None:
+@pytest.mark.both_brokers
+@pytest.mark.parametrize(("width", "sent"), [(15, 15), (40, 4)], ids=["alone", "in bundles"])
+def test_doubled_messages_run_nothing_twice(
+    fragile: Engine, tmp_path: Path, width: int, sent: int
+) -> None:
     log = tmp_path / "log"
     nodes = {
-        f"n{i}": {"uses": "engine_nodes:append", "with": {"path": str(log)}} for i in range(20)
+        f"n{i}": {"uses": "engine_nodes:append", "with": {"path": str(log)}} for i in range(width)
     }
     nodes["end"] = {
         "uses": "engine_nodes:append",
         "with": {"path": str(log)},
-        "needs": [f"n{i}" for i in range(20)],
+        "needs": [f"n{i}" for i in range(width)],
     }
     handle = fragile.start(nodes)
-    redis = fragile.session.runtime.store.client
-    queue = fragile.session.runtime.default_queue
-    messages = redis.lrange(queue, 0, -1)
-    redis.rpush(queue, *messages, *messages)
+    messages = fragile.take_messages()
+    assert len(messages) == sent
+    fragile.put_messages([*messages, *messages, *messages])
     fragile.workers()
     result = handle.wait(60)
     assert result.success, result.error
@@ -128,3 +139,19 @@ def test_a_node_that_dies_in_the_middle_of_a_unit_is_run_again(
         "once": 2,
         "total": 1,
     }
+
+
+@pytest.mark.parametrize("width", [1, 40], ids=["a chain", "bundles"])
+def test_the_other_nodes_of_a_unit_whose_process_dies_need_not_wait_for_its_lease(
+    tmp_path: Path, width: int
+) -> None:
+    with running_valkey() as url, running_engine(url, tmp_path, lease="600") as engine:
+        engine.workers()
+        given = {"mark": str(tmp_path / "mark")}
+        starts = {f"n{i}": {"uses": "engine_nodes:numbers"} for i in range(width)}
+        nodes = {
+            **starts,
+            "once": {"uses": "engine_nodes:die_once", "with": given, "needs": ["n0"]},
+            "end": {"uses": "passthrough", "needs": ["once", *starts]},
+        }
+        assert engine.run(nodes).success

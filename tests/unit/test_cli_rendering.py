@@ -259,12 +259,19 @@ def test_closed_standard_streams_are_no_error() -> None:
     [
         ({"redis_version": "6.2.7"}, "server", "fail"),
         ({"redis_version": "7.2.4", "valkey_version": "8.0"}, "server", "ok"),
+        ({"cluster_enabled": 1}, "cluster", "fail"),
         ({"maxmemory_policy": "allkeys-lru"}, "eviction", "fail"),
         ({"maxmemory_policy": "volatile-ttl"}, "eviction", "warn"),
         ({"maxmemory_policy": "noeviction"}, "eviction", "ok"),
         ({"aof_enabled": 0}, "durability", "warn"),
         ({"aof_enabled": 1}, "durability", "ok"),
-        ({"used_memory": 90, "maxmemory": 100}, "memory", "warn"),
+        ({"used_memory": 69, "maxmemory": 100}, "memory", "ok"),
+        ({"used_memory": 71, "maxmemory": 100}, "memory", "warn"),
+        ({"used_memory": 86, "maxmemory": 100}, "memory", "fail"),
+        (
+            {"used_memory": 86, "mem_not_counted_for_evict": 20, "maxmemory": 100},
+            *("memory", "ok"),
+        ),
         ({"used_memory": 90, "maxmemory": 0}, "memory", "ok"),
     ],
 )

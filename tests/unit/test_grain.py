@@ -7,7 +7,7 @@ from flowcore.engine.grain import GRAIN, Estimates
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Grain, Pack
+from flowcore.ports.unit import Grain, Pack
 
 
 def _plan(**nodes: dict[str, object]) -> Plan:

@@ -13,15 +13,19 @@ from flowcore.engine import unit as module
 from flowcore.engine.execute import Executor
 from flowcore.engine.grain import Estimates
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.limits import Limits
+from flowcore.engine.payloads import Payloads
 from flowcore.engine.unit import Unit, UnitHost, UnitWatch
 from flowcore.engine.upstream import Upstream
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Advance, Bundle, Grain, NewRun, Outcome, Pack, Ticket, UnitTicket
+from flowcore.ports.store import Advance, NewRun, Outcome, Ticket
+from flowcore.ports.unit import Bundle, Grain, Pack, UnitTicket
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import unpack
 from flowcore.stores.inmemory import InMemoryStore
+from flowcore.stores.inmemory.limiter import InMemoryLimiter
 
 HERE = __name__
 WAITING = threading.Event()
@@ -34,6 +38,10 @@ def one() -> int:
 
 def successor(upstream: int) -> int:
     return upstream + 1
+
+
+def sizeable() -> bytes:
+    return bytes(200_000)
 
 
 def boom() -> None:
@@ -102,7 +110,9 @@ class Scene:
             reader=store,
             events=store,
             keeper=LeaseKeeper(store, interval=60),
-            max_output=1000,
+            limiter=InMemoryLimiter(),
+            limits=Limits(),
+            payloads=Payloads(),
         )
 
         def record(write: Callable[[], Advance], *_: object) -> Advance:
@@ -371,6 +381,15 @@ def test_joins_whose_other_side_is_done_elsewhere_are_not_asked_for_one_by_one()
     scene.run()
     assert scene.state() is RunState.SUCCEEDED
     assert len(scene.writes) == 2
+
+
+def test_sizeable_outputs_are_not_all_recorded_in_one_step() -> None:
+    nodes = {f"n{at}": {"uses": f"{HERE}:sizeable"} for at in range(12)}
+    scene = Scene(nodes).run()
+    assert scene.state() is RunState.SUCCEEDED
+    assert len(scene.writes) == 2, "2.4 MB, of which a step takes 1.2"
+    small = Scene({f"n{at}": {"uses": f"{HERE}:one"} for at in range(12)}).run()
+    assert len(small.writes) == 1
 
 
 def test_a_unit_of_a_paused_run_ends_after_the_node_in_hand(

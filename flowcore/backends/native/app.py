@@ -13,30 +13,37 @@ from celery import Celery
 from celery.signals import celeryd_after_setup, worker_process_init
 
 from flowcore.backends.native.batching import EventBatching
+from flowcore.backends.native.broker import Place
 from flowcore.backends.native.canvas import register as register_canvas
+from flowcore.backends.native.children import ChildWatch
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
 from flowcore.backends.native.tasks import register_tasks
+from flowcore.backends.native.tidying import TidyingStep
 
-__all__ = ["AppOptions", "Bridge", "broker_url", "make_app"]
+__all__ = ["AppOptions", "Bridge", "make_app"]
+
+#: Queues are declared, durable and replicated. With a topic exchange of their own, and not a
+#: direct one, Celery can delay messages without a worker holding them (a canvas's retries).
+_QUORUM = {
+    "task_default_queue_type": "quorum",
+    "task_default_exchange_type": "topic",
+    "task_create_missing_queue_type": "quorum",
+    "task_create_missing_queue_exchange_type": "topic",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppOptions:
     """Where the app's messages and runs live."""
 
-    broker_url: str
-    """In kombu's spelling, see ``broker_url``."""
-    result_url: str
-    """The Redis of the runs, in kombu's spelling."""
+    broker: Place
+    """Where messages go."""
+    results: Place
+    """The Redis of the runs."""
     queue: str
     """Queue of nodes that name none, with its namespace."""
-
-
-def broker_url(url: str) -> str:
-    """Spell a Redis URL the way kombu does: ``unix://`` sockets are ``redis+socket://``."""
-    return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
 
 
 class Bridge:
@@ -71,10 +78,11 @@ class Bridge:
 
 def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     """Make a Celery app that runs nodes; see RELIABILITY notes in docs for each setting."""
-    result = broker_url(options.result_url).removeprefix("redis+")
-    app: Any = Celery("flowcore", broker=options.broker_url)  # gets an attribute of ours
+    broker, results = options.broker, options.results
+    app: Any = Celery("flowcore", broker=broker.url)  # gets an attribute of ours
     app.conf.update(
-        result_backend=f"flowcore.backends.native.chords:WebBackend+{result}",
+        result_backend=_result_backend(results),
+        result_backend_transport_options=dict(results.backend_options),
         task_default_queue=options.queue,
         # Workers answer Flower in it, and a plain Flower reads nothing else. Messages of nodes are
         # msgpack whatever this says; pickle is never accepted.
@@ -93,17 +101,8 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=5.0,
-        broker_transport_options={
-            "socket_connect_timeout": 5.0,
-            "socket_timeout": 30.0,
-            "socket_keepalive": True,
-            "visibility_timeout": 6 * 3600,
-            "unacked_restore_interval": 1,
-            # Lanes are queues: the first that has a message is served. Steps of priority within
-            # a queue would be four more lists for each.
-            "queue_order_strategy": "priority",
-            "priority_steps": [0],
-        },
+        broker_transport_options=dict(broker.options),
+        **(_QUORUM if broker.quorum else {}),
     )
     app.flowcore = bridge
     register_tasks(app)
@@ -113,12 +112,20 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
             plan, node, upstream=upstream
         ),
     )
+    app.steps["worker"].update((JanitorStep, ChildWatch))
     app.steps["worker"].add(JanitorStep)
+    app.steps["worker"].add(TidyingStep)
     app.steps["consumer"].add(EventBatching)
     worker_process_init.connect(bridge.forget, weak=False)
     celeryd_after_setup.connect(_consume_lanes, weak=False)
     made: Celery = app
     return made
+
+
+def _result_backend(results: Place) -> str:
+    kind = "SentinelWebBackend" if results.scheme == "sentinel" else "WebBackend"
+    # Celery takes what follows the first + for the URL, and calls a socket's path socket://.
+    return f"flowcore.backends.native.chords:{kind}+{results.url.removeprefix('redis+')}"
 
 
 def _consume_lanes(instance: Any, **_: Any) -> None:

@@ -9,15 +9,16 @@ them all down. ``super()`` serves tasks that are no nodes: a user's own chords o
 
 from typing import Any
 
-from celery.backends.redis import RedisBackend
+from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.exceptions import TaskRevokedError, TimeLimitExceeded
 from celery.exceptions import WorkerLostError as PoolChildLostError
 
 from flowcore.backends.native.host import NodeHost
 from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
-from flowcore.ports.store import Ticket, UnitTicket
+from flowcore.ports.store import Ticket
+from flowcore.ports.unit import UnitTicket
 
-__all__ = ["WebBackend"]
+__all__ = ["SentinelWebBackend", "WebBackend"]
 
 
 class WebBackend(RedisBackend):
@@ -61,6 +62,10 @@ def _end_of_unit(host: NodeHost, request: Any, result: Any) -> None:
         given = request.kwargs
         unit = UnitTicket(run=given["run"], unit=given["unit"])
         host.lose_unit(unit, given["plan"], worker=request.hostname or "")
+
+
+class SentinelWebBackend(WebBackend, SentinelBackend):
+    """The same on the primary that Sentinels name."""
 
 
 def _without_attempt(host: NodeHost, request: Any, result: Any) -> None:

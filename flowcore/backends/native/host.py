@@ -17,11 +17,15 @@ from flowcore.engine.complete import complete
 from flowcore.engine.execute import Attempt, Executor
 from flowcore.engine.grain import Estimates
 from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.limits import Limits
+from flowcore.engine.payloads import Payloads
 from flowcore.engine.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError
 from flowcore.plan.plan import Plan
+from flowcore.ports.limiter import Limiter
 from flowcore.ports.presence import WorkerBoard
+from flowcore.ports.room import Room
 from flowcore.ports.store import (
     Advance,
     EventLog,
@@ -29,8 +33,8 @@ from flowcore.ports.store import (
     RunReader,
     RunStore,
     Ticket,
-    UnitTicket,
 )
+from flowcore.ports.unit import UnitTicket
 from flowcore.run.record import WORKER_LOST
 from flowcore.run.status import NodeState, RunState
 
@@ -51,6 +55,9 @@ class Services:
     dispatcher: CeleryDispatcher
     rows: RunRow
     board: WorkerBoard
+    limiter: Limiter
+    room: Room
+    payloads: Payloads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +66,8 @@ class HostOptions:
 
     heartbeat: float = 1.5
     """Seconds between renewals of leases."""
-    max_output: int = 16 * 2**20
-    """Bytes of one output."""
+    max_event: int = 64 * 2**10
+    """Bytes of one event that a node emits."""
     allowed: frozenset[str] = frozenset()
     """Module prefixes nodes may come from, beyond the default."""
     work_first: bool = True
@@ -80,10 +87,13 @@ class NodeHost:
             reader=services.reader,
             events=services.events,
             keeper=self._keeper,
-            max_output=options.max_output,
+            limiter=services.limiter,
+            limits=Limits(event=options.max_event),
+            payloads=services.payloads,
             allowed=options.allowed,
             on_stuck=self._settle,
             on_first=self._show_start,
+            on_wake=self._wake,
         )
         self._watch = UnitWatch()
         self._slots = Slots(services.board)
@@ -118,7 +128,7 @@ class NodeHost:
         """
         plan, ticket, units = attempt.plan, attempt.ticket, self._units
         policy = plan.policy(ticket.node)
-        if not self._work_first or policy.timeout is not None:
+        if not self._work_first or policy.alone:
             self.record(attempt, worker=worker)
             return
         units.estimates.note(policy.uses, attempt.seconds)
@@ -157,7 +167,12 @@ class NodeHost:
             return False
         if adopted.first:
             self._show_start(unit.run, plan, worker)
-        upstream = Upstream(run=unit.run, plan=plan, reader=self.services.reader)
+        upstream = Upstream(
+            run=unit.run,
+            plan=plan,
+            reader=self.services.reader,
+            payloads=self.services.payloads,
+        )
         made = self._unit(unit, plan, adopted.nodes, upstream, worker=worker)
         made.resumed = adopted.resumed
         self._run_unit(made, adopted.nodes, queue=queue)
@@ -247,6 +262,16 @@ class NodeHost:
         if advance.finished is not None:
             show_end(self.services, run, worker=worker)
         return advance
+
+    def _wake(self, ticket: Ticket) -> None:
+        """Another node has the place that this one gave back; should this fail, it asks again."""
+        services = self.services
+        try:
+            dispatch = services.store.wake(ticket).dispatch
+            if dispatch is not None:
+                services.dispatcher.publish(dispatch, services.store.get_plan(dispatch.plan))
+        except FlowcoreError as error:
+            _log.warning("node %d of run %s was not woken: %s", ticket.node, ticket.run, error)
 
     def _show_start(self, run: str, plan: Plan, worker: str) -> None:
         self.services.rows.started(run=run, flow=plan.flow, hostname=worker)

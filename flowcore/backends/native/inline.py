@@ -16,6 +16,7 @@ _ENDS = {
     "succeeded": "task-succeeded",
     "failed": "task-failed",
     "retry": "task-retried",
+    "waiting": "task-retried",
     "cancelled": "task-revoked",
 }
 
@@ -60,6 +61,8 @@ class InlineRows:
         end = {"type": _ENDS[outcome.kind], **row, "timestamp": ended}
         if outcome.kind == "succeeded":
             end |= {"result": "'recorded'", "runtime": seconds}
+        elif outcome.wait is not None:
+            end["exception"] = outcome.wait.reason
         elif outcome.failure is not None:
             failure = outcome.failure
             end["exception"] = f"NodeFailed('{failure.type}: {failure.message}')"

@@ -28,6 +28,9 @@ _PAUSE_AFTER_TROUBLE = 2.0
 #: Seconds between renewals of the worker's note on the board.
 _NOTE_EVERY = 2.0
 
+#: Seconds between two warnings of a store that is getting full.
+_WARN_EVERY = 60.0
+
 
 class JanitorStep(bootsteps.StartStopStep):
     """Starts the janitor with the worker and stops it first when the worker stops."""
@@ -67,6 +70,7 @@ class JanitorStep(bootsteps.StartStopStep):
             for run in runs:
                 show_end(services, run, worker=note.name)
 
+        crowd = 1
         janitor = Janitor(
             store=services.store,
             dispatcher=services.dispatcher,
@@ -74,14 +78,20 @@ class JanitorStep(bootsteps.StartStopStep):
                 dispatch, services.store.get_plan(dispatch.plan)
             ),
             on_finished=finished,
+            workers=lambda: crowd,
         )
         posted = -_NOTE_EVERY
+        warned = -_WARN_EVERY
         while not self._stop.is_set():
             started = time.monotonic()
             try:
                 if started - posted >= _NOTE_EVERY:
                     services.board.post(note, keep=3 * _NOTE_EVERY)
+                    crowd = services.board.count()
                     posted = started
+                    if started - warned >= _WARN_EVERY and (warning := services.room.warning()):
+                        _log.warning("%s", warning)
+                        warned = started
                 pause = janitor.step()
             except FlowcoreError as error:
                 _log.warning("the janitor could not look around: %s", error)

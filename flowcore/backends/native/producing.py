@@ -1,6 +1,7 @@
 """Producers for messages and events, kept and used again.
 
-In: Celery's app. Out: a producer whose publishes leave together. Not here: messages (publish).
+In: Celery's app. Out: a producer whose publishes leave together. Not here: messages (publish),
+RabbitMQ's confirms (confirming).
 
 Celery's own pool would do, but kombu's Redis channel makes a new client object for each use, and
 that is a third of the price of publishing one node: 169 entries of a table of answers, each time.
@@ -15,18 +16,23 @@ from typing import Any
 
 from celery import Celery
 from kombu import Exchange, Producer
-from kombu.transport import redis
+from kombu.exceptions import OperationalError
+from kombu.transport import pyamqp, redis
 from kombu.utils.json import dumps
+
+from flowcore.backends.native.confirming import ConfirmingTransport
 
 __all__ = ["Producers"]
 
 
-class _Channel(redis.Channel):
-    """Kombu's Redis channel with one client instead of one for each use."""
+class _OneClient:
+    """A part of kombu's Redis channels: one client instead of one for each use."""
 
     _kept: Any = None
     heard: int | None = None
     """How many received the last message of a fanout that did not leave in a batch."""
+
+    conn_or_acquire: Any
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  (kombu's own)
         if asynchronous:
@@ -45,8 +51,20 @@ class _Channel(redis.Channel):
             self.heard = sum(client.publish(topic, payload) for topic in topics)
 
 
-class _Transport(redis.Transport):
-    Channel = _Channel
+class _RedisChannel(_OneClient, redis.Channel):
+    pass
+
+
+class _RedisTransport(redis.Transport):
+    Channel = _RedisChannel
+
+
+class _SentinelChannel(_OneClient, redis.SentinelChannel):
+    pass
+
+
+class _SentinelTransport(redis.SentinelTransport):
+    Channel = _SentinelChannel
 
 
 class Producers:
@@ -62,14 +80,20 @@ class Producers:
         """Give a producer; what it publishes leaves together at the end of the block.
 
         After an error the connection is dropped, so that a second try gets a new one.
+
+        Raises:
+            kombu.exceptions.OperationalError: For whatever the transport calls its own errors.
         """
         producer = self._take()
+        connection = producer.connection
         try:
             with producer.batch():
                 yield producer
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(Exception):
-                producer.connection.collect()
+                connection.collect()
+            if isinstance(error, connection.connection_errors + connection.channel_errors):
+                raise OperationalError(str(error)) from error
             raise
         self._free.append((os.getpid(), producer))
 
@@ -82,15 +106,18 @@ class Producers:
         producer = self._take()
         try:
             channel = producer.channel
-            if not isinstance(channel, _Channel):
+            if not isinstance(channel, _OneClient):
                 self._free.append((os.getpid(), producer))
                 return None
-            Exchange(exchange, type="fanout").declare(channel=channel)
+            Exchange(exchange, type="fanout").declare(channel=producer.channel)
             producer.publish([], exchange=exchange, routing_key=routing_key, serializer="json")
             heard: int | None = channel.heard
-        except BaseException:
+        except BaseException as error:
+            connection = producer.connection
             with contextlib.suppress(Exception):
-                producer.connection.collect()
+                connection.collect()
+            if isinstance(error, connection.connection_errors + connection.channel_errors):
+                raise OperationalError(str(error)) from error
             raise
         else:
             self._free.append((os.getpid(), producer))
@@ -115,6 +142,19 @@ class Producers:
 
     def _make(self) -> Any:
         connection = self._app.connection_for_write()
-        if issubclass(connection.get_transport_cls(), redis.Transport):
-            connection.transport_cls = _Transport
+        transport = connection.get_transport_cls()
+        if issubclass(transport, redis.SentinelTransport):
+            connection.transport_cls = _SentinelTransport
+        elif issubclass(transport, redis.Transport):
+            connection.transport_cls = _RedisTransport
+        elif issubclass(transport, pyamqp.Transport):
+            connection.transport_cls = ConfirmingTransport
+            # A batch waits for its confirms by itself. Nobody beats for a producer that is free:
+            # RabbitMQ would close its connection, while TCP's own keepalive does no harm.
+            connection.transport_options = {
+                **connection.transport_options,
+                "confirm_publish": False,
+            }
+            connection.heartbeat = 0
+            connection.ssl = connection.ssl or issubclass(transport, pyamqp.SSLTransport)
         return self._app.amqp.Producer(connection, auto_declare=False)

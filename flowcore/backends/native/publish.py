@@ -18,7 +18,8 @@ from kombu import Producer
 from flowcore.backends.native.flower import BROKER_TROUBLE, TaskEvents, shown_kwargs
 from flowcore.backends.native.producing import Producers
 from flowcore.plan.plan import Plan, Policy
-from flowcore.ports.store import Bundle, Dispatch
+from flowcore.ports.store import Dispatch
+from flowcore.ports.unit import Bundle
 
 __all__ = ["END_TASK", "NODE_TASK", "UNIT_TASK", "CeleryDispatcher", "lanes", "queue_name"]
 

@@ -37,6 +37,10 @@ class Seen:
                 found[node] = pack(how["output"])
         return found
 
+    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
+        """The bytes of the outputs that exist."""
+        return {node: len(blob) for node, blob in self.outputs(run, nodes).items()}
+
     def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:  # noqa: ARG002
         """Where these nodes stand."""
         return {

@@ -11,8 +11,9 @@ from flowcore.ports.presence import WorkerBoard
 
 __all__ = ["Slots"]
 
-#: Seconds for which a count is good: workers come and go slowly.
+#: Seconds for which a count is good: workers come and go slowly, and of many few at a time.
 _FRESH = 5.0
+_FRESH_PER_WORKER = 0.1
 
 
 class Slots:
@@ -30,5 +31,7 @@ class Slots:
         if now >= self._until:
             self._until = now + _FRESH
             with contextlib.suppress(FlowcoreError):  # the last count will do
-                self._count = max(1, sum(note.concurrency for note in self._board.workers()))
+                notes = self._board.workers()
+                self._count = max(1, sum(note.concurrency for note in notes))
+                self._until = now + max(_FRESH, _FRESH_PER_WORKER * len(notes))
         return self._count

@@ -10,7 +10,8 @@ from celery.exceptions import Ignore, Retry
 from flowcore.backends.native.host import NodeHost, show_end
 from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
 from flowcore.engine.execute import Attempt
-from flowcore.ports.store import Ticket, UnitTicket
+from flowcore.ports.store import Ticket
+from flowcore.ports.unit import UnitTicket
 
 __all__ = ["NodeFailed", "register_tasks"]
 
@@ -45,7 +46,7 @@ def register_tasks(app: Any) -> None:
             # A duplicate, which has nothing to show, or a message that its run's end overtook.
             host.show_cancelled(ticket, plan, worker=request.hostname)
             raise Ignore
-        if done.outcome.kind in ("retry", "cancelled"):
+        if done.outcome.kind in ("retry", "waiting", "cancelled"):
             _record_unfinished(host, done, plan, worker=request.hostname)
         request.flowcore_attempt = done
         if done.outcome.kind == "succeeded":
@@ -80,7 +81,7 @@ def _record_unfinished(host: NodeHost, done: Attempt, plan: str, *, worker: str)
     """Record what is no end in Celery's eyes: the chord hook is not called for it.
 
     Raises:
-        Retry: The node is tried again.
+        Retry: The node is tried again, or waits.
         Ignore: Its run was stopped, or another worker has the node by now.
     """
     accepted = host.record(done, worker=worker).accepted
@@ -89,6 +90,9 @@ def _record_unfinished(host: NodeHost, done: Attempt, plan: str, *, worker: str)
         raise Ignore
     text = _sentence(done)
     delay: Any = done.outcome.delay  # its type says numbers.Real, which no float is to mypy
+    if done.outcome.kind == "waiting":
+        # Monitors have no better word for it.
+        raise Retry(done.outcome.wait.reason if done.outcome.wait else text)
     if done.outcome.kind == "retry":
         raise Retry(text, exc=NodeFailed(text), when=delay) from done.error
     raise NodeFailed(text) from done.error

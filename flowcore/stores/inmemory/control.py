@@ -1,4 +1,4 @@
-"""Pausing, resuming, taking over: ``pause.lua``, ``resume.lua`` and ``submit.lua`` said again.
+"""Pausing, resuming, taking over, signals: ``pause.lua`` and others said again.
 
 In: a step. Out: the run moved. Not here: the moves themselves (transitions), what of a run is kept
 (plan.reuse).
@@ -6,6 +6,7 @@ In: a step. Out: the run moved. Not here: the moves themselves (transitions), wh
 
 from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import Frontier, after_failure, from_node
+from flowcore.ports.unit import Grain
 from flowcore.run.event import EventType
 from flowcore.run.record import Origin
 from flowcore.run.status import NodeState, RunState
@@ -13,7 +14,7 @@ from flowcore.stores.inmemory.settling import milliseconds
 from flowcore.stores.inmemory.state import DEADLINE, RETENTION, KeptRun, World
 from flowcore.stores.inmemory.transitions import Step
 
-__all__ = ["frontier_of", "pause", "resume", "take_over"]
+__all__ = ["begin", "frontier_of", "pause", "resume", "signal"]
 
 
 def pause(step: Step) -> None:
@@ -35,9 +36,22 @@ def pause(step: Step) -> None:
     step.event(EventType.RUN_PAUSED, nodes)
 
 
-def resume(step: Step) -> bool:
+def signal(step: Step, name: str, value: bytes) -> None:
+    """Give a signal to those who wait for it, or keep it."""
+    run = step.run
+    step.event(EventType.RUN_SIGNAL, data={"name": name})
+    waiting = sorted(node for node, what in run.waits.items() if what == name)
+    for node in waiting:
+        step.unpark(node, value)
+    if not waiting:
+        run.signals[name] = value
+
+
+def resume(step: Step, grain: Grain | None) -> bool:
     """Let a run go on; False when it is not one that waits for that."""
     run = step.run
+    step.share_out(grain)
+    step.spare, step.idle = -1, False  # who resumes a run keeps nothing of it
     if run.is_paused:
         _begin(run)
         step.event(EventType.RUN_RESUMED)
@@ -77,7 +91,16 @@ def _revive(step: Step) -> None:
 
 def _reopen(run: KeptRun, frontier: Frontier) -> None:
     """Nodes of a run that has ended are to run again, with attempts that nobody has had."""
-    for counts in (run.joins, run.lost, run.late, run.base, run.held):
+    for counts in (
+        run.joins,
+        run.lost,
+        run.late,
+        run.base,
+        run.held,
+        run.waits,
+        run.signals,
+        run.resumed,
+    ):
         counts.clear()
     run.failures.pop(DEADLINE, None)
     for node in frontier.again:
@@ -95,10 +118,11 @@ def frontier_of(world: World, origin: Origin, plan: Plan) -> Frontier:
     return from_node(plan, old.nodes, old.dead, plan.ids.index(origin.node or ""))
 
 
-def take_over(step: Step, frontier: Frontier) -> None:
-    """What need not run again comes from another run."""
+def begin(step: Step, frontier: Frontier | None) -> None:
+    """Dispatch what a new run begins with; what it need not run comes from another run."""
     run, origin = step.run, step.run.new.origin
-    if origin is None:
+    if frontier is None or origin is None:
+        step.place([(node, 1) for node in run.plan.starts])
         return
     old = step.world.runs[origin.run]
     kept = list(frontier.kept(len(run.nodes)))

@@ -6,7 +6,7 @@ In: a step, a unit and its news. Out: the run moved. Not here: the moves themsel
 from dataclasses import replace
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Done, Flush, Grain
+from flowcore.ports.unit import Done, Flush, Grain
 from flowcore.run.event import EventType
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.transitions import Step

@@ -5,7 +5,7 @@ In: a step or a run, and an attempt. Out: the run moved. Not here: the moves (tr
 
 from typing import Any
 
-from flowcore.ports.store import Outcome, Ticket
+from flowcore.ports.store import Outcome, Ticket, Wait
 from flowcore.run.event import EventType
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
@@ -62,13 +62,15 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         data = {**_brief(_reason(outcome)), "delay": outcome.delay}
         step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)
         return
+    if outcome.kind == "waiting" and not stopping:
+        step.park(node, outcome.wait or Wait())
+        return
     step.unschedule(node)
     if outcome.kind == "succeeded":
         run.nodes[node] = NodeState.SUCCEEDED
         run.outputs[node] = outcome.output or _NIL
         run.left -= 1
-        if outcome.dead:
-            run.dead[node] = frozenset(outcome.dead)
+        _note_dead(run, node, outcome)
         step.event(EventType.NODE_SUCCEEDED, [node], ticket.attempt)
         if not stopping:
             step.advance(node, outcome.dead)
@@ -76,9 +78,14 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         step.cancel(node)
     else:
         failure = _reason(outcome)
-        if outcome.dead:
-            run.dead[node] = frozenset(outcome.dead)
+        _note_dead(run, node, outcome)
         step.fail(node, failure, _brief(failure), outcome.dead)
+
+
+def _note_dead(run: KeptRun, node: int, outcome: Outcome) -> None:
+    """Should the run be resumed or run again, its joins are counted anew."""
+    if outcome.dead:
+        run.dead[node] = frozenset(outcome.dead)
 
 
 def _reason(outcome: Outcome) -> Failure:

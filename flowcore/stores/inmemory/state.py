@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import NewRun, Ticket, UnitTicket
+from flowcore.ports.store import NewRun, Ticket
+from flowcore.ports.unit import UnitTicket
 from flowcore.run.event import Event
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
@@ -71,6 +72,11 @@ class KeptRun:
     bundled: int = 0
     """How many units have been made for the queue: their names count on."""
     outputs: dict[int, bytes] = field(default_factory=dict)
+    waits: dict[int, str | None] = field(default_factory=dict)
+    """By node that wants to know what ends its wait: the signal, or None for a time."""
+    signals: dict[str, bytes] = field(default_factory=dict)
+    """Signals that nobody has taken."""
+    resumed: dict[int, bytes] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
@@ -89,6 +95,14 @@ class KeptRun:
         if isinstance(ticket, UnitTicket):
             return ticket.unit in self.units and self.units[ticket.unit].adopted
         return self.holds(ticket.node, ticket.attempt)
+
+    def waits_as(self, ticket: Ticket) -> bool:
+        """Whether this very attempt waits."""
+        return (
+            0 <= ticket.node < len(self.nodes)
+            and self.nodes[ticket.node] is NodeState.WAITING
+            and self.attempts[ticket.node] + 1 == ticket.attempt
+        )
 
     def holds(self, node: int, attempt: int) -> bool:
         """Whether this attempt is the one that is running."""

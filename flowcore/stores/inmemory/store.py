@@ -12,12 +12,8 @@ from typing import Any
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
-    AHEAD,
-    Adopted,
     Advance,
     Claim,
-    Flush,
-    Grain,
     NewRun,
     Outcome,
     Resumed,
@@ -25,14 +21,14 @@ from flowcore.ports.store import (
     Submitted,
     Sweep,
     Ticket,
-    UnitTicket,
 )
+from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.event import Event, EventType
 from flowcore.run.record import WORKER_LOST, DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import pack, unpack
 from flowcore.stores.inmemory import reading
-from flowcore.stores.inmemory.control import frontier_of, pause, resume, take_over
+from flowcore.stores.inmemory.control import begin, frontier_of, pause, resume, signal
 from flowcore.stores.inmemory.flushing import flush
 from flowcore.stores.inmemory.settling import claimable, milliseconds, owned_beside, settle, start
 from flowcore.stores.inmemory.state import KeptRun, World
@@ -110,10 +106,7 @@ class InMemoryStore:
             step.event(EventType.RUN_CREATED)
             step.share_out(grain)
             step.spare, step.idle = -1, False  # a client keeps nothing
-            if frontier is None:
-                step.place([(node, 1) for node in plan.starts])
-            else:
-                take_over(step, frontier)
+            begin(step, frontier)
             step.finish()
             self._changed.notify_all()
             return Submitted(created=True, state=kept.state, dispatch=step.announce())
@@ -136,6 +129,7 @@ class InMemoryStore:
                 first=first,
                 lost=run.lost[node] + run.base[node],
                 outputs={n: run.outputs[n] for n in outputs_of if n in run.outputs},
+                resumed=run.resumed.get(node),
             )
 
     def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002
@@ -221,6 +215,26 @@ class InMemoryStore:
                     verdicts[ticket] = False
         return verdicts
 
+    def wake(self, ticket: Ticket) -> Advance:
+        """Give a waiting node its turn."""
+        with self._changed:
+            run = self._world.runs.get(ticket.run)
+            if run is None or not run.waits_as(ticket):
+                return Advance(accepted=False)
+            step = Step(self._world, run, self._now())
+            step.unpark(ticket.node)
+            return self._advanced(step)
+
+    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
+        """Give a signal to those who wait for it."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            if kept is None or not (kept.accepts_work or kept.is_paused):
+                return Advance(accepted=False) if kept else None
+            step = Step(self._world, kept, self._now())
+            signal(step, name, value)
+            return self._advanced(step)
+
     def lose(self, unit: UnitTicket) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""
         with self._changed:
@@ -288,9 +302,7 @@ class InMemoryStore:
             if kept is None:
                 return None
             step = Step(self._world, kept, self._now())
-            step.share_out(grain)
-            step.spare, step.idle = -1, False  # who resumes a run keeps nothing of it
-            if not resume(step):
+            if not resume(step, grain):
                 return Resumed(resumed=False, state=kept.state)
             step.finish()
             self._changed.notify_all()
@@ -342,6 +354,10 @@ class InMemoryStore:
                 return {}
             wanted = kept.outputs if nodes is None else nodes
             return {node: kept.outputs[node] for node in wanted if node in kept.outputs}
+
+    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
+        """Return the bytes of the outputs that exist."""
+        return {node: len(blob) for node, blob in self.outputs(run, nodes).items()}
 
     # ── EventLog ────────────────────────────────────────────────────────────────────────────────
 

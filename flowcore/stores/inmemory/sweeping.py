@@ -3,7 +3,8 @@
 In: the world and the time. Out: what was overdue, dealt with. Not here: the moves themselves.
 """
 
-from flowcore.ports.store import Bundle, Dispatch, Sweep
+from flowcore.ports.store import Dispatch, Sweep
+from flowcore.ports.unit import Bundle
 from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.state import DEADLINE, RETENTION, World
@@ -74,6 +75,9 @@ def _look_at(step: Step, node: int) -> None:
             step.unschedule(node)
             del run.late[node]
             step.dispatch([(node, run.attempts[node] + 1)])
+        case NodeState.WAITING:
+            run.late.pop(node, None)
+            step.unpark(node)
         case _:
             step.unschedule(node)
 

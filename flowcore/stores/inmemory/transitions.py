@@ -5,16 +5,17 @@ In: one command on one run. Out: the run moved, its events appended, what to pub
 Not here: who may call what (store), what is overdue (sweeping).
 """
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.plan.reuse import Frontier
-from flowcore.ports.store import Bundle, Dispatch, Grain, Pack
+from flowcore.ports.store import Dispatch, Wait
+from flowcore.ports.unit import Bundle, Grain
 from flowcore.run.event import Event, EventType
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
+from flowcore.stores.inmemory.sharing import Sharing
 from flowcore.stores.inmemory.state import DEADLINE, PLAN_GRACE, RETENTION, KeptRun, KeptUnit, World
 
 __all__ = ["Step"]
@@ -27,7 +28,15 @@ _RULES: Mapping[str, Callable[[int, int], bool]] = {
     "none_failed": lambda _ok, bad: bad == 0,
 }
 _ACCEPTS_FAILURE = frozenset({"all_done", "any_success"})
-_QUEUED = frozenset({NodeState.PENDING, NodeState.HELD, NodeState.DISPATCHED, NodeState.RETRYING})
+_QUEUED = frozenset(
+    {
+        NodeState.PENDING,
+        NodeState.HELD,
+        NodeState.DISPATCHED,
+        NodeState.RETRYING,
+        NodeState.WAITING,
+    }
+)
 _LAST_EVENT = {
     RunState.SUCCEEDED: EventType.RUN_SUCCEEDED,
     RunState.FAILED: EventType.RUN_FAILED,
@@ -98,51 +107,16 @@ class Step:
         if self.grain is None:
             self.dispatch(ready)
             return
-        plan, packs = self.run.plan, self.grain.packs
-        groups: dict[int, list[int]] = {}
-        alone: list[tuple[int, int]] = []
-        kept: list[int] = []
-        for node, attempt in ready:
-            policy = plan.policy_of[node]
-            if node == self.current:
-                kept.append(node)
-            elif self.run.is_paused or attempt > 1 or policy not in packs:
-                alone.append((node, attempt))
-            else:
-                groups.setdefault(policy, []).append(node)
-        listed: list[int] = []
-        for policy, nodes in sorted(groups.items()):
-            left = deque(sorted(nodes))
-            kept += self._keep(packs[policy], left)
-            single, together = self._wrap(packs[policy], left)
-            alone += single
-            listed += together
-        for node in kept:
+        sharing = Sharing(self, self.grain)
+        sharing.share(ready)
+        for node in sharing.kept:
             self.run.nodes[node] = NodeState.RUNNING
             self.run.attempts[node] = 1
-        self.kept += kept
-        self.dispatch(alone, listed=[*listed, *kept])
-
-    def _keep(self, pack: Pack, nodes: deque[int]) -> Iterator[int]:
-        """Take what the unit has time for."""
-        cost = round(pack.cost * 1e6)
-        while pack.here and nodes and (self.spare >= cost or self.idle):
-            self.spare, self.idle = self.spare - cost, False
-            yield nodes.popleft()
-
-    def _wrap(self, pack: Pack, nodes: deque[int]) -> tuple[list[tuple[int, int]], list[int]]:
-        """Bundle nodes; return the (node, attempt) left over, and the nodes that are bundled."""
-        size = max(pack.least, min(pack.most, len(nodes) // (self.grain or Grain()).share))
-        alone: list[tuple[int, int]] = []
-        bundled: list[int] = []
-        while nodes:
-            together = [nodes.popleft() for _ in range(min(size, len(nodes)))]
-            if len(together) == 1:
-                alone.append((together[0], 1))
-            else:
-                self.bundle(together)
-                bundled += together
-        return alone, bundled
+        self.kept += sharing.kept
+        for nodes in sharing.together:
+            self.bundle(nodes)
+        listed = [*sharing.kept, *(node for nodes in sharing.together for node in nodes)]
+        self.dispatch(sharing.alone, listed=listed)
 
     def bundle(self, nodes: list[int]) -> None:
         """Dispatch several nodes in one message."""
@@ -188,6 +162,34 @@ class Step:
             self.ready.append((node, attempt))
         if listed:
             self.event(EventType.NODES_DISPATCHED, sorted(listed))
+
+    def park(self, node: int, wait: Wait) -> None:
+        """Let a node wait without a worker."""
+        run = self.run
+        run.nodes[node] = NodeState.WAITING
+        self.event(EventType.NODE_WAITING, [node], run.attempts[node], wait.about())
+        run.attempts[node] -= 1  # this attempt goes on later
+        if wait.resumes:
+            run.resumed.pop(node, None)
+            run.waits[node] = wait.signal
+            if wait.signal in run.signals:
+                self.unpark(node, run.signals.pop(wait.signal))
+                return
+        if wait.until is not None:
+            self.schedule(node, max(0, round(wait.until * 1000) - self.now))
+        elif wait.seconds is not None:
+            self.schedule(node, round(wait.seconds * 1000))
+        else:
+            self.unschedule(node)
+
+    def unpark(self, node: int, what: bytes = b"") -> None:
+        """End a wait: by a signal's value, or because the time is over."""
+        run = self.run
+        if node in run.waits:
+            del run.waits[node]
+            run.resumed[node] = what
+        self.unschedule(node)
+        self.dispatch([(node, run.attempts[node] + 1)])
 
     def release(self) -> None:
         """Give free slots to the nodes that were held, oldest first."""

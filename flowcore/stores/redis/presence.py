@@ -35,6 +35,11 @@ class RedisWorkerBoard:
         with translated():
             self._client.hdel(_BOARD, name)
 
+    def count(self) -> int:
+        """Return how many notes there are, stale ones included."""
+        with translated():
+            return int(self._client.hlen(_BOARD))
+
     def workers(self) -> Sequence[WorkerNote]:
         """Return the fresh notes and drop the stale ones."""
         with translated():

@@ -50,6 +50,7 @@ class RedisReader:
         self._client = client
         self._plans = plans
         self._events = events
+        self._sizes = client.register_script(script_source("payloads/sizes"))
 
     def summary(self, run: str) -> RunSummary | None:
         """Return the run's row."""
@@ -134,6 +135,14 @@ class RedisReader:
                 return {}
             blobs = self._client.hmget(key, list(nodes))
         return {node: blob for node, blob in zip(nodes, blobs, strict=True) if blob is not None}
+
+    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
+        """Return the bytes of the outputs that exist."""
+        if nodes is not None and not nodes:
+            return {}
+        with translated():
+            flat = self._sizes(args=(run, *(nodes or ())))
+        return dict(zip(flat[::2], flat[1::2], strict=True))
 
     def _rows(self, runs: Sequence[str]) -> list[RunSummary]:
         with translated():

@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from flowcore.stores.redis.connect import RETRIES, Client
+from flowcore.stores.redis.connect import REFUSALS, RETRIES, Client
 
 __all__ = ["Line", "Script"]
 
@@ -61,6 +61,8 @@ class Script:
         for attempt in range(RETRIES):
             try:
                 return self._call(args)
+            except REFUSALS:
+                raise
             except _BROKEN:
                 self._line.connection().disconnect()
                 time.sleep(_BACKOFF * 2**attempt)

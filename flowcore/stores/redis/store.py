@@ -18,21 +18,17 @@ from flowcore.errors import ServiceError
 from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import after_failure, from_node
 from flowcore.ports.store import (
-    AHEAD,
-    Adopted,
     Advance,
     Claim,
     Dispatch,
-    Flush,
-    Grain,
     NewRun,
     Outcome,
     Resumed,
     Submitted,
     Sweep,
     Ticket,
-    UnitTicket,
 )
+from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
@@ -46,7 +42,9 @@ from flowcore.stores.redis.wire import (
     read_dispatch,
     read_unit,
     shares,
+    wire_delay,
     wire_outcome,
+    wire_wait,
 )
 
 __all__ = ["Leases", "RedisStore", "script_source"]
@@ -60,7 +58,10 @@ _RESUMABLE = frozenset({RunState.PAUSED, RunState.FAILED, RunState.CANCELLED})
 
 #: Scripts that change no more than the nodes they name.
 _ON_CORE = ("claim", "adopt", "renew")
-_ON_WEB = ("submit", "settle", "flush", "lose", "sweep", "stop", "pause", "resume")
+_ON_WEB = (
+    *("submit", "settle", "flush", "lose", "wake", "signal", "sweep", "stop"),
+    *("pause", "resume"),
+)
 
 #: What ``renew.lua`` says of a ticket that another attempt has replaced.
 _LOST = 2
@@ -195,6 +196,7 @@ class RedisStore:
             first=bool(answer[0]),
             lost=answer[1],
             outputs={node: blob for node, blob in found if blob is not None},
+            resumed=answer[3],
         )
 
     def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002
@@ -222,11 +224,12 @@ class RedisStore:
             outcome.kind,
             blob,
             brief,
-            milliseconds(outcome.delay),
+            wire_delay(outcome),
             msgpack.packb(outcome.dead) if outcome.dead else b"",
             self._leases.max_lost,
             unit or "",
             msgpack.packb(shares(grain)) if grain else b"",
+            *wire_wait(outcome.wait),
         )
         return read_advance(ticket.run, answer)
 
@@ -271,6 +274,18 @@ class RedisStore:
         return {
             t: verdict == _LOST for t, verdict in zip(tickets, verdicts, strict=True) if verdict
         }
+
+    def wake(self, ticket: Ticket) -> Advance:
+        """Give a waiting node its turn."""
+        answer = self._call("wake", ticket.run, ticket.node, ticket.attempt)
+        return read_advance(ticket.run, answer)
+
+    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
+        """Give a signal to those who wait for it."""
+        answer = self._call("signal", run, name, value, msgpack.packb({"name": name}))
+        if answer is None:
+            return None
+        return read_advance(run, answer) if len(answer) > 1 else Advance(accepted=False)
 
     def lose(self, unit: UnitTicket) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""

@@ -11,7 +11,8 @@ import msgpack
 
 from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import Frontier
-from flowcore.ports.store import Advance, Bundle, Dispatch, Grain, Outcome
+from flowcore.ports.store import Advance, Dispatch, Outcome, Wait
+from flowcore.ports.unit import Bundle, Grain
 from flowcore.run.record import Failure
 from flowcore.run.status import RunState
 from flowcore.stores.redis.keys import RULE_LETTERS, parse_ranges
@@ -26,7 +27,9 @@ __all__ = [
     "read_pairs",
     "read_unit",
     "shares",
+    "wire_delay",
     "wire_outcome",
+    "wire_wait",
 ]
 
 #: A join's counts share one integer: see web.lua.
@@ -146,6 +149,8 @@ def wire_outcome(outcome: Outcome) -> tuple[bytes, bytes]:
     """The blob to keep, and the few words that go into the event."""
     if outcome.kind == "succeeded":
         return outcome.output or b"\xc0", b""
+    if outcome.kind == "waiting":
+        return b"", msgpack.packb((outcome.wait or Wait()).about())
     # A node may not vanish without a reason, even when its attempt gave none.
     failure = outcome.failure or Failure(
         type="NodeCancelledError",
@@ -156,3 +161,20 @@ def wire_outcome(outcome: Outcome) -> tuple[bytes, bytes]:
     if outcome.kind == "retry":
         brief["delay"] = outcome.delay
     return msgpack.packb(failure.as_dict()), msgpack.packb(brief)
+
+
+def wire_delay(outcome: Outcome) -> int:
+    """Milliseconds until the next attempt of a retry, or the end of a wait; -1 for never."""
+    if outcome.wait is None:
+        return milliseconds(outcome.delay)
+    return -1 if outcome.wait.seconds is None else milliseconds(outcome.wait.seconds)
+
+
+def wire_wait(wait: Wait | None) -> tuple[str, int | str]:
+    """What a node waits for, and until when, as ``park`` in web.lua reads it."""
+    if wait is None:
+        return "", ""
+    until = "" if wait.until is None else milliseconds(wait.until)
+    if wait.signal is not None:
+        return f"s{wait.signal}", until
+    return "t" if wait.resumes else "", until

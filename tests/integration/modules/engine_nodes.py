@@ -1,7 +1,10 @@
 """Node functions that the tests' workers import."""
 
 import asyncio
+import hashlib
 import os
+import random
+import resource
 import signal
 import sys
 import time
@@ -72,6 +75,12 @@ async def async_nap(seconds: float) -> float:
     return seconds
 
 
+def tell_after(path: str, mark: str, ctx: Context) -> bool:
+    """Wait until a file exists, then emit an event."""
+    wait_for(path, mark)
+    return ctx.emit("told")
+
+
 def wait_for(path: str, mark: str | None = None, seconds: float = 60.0) -> str:
     """Wait until a file exists: how tests hold a node at a known place."""
     if mark:
@@ -106,12 +115,21 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def vanish(code: int) -> None:
+    """End the process that runs this node without a word."""
+    os._exit(code)
+
+
 def unsupported() -> Any:
     return {"rows": [1, {2, 3}]}
 
 
 def large(size: int) -> str:
     return "x" * size
+
+
+def emit_much(size: int, ctx: Context) -> bool:
+    return ctx.emit("progress", text="x" * size)
 
 
 def append(path: str, ctx: Context) -> None:
@@ -147,3 +165,42 @@ async def async_leave(code: int) -> None:
 
 def interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def blow(kind: str) -> None:
+    """Raise what ``except Exception`` lets pass."""
+    raise {
+        "BaseException": BaseException,
+        "GeneratorExit": GeneratorExit,
+        "CancelledError": asyncio.CancelledError,
+    }[kind]("boom")
+
+
+async def async_blow(kind: str) -> None:
+    blow(kind)
+
+
+def block(size: int, seed: int = 0) -> bytes:
+    """So many bytes that no other seed gives."""
+    return random.Random(seed).randbytes(size)
+
+
+def hash_of(value: bytes) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(value).hexdigest(), "bytes": len(value)}
+
+
+def hash_of_all(upstream: dict[str, bytes]) -> dict[str, Any]:
+    """The hash of all inputs in their order, and the most memory this process ever had."""
+    whole = hashlib.sha256()
+    for value in upstream.values():
+        whole.update(value)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"sha256": whole.hexdigest(), "count": len(upstream), "peak_kib": peak}
+
+
+def alone(log: str) -> None:
+    """Say when it begins and when it ends."""
+    for word in ("in", "out"):
+        with Path(log).open("a") as file:
+            file.write(f"{word}\n")
+        time.sleep(0.02)

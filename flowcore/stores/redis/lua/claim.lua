@@ -20,4 +20,5 @@ for from = 5, #ARGV, 1000 do -- Lua cannot unpack a join of 8,000 predecessors a
   local part = redis.call('HMGET', R.base .. 'out', unpack(ARGV, from, math.min(from + 999, #ARGV)))
   for k = 1, #part do outputs[#outputs + 1] = part[k] end
 end
-return { first, lost, outputs }
+local resumed = R.waited and redis.call('HGET', R.base .. 'sig', 'p:' .. node)
+return { first, lost, outputs, resumed or false }

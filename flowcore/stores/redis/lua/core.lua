@@ -1,10 +1,13 @@
 -- What every script of this folder is built on (it is put before each of them).
 --
 -- One run is: {base}run (hash), {base}st (one byte per node), {base}att (hash: the latest attempt
--- of a node, where it is not the first; of one that failed or was cancelled while it ran, the next), {base}join (64 bits per node: counts of open joins),
--- {base}held (ready, over max_parallel or because the run is paused), {base}out, {base}err,
--- {base}lost, {base}late (hashes by node), {base}dead (hash by node: successors whose edge from it
--- does not hold), {base}base (hash by node: attempts before the run was resumed), {base}own (hash by unit: the nodes that travel or run together), {base}ev (stream, ids 0-1,
+-- of a node, where it is not the first; of one that failed or was cancelled while it ran, the
+-- next), {base}join (64 bits per node: counts of open joins), {base}held (ready, over max_parallel
+-- or because the run is paused), {base}out, {base}err, {base}lost, {base}late (hashes by node),
+-- {base}dead (hash by node: successors whose edge from it does not hold), {base}base (hash by node:
+-- attempts before the run was resumed), {base}sig (hash: 's:' and a name for a signal that nobody
+-- has taken, 'n:' and a node for what it waits for, 'p:' and a node for what ended its wait),
+-- {base}own (hash by unit: the nodes that travel or run together), {base}ev (stream, ids 0-1,
 -- 0-2, ... without a gap, but that an entry of type "batch" stands for several events and has the
 -- id of the last) and {base}done (stream, one entry once the run has ended).
 -- The agenda (one sorted set for the server) names everything somebody must look at by a time:
@@ -12,7 +15,7 @@
 -- is dispatched or running, "run|T" for a deadline, "run|R" for the end of retention.
 -- A unit is 'd' (nobody has adopted it) or 'x', then its nodes as "policy:ranges;policy:ranges".
 -- A plan's web (hash) gives, per node, {successor, in-degree, rule, policy} of each successor.
--- Letters: p pending h held d dispatched x running w waiting to retry
+-- Letters: p pending h held d dispatched x running w waits to retry  q waits
 --          s succeeded f failed k skipped c cancelled
 
 local PREFIX = 'fc:'
@@ -31,11 +34,10 @@ local function base_of(run) return PREFIX .. '{' .. run .. '}:' end
 
 local FIELDS = {
   'state', 'plan', 'active', 'max', 'left', 'fast', 'flow', 'ns', 'prio', 'cause', 'stop',
-  'total', 'keep', 'lease', 'dlease', 'timeout', 'retried',
-  'started', 'resumes',
+  'total', 'keep', 'lease', 'dlease', 'timeout', 'retried', 'waited', 'started', 'resumes',
 }
 -- What a script needs that changes no more than one node.
-local FEW = { 'state', 'lease', 'timeout', 'retried', 'resumes' }
+local FEW = { 'state', 'lease', 'timeout', 'retried', 'waited', 'resumes' }
 local NUMBERS = { active = 1, max = 1, left = 1, total = 1, keep = 1, lease = 1, dlease = 1, timeout = 1 }
 
 -- Read a run into a table; nil when there is none.

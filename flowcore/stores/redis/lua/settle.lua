@@ -1,7 +1,8 @@
 -- Record how one attempt ended; count down its chords; say what to publish. Idempotent: only the
 -- attempt that is running is heard, and only once.
 -- ARGV: run, node, attempt, kind, blob, event data, delay ms, dead successors (msgpack), most losses,
---       unit that owns the node or '', how to share out what becomes ready (msgpack) or ''
+--       unit that owns the node or '', how to share out what becomes ready (msgpack) or '',
+--       what a waiting node waits for, until when (ms)
 local R = open_run(ARGV[1])
 if not R then return false end
 local node, attempt, kind, blob = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -37,6 +38,11 @@ if kind == 'retry' and R.state ~= 'stopping' then
   put_letter(R, node, 'w')
   redis.call('ZADD', AGENDA, R.now + tonumber(ARGV[7]), member)
   event(R, 'node.retrying', node, attempt, ARGV[6])
+elseif kind == 'waiting' and R.state ~= 'stopping' then
+  local due = tonumber(ARGV[7])
+  if due >= 0 then due = R.now + due end
+  if ARGV[13] ~= '' then due = math.max(tonumber(ARGV[13]), R.now) end
+  park(R, node, attempt, due, ARGV[12], ARGV[6])
 else
   redis.call('ZREM', AGENDA, member)
   if kind == 'succeeded' then

@@ -72,6 +72,9 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT'
       redis.call('ZREM', AGENDA, member)
       redis.call('HDEL', R.base .. 'late', node)
       dispatch(R, { { node, attempt_of(R, node) + 1 } })
+    elseif letter == 'q' then
+      redis.call('HDEL', R.base .. 'late', node)
+      unpark(R, node, '')
     else
       redis.call('ZREM', AGENDA, member)
     end

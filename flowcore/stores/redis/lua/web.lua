@@ -4,18 +4,18 @@
 local function abort(R)
   local letters = redis.call('GET', R.base .. 'st') or ''
   local gone, agenda, next_ = {}, {}, {}
-  for at in letters:gmatch('()[phdw]') do
+  for at in letters:gmatch('()[phdwq]') do
     local node = at - 1
     gone[#gone + 1] = node
     local was = letters:sub(at, at)
-    if was == 'd' or was == 'w' then agenda[#agenda + 1] = R.run .. '|' .. node end
+    if was == 'd' or was == 'w' or was == 'q' then agenda[#agenda + 1] = R.run .. '|' .. node end
     if was == 'd' then take_slots(R, -1) end
     if was == 'w' then
       next_[#next_ + 1], next_[#next_ + 2] = node, attempt_of(R, node) + 1
     end
   end
   if #gone > 0 then
-    redis.call('SET', R.base .. 'st', (letters:gsub('[phdw]', 'c')))
+    redis.call('SET', R.base .. 'st', (letters:gsub('[phdwq]', 'c')))
     R.left = R.left - #gone
     event(R, 'nodes.cancelled', ranges(gone))
   end
@@ -30,6 +30,41 @@ local function abort(R)
   if R.state ~= 'stopping' then
     R.state = 'stopping'
     event(R, 'run.stopping')
+  end
+end
+
+-- End the wait of a node, which may want to know by what: a signal's value, or '' for the time.
+local function unpark(R, node, what)
+  if R.waited and redis.call('HDEL', R.base .. 'sig', 'n:' .. node) == 1 then
+    redis.call('HSET', R.base .. 'sig', 'p:' .. node, what)
+  end
+  redis.call('ZREM', AGENDA, R.run .. '|' .. node)
+  dispatch(R, { { node, attempt_of(R, node) } })
+end
+
+-- Let a node wait without a worker. `due` (ms) is less than 0 for ever; `what` is '' for a turn,
+-- 't' for a time, 's' and a name for a signal.
+local function park(R, node, attempt, due, what, data)
+  put_letter(R, node, 'q')
+  event(R, 'node.waiting', node, attempt, data)
+  local sig = R.base .. 'sig'
+  if what ~= '' then
+    if not R.waited then
+      R.waited = '1'
+      redis.call('HSET', R.base .. 'run', 'waited', '1')
+    end
+    redis.call('HDEL', sig, 'p:' .. node)
+    redis.call('HSET', sig, 'n:' .. node, what)
+    local came = what ~= 't' and redis.call('HGET', sig, 's:' .. what:sub(2))
+    if came then
+      redis.call('HDEL', sig, 's:' .. what:sub(2))
+      return unpark(R, node, came)
+    end
+  end
+  if due >= 0 then
+    redis.call('ZADD', AGENDA, due, R.run .. '|' .. node)
+  else
+    redis.call('ZREM', AGENDA, R.run .. '|' .. node)
   end
 end
 
@@ -147,7 +182,7 @@ local function tolerated(R, node, dead)
 end
 
 local KEPT = { 'run', 'st', 'out', 'err', 'ev', 'in', 'done', 'att', 'dead' }
-local DONE = { 'join', 'held', 'late', 'lost', 'own', 'base' }
+local DONE = { 'join', 'held', 'late', 'lost', 'own', 'base', 'sig' }
 
 -- End the run when every node has settled. Returns the final state or ''.
 local function finish(R)

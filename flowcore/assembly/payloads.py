@@ -1,0 +1,63 @@
+"""Which payload store: from settings to adapters.
+
+In: settings, a client. Out: ``Payloads`` with a store and a ledger behind it.
+"""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from flowcore.assembly.settings import Settings
+from flowcore.engine.payloads import LOOK, MAX_OUTPUT, Payloads
+from flowcore.ports.payloads import PayloadStore
+from flowcore.stores.files import FilePayloads
+from flowcore.stores.objects import ObjectPayloads
+from flowcore.stores.redis.connect import Client
+from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
+
+__all__ = ["make_payloads", "payload_url"]
+
+#: Largest values by default, in bytes. Redis holds them in memory. Elsewhere the bound is that
+#: msgpack encodes a value in one piece: 128 MiB of small things take two seconds, in which the
+#: process renews no lease.
+_MOST_IN_REDIS = 64 * 2**20
+_MOST = 128 * 2**20
+
+
+def payload_url(settings: Settings) -> str:
+    """Say where large values go: ``redis``, ``off`` or a URL.
+
+    On the embedded server, which serves one machine, these are files in the data directory.
+    """
+    if settings.payloads is not None:
+        return settings.payloads
+    return "redis" if settings.redis_url else (settings.home / "payloads").as_uri()
+
+
+def make_payloads(settings: Settings, client: Client) -> Payloads:
+    """Wire the payload store that the settings name; nothing is sent yet.
+
+    Args:
+        settings: What the environment says.
+        client: The server that holds the runs.
+    """
+    url = payload_url(settings)
+    if url == "off":
+        return Payloads(limit=settings.max_output or MAX_OUTPUT)
+    # A short retention shall be felt soon.
+    look = min(LOOK, max(settings.retention / 2, 0.5))
+    return Payloads(
+        _store(url, client),
+        RedisLedger(client, look=look),
+        threshold=settings.payload_threshold,
+        limit=settings.max_output or (_MOST_IN_REDIS if url == "redis" else _MOST),
+        look=look,
+    )
+
+
+def _store(url: str, client: Client) -> PayloadStore:
+    if url == "redis":
+        return RedisPayloads(client)
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return FilePayloads(Path(unquote(parts.path)))
+    return ObjectPayloads(url)

@@ -1,0 +1,1 @@
+"""The benchmark behind ``flowcore bench``: what the engine costs, beside Celery alone."""

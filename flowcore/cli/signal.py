@@ -1,0 +1,45 @@
+"""``flowcore signal``: what a waiting run is waiting for.
+
+In: a run, a name, a value. Out: the nodes that wait for that signal go on.
+"""
+
+from typing import Annotated
+
+import typer
+
+from flowcore.assembly.session import Session
+from flowcore.cli.given import RunId, parse_input
+from flowcore.cli.outcome import ExitCode
+from flowcore.cli.printing import Quiet, note
+from flowcore.client.handle import Run
+from flowcore.errors import UsageError
+
+__all__ = ["signal"]
+
+
+def signal(
+    run: RunId,
+    name: Annotated[str, typer.Argument(help="The signal's name.", show_default=False)],
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-i",
+            "--input",
+            metavar="JSON|@FILE|KEY=VALUE",
+            help="The value that goes with it, a map; may be repeated. '@-' reads stdin.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> int:
+    """Give a signal to the nodes of a run that wait for it.
+
+    If none does yet, it is kept for the first that will.
+    """
+    value = parse_input(given or ())
+    if value is not None and not isinstance(value, dict):
+        msg = "the value of a signal is a map: give it as key=value or as a JSON object"
+        raise UsageError(msg)
+    with Session() as session:
+        Run.get(run, session=session).signal(name, **(value or {}))
+    note(f"next: flowcore watch {run}", quiet=quiet)
+    return ExitCode.OK

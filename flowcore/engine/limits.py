@@ -1,0 +1,56 @@
+"""How much a node may leave behind: the size of an event, of a failure's words.
+
+In: what a node emitted or raised. Out: an error that says what is too large, or shorter text.
+Not here: outputs (payloads).
+
+What a node emits is refused when it is too large, since half of it would be wrong.
+The words of a failure are cut, since half of them are better than none.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flowcore.errors import PayloadTooLargeError
+from flowcore.run.wire import pack
+
+__all__ = ["MOST_MESSAGE", "MOST_TRACEBACK", "Limits", "shorten"]
+
+#: Characters of a failure's message, and of its traceback.
+MOST_MESSAGE = 10_000
+MOST_TRACEBACK = 50_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The largest things a node may leave, in bytes of msgpack."""
+
+    event: int = 64 * 2**10
+
+    def check_event(self, data: Any, *, node: str) -> None:
+        """Refuse an event of a node that is too large.
+
+        Raises:
+            UnsupportedValueError: It is not plain data.
+            PayloadTooLargeError: It is too large.
+        """
+        size = len(pack(data, what="event"))
+        if size > self.event:
+            msg = (
+                f"an event of node {node!r} is {size:,} bytes; the limit is {self.event:,} "
+                "(FLOWCORE_MAX_EVENT): emit a path or a key instead"
+            )
+            raise PayloadTooLargeError(msg)
+
+
+def shorten(text: str, most: int) -> str:
+    """Cut the middle out of text that is too long, and say how much.
+
+    Args:
+        text: A failure's words: what came first and what came last matters most.
+        most: Characters that may stay.
+    """
+    if len(text) <= most:
+        return text
+    head = most * 2 // 3
+    cut = f"\n[… {len(text) - most:,} characters cut …]\n"
+    return text[:head] + cut + text[head - most :]

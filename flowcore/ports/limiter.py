@@ -1,0 +1,58 @@
+"""Limits that hold on all workers together: how many at a time, how many in a time.
+
+In: what an attempt wants. Out: it has it, or when to come back. Not here: whose limits (plan).
+
+A place is held until it is given back, or until its lease ends: a holder that dies heals by itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Limiter", "Places", "Rate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """At most so many at a time."""
+
+    name: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most so many at once, and on average so many in ``per`` seconds.
+
+    The generic cell rate algorithm: ITU-T I.371, 2004.
+    """
+
+    name: str
+    limit: int
+    per: float
+
+
+class Limiter(Protocol):
+    """Keeps the limits; every call is atomic and safe to repeat."""
+
+    def acquire(self, holder: str, *, places: Places | None, rate: Rate | None) -> float | None:
+        """Take a place, and a turn.
+
+        Args:
+            holder: Names the attempt.
+            places: How many may run at a time.
+            rate: How many may begin in a time.
+
+        Returns:
+            None when it may begin; else the seconds after which to ask again. Who waits for a
+            place is in a line, and may be woken earlier.
+        """
+        ...
+
+    def renew(self, held: Sequence[tuple[str, str]]) -> None:
+        """Prolong places, given as (name of the limit, holder)."""
+        ...
+
+    def release(self, name: str, limit: int, holder: str) -> Sequence[str]:
+        """Give a place back; return the holders that now have one and are to be woken."""
+        ...

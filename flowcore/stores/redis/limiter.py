@@ -1,0 +1,62 @@
+"""Limits on Redis: sorted sets of holders, whose places end with their leases.
+
+In: what attempts want. Out: the scripts' answers. See lua/acquire.lua for what is kept.
+"""
+
+from collections.abc import Sequence
+from importlib import resources
+
+from flowcore.ports.limiter import Places, Rate
+from flowcore.stores.redis.connect import Client, translated
+from flowcore.stores.redis.script import Line, Script
+
+__all__ = ["RedisLimiter"]
+
+#: Seconds after which one that waits for a place asks again; mostly it is woken before.
+_POLL = 5.0
+
+
+class RedisLimiter:
+    """Implements ``Limiter``."""
+
+    def __init__(self, client: Client, *, lease: float) -> None:
+        """Use ``client``; a place that is not renewed for ``lease`` seconds is free again."""
+        line, folder = Line(client), resources.files(__package__) / "lua"
+        self._client = client
+        self._acquire = Script(line, (folder / "acquire.lua").read_text())
+        self._release = Script(line, (folder / "release.lua").read_text())
+        self._lease = round(lease * 1000)
+
+    def acquire(self, holder: str, *, places: Places | None, rate: Rate | None) -> float | None:
+        """Take a place, and a turn."""
+        arguments = (
+            holder,
+            self._lease,
+            round(_POLL * 1000),
+            *((_key(places.name), places.limit) if places else ("", 0)),
+            *((_key(rate.name), rate.limit, round(rate.per * 1e6)) if rate else ("", 0, 0)),
+        )
+        with translated():
+            wait: int = self._acquire(args=arguments)
+        return None if wait < 0 else wait / 1000
+
+    def renew(self, held: Sequence[tuple[str, str]]) -> None:
+        """Prolong places that are still held."""
+        with translated():
+            seconds, micros = self._client.time()
+            until = int(seconds * 1000 + micros / 1000) + self._lease
+            pipe = self._client.pipeline(transaction=False)
+            for name, holder in held:
+                pipe.zadd(f"{_key(name)}:held", {holder: until}, xx=True)
+                pipe.pexpire(f"{_key(name)}:held", 2 * self._lease)
+            pipe.execute()
+
+    def release(self, name: str, limit: int, holder: str) -> Sequence[str]:
+        """Give a place back to the first in the line."""
+        with translated():
+            woken = self._release(args=(_key(name), limit, holder, self._lease))
+        return [one.decode() for one in woken]
+
+
+def _key(name: str) -> str:
+    return f"fc:{{limit:{name}}}"

@@ -1,0 +1,51 @@
+-- Take a place of a limit, and a turn of a rate. What is kept: {limit}:held (who has a place, until
+-- when), {limit}:line (who waits, since when), {limit}:seen (when each last asked), {rate}:tat (when
+-- the next turn would be if all were evenly spaced, microseconds), {rate}:due (turns given ahead).
+-- ARGV: holder, lease ms, poll ms, limit's key or '', places, rate's key or '', turns, per (microseconds)
+-- Returns -1 when it may begin, else the milliseconds after which to ask again.
+local t = redis.call('TIME')
+local micros = t[1] * 1000000 + t[2]
+local now = math.floor(micros / 1000)
+local holder, lease, poll = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local held, line, seen = ARGV[4] .. ':held', ARGV[4] .. ':line', ARGV[4] .. ':seen'
+
+if ARGV[4] ~= '' and not redis.call('ZSCORE', held, holder) then
+  redis.call('ZREMRANGEBYSCORE', held, '-inf', now)
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - 3 * poll)) do
+    redis.call('ZREM', seen, gone)
+    redis.call('ZREM', line, gone)
+  end
+  local ahead = redis.call('ZRANK', line, holder) or redis.call('ZCARD', line)
+  if ahead >= tonumber(ARGV[5]) - redis.call('ZCARD', held) then
+    redis.call('ZADD', line, 'NX', now, holder)
+    redis.call('ZADD', seen, now, holder)
+    for _, key in ipairs({ line, seen }) do redis.call('PEXPIRE', key, 4 * poll) end
+    return poll
+  end
+end
+
+if ARGV[6] ~= '' then
+  local tat_key, due_key = ARGV[6] .. ':tat', ARGV[6] .. ':due'
+  local due = tonumber(redis.call('HGET', due_key, holder))
+  if not due then
+    local turns, per = tonumber(ARGV[7]), tonumber(ARGV[8])
+    local tat = math.max(tonumber(redis.call('GET', tat_key)) or 0, micros)
+    due = tat + per / turns - per
+    local keep = math.ceil((tat - micros + 2 * per) / 1000) + 60000
+    redis.call('SET', tat_key, string.format('%.0f', tat + per / turns), 'PX', keep)
+    if due > micros then
+      redis.call('HSET', due_key, holder, string.format('%.0f', due))
+      redis.call('PEXPIRE', due_key, keep)
+    end
+  end
+  if due > micros then return math.ceil((due - micros) / 1000) end
+  redis.call('HDEL', due_key, holder)
+end
+
+if ARGV[4] ~= '' then
+  redis.call('ZADD', held, now + lease, holder)
+  redis.call('PEXPIRE', held, 2 * lease)
+  redis.call('ZREM', line, holder)
+  redis.call('ZREM', seen, holder)
+end
+return -1

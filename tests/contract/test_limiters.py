@@ -1,0 +1,172 @@
+"""Limits that hold on all workers together; one suite for both limiters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+
+import pytest
+import redis
+
+from flowcore.ports.limiter import Limiter, Places, Rate
+from flowcore.stores.inmemory.limiter import InMemoryLimiter
+from flowcore.stores.redis.limiter import RedisLimiter
+from flowcore.stores.redis.script import Line, Script
+from tests.contract.harness import Clock
+
+TWO = Places("db", 2)
+RATE = Rate("api", 2, 1.0)
+_CLOCK = "test:micros"
+
+
+@dataclass
+class It:
+    limiter: Limiter
+    clock: Clock
+    kept: Callable[[], list[str]]
+
+    def take(self, holder: str) -> float | None:
+        return self.limiter.acquire(holder, places=TWO, rate=None)
+
+    def turn(self, holder: str) -> float | None:
+        return self.limiter.acquire(holder, places=None, rate=RATE)
+
+    def give(self, holder: str) -> list[str]:
+        return list(self.limiter.release(TWO.name, TWO.limit, holder))
+
+
+def _on_redis(client: "redis.Redis") -> It:
+    clock = Clock()
+    limiter = RedisLimiter(client, lease=6)
+    line = Line(client)
+    for name in ("acquire", "release"):
+        text = (resources.files("flowcore.stores.redis") / "lua" / f"{name}.lua").read_text()
+        assert text.count("redis.call('TIME')") == 1
+        told = (
+            f"(function() local m = redis.call('GET', '{_CLOCK}') "
+            "return { m:sub(1, -7), m:sub(-6) } end)()"
+        )
+        setattr(limiter, f"_{name}", Script(line, text.replace("redis.call('TIME')", told)))
+
+    def tell(_: int = 0) -> None:
+        client.set(_CLOCK, clock.ms * 1000)
+
+    class OnClock:
+        def __getattr__(self, name: str) -> object:
+            return getattr(client, name)
+
+        def time(self) -> tuple[int, int]:
+            return clock.ms // 1000, clock.ms % 1000 * 1000
+
+    limiter._client = OnClock()
+    tell()
+    clock.on_advance.append(tell)
+    return It(limiter, clock, lambda: list(map(str, client.keys("fc:*"))))
+
+
+@pytest.fixture(params=["inmemory", pytest.param("redis", marks=pytest.mark.integration)])
+def it(request: pytest.FixtureRequest) -> It:
+    if request.param == "redis":
+        return _on_redis(request.getfixturevalue("redis_client"))
+    clock = Clock()
+    return It(InMemoryLimiter(clock=clock, lease=6), clock, list)
+
+
+def test_no_more_have_a_place_than_there_are(it: It) -> None:
+    assert [it.take(f"r|{k}|1") for k in range(3)] == [None, None, 5.0]
+
+
+def test_asking_again_takes_no_second_place(it: It) -> None:
+    assert [it.take("r|0|1"), it.take("r|0|1"), it.take("r|1|1")] == [None, None, None]
+
+
+def test_a_place_given_back_goes_to_the_first_in_the_line(it: It) -> None:
+    for holder in ("a", "b", "c", "d"):
+        it.take(holder)
+        it.clock.advance(0.1)
+    assert it.give("a") == ["c"]
+    assert it.take("c") is None, "it was woken, and has its place"
+    assert it.take("d") == 5.0
+    assert it.give("b") == ["d"]
+
+
+def test_nobody_passes_the_line(it: It) -> None:
+    for holder in ("a", "b", "c"):
+        it.take(holder)
+    it.clock.advance(6)  # the holders are dead
+    assert it.take("new") is None, "two places, one waits before it"
+    assert it.take("newer") == 5.0
+    assert it.take("c") is None
+
+
+def test_the_place_of_a_dead_holder_is_free_after_its_lease(it: It) -> None:
+    it.take("a")
+    it.take("b")
+    it.clock.advance(5.9)
+    assert it.take("c") == 5.0
+    it.clock.advance(0.2)
+    assert it.take("c") is None
+
+
+def test_a_place_that_is_renewed_stays(it: It) -> None:
+    it.take("a")
+    it.take("b")
+    for _ in range(3):
+        it.clock.advance(4)
+        it.limiter.renew([("db", "a"), ("db", "b"), ("db", "stranger")])
+    assert it.take("c") == 5.0
+    assert it.take("a") is None
+
+
+def test_who_waits_and_never_asks_again_is_forgotten(it: It) -> None:
+    for holder in ("a", "b", "ghost"):
+        it.take(holder)
+    for _ in range(4):
+        it.clock.advance(4)
+        it.limiter.renew([("db", "a"), ("db", "b")])
+    assert it.give("a") == ["ghost"] or it.take("c") == 5.0
+    it.clock.advance(7)
+    assert it.take("d") is None
+    assert it.take("e") is None
+
+
+def test_a_rate_lets_some_begin_at_once_and_spreads_the_rest(it: It) -> None:
+    waits = [it.turn(f"h{k}") for k in range(5)]
+    assert waits == [None, None, 0.5, 1.0, 1.5]
+
+
+def test_a_turn_that_was_given_ahead_is_taken_once(it: It) -> None:
+    for k in range(3):
+        it.turn(f"h{k}")
+    assert it.turn("h2") == 0.5, "asking early changes nothing"
+    it.clock.advance(0.5)
+    assert it.turn("h2") is None
+    assert it.turn("h3") == 0.5
+
+
+def test_after_a_pause_there_is_no_more_than_the_limit_at_once(it: It) -> None:
+    it.clock.advance(1000)
+    assert [it.turn(f"h{k}") for k in range(3)] == [None, None, 0.5]
+
+
+def test_limits_of_other_names_are_not_touched(it: It) -> None:
+    it.take("a")
+    it.take("b")
+    assert it.limiter.acquire("c", places=Places("other", 1), rate=None) is None
+
+
+def test_who_waits_for_its_turn_holds_no_place(it: It) -> None:
+    one = Places("db", 1)
+    slow = Rate("slow", 1, 10.0)
+    assert it.limiter.acquire("a", places=None, rate=slow) is None
+    assert it.limiter.acquire("b", places=one, rate=slow) == 10.0
+    assert it.limiter.acquire("c", places=one, rate=None) is None
+
+
+def test_nothing_is_kept_for_ever(it: It) -> None:
+    it.take("a")
+    it.take("b")
+    it.take("c")
+    it.turn("a")
+    for key in it.kept():
+        client = it.limiter._client  # type: ignore[attr-defined]
+        assert client.pttl(key.removeprefix("b'").removesuffix("'")) > 0, key

@@ -1,0 +1,179 @@
+"""Nodes that wait for a time, a signal or a limit, and hold no slot of a worker."""
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowcore import Flow, Run
+from flowcore.client.flow import start_run
+from flowcore.errors import RunNotFoundError, UsageError
+from flowcore.run.status import NodeState, RunState
+from tests.engine import Engine, poll, running_engine
+from tests.services import running_valkey
+
+pytestmark = pytest.mark.integration
+
+NODES = "engine_nodes"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One worker with two slots."""
+    with (
+        running_valkey() as url,
+        running_engine(url, tmp_path_factory.mktemp("waiting")) as running,
+    ):
+        running.workers(slots=2)
+        yield running
+
+
+def start(engine: Engine, nodes: dict[str, Any], given: Any = None) -> Run:
+    plan = Flow.load({"id": "waiting", "nodes": nodes}).plan()
+    return start_run(engine.session, plan, given)
+
+
+def node_is(run: Run, node: str, state: NodeState) -> bool:
+    return run.record().nodes[node].state is state
+
+
+def test_many_waits_hold_no_slot(engine: Engine) -> None:
+    asleep = [start(engine, {"a": {"uses": "wait", "with": {"for": "1h"}}}) for _ in range(10)]
+    for run in asleep:
+        poll(functools.partial(node_is, run, "a", NodeState.WAITING), what="all to wait")
+    assert start(engine, {"a": {"uses": f"{NODES}:numbers"}}).wait(timeout=60).success
+    for run in asleep:
+        assert run.cancel() is RunState.CANCELLED
+
+
+def test_a_wait_gives_on_what_came_from_upstream(engine: Engine) -> None:
+    nodes = {
+        "a": {"uses": f"{NODES}:numbers", "with": {"n": 3}},
+        "b": {"uses": "wait", "with": {"for": "50ms"}, "needs": ["a"]},
+        "c": {"uses": f"{NODES}:total", "needs": ["b"]},
+    }
+    run = start(engine, nodes)
+    result = run.wait(timeout=60)
+    assert result.output == 3
+    told = [event.type.value for event in run.events() if event.node == "b"]
+    assert told.count("node.waiting") == 1
+    assert result.nodes["b"].attempts == 1, "a wait is no failed attempt"
+
+
+def test_a_time_that_is_over_is_no_wait(engine: Engine) -> None:
+    nodes = {"a": {"uses": "wait", "with": {"until": "2020-01-01T00:00:00Z"}}}
+    assert start(engine, nodes).wait(timeout=60).success
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "needs either 'for'"),
+        ({"for": "1s", "until": "2020-01-01"}, "needs either 'for'"),
+        ({"for": "soon"}, "'for' is a time such as 90s"),
+        ({"until": "soon"}, "'until' is a time such as"),
+        ({"for": "1s", "colour": "red"}, "got 'colour'"),
+    ],
+)
+def test_a_wait_that_makes_no_sense_fails_and_says_why(
+    engine: Engine, given: dict[str, Any], words: str
+) -> None:
+    result = start(engine, {"a": {"uses": "wait", "with": given}}).wait(timeout=60)
+    assert words in (result.error or "")
+
+
+def test_a_signal_wakes_the_node_that_waits_and_brings_a_value(engine: Engine) -> None:
+    nodes = {
+        "ask": {"uses": "signal", "with": {"name": "review"}},
+        "say": {"uses": f"{NODES}:echo", "needs": ["ask"], "with": {"value": "${{ ask.output }}"}},
+    }
+    run = start(engine, nodes)
+    poll(lambda: node_is(run, "ask", NodeState.WAITING), what="the node to wait")
+    run.signal("review", approved=True, by="ada")
+    assert run.wait(timeout=60).output == {"approved": True, "by": "ada"}
+
+
+def test_a_signal_that_comes_early_is_kept(engine: Engine) -> None:
+    nodes = {
+        "a": {"uses": "wait", "with": {"for": "100ms"}},
+        "ask": {"uses": "signal", "with": {"name": "go"}, "needs": ["a"]},
+    }
+    run = start(engine, nodes)
+    run.signal("go", n=1)
+    assert run.wait(timeout=60).output == {"n": 1}
+
+
+def test_a_signal_that_does_not_come_in_time_fails_or_has_a_default(engine: Engine) -> None:
+    given = {"name": "never", "timeout": "50ms"}
+    result = start(engine, {"ask": {"uses": "signal", "with": given}}).wait(timeout=60)
+    assert "no signal 'never' came within 50 ms" in (result.error or "")
+    given |= {"default": "no answer"}
+    assert start(engine, {"ask": {"uses": "signal", "with": given}}).wait(timeout=60).output == (
+        "no answer"
+    )
+
+
+def test_a_signal_to_a_run_that_has_ended_or_never_was_is_refused(engine: Engine) -> None:
+    run = start(engine, {"a": {"uses": "start"}})
+    run.wait(timeout=60)
+    with pytest.raises(UsageError, match="has ended"):
+        run.signal("go")
+    with pytest.raises(RunNotFoundError):
+        Run("no-such-run", session=engine.session).signal("go")
+
+
+def test_a_concurrency_limit_holds_across_runs(engine: Engine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    nodes = {
+        f"n{k}": {
+            "uses": f"{NODES}:alone",
+            "with": {"log": str(log)},
+            "concurrency": {"limit": 1, "name": "printer"},
+        }
+        for k in range(4)
+    }
+    runs = [start(engine, nodes) for _ in range(3)]
+    assert all(run.wait(timeout=120).success for run in runs)
+    lines = log.read_text().split()
+    assert len(lines) == 24
+    assert lines == ["in", "out"] * 12, "never two at a time"
+
+
+def test_a_key_has_a_limit_of_its_own(engine: Engine, tmp_path: Path) -> None:
+    node = {
+        "uses": f"{NODES}:alone",
+        "with": {"log": "${{ inputs.log }}"},
+        "concurrency": {"limit": 1, "key": "${{ inputs.tenant }}"},
+    }
+    runs = [
+        start(engine, {"n": node}, {"tenant": tenant, "log": str(tmp_path / tenant)})
+        for tenant in ("red", "blue", "red", "blue")
+    ]
+    assert all(run.wait(timeout=60).success for run in runs)
+    for tenant in ("red", "blue"):
+        assert (tmp_path / tenant).read_text().split() == ["in", "out"] * 2
+
+
+def test_a_rate_limit_spreads_what_begins(engine: Engine) -> None:
+    nodes = {
+        f"n{k}": {"uses": "start", "rate_limit": {"limit": 2, "per": "400ms", "name": "api"}}
+        for k in range(6)
+    }
+    run = start(engine, nodes)
+    assert run.wait(timeout=60).success
+    begun: dict[str, float] = {}
+    for event in run.events():
+        if event.type.value == "node.succeeded":
+            begun[str(event.node)] = event.time
+    times = sorted(begun.values())
+    assert times[5] - times[0] >= 0.7, "two at once, then one each 200 ms"
+
+
+def test_a_place_whose_holder_is_killed_is_free_again(engine: Engine, tmp_path: Path) -> None:
+    given = {"mark": str(tmp_path / "mark")}
+    node = {"uses": f"{NODES}:die_once", "concurrency": 1, "with": given}
+    after = {"uses": "passthrough", "needs": ["n"]}
+    run = start(engine, {"n": node, "after": after})
+    assert run.wait(timeout=120).success
