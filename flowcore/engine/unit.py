@@ -89,6 +89,8 @@ class Unit:
     """Hears of each attempt: the node, how it ended, and how many seconds ago it began."""
     ends: float = 0.0
     """On the monotonic clock."""
+    resumed: bool = False
+    """The run has ended once: then only what the store gives is known to be a first attempt."""
     stopper: Stopper = field(default_factory=Stopper)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _owned: set[int] = field(default_factory=set)
@@ -194,7 +196,7 @@ class Unit:
         key = id(after)
         self._seen[key] += 1
         count = self._seen[key]
-        if count < plan.fellows(node):
+        if count < plan.fellows(node) or self.resumed:
             return
         for target in after:
             left = self._left.get(target, len(plan.pred[target])) - count
@@ -273,6 +275,9 @@ class Unit:
         """Go on as the store says."""
         if advance.stopping:
             self.stopper.ask()
+        if advance.paused:
+            self.ends = 0.0  # give back what has not begun, and begin nothing
+        self.resumed = self.resumed or advance.resumed
         if not advance.accepted:
             self._busy = None
         self._take(advance.kept)
