@@ -1,14 +1,14 @@
 """The composition root: the only place that names adapters.
 
-In: settings and a Redis URL. Out: a Runtime, that is, the ports with their adapters behind them.
+In: settings and the URLs of Redis. Out: a Runtime: the ports with their adapters behind.
 """
 
 from dataclasses import dataclass
 
 from celery import Celery
 
-from flowcore.assembly.payloads import make_payloads
-from flowcore.assembly.settings import REDIS_SCHEMES, Settings
+from flowcore.assembly.payloads import make_payloads, payload_look
+from flowcore.assembly.settings import REDIS_SCHEMES, Settings, split_urls
 from flowcore.backends.native.app import AppOptions, Bridge, make_app
 from flowcore.backends.native.broker import (
     AMQP_SCHEMES,
@@ -21,14 +21,23 @@ from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
+from flowcore.backends.native.signing import Keyring, Vault
 from flowcore.backends.native.slots import Slots
 from flowcore.engine.payloads import Payloads
+from flowcore.errors import StoreUnreachableError
+from flowcore.ports.payloads import PayloadLedger, PayloadStore
 from flowcore.stores.redis.connect import connect, translated
 from flowcore.stores.redis.limiter import RedisLimiter
+from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
+from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
 from flowcore.stores.redis.room import RedisRoom
+from flowcore.stores.redis.secret import RedisVault, ShardedVault
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
+from flowcore.stores.redis.sharded import Shard, ShardedEventLog, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharded_payloads import ShardedLedger, ShardedPayloads
+from flowcore.stores.redis.sharded_watch import ShardedRoom, ShardedWorkerBoard
 from flowcore.stores.redis.store import Leases, RedisStore
 
 __all__ = ["Runtime", "build_runtime", "place"]
@@ -40,17 +49,24 @@ class Runtime:
 
     settings: Settings
     redis_url: str
+    """As FLOWCORE_REDIS_URL names it; several are separated by commas."""
     app: Celery
-    store: RedisStore
-    reader: RedisReader
-    events: RedisEventLog
+    store: RedisStore | ShardedStore
+    reader: RedisReader | ShardedReader
+    events: RedisEventLog | ShardedEventLog
     dispatcher: CeleryDispatcher
     rows: RunRow
-    board: RedisWorkerBoard
-    room: RedisRoom
+    board: RedisWorkerBoard | ShardedWorkerBoard
+    room: RedisRoom | ShardedRoom
     producers: Producers
     payloads: Payloads
     slots: Slots
+    keys: Keyring
+
+    @property
+    def redis_urls(self) -> list[str]:
+        """The servers that hold the runs."""
+        return split_urls(self.redis_url)
 
     @property
     def default_queue(self) -> str:
@@ -69,11 +85,16 @@ class Runtime:
             StoreUnreachableError: One of them does not answer.
             WrongServerError: One is a Cluster or a Sentinel.
         """
-        urls = {self.redis_url, self.settings.broker_url or self.redis_url}
-        for url in sorted(urls):
+        silent: StoreUnreachableError | None = None
+        for url in sorted({*self.redis_urls, self.settings.broker_url or self.redis_urls[0]}):
             if url.partition("://")[0] in REDIS_SCHEMES:
-                with connect(url) as client, translated():
-                    client.ping()
+                try:
+                    with connect(url) as client, translated():
+                        client.ping()
+                except StoreUnreachableError as error:
+                    silent = error  # others may still be the wrong ones
+        if silent is not None:
+            raise silent
 
     def close(self) -> None:
         """Close pooled connections."""
@@ -86,13 +107,15 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
 
     Args:
         settings: What the environment says.
-        redis_url: The Redis of the runs: the one in the settings, or the embedded server's.
+        redis_url: The Redis of the runs: the one in the settings, or the embedded server's. With
+            several, Celery's own results and, unless told otherwise, its messages are on the first.
     """
+    first = split_urls(redis_url)[0]
     services = _Builder(settings, redis_url)
     app = make_app(
         AppOptions(
-            broker=place(settings.broker_url or redis_url),
-            results=place(redis_url),
+            broker=place(settings.broker_url or first),
+            results=place(first),
             queue=queue_name(None, default=settings.queue, namespace=settings.namespace),
         ),
         Bridge(
@@ -122,6 +145,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         producers=services.producers,
         payloads=made.payloads,
         slots=Slots(services.board),
+        keys=made.keys,
     )
 
 
@@ -145,11 +169,11 @@ class _Builder:
     """Makes a process's services; kept apart because a forked child makes its own."""
 
     app: Celery
-    store: RedisStore
-    reader: RedisReader
-    events: RedisEventLog
-    board: RedisWorkerBoard
-    room: RedisRoom
+    store: RedisStore | ShardedStore
+    reader: RedisReader | ShardedReader
+    events: RedisEventLog | ShardedEventLog
+    board: RedisWorkerBoard | ShardedWorkerBoard
+    room: RedisRoom | ShardedRoom
     producers: Producers
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
@@ -158,8 +182,54 @@ class _Builder:
 
     def build(self) -> Services:
         settings = self._settings
-        client = connect(self._redis_url)
-        self.store = RedisStore(
+        shards = [self._shard(url) for url in split_urls(self._redis_url)]
+        clients = [shard.store.client for shard in shards]
+        look = payload_look(settings)
+        vaults = [RedisVault(client) for client in clients]
+        ledgers = [RedisLedger(client, look=look) for client in clients]
+        boxes = [RedisPayloads(client) for client in clients]
+        vault: Vault
+        ledger: PayloadLedger
+        box: PayloadStore
+        if len(shards) == 1:
+            (only,) = shards
+            self.store, self.reader, self.events = only.store, only.reader, only.events
+            self.board, self.room = only.board, only.room
+            (vault,), (ledger,), (box,) = vaults, ledgers, boxes
+        else:
+            self.store = ShardedStore(shards)
+            self.reader, self.events = ShardedReader(self.store), ShardedEventLog(self.store)
+            self.board, self.room = ShardedWorkerBoard(self.store), ShardedRoom(self.store)
+            vault = ShardedVault(vaults, self.store.health)
+            ledger = ShardedLedger(ledgers, self.store)
+            box = ShardedPayloads(boxes, ledger)
+        keys = Keyring(settings.secrets, vault=vault)
+        self.producers = Producers(self.app)
+        told = TaskEvents(self.app, self.producers)
+        return Services(
+            store=self.store,
+            reader=self.reader,
+            events=self.events,
+            dispatcher=CeleryDispatcher(
+                self.app,
+                producers=self.producers,
+                events=told,
+                default_queue=settings.queue,
+                keys=keys,
+            ),
+            rows=RunRow(told),
+            board=self.board,
+            # A limit of all workers together is kept in one place.
+            limiter=RedisLimiter(clients[0], lease=settings.lease),
+            room=self.room,
+            payloads=make_payloads(settings, ledger, box),
+            keys=keys,
+        )
+
+    def _shard(self, url: str) -> Shard:
+        settings = self._settings
+        client = connect(url)
+        store = RedisStore(
             client,
             leases=Leases(
                 lease=settings.lease,
@@ -168,23 +238,12 @@ class _Builder:
                 max_lost=settings.max_lost,
             ),
         )
-        waiting = connect(self._redis_url, blocking=True)
-        self.events = RedisEventLog(client, waiting, plans=self.store)
-        self.reader = RedisReader(client, plans=self.store, events=self.events)
-        self.board = RedisWorkerBoard(client)
-        self.room = RedisRoom(client)
-        self.producers = Producers(self.app)
-        told = TaskEvents(self.app, self.producers)
-        return Services(
-            store=self.store,
-            reader=self.reader,
-            events=self.events,
-            dispatcher=CeleryDispatcher(
-                self.app, producers=self.producers, events=told, default_queue=settings.queue
-            ),
-            rows=RunRow(told),
-            board=self.board,
-            limiter=RedisLimiter(client, lease=settings.lease),
-            room=self.room,
-            payloads=make_payloads(settings, client),
+        events = RedisEventLog(client, connect(url, blocking=True), plans=store)
+        return Shard(
+            name=server_name(url),
+            store=store,
+            reader=RedisReader(client, plans=store, events=events),
+            events=events,
+            board=RedisWorkerBoard(client),
+            room=RedisRoom(client),
         )

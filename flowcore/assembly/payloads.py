@@ -8,13 +8,11 @@ from urllib.parse import unquote, urlsplit
 
 from flowcore.assembly.settings import Settings
 from flowcore.engine.payloads import LOOK, MAX_OUTPUT, Payloads
-from flowcore.ports.payloads import PayloadStore
+from flowcore.ports.payloads import PayloadLedger, PayloadStore
 from flowcore.stores.files import FilePayloads
 from flowcore.stores.objects import ObjectPayloads
-from flowcore.stores.redis.connect import Client
-from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 
-__all__ = ["make_payloads", "payload_url"]
+__all__ = ["make_payloads", "payload_look", "payload_url"]
 
 #: Largest values by default, in bytes. Redis holds them in memory. Elsewhere the bound is that
 #: msgpack encodes a value in one piece: 128 MiB of small things take two seconds, in which the
@@ -33,30 +31,35 @@ def payload_url(settings: Settings) -> str:
     return "redis" if settings.redis_url else (settings.home / "payloads").as_uri()
 
 
-def make_payloads(settings: Settings, client: Client) -> Payloads:
+def payload_look(settings: Settings) -> float:
+    """Seconds between two looks for payloads whose runs are gone."""
+    # A short retention shall be felt soon.
+    return min(LOOK, max(settings.retention / 2, 0.5))
+
+
+def make_payloads(settings: Settings, ledger: PayloadLedger, redis: PayloadStore) -> Payloads:
     """Wire the payload store that the settings name; nothing is sent yet.
 
     Args:
         settings: What the environment says.
-        client: The server that holds the runs.
+        ledger: Remembers, where the runs are, which of them have payloads.
+        redis: The store beside the runs.
     """
     url = payload_url(settings)
     if url == "off":
         return Payloads(limit=settings.max_output or MAX_OUTPUT)
-    # A short retention shall be felt soon.
-    look = min(LOOK, max(settings.retention / 2, 0.5))
     return Payloads(
-        _store(url, client),
-        RedisLedger(client, look=look),
+        _store(url, redis),
+        ledger,
         threshold=settings.payload_threshold,
         limit=settings.max_output or (_MOST_IN_REDIS if url == "redis" else _MOST),
-        look=look,
+        look=payload_look(settings),
     )
 
 
-def _store(url: str, client: Client) -> PayloadStore:
+def _store(url: str, redis: PayloadStore) -> PayloadStore:
     if url == "redis":
-        return RedisPayloads(client)
+        return redis
     parts = urlsplit(url)
     if parts.scheme == "file":
         return FilePayloads(Path(unquote(parts.path)))

@@ -7,28 +7,41 @@ Without this the adapters' own patience would come first: tries and pauses that 
 longer than a person waits, or, where a server accepts a connection and says nothing, to for ever.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from celery import Celery
 
-from flowcore.errors import BrokerUnreachableError, ServiceError, WrongServerError
+from flowcore.errors import (
+    BrokerUnreachableError,
+    ServiceError,
+    StoreUnreachableError,
+    WrongServerError,
+)
 from flowcore.stores.redis.connect import PROBE_TIMEOUT, probe
 
-__all__ = ["check_broker", "check_store"]
+__all__ = ["check_broker", "check_stores"]
 
 _REDIS = ("redis", "rediss", "unix", "redis+socket", "sentinel", "redis+sentinel")
 _SETTING = "FLOWCORE_BROKER_URL"
 
 
-def check_store(url: str) -> None:
-    """Ask the store once.
+def check_stores(urls: Sequence[str]) -> None:
+    """Ask the servers that hold runs once. One that does not answer keeps nobody from the others.
 
     Raises:
-        StoreUnreachableError: It does not answer.
-        StoreRefusedError: It does not let us in.
+        StoreUnreachableError: None of them answers.
+        StoreRefusedError: One does not let us in.
     """
-    probe(url)
+    silent: list[StoreUnreachableError] = []
+    for url in urls:
+        try:
+            probe(url)
+        except StoreUnreachableError as error:
+            silent.append(error)
+    if len(silent) == len(urls):
+        raise silent[0]
 
 
 def check_broker(app: Celery, url: str) -> None:

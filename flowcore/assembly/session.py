@@ -18,8 +18,8 @@ from typing import Self, TypeVar
 from flowcore.assembly.build import Runtime, build_runtime
 from flowcore.assembly.embedded import EmbeddedServer
 from flowcore.assembly.payloads import payload_url
-from flowcore.assembly.reach import check_broker, check_store
-from flowcore.assembly.settings import Settings
+from flowcore.assembly.reach import check_broker, check_stores
+from flowcore.assembly.settings import Settings, split_urls
 from flowcore.assembly.supervisor import LocalWorkers
 from flowcore.errors import ServiceError, StoreFullError, StoreUnreachableError, UsageError
 
@@ -64,7 +64,7 @@ class Session:
             url = self._server.url
             settings = replace(settings, namespace=settings.namespace or _project())
         else:
-            check_store(url)
+            check_stores(split_urls(url))
         self.runtime: Runtime = build_runtime(settings, url)
 
     @property
@@ -147,7 +147,7 @@ class Session:
         """
         runtime = self.runtime
         url = runtime.settings.broker_url
-        if not self._broker_known and url is not None and url != runtime.redis_url:
+        if not self._broker_known and url is not None and [url] != runtime.redis_urls:
             check_broker(runtime.app, url)
         self._broker_known = True
 
@@ -224,6 +224,7 @@ class Session:
             IN_WORKER: "1",
             "FLOWCORE_REDIS_URL": self.runtime.redis_url,
             "FLOWCORE_NAMESPACE": settings.namespace,
+            **({"FLOWCORE_SECRET": ",".join(settings.secrets)} if settings.secrets else {}),
             # The worker is told a URL, and could not tell the embedded server by it.
             "FLOWCORE_PAYLOADS": payload_url(settings),
             "PYTHONPATH": os.pathsep.join([*dict.fromkeys(search), *([given] if given else [])]),

@@ -7,8 +7,9 @@ value counts as unset, because compose files pass unset variables on as empty on
 =========================  ==================  ====================================================
 variable                   default             meaning
 =========================  ==================  ====================================================
-FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss://, unix:// or sentinel:// URL
-FLOWCORE_BROKER_URL        the Redis URL       Celery broker; may be amqp:// (RabbitMQ)
+FLOWCORE_REDIS_URL         (none: embedded)    redis://, rediss://, unix:// or sentinel:// URL;
+                                               several by comma share the runs
+FLOWCORE_BROKER_URL        the (first) Redis   Celery broker; may be amqp:// (RabbitMQ)
 FLOWCORE_HOME              see ``data_home``   directory of the embedded server and local workers
 FLOWCORE_QUEUE             flowcore            Celery queue of the units
 FLOWCORE_NAMESPACE         (empty)             prefix of the names of queues
@@ -25,6 +26,7 @@ FLOWCORE_PAYLOADS          see assembly        where large values go: file:///pa
 FLOWCORE_PAYLOAD_THRESHOLD 262144 (256 KiB)    bytes above which a value goes there
 FLOWCORE_MAX_OUTPUT        by the place        bytes of one node's output
 FLOWCORE_WORK_FIRST        on                  off: each node gets a message of its own
+FLOWCORE_SECRET            kept in Redis       signs messages; several by comma: the first signs
 FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CRITICAL
 =========================  ==================  ====================================================
 """
@@ -33,17 +35,18 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 from flowcore.engine.payloads import THRESHOLD
 from flowcore.errors import ServiceError
+from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.sentinel import SCHEMES as SENTINEL_SCHEMES
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 
-__all__ = ["REDIS_SCHEMES", "Settings", "SettingsError", "data_home"]
+__all__ = ["REDIS_SCHEMES", "Settings", "SettingsError", "data_home", "split_urls"]
 
 _T = TypeVar("_T")
 
@@ -52,6 +55,8 @@ REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
 _BROKER_SCHEMES = (*REDIS_SCHEMES, "redis+socket", "amqp", "amqps", "pyamqp")
 _SOCKET_SCHEMES = ("unix", "redis+socket")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SECRET = "FLOWCORE_SECRET"  # noqa: S105  (the variable's name)
+_SECRET_LENGTH = 16
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
@@ -76,7 +81,8 @@ class Settings:
     """What the environment says about this process; see the module's table."""
 
     redis_url: str | None
-    """URL of the Redis or Valkey that holds the runs; None means the embedded server."""
+    """URL of the Redis or Valkey that holds the runs; None means the embedded server. Several,
+    separated by commas, share the runs between them."""
     broker_url: str | None
     """URL of the Celery broker; None means the embedded server."""
     home: Path
@@ -109,6 +115,8 @@ class Settings:
     """Largest encoded output of one node, in bytes; None: what suits the payload store."""
     work_first: bool
     """Whether a worker goes on with a node that it made ready, without a message for it."""
+    secrets: tuple[str, ...] = field(repr=False)
+    """Sign and verify messages: the first signs. Empty: a key that is kept in Redis does."""
     log_level: str
     """Name of a level of the standard ``logging`` module, upper case."""
 
@@ -126,11 +134,13 @@ class Settings:
             SettingsError: Some values are bad; all of them are named.
         """
         read = _Reader(environ=environ)
-        redis_url = read("FLOWCORE_REDIS_URL", _redis_url, None)
+        redis_url = read("FLOWCORE_REDIS_URL", _redis_urls, None)
         lease = read("FLOWCORE_LEASE", _seconds, 6.0)
         settings = cls(
             redis_url=redis_url,
-            broker_url=read("FLOWCORE_BROKER_URL", _broker_url, redis_url),
+            broker_url=read(
+                "FLOWCORE_BROKER_URL", _broker_url, split_urls(redis_url)[0] if redis_url else None
+            ),
             home=read("FLOWCORE_HOME", _path, None) or _xdg_home(environ),
             queue=read("FLOWCORE_QUEUE", _name, "flowcore"),
             namespace=read("FLOWCORE_NAMESPACE", _name, ""),
@@ -146,10 +156,16 @@ class Settings:
             payload_threshold=read("FLOWCORE_PAYLOAD_THRESHOLD", _count, THRESHOLD),
             max_output=read("FLOWCORE_MAX_OUTPUT", _whole, None),
             work_first=read("FLOWCORE_WORK_FIRST", _switch, default=True),
+            secrets=read(_SECRET, _secrets, ()),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )
         read.raise_problems()
         return settings
+
+
+def split_urls(text: str) -> list[str]:
+    """Split a list of URLs; a comma within one of them stays."""
+    return [url.strip() for url in re.split(r",(?=\s*[a-z+]+://|\s*$)", text) if url.strip()]
 
 
 def data_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -188,7 +204,8 @@ class _Reader:
         try:
             return parse(value)
         except ValueError as error:
-            self._problems.append(f"{name}={_redacted(value)!r}: expected {error}")
+            shown = "***" if name == _SECRET else _redacted(value)
+            self._problems.append(f"{name}={shown!r}: expected {error}")
             return default
 
     def raise_problems(self) -> None:
@@ -228,11 +245,22 @@ def _url(value: str, schemes: tuple[str, ...]) -> str:
     return value
 
 
-def _redis_url(value: str) -> str | None:
+def _redis_urls(value: str) -> str | None:
+    urls = [_redis_url(url) for url in split_urls(value)]
+    if len(set(map(server_name, urls))) < len(urls):
+        raise ValueError("each server once")
+    return ",".join(urls)
+
+
+def _redis_url(value: str) -> str:
     url = _url(value, REDIS_SCHEMES)
     if is_sentinel(url):
         return url
     parts = urlsplit(url)
+    if "," in (parts.hostname or ""):
+        raise ValueError(
+            "URLs separated by commas, each starting with redis://, rediss://, unix://"
+        )
     # redis-py would use database 0 without a word.
     if parts.scheme not in _SOCKET_SCHEMES and not re.fullmatch(r"/?[0-9]*", parts.path):
         raise ValueError("a database's number after the host, as in redis://localhost:6379/0")
@@ -317,6 +345,13 @@ def _modules(value: str) -> tuple[str, ...]:
     if not all(part.isidentifier() for name in names for part in name.split(".")):
         raise ValueError("dotted module names separated by commas, such as shop.nodes,billing")
     return names
+
+
+def _secrets(value: str) -> tuple[str, ...]:
+    secrets = tuple(secret.strip() for secret in value.split(",") if secret.strip())
+    if not secrets or any(len(secret) < _SECRET_LENGTH for secret in secrets):
+        raise ValueError(f"secrets of at least {_SECRET_LENGTH} characters, separated by commas")
+    return secrets
 
 
 def _log_level(value: str) -> str:

@@ -23,9 +23,11 @@ from flowcore.errors import (
     FlowcoreError,
     ServiceError,
     StoreRefusedError,
+    StoreUnreachableError,
     WrongServerError,
 )
 from flowcore.stores.redis.connect import MAKE_ROOM, connect, translated
+from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.room import REFUSE_AT, WARN_AT, Fill
 from flowcore.stores.redis.sentinel import is_sentinel
 
@@ -84,13 +86,7 @@ def _findings() -> Iterator[Finding]:
         yield Finding(check="server", status="fail", found=f"{where}: {error}", fix=fix)
     except (FlowcoreError, ValueError) as error:
         # ValueError: redis-py on a URL that it cannot read.
-        yield Finding(
-            check="server",
-            status="fail",
-            found=f"{where}: {str(error).strip()}".replace("\n", " "),
-            fix="is it running, and is the address right?",
-            unreachable=True,
-        )
+        yield _unreachable(where, error)
 
 
 def _python() -> Finding:
@@ -132,19 +128,39 @@ def _directory(settings: Settings) -> Finding:
 
 
 def _session(session: Session, where: str) -> Iterator[Finding]:
-    client = connect(session.runtime.redis_url)
-    with translated():
-        info: Mapping[str, Any] = client.info()
-        before = time.time()
-        seconds, micros = client.time()
-        half = (time.time() - before) / 2
-    yield from check_server(info, where=where)
-    if is_sentinel(session.runtime.redis_url):
-        yield check_replicas(info)
-    yield _clock(seconds + micros / 1e6 - before - half)
+    urls = session.runtime.redis_urls
+    for url in urls:
+        yield from _server(url, where if len(urls) == 1 else server_name(url))
     yield _payloads(session)
     yield _broker(session)
     yield _workers(session)
+
+
+def _server(url: str, where: str) -> Iterator[Finding]:
+    client = connect(url)
+    try:
+        with translated():
+            info: Mapping[str, Any] = client.info()
+            before = time.time()
+            seconds, micros = client.time()
+            half = (time.time() - before) / 2
+    except StoreUnreachableError as error:
+        yield _unreachable(where, error)
+        return
+    yield from check_server(info, where=where)
+    if is_sentinel(url):
+        yield check_replicas(info)
+    yield _clock(seconds + micros / 1e6 - before - half)
+
+
+def _unreachable(where: str, error: Exception) -> Finding:
+    return Finding(
+        check="server",
+        status="fail",
+        found=f"{where}: {str(error).strip()}".replace("\n", " "),
+        fix="is it running, and is the address right?",
+        unreachable=True,
+    )
 
 
 def _payloads(session: Session) -> Finding:

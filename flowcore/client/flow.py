@@ -156,7 +156,9 @@ class Flow(FlowBuilder):
     def to_canvas(self, input: Any = None, *, session: Session | None = None) -> Canvas:
         """Return the same plan as a genuine Celery canvas, to embed in a canvas of your own."""
         session = session or default_session()
-        return to_canvas(self.plan(), app=session.runtime.app, input=input)
+        return to_canvas(
+            self.plan(), app=session.runtime.app, input=input, keys=session.runtime.keys
+        )
 
     def enqueue(
         self,

@@ -71,6 +71,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         KeyError: There is no run of that origin.
         PayloadTooLargeError: The input is larger than an output may be.
     """
+    fresh = run_id is None
     run_id = new_run_id(plan.flow) if run_id is None else run_id
     if not _RUN_ID.fullmatch(run_id):
         msg = (
@@ -94,6 +95,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         priority=priority,
         tags=tuple(tags),
         origin=origin,
+        fresh=fresh,
     )
     store.put_plan(plan)
     grain = None

@@ -53,6 +53,8 @@ class NewRun:
     tags: tuple[str, ...] = ()
     origin: Origin | None = None
     """A run of the same plan; from the node it names on, this one runs what that one ran."""
+    fresh: bool = False
+    """Whether the id was drawn for this run, so that none can have it already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +207,10 @@ class RunStore(Protocol):
     """
 
     def put_plan(self, plan: Plan) -> None:
-        """Keep a plan under its hash; a plan in use is never dropped."""
+        """Keep a plan under its hash; a plan in use is never dropped.
+
+        Until a run uses it, other processes need not find it.
+        """
         ...
 
     def get_plan(self, digest: str) -> Plan:

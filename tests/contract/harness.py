@@ -4,7 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 import redis
@@ -26,12 +26,15 @@ from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory import InMemoryStore
 from flowcore.stores.redis.keys import run_key
+from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.sharded import Shard, ShardedEventLog, ShardedReader, ShardedStore
 from flowcore.stores.redis.store import Leases, RedisStore, script_source
 from flowcore.stores.redis.wire import read_unit
 
-__all__ = ["LEASES", "RUN", "Clock", "Harness", "in_memory", "make_plan", "on_redis"]
+__all__ = ["LEASES", "RUN", "Clock", "Harness", "in_memory", "make_plan", "on_redis", "on_shards"]
 
 LEASES = Leases(lease=6.0, dispatch=5.0, retention=3600.0, max_lost=2)
 RUN = "run"
@@ -268,6 +271,39 @@ def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases =
         units=units,
         leftovers=lambda: list(map(str, client.keys("fc:*"))),
         reopened=open_store,
+    )
+
+
+def on_shards(clients: Sequence["redis.Redis"], clock: Clock | None = None) -> Harness:
+    """Several servers as one store, each like that of ``on_redis``."""
+    clock = clock or Clock()
+    each = [on_redis(client, clock) for client in clients]
+
+    def open_store(parts: Sequence[Harness]) -> ShardedStore:
+        shards = [
+            Shard(
+                name=f"server-{at}",
+                store=cast("RedisStore", part.reopened()),
+                reader=cast("RedisReader", part.reader),
+                events=cast("RedisEventLog", part.events),
+                board=RedisWorkerBoard(clients[at]),
+                room=RedisRoom(clients[at]),
+            )
+            for at, part in enumerate(parts)
+        ]
+        return ShardedStore(shards, patience=30.0)
+
+    store = open_store(each)
+    return Harness(
+        kind="sharded",
+        store=store,
+        reader=ShardedReader(store),
+        events=ShardedEventLog(store),
+        clock=clock,
+        agenda=lambda: {what: at for part in each for what, at in part.agenda().items()},
+        units=lambda run: {name: ids for part in each for name, ids in part.units(run).items()},
+        leftovers=lambda: [key for part in each for key in part.leftovers()],
+        reopened=lambda: open_store(each),
     )
 
 

@@ -336,4 +336,6 @@ def test_a_plan_reads_back_as_it_was_put(it: Harness) -> None:
     plan: Plan = make_plan([[], [0], [0]], join={1: "all_done"}, max_parallel=2, timeout=1.5)
     it.store.put_plan(plan)
     it.store.put_plan(plan)
+    assert it.store.get_plan(plan.hash) == plan
+    it.submit(plan)
     assert it.reopened().get_plan(plan.hash) == plan

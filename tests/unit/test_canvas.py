@@ -5,17 +5,21 @@ from typing import Any
 
 import pytest
 from celery import Celery, chain, signature
+from celery.exceptions import Reject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowcore.backends.native import canvas
 from flowcore.backends.native.canvas import CanvasFailedError, canvas_text, register, to_canvas
+from flowcore.backends.native.signing import Keyring
 from flowcore.check.check import check
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import UnsupportedValueError, UsageError
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
+
+KEYS = Keyring(["known to this test only"])
 
 
 class Runner:
@@ -45,7 +49,7 @@ def runner() -> Runner:
 def app(runner: Runner) -> Iterator[Celery]:
     app = Celery("canvas", broker="memory://", backend="cache+memory://", set_as_current=False)
     app.conf.task_always_eager = True
-    register(app, run_node=runner)
+    register(app, run_node=runner, keys=lambda: KEYS)
     yield app
     app.close()
 
@@ -57,11 +61,11 @@ def _plan(config: Mapping[str, Any] | None = None, edges: Any = (), **nodes: Any
 
 
 def _run(plan: Plan, app: Celery, input: Any = None) -> Any:
-    return to_canvas(plan, app=app, input=input).apply().get()
+    return to_canvas(plan, app=app, keys=KEYS, input=input).apply().get()
 
 
 def _steps(plan: Plan, app: Celery) -> Any:
-    whole: Any = to_canvas(plan, app=app)
+    whole: Any = to_canvas(plan, app=app, keys=KEYS)
     return whole.tasks
 
 
@@ -130,9 +134,10 @@ def test_outputs_that_nobody_needs_any_more_are_dropped(app: Celery) -> None:
     state: Any = app.tasks["flowcore.canvas_begin"](_steps(plan, app)[0].args[0])
     kept = []
     for layer in canvas._layers(plan):
+        calls = [{"plan": plan.hash, "node": node, "carry": node == layer[0]} for node in layer]
         parts = [
-            app.tasks["flowcore.canvas_node"](state, node=node, carry=node == layer[0])
-            for node in layer
+            app.tasks["flowcore.canvas_node"](state, **call, sig=KEYS.sign_value(call))
+            for call in calls
         ]
         state = app.tasks["flowcore.canvas_gather"](parts)
         kept.append(set(state["settled"]))
@@ -237,14 +242,16 @@ def test_a_canvas_fits_into_a_canvas_of_ones_own(app: Celery) -> None:
     def mine(value: Any) -> Any:
         return {"mine": value}
 
-    own = chain(mine.si(0), to_canvas(_plan(**DIAMOND), app=app, input=1), mine.s(), app=app)
+    own = chain(
+        mine.si(0), to_canvas(_plan(**DIAMOND), app=app, keys=KEYS, input=1), mine.s(), app=app
+    )
     assert own.apply().get() == {"mine": {"d": {"b": {"b": {"a": 1}}, "c": {"c": {"a": 1}}}}}
 
 
 def test_a_canvas_survives_its_trip_as_json(app: Celery) -> None:
     import json
 
-    packed = json.dumps(to_canvas(_plan(**DIAMOND), app=app, input=1))
+    packed = json.dumps(to_canvas(_plan(**DIAMOND), app=app, keys=KEYS, input=1))
     assert "d" in signature(json.loads(packed), app=app).apply().get()
 
 
@@ -263,7 +270,7 @@ def test_a_chord_too_many_is_refused_with_the_way_out(app: Celery) -> None:
     with pytest.raises(
         UsageError, match=r"101 chords in a row; .* run the flow on the native backend"
     ):
-        to_canvas(_plan(**rows), app=app)
+        to_canvas(_plan(**rows), app=app, keys=KEYS)
 
 
 def test_too_many_bytes_are_refused_with_the_way_out(app: Celery) -> None:
@@ -273,7 +280,7 @@ def test_too_many_bytes_are_refused_with_the_way_out(app: Celery) -> None:
         for at in range(50)
     }
     with pytest.raises(UsageError, match=r"send about \d+ MB through the broker \(limit 100 MB\)"):
-        to_canvas(_plan(**rows), app=app)
+        to_canvas(_plan(**rows), app=app, keys=KEYS)
 
 
 def test_a_hundred_nodes_in_a_row_are_no_chords_and_fit(app: Celery, runner: Runner) -> None:
@@ -326,3 +333,58 @@ def test_every_node_runs_at_most_once_and_after_its_predecessors(
         assert all(place[b] < place[id] for b in node["needs"] if id in place and b in place)
     if not failing:
         assert len(runner.calls) == len(tree)
+
+
+def _change(value: Any, path: tuple[Any, ...]) -> Any:
+    """A copy in which one thing, deep inside, is another."""
+    if not path:
+        return [value]
+    copied = value.copy()
+    copied[path[0]] = _change(value[path[0]], path[1:])
+    return copied
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("plan",),
+        ("input",),
+        ("failed",),
+        ("sig",),
+        ("settled",),
+        ("settled", "a", "state"),
+        ("settled", "a", "output"),
+        ("settled", "a", "dead"),
+    ],
+)
+def test_a_state_that_was_changed_on_its_way_is_refused(
+    app: Celery, runner: Runner, path: tuple[Any, ...]
+) -> None:
+    plan = _plan(a={}, b={"needs": ["a"]})
+    begin, first, second, _ = _steps(plan, app)
+    state = app.tasks["flowcore.canvas_begin"](*begin.args)
+    state = app.tasks["flowcore.canvas_node"](state, **first.kwargs)
+    forged = _change(state, path)
+    calls: list[Callable[[], Any]] = [
+        lambda: app.tasks["flowcore.canvas_begin"](forged),
+        lambda: app.tasks["flowcore.canvas_node"](forged, **second.kwargs),
+        lambda: app.tasks["flowcore.canvas_gather"]([state, forged]),
+        lambda: app.tasks["flowcore.canvas_end"](forged),
+    ]
+    for call in calls:
+        with pytest.raises(Reject):
+            call()
+    assert runner.calls == ["a"]
+    assert app.tasks["flowcore.canvas_node"](state, **second.kwargs)["settled"]["b"]
+
+
+def test_a_call_of_a_node_of_a_canvas_is_good_for_that_node_of_that_plan_only(
+    app: Celery, runner: Runner
+) -> None:
+    begin, first, _, _ = _steps(_plan(a={}, b={"needs": ["a"]}), app)
+    other = _steps(_plan(x={}, y={"needs": ["x"]}), app)[1]
+    state = app.tasks["flowcore.canvas_begin"](*begin.args)
+    for kwargs in ({**first.kwargs, "node": 1}, {**first.kwargs, "carry": False}, other.kwargs, {}):
+        with pytest.raises(Reject):
+            app.tasks["flowcore.canvas_node"](state, **kwargs)
+    assert runner.calls == []

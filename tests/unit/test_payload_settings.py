@@ -10,6 +10,7 @@ from flowcore.assembly.settings import Settings
 from flowcore.engine.payloads import Payloads
 from flowcore.errors import PayloadTooLargeError
 from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 
 HOME = "/home/ann"
 URL = "redis://cache"
@@ -22,7 +23,8 @@ def _settings(**environ: str) -> Settings:
 
 
 def _made(**environ: str) -> Payloads:
-    return make_payloads(_settings(**environ), connect("redis://127.0.0.1:1"))
+    client = connect("redis://127.0.0.1:1")
+    return make_payloads(_settings(**environ), RedisLedger(client), RedisPayloads(client))
 
 
 @pytest.mark.parametrize(

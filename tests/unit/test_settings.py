@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowcore.assembly import settings as module
-from flowcore.assembly.settings import Settings, SettingsError, data_home
+from flowcore.assembly.settings import Settings, SettingsError, data_home, split_urls
 from flowcore.errors import FlowcoreError
 
 NOTHING = {"HOME": "/home/ann"}
@@ -32,6 +32,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         payload_threshold=262_144,
         max_output=None,
         work_first=True,
+        secrets=(),
         log_level="INFO",
     )
 
@@ -55,6 +56,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "FLOWCORE_MAX_OUTPUT": "1024",
             "FLOWCORE_MAX_EVENT": "512",
             "FLOWCORE_WORK_FIRST": "off",
+            "FLOWCORE_SECRET": "the new one of ours, the old one of ours",
             "FLOWCORE_LOG_LEVEL": "debug",
         }
     )
@@ -76,6 +78,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         max_output=1024,
         max_event=512,
         work_first=False,
+        secrets=("the new one of ours", "the old one of ours"),
         log_level="DEBUG",
     )
 
@@ -83,6 +86,28 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
 def test_the_broker_is_the_redis_unless_told_otherwise() -> None:
     read = Settings.from_env({**NOTHING, "FLOWCORE_REDIS_URL": "redis://cache"})
     assert read.broker_url == "redis://cache"
+
+
+def test_several_servers_share_the_runs_and_the_first_is_the_broker() -> None:
+    listed = "redis://a:6379/0, rediss://ann:x@b/1 ,unix:///run/c,d.sock,"
+    read = Settings.from_env({**NOTHING, "FLOWCORE_REDIS_URL": listed})
+    assert read.redis_url is not None
+    assert split_urls(read.redis_url) == [
+        "redis://a:6379/0",
+        "rediss://ann:x@b/1",
+        "unix:///run/c,d.sock",
+    ]
+    assert read.broker_url == "redis://a:6379/0"
+
+
+def test_a_secret_is_shown_nowhere() -> None:
+    kept = Settings.from_env({**NOTHING, "FLOWCORE_SECRET": "correct horse battery"})
+    assert kept.secrets == ("correct horse battery",)
+    assert "horse" not in repr(kept)
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({**NOTHING, "FLOWCORE_SECRET": "correct horse battery,horse"})
+    assert "horse" not in str(caught.value)
+    assert "FLOWCORE_SECRET='***': expected secrets of at least 16" in str(caught.value)
 
 
 def test_an_empty_value_counts_as_unset() -> None:
@@ -102,6 +127,8 @@ def test_an_empty_value_counts_as_unset() -> None:
         ("FLOWCORE_REDIS_URL", "unix://", "a socket's path"),
         ("FLOWCORE_REDIS_URL", "redis://here:99999", "a URL"),
         ("FLOWCORE_REDIS_URL", "redis://here/main", "a database's number"),
+        ("FLOWCORE_REDIS_URL", "redis://a,b:6379", "each starting with redis://"),
+        ("FLOWCORE_REDIS_URL", "redis://a,redis://a", "each server once"),
         ("FLOWCORE_BROKER_URL", "http://rabbit", "amqp://"),
         ("FLOWCORE_HOME", __file__, "a directory"),
         ("FLOWCORE_HOME", "~no-such-user/x", "a directory"),

@@ -112,6 +112,7 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         run_node=lambda plan, node, *, upstream: bridge.host().run_inline(
             plan, node, upstream=upstream
         ),
+        keys=lambda: bridge.services().keys,
     )
     app.steps["worker"].update((JanitorStep, ChildWatch, StallWatch, TidyingStep))
     app.steps["consumer"].add(EventBatching)

@@ -8,10 +8,11 @@ a gathering task: Celery 5.7 runs ``chain(group, group, group)`` wrong. What tra
 task is one JSON object, the *state*::
 
     {"plan": base64, "input": ..., "failed": ["why this run will fail", ...],
-     "settled": {id: {"state": ..., "output": ..., "dead": [ids of successors]}}}
+     "settled": {id: {"state": ..., "output": ..., "dead": [ids of successors]}}, "sig": ...}
 
-The first node of a group passes the state on; the others return only how they settled. An output
-is dropped once no node downstream of it is left.
+Whoever hands a state on signs it; whoever gets one verifies it before anything else. The first
+node of a group passes the state on; the others return only how they settled. An output is dropped
+once no node downstream of it is left.
 """
 
 import base64
@@ -19,7 +20,7 @@ import json
 import random
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias, cast
@@ -28,6 +29,7 @@ from celery import Celery, Task, chain, group
 from celery.canvas import Signature
 
 from flowcore.backends.native.seen import Seen
+from flowcore.backends.native.signing import SIGNATURE, Keyring
 from flowcore.engine.complete import dead_edges
 from flowcore.engine.retry import error_names, next_delay, qualified_name
 from flowcore.engine.upstream import Upstream
@@ -82,7 +84,7 @@ class RunNode(Protocol):
         ...
 
 
-def to_canvas(plan: Plan, *, app: Celery, input: Any = None) -> Signature:
+def to_canvas(plan: Plan, *, app: Celery, keys: Keyring, input: Any = None) -> Signature:
     """Build the canvas of a plan.
 
     Running it gives what a run of the plan outputs: the output of the sole sink, or
@@ -91,6 +93,7 @@ def to_canvas(plan: Plan, *, app: Celery, input: Any = None) -> Signature:
     Args:
         plan: The plan.
         app: The app whose workers have ``register``-ed the canvas tasks.
+        keys: Signs what travels.
         input: The run's input, JSON.
 
     Returns:
@@ -109,9 +112,15 @@ def to_canvas(plan: Plan, *, app: Celery, input: Any = None) -> Signature:
         "failed": [],
     }
     _refuse_large(layers, len(json.dumps(state, default=str)))
-    steps: list[Signature] = [app.signature("flowcore.canvas_begin", (state,), immutable=True)]
+    begin = (_signed(state, keys),)
+    steps: list[Signature] = [app.signature("flowcore.canvas_begin", begin, immutable=True)]
     for layer in layers:
-        signatures = [_signature(plan, node, carry=node == layer[0], app=app) for node in layer]
+        signatures = [
+            _signature(
+                plan, app, keys, {"plan": plan.hash, "node": node, "carry": node == layer[0]}
+            )
+            for node in layer
+        ]
         if len(layer) == 1:
             steps.extend(signatures)
         else:
@@ -169,37 +178,57 @@ def _refuse_large(layers: Sequence[Sequence[int]], state: int) -> None:
         raise UsageError(msg)
 
 
-def _signature(plan: Plan, node: int, *, carry: bool, app: Celery) -> Signature:
+def _signature(plan: Plan, app: Celery, keys: Keyring, given: Mapping[str, Any]) -> Signature:
     """The call that runs one node."""
-    signature = app.signature("flowcore.canvas_node", kwargs={"node": node, "carry": carry})
-    queue = plan.policy(node).queue
+    kwargs = {**given, SIGNATURE: keys.sign_value(given)}
+    signature = app.signature("flowcore.canvas_node", kwargs=kwargs)
+    queue = plan.policy(given["node"]).queue
     return signature.set(queue=queue) if queue else signature
 
 
-def register(app: Celery, *, run_node: RunNode) -> None:
+def _signed(state: State, keys: Keyring) -> State:
+    """The state with a signature of all of it."""
+    return {**state, SIGNATURE: keys.sign_value(state)}
+
+
+def _verified(signed: Any, keys: Keyring) -> State:
+    """What was signed."""
+    state = dict(signed) if isinstance(signed, Mapping) else {}
+    signature = state.pop(SIGNATURE, None)
+    if not keys.verify_value(state, signature):
+        raise keys.refuse("a message of a canvas", "its signature is not right")
+    return state
+
+
+def register(app: Celery, *, run_node: RunNode, keys: Callable[[], Keyring]) -> None:
     """Give a worker's app the tasks that a canvas calls.
 
     Args:
         app: The worker's app.
         run_node: Runs one attempt of one node.
+        keys: Gives the process's keys.
     """
 
     @app.task(name="flowcore.canvas_begin", **_OPTIONS)
     def begin(state: State) -> State:
-        return state
+        return _signed(_verified(state, keys()), keys())
 
     @app.task(name="flowcore.canvas_node", bind=True, max_retries=None, **_OPTIONS)
-    def run(task: "Task[Any, Any]", state: State, *, node: int, carry: bool) -> State:
-        opened = _open(state["plan"])
+    def run(task: "Task[Any, Any]", signed: State, **given: Any) -> State:
+        state, call = _verified(signed, keys()), _verified(given, keys())
+        opened, node = _open(state["plan"]), call["node"]
+        if call["plan"] != opened.plan.hash:
+            raise keys().refuse("a message of a canvas", "it calls a node of another plan")
         mine = _attempt(task, opened.plan, node, state, run_node)
-        return _pass_on(opened, node, state, mine) if carry else mine
+        return _signed(_pass_on(opened, node, state, mine) if call["carry"] else mine, keys())
 
     @app.task(name="flowcore.canvas_gather", **_OPTIONS)
     def gather(parts: list[State]) -> State:
-        return _merged(parts)
+        return _signed(_merged([_verified(part, keys()) for part in parts]), keys())
 
     @app.task(name="flowcore.canvas_end", **_OPTIONS)
-    def end(state: State) -> Any:
+    def end(signed: State) -> Any:
+        state = _verified(signed, keys())
         if state["failed"]:
             raise CanvasFailedError(state["failed"][0])
         return _output(_open(state["plan"]).plan, state["settled"])

@@ -10,11 +10,12 @@ them all down. ``super()`` serves tasks that are no nodes: a user's own chords o
 from typing import Any
 
 from celery.backends.redis import RedisBackend, SentinelBackend
-from celery.exceptions import TaskRevokedError, TimeLimitExceeded
+from celery.exceptions import Reject, TaskRevokedError, TimeLimitExceeded
 from celery.exceptions import WorkerLostError as PoolChildLostError
 
 from flowcore.backends.native.host import NodeHost
 from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
+from flowcore.backends.native.signing import accept
 from flowcore.ports.store import Ticket
 from flowcore.ports.unit import UnitTicket
 
@@ -58,8 +59,7 @@ class WebBackend(RedisBackend):
 
 def _end_of_unit(host: NodeHost, request: Any, result: Any) -> None:
     """A unit records its nodes itself, but if its process is dead."""
-    if isinstance(result, PoolChildLostError):
-        given = request.kwargs
+    if isinstance(result, PoolChildLostError) and (given := _given(host, request, UNIT_TASK)):
         unit = UnitTicket(run=given["run"], unit=given["unit"])
         host.lose_unit(unit, given["plan"], worker=request.hostname or "")
 
@@ -69,10 +69,22 @@ class SentinelWebBackend(WebBackend, SentinelBackend):
 
 
 def _without_attempt(host: NodeHost, request: Any, result: Any) -> None:
-    given, worker = request.kwargs, request.hostname or ""
+    if not isinstance(result, PoolChildLostError | TimeLimitExceeded | TaskRevokedError):
+        return
+    worker = request.hostname or ""
+    if not (given := _given(host, request, NODE_TASK)):
+        return
     ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
     if isinstance(result, PoolChildLostError | TimeLimitExceeded):
         host.lose(ticket, given["plan"], worker=worker)
-    elif isinstance(result, TaskRevokedError):
+    else:
         killed = result.args == ("terminated",)
         host.revoke(ticket, given["plan"], worker=worker, killed=killed)
+
+
+def _given(host: NodeHost, request: Any, task: str) -> dict[str, Any] | None:
+    """What the message says, if it may be believed: it never got as far as its task."""
+    try:
+        return accept(host.services.keys, request, task=task, chord=True)
+    except Reject:
+        return None

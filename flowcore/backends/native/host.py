@@ -12,6 +12,7 @@ from typing import Any
 from flowcore.backends.native.flower import RunRow
 from flowcore.backends.native.inline import InlineRows
 from flowcore.backends.native.publish import CeleryDispatcher
+from flowcore.backends.native.signing import Keyring
 from flowcore.backends.native.slots import Slots
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Attempt, Executor
@@ -58,6 +59,7 @@ class Services:
     limiter: Limiter
     room: Room
     payloads: Payloads
+    keys: Keyring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The dispatcher on Celery: one ordinary task message per node, published as a group.
 
-In: a dispatch and its plan. Out: messages of constant size. Not here: what a node is given; a
-message carries only the run's id and numbers, and the worker loads the rest from the store.
+In: a dispatch and its plan. Out: signed messages of constant size. Not here: what a node is given;
+a message carries only the run's id and numbers, and the worker loads the rest from the store.
 """
 
 import logging
@@ -17,6 +17,8 @@ from kombu import Producer
 
 from flowcore.backends.native.flower import BROKER_TROUBLE, TaskEvents, shown_kwargs
 from flowcore.backends.native.producing import Producers
+from flowcore.backends.native.signing import Keyring, sign_message
+from flowcore.errors import StoreUnreachableError
 from flowcore.plan.plan import Plan, Policy
 from flowcore.ports.store import Dispatch
 from flowcore.ports.unit import Bundle
@@ -76,9 +78,16 @@ class CeleryDispatcher:
     """Implements ``Dispatcher`` with Celery's producers."""
 
     def __init__(
-        self, app: Celery, *, producers: Producers, events: TaskEvents, default_queue: str
+        self,
+        app: Celery,
+        *,
+        producers: Producers,
+        events: TaskEvents,
+        default_queue: str,
+        keys: Keyring,
     ) -> None:
-        """Publish with ``producers`` and tell monitors through ``events``."""
+        """Publish with ``producers``, signed by ``keys``; tell monitors through ``events``."""
+        self._keys = keys
         self._app: Any = app  # celery-types knows little of connections
         self._producers = producers
         self._default_queue = default_queue
@@ -90,20 +99,20 @@ class CeleryDispatcher:
 
         The store holds the intent, so a janitor publishes again what got lost here.
         """
-        messages = [self._message(dispatch, plan, *pair) for pair in dispatch.nodes]
-        bundles = [self._bundle(dispatch, plan, bundle) for bundle in dispatch.bundles]
         for left in reversed(range(_TRIES)):
             try:
+                messages = [self._message(dispatch, plan, *pair) for pair in dispatch.nodes]
+                bundles = [self._bundle(dispatch, plan, bundle) for bundle in dispatch.bundles]
                 with self._producers.batch() as producer:
                     _publish(producer, messages)
                     _publish(producer, bundles)
                     if messages:
                         self._events.sent(producer, [message[:2] for message in messages])
-            except BROKER_TROUBLE as error:
+            except (*BROKER_TROUBLE, StoreUnreachableError) as error:
                 if not left:
                     _log.warning(
                         "could not publish %d messages of run %s now (a janitor will): %s",
-                        len(messages) + len(bundles),
+                        len(dispatch.nodes) + len(dispatch.bundles),
                         dispatch.run,
                         error,
                     )
@@ -120,11 +129,12 @@ class CeleryDispatcher:
             plan.policy(plan.starts[0]).queue, default=self._default_queue, namespace=namespace
         )
         headers = _headers(END_TASK, f"{run}.end", root=run)
-        body = msgpack.packb(((), {"run": run}, {}))
         try:
+            given = sign_message(self._keys, END_TASK, headers["id"], {"run": run})
+            body = msgpack.packb(((), given, {}))
             with self._producers.batch() as producer:
                 _publish(producer, [(queue, headers, body)])
-        except BROKER_TROUBLE as error:
+        except (*BROKER_TROUBLE, StoreUnreachableError) as error:
             _log.debug("monitors will not be told of the end of run %s: %s", run, error)
 
     def backlog(self, dispatch: Dispatch, plan: Plan) -> int:
@@ -166,7 +176,8 @@ class CeleryDispatcher:
             "timelimit": [hard, None],
             "kwargsrepr": shown_kwargs(run=run, flow=flow, node=name, attempt=attempt),
         }
-        kwargs = {"run": run, "plan": dispatch.plan, "node": node, "attempt": attempt}
+        given = {"run": run, "plan": dispatch.plan, "node": node, "attempt": attempt}
+        kwargs = sign_message(self._keys, NODE_TASK, headers["id"], given, limit=hard)
         body = msgpack.packb(((), kwargs, {"chord": {"run": run}}))
         return self._queue(dispatch, policy), headers, body
 
@@ -175,7 +186,8 @@ class CeleryDispatcher:
         headers = _headers(UNIT_TASK, f"{run}.{bundle.unit}", root=run)
         first = plan.ids[bundle.node]
         headers["kwargsrepr"] = repr({"run": run, "from": first, "nodes": bundle.count})
-        kwargs = {"run": run, "plan": dispatch.plan, "unit": bundle.unit}
+        given = {"run": run, "plan": dispatch.plan, "unit": bundle.unit}
+        kwargs = sign_message(self._keys, UNIT_TASK, headers["id"], given)
         body = msgpack.packb(((), kwargs, {"chord": {"run": run}}))
         return self._queue(dispatch, plan.policy(bundle.node)), headers, body
 

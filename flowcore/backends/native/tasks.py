@@ -1,6 +1,7 @@
 """The Celery task that runs nodes, and the one that tells monitors of a run's end.
 
-In: a run's id, numbers. Out: the function has been called; the chord hook records the attempt.
+In: signed messages: a run's id, numbers. Out: the function has been called; the chord hook records
+the attempt.
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ from celery.exceptions import Ignore, Retry
 
 from flowcore.backends.native.host import NodeHost, show_end
 from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
+from flowcore.backends.native.signing import accept
 from flowcore.engine.execute import Attempt
 from flowcore.ports.store import Ticket
 from flowcore.ports.unit import UnitTicket
@@ -17,7 +19,8 @@ __all__ = ["NodeFailed", "register_tasks"]
 
 
 #: Imported by workers alone: clients need nothing of Celery's worker.
-_REQUEST = "flowcore.backends.native.handback:NodeRequest"
+_REQUEST = "flowcore.backends.native.request:NodeRequest"
+_SIGNED = "flowcore.backends.native.request:SignedRequest"
 
 
 class NodeFailed(Exception):  # noqa: N818  (reads as a sentence in Celery's log and in Flower)
@@ -42,10 +45,12 @@ def register_tasks(app: Any) -> None:
         max_retries=None,
         track_started=True,
     )
-    def node(self: Any, *, run: str, plan: str, node: int, attempt: int) -> str:
+    def node(self: Any, *_: Any, **_given: Any) -> str:
         request: Any = self.request
         host = app.flowcore.host()
-        ticket = Ticket(run=run, node=node, attempt=attempt)
+        given = accept(host.services.keys, request, task=NODE_TASK, chord=True)
+        ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
+        plan = given["plan"]
         done = host.run(ticket, plan, worker=request.hostname)
         if done is None:
             # A duplicate, which has nothing to show, or a message that its run's end overtook.
@@ -70,17 +75,26 @@ def register_tasks(app: Any) -> None:
         max_retries=None,
         send_events=False,
     )
-    def unit(self: Any, *, run: str, plan: str, unit: str) -> None:
+    def unit(self: Any, *_: Any, **_given: Any) -> None:
         request: Any = self.request
+        host = app.flowcore.host()
+        given = accept(host.services.keys, request, task=UNIT_TASK, chord=True)
         queue = (request.delivery_info or {}).get("routing_key") or ""
-        ticket = UnitTicket(run=run, unit=unit)
-        app.flowcore.host().run_unit(ticket, plan, worker=request.hostname, queue=queue)
+        ticket = UnitTicket(run=given["run"], unit=given["unit"])
+        host.run_unit(ticket, given["plan"], worker=request.hostname, queue=queue)
 
     @app.task(  # type: ignore[untyped-decorator]  # see Args
-        bind=True, name=END_TASK, shared=False, ignore_result=True, send_events=False
+        bind=True,
+        name=END_TASK,
+        Request=_SIGNED,
+        shared=False,
+        ignore_result=True,
+        send_events=False,
     )
-    def end(self: Any, *, run: str) -> None:
-        show_end(app.flowcore.services(), run, worker=self.request.hostname)
+    def end(self: Any, *_: Any, **_given: Any) -> None:
+        services = app.flowcore.services()
+        given = accept(services.keys, self.request, task=END_TASK, chord=False)
+        show_end(services, given["run"], worker=self.request.hostname)
 
 
 def _record_unfinished(host: NodeHost, done: Attempt, plan: str, *, worker: str) -> None:

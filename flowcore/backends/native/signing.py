@@ -1,0 +1,194 @@
+"""Signatures of messages: what a worker does was asked for by somebody who has the key.
+
+In: a message's fields and a key. Out: 16 bytes that go with them; or the fields, if the bytes are
+right. Not here: what the fields mean; whether the attempt is still wanted, which the store knows.
+
+Keyed BLAKE2b stands for HMAC. It covers the task's name and id, its hard time limit and all its
+arguments: so no part of one message can be put into another.
+"""
+
+import hmac
+import json
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgpack
+from celery.exceptions import Reject
+
+from flowcore.errors import FlowcoreError, StoreUnreachableError
+
+__all__ = ["SIGNATURE", "Keyring", "Vault", "accept", "sign_message"]
+
+_log = logging.getLogger(__name__)
+
+#: The argument of a task that holds its signature.
+SIGNATURE = "sig"
+
+#: Bytes of a signature, and of a key.
+_SIZE, _KEY = 16, 32
+
+_PERSON = b"flowcore.message"
+
+#: Seconds after which a key that a server keeps is read again, by those who sign; and the least
+#: time between two looks because of a bad signature. A server that was emptied has a new one.
+_FRESH, _LOOK = 30.0, 1.0
+
+#: Given a key for servers that have none, returns the key of each server that answers.
+Vault = Callable[[bytes], Mapping[int, bytes]]
+
+
+class Keyring:
+    """The keys of one process: the first signs, all verify."""
+
+    def __init__(self, given: Sequence[str] = (), *, vault: Vault | None = None) -> None:
+        """Ask no server yet.
+
+        Args:
+            given: Secrets by word of mouth; with any, no server is ever asked.
+            vault: Keeps a key where the runs are.
+        """
+        self._given = [blake2b(secret.encode(), digest_size=_KEY).digest() for secret in given]
+        self._vault = vault
+        self._found: dict[int, bytes] = {}
+        self._looked = 0.0
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self.refused = 0
+        """Messages that this process has refused."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign with the first key.
+
+        Raises:
+            StoreUnreachableError: No key was given, and no server that keeps one answers.
+        """
+        if not self._given and time.monotonic() - self._looked > (_FRESH if self._found else 0):
+            self._look()
+        keys = self._keys()
+        if not keys:
+            msg = "cannot read the key that signs messages: no server answers; see FLOWCORE_SECRET"
+            raise StoreUnreachableError(msg)
+        return _signature(keys[0], data)
+
+    def verify(self, data: bytes, signature: object) -> bool:
+        """Say whether one of the keys made this signature of the data."""
+        if not isinstance(signature, bytes) or len(signature) != _SIZE:
+            return False
+        if self._matches(data, signature):
+            return True
+        if self._given or time.monotonic() - self._looked < (_LOOK if self._found else 0):
+            return False
+        self._look()
+        return self._matches(data, signature)
+
+    def sign_value(self, value: Any) -> str:
+        """Sign plain data as JSON has it."""
+        return self.sign(_canonical(value)).hex()
+
+    def verify_value(self, value: Any, signature: object) -> bool:
+        """Say whether one of the keys made this signature of plain data."""
+        try:
+            return self.verify(_canonical(value), bytes.fromhex(str(signature)))
+        except (TypeError, ValueError):
+            return False
+
+    def refuse(self, what: str, why: str) -> Reject:
+        """Count and log a message that is not to be obeyed; raise what this returns."""
+        self.refused += 1
+        _log.warning("refused %s: %s (%d refused so far)", what, why, self.refused)
+        return Reject(f"refused: {why}", requeue=False)
+
+    def _keys(self) -> list[bytes]:
+        return self._given or [self._found[at] for at in sorted(self._found)]
+
+    def _matches(self, data: bytes, signature: bytes) -> bool:
+        found = False
+        for key in self._keys():
+            found |= hmac.compare_digest(_signature(key, data), signature)
+        return found
+
+    def _look(self) -> None:
+        if self._vault is None:
+            return
+        if self._pid != os.getpid():
+            self._lock, self._pid = threading.Lock(), os.getpid()  # a fork may copy a locked one
+        with self._lock:
+            self._looked = time.monotonic()
+            mine = self._keys()
+            try:
+                self._found.update(self._vault(mine[0] if mine else secrets.token_bytes(_KEY)))
+            except FlowcoreError as error:
+                _log.warning("could not read the key that signs messages: %s", error)
+
+
+def sign_message(
+    keys: Keyring, task: str, id: str, given: Mapping[str, Any], *, limit: float | None = None
+) -> dict[str, Any]:
+    """Return a message's arguments with their signature.
+
+    Args:
+        keys: The keys.
+        task: Name of the task.
+        id: Its id.
+        given: Its arguments.
+        limit: Seconds after which a pool kills the process that runs it.
+    """
+    return {**given, SIGNATURE: keys.sign(_message(task, id, limit, given))}
+
+
+def accept(keys: Keyring, request: Any, *, task: str, chord: bool) -> dict[str, Any]:
+    """Return the arguments of a message, if they are what was signed, and nothing but that.
+
+    Args:
+        keys: The keys.
+        request: Celery's view of the message.
+        task: Name of the task that it calls.
+        chord: Whether messages of this task carry a chord.
+
+    Raises:
+        Reject: They are not; the message is dropped.
+    """
+    given = dict(request.kwargs or {})
+    signature = given.pop(SIGNATURE, None)
+    hard = (request.timelimit or (None,))[0]
+    what = f"a message for {task} with id {str(request.id)[:200]!r}"
+    try:
+        data = _message(task, request.id, hard, given)
+    except (TypeError, ValueError, OverflowError):
+        raise keys.refuse(what, "it has arguments of strange types") from None
+    if signature is None:
+        raise keys.refuse(what, "it is not signed")
+    if not keys.verify(data, signature):
+        raise keys.refuse(what, "its signature is not right")
+    expected = {"run": given.get("run")} if chord else None
+    if (
+        request.args
+        or request.callbacks
+        or request.errbacks
+        or request.chain
+        or request.group
+        or request.chord != expected
+    ):
+        raise keys.refuse(what, "it carries more than was signed")
+    return given
+
+
+def _message(task: str, id: str, limit: float | None, given: Mapping[str, Any]) -> bytes:
+    data: bytes = msgpack.packb(
+        [task, id, None if limit is None else float(limit), *sorted(given.items())]
+    )
+    return data
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _signature(key: bytes, data: bytes) -> bytes:
+    return blake2b(data, key=key, digest_size=_SIZE, person=_PERSON).digest()

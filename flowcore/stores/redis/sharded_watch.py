@@ -1,0 +1,72 @@
+"""The worker board and the look at how much room there is, on several servers.
+
+In: the servers. Out: notes of all workers; a word on a server that is getting full.
+"""
+
+from collections.abc import Sequence
+
+from flowcore.ports.presence import WorkerNote
+from flowcore.stores.redis.fanout import Fanout
+from flowcore.stores.redis.sharded import PATIENCE, ShardedStore, bound
+
+__all__ = ["ShardedRoom", "ShardedWorkerBoard"]
+
+
+class ShardedRoom:
+    """Implements ``Room``."""
+
+    def __init__(self, store: ShardedStore, *, patience: float = PATIENCE) -> None:
+        """Look at the servers of ``store``."""
+        self._shards = store.shards
+        self._warnings: Fanout[str | None] = Fanout(store.health, patience=patience)
+        self._refusals: Fanout[str | None] = Fanout(store.health, patience=patience)
+
+    def warning(self) -> str | None:
+        """Name the servers that are getting full."""
+        said = self._warnings.ask({at: shard.room.warning for at, shard in enumerate(self._shards)})
+        words = [f"{self._shards[at].name}: {why}" for at, why in sorted(said.items()) if why]
+        return "; ".join(words) or None
+
+    def admit(self) -> None:
+        """Let everybody in: ``submit`` knows where the run goes, and looks at that server."""
+
+    def refusal(self) -> str | None:
+        """Say so when all servers that answer refuse to write: else some runs go on."""
+        said = self._refusals.ask({at: shard.room.refusal for at, shard in enumerate(self._shards)})
+        words = [why for _, why in sorted(said.items())]
+        return words[0] if words and all(words) else None
+
+
+class ShardedWorkerBoard:
+    """Implements ``WorkerBoard``: each note hangs on every server, so that any one will do."""
+
+    def __init__(self, store: ShardedStore, *, patience: float = PATIENCE) -> None:
+        """Use the servers of ``store``."""
+        self._health = store.health
+        self._boards = [shard.board for shard in store.shards]
+        self._writes: Fanout[None] = Fanout(store.health, patience=patience)
+        self._counts: Fanout[int] = Fanout(store.health, patience=patience)
+        self._reads: Fanout[Sequence[WorkerNote]] = Fanout(store.health, patience=2 * patience)
+
+    def post(self, note: WorkerNote, *, keep: float) -> None:
+        """Write or renew a note."""
+        self._writes.ask(
+            {at: bound(board.post, note, keep=keep) for at, board in enumerate(self._boards)}
+        )
+
+    def remove(self, name: str) -> None:
+        """Take a note down."""
+        self._writes.ask({at: bound(board.remove, name) for at, board in enumerate(self._boards)})
+
+    def count(self) -> int:
+        """Return about how many notes there are."""
+        counts = self._counts.ask({at: board.count for at, board in enumerate(self._boards)})
+        return max(counts.values(), default=0)
+
+    def workers(self) -> Sequence[WorkerNote]:
+        """Return the fresh notes of all servers that answer, by name."""
+        boards = dict(enumerate(self._boards))
+        live = {at: board for at, board in boards.items() if not self._health.is_down(at)}
+        pages = self._reads.ask({at: board.workers for at, board in (live or boards).items()})
+        notes = {note.name: note for page in pages.values() for note in page}
+        return [notes[name] for name in sorted(notes)]
