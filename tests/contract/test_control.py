@@ -248,7 +248,7 @@ def test_a_failed_run_goes_on_where_it_failed(it: Harness) -> None:
     assert claim is not None
     assert claim.outputs == {0: msgpack.packb(0)}
     assert claim.lost == 1, "attempts before the resume count for nothing"
-    it.settle(1, 2)
+    assert it.settle(1, 2).resumed
     it.do(2)
     assert it.do(3).finished is RunState.SUCCEEDED
     assert it.events.wait(RUN, timeout=0.001)
@@ -458,10 +458,17 @@ def test_a_rerun_keeps_skips_and_edges_that_did_not_hold(it: Harness) -> None:
     assert it.nodes("new") == "sksd"
     it.do(3, run="new")
     it.assert_ended_well("new")
-    it.store.submit(
-        NewRun(id="third", plan=plan.hash, input=b"\x80", origin=Origin(run="new", node="n3")), plan
-    )
-    assert it.nodes("third") == "sksd", "a rerun of a rerun knows them, too"
+
+
+def test_a_rerun_of_a_rerun_knows_edges_that_did_not_hold(it: Harness) -> None:
+    plan = make_plan([[], [0], [1]])
+    it.submit(plan)
+    it.do(0)
+    it.do(1, dead=(2,))
+    assert rerun(it, plan, "n2") is None
+    origin = Origin(run="new", node="n2")
+    it.store.submit(NewRun(id="third", plan=plan.hash, input=b"\x80", origin=origin), plan)
+    assert (it.nodes("third"), it.state("third")) == ("ssk", RunState.SUCCEEDED)
 
 
 def test_a_rerun_from_a_skipped_node_ends_at_once(it: Harness) -> None:
