@@ -14,8 +14,8 @@ from tests.faults.world import BROKER, RUNS, World
 
 __all__ = ["leftovers", "wrong_executions"]
 
-#: The board of workers: theirs, not any run's.
-_BOARD = b"fc:workers"
+#: The board of workers and the key that signs messages: no run's.
+_STAY = (b"fc:workers", b"fc:secret")
 
 #: Celery notes for a day that it does not know the task of a message that is garbage.
 _GARBAGE = b"celery-task-meta-none-"
@@ -39,7 +39,7 @@ def leftovers(world: World) -> tuple[list[str], int]:
         for key in runs.scan_iter(count=1000):
             left = runs.pttl(key) / 1000
             kept = key.startswith(_PLANS) and 0 < left <= world.times.retention + _PLAN_KEPT
-            if key != _BOARD and not key.startswith(_GARBAGE) and not kept:
+            if key not in _STAY and not key.startswith(_GARBAGE) and not kept:
                 found.append(f"{key.decode('utf-8', 'replace')} ({left:.0f} s)")
         if waiting := broker.llen(world.queue):
             found.append(f"{waiting} messages that nobody consumes")
@@ -54,7 +54,8 @@ def wrong_executions(
     """Hold the log of executions against the event logs of the runs that ended.
 
     Each attempt was run once at most, and only if it was claimed. A power loss may undo a claim,
-    and give its number to a second one.
+    and give its number to a second one. What a unit ran ahead and could not record, because its
+    worker was lost or its run was stopped, was a first attempt that nobody knows of.
     """
     ran: dict[tuple[str, str, int], list[Execution]] = {}
     for one in executions:
@@ -65,10 +66,18 @@ def wrong_executions(
         for event in events
         if event.type is EventType.NODE_STARTED
     }
+    lost = Counter(
+        run
+        for run, events in logs.items()
+        for event in events
+        if event.type in {EventType.NODE_LOST, EventType.RUN_STOPPING}
+    )
     problems = []
     for key, times in ran.items():
         run, node, attempt = key
         excused = sum(any(loss.covers(one.began) for loss in power_losses) for one in times)
+        if attempt == 1:
+            excused += lost[run]
         if len(times) - excused > 1:
             problems.append(f"{run}: attempt {attempt} of {node} was run {len(times)} times")
         if run in logs and key not in claimed and not excused:

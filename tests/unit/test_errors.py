@@ -21,7 +21,7 @@ def _all_errors(kind: type[FlowcoreError] = FlowcoreError) -> set[type[FlowcoreE
 
 def _import_everything() -> None:
     for module in pkgutil.walk_packages(flowcore.__path__, "flowcore."):
-        if not module.name.endswith(("__main__", "assembly.worker")):
+        if not module.name.endswith(("__main__", "assembly.worker", "bench.app")):
             importlib.import_module(module.name)
 
 

@@ -80,7 +80,7 @@ class StaleMessages(Fault):
 
 
 class DamagedMessages(Fault):
-    """F10: single bits of the body are wrong. Signatures, once there are any, must refuse them."""
+    """F10: single bits of the body are wrong. Signatures refuse them, or they cannot be read."""
 
     family, title = "F10", "messages with damaged bodies"
 
