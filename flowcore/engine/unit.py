@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flowcore.engine.execute import Assignment, Attempt, Executor
-from flowcore.engine.grain import GRAIN, Estimates
+from flowcore.engine.grain import PLENTY, Estimates
 from flowcore.engine.invoke import Stopper
 from flowcore.engine.upstream import Upstream
 from flowcore.plan.plan import Plan
@@ -71,6 +71,8 @@ class _Busy:
 
     node: int
     since: float
+    patience: float
+    """Seconds after which others are no longer made to wait for it."""
     told: bool = False
 
 
@@ -123,7 +125,7 @@ class Unit:
     def check(self, now: float) -> None:
         """Let nobody wait for a node that takes long; called from another thread."""
         busy = self._busy
-        if busy is not None and not busy.told and now - busy.since >= PATIENCE:
+        if busy is not None and not busy.told and now - busy.since >= busy.patience:
             with self._lock:
                 if self._busy is busy and not busy.told:
                     self._flush(give_back=True)
@@ -151,9 +153,10 @@ class Unit:
                 if not self._todo:
                     return None
             node = self._todo.popleft()
-            self._busy = _Busy(node, now)
-            cost = self.host.estimates.cost(self.plan.policies[self.plan.policy_of[node]].uses)
-            if cost is not None and cost >= GRAIN and not self._flush(give_back=bool(self._todo)):
+            uses = self.plan.policies[self.plan.policy_of[node]].uses
+            cost = self.host.estimates.cost(uses) or 0.0
+            self._busy = _Busy(node, now, max(PATIENCE, 2 * cost))
+            if cost >= PLENTY and not self._flush(give_back=bool(self._todo)):
                 return None
             return node
 

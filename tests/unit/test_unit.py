@@ -422,3 +422,31 @@ def test_a_unit_of_a_resumed_run_does_only_what_it_was_given() -> None:
     unit.run(scene.owned)
     assert scene.outputs()["n2"] == 3
     assert len(scene.writes) == 3, "the store is asked before each link, as for no other run"
+
+
+class Fixed(Estimates):
+    """Every node is thought to take the same."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def note(self, uses: str, seconds: float) -> None:
+        pass
+
+    def cost(self, uses: str) -> float:  # noqa: ARG002
+        return self.seconds
+
+
+def test_nodes_of_some_milliseconds_are_run_one_after_the_other_once_they_are_here() -> None:
+    nodes = {f"n{k}": {"uses": f"{HERE}:one"} for k in range(5)}
+    scene = Scene(nodes, estimates=Fixed(0.008)).run()
+    assert scene.given_back() == []
+    assert len(scene.writes) == 1
+
+
+def test_a_node_known_to_take_long_is_told_of_and_the_others_go_back_at_once() -> None:
+    nodes = {f"n{k}": {"uses": f"{HERE}:one"} for k in range(5)}
+    scene = Scene(nodes, estimates=Fixed(1.0)).run()
+    assert scene.given_back() == ["n1", "n2", "n3", "n4"]
+    assert scene.told()[:2] == ["node.started n0", "node.succeeded n0"]
