@@ -434,7 +434,7 @@ class Fixed(Estimates):
     def note(self, uses: str, seconds: float) -> None:
         pass
 
-    def cost(self, uses: str) -> float:  # noqa: ARG002
+    def cost(self, uses: str) -> float:
         return self.seconds
 
 
