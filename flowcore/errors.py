@@ -17,7 +17,8 @@
     │   │   └── CanvasFailedError    FC402  (backends.native.canvas)
     │   ├── RunCancelledError        FC403
     │   ├── RunTimeoutError          FC404  the run passed its deadline
-    │   └── WaitTimeoutError         FC405  the run goes on; the caller stopped waiting
+    │   ├── WaitTimeoutError         FC405  the run goes on; the caller stopped waiting
+    │   └── RunStateError            FC406  where the run stands, this cannot be done
     ├── NodeError                    FC500
     │   ├── ResolveError             FC501  `uses` names nothing that can be called
     │   │   └── UnresolvedError      FC501  (nodes.resolve) and its kinds
@@ -69,6 +70,7 @@ __all__ = [
     "RunError",
     "RunFailedError",
     "RunNotFoundError",
+    "RunStateError",
     "RunTimeoutError",
     "ServiceError",
     "StoreFullError",
@@ -206,6 +208,12 @@ class WaitTimeoutError(RunError):
     """The caller stopped waiting; the run goes on."""
 
     code = "FC405"
+
+
+class RunStateError(RunError):
+    """What was asked of the run cannot be done in the state it is in."""
+
+    code = "FC406"
 
 
 class NodeError(FlowcoreError):

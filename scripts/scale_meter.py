@@ -6,59 +6,33 @@ call, 50 callers at once. Not here: workers, memory (scale_measure).
 
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-import msgpack
-from scripts.bench import fan, layered
-
 from flowcore.assembly.session import Session
 from flowcore.assembly.valkey_process import find_binary
-from flowcore.client.flow import Flow
+from flowcore.bench.dags import Work, named
+from flowcore.bench.stand import compiled
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import NewRun
+from flowcore.ports.store import NewRun, Outcome, Submitted, Ticket
+from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
 from flowcore.stores.redis.connect import connect
-from flowcore.stores.redis.store import script_source
+from flowcore.stores.redis.store import Leases, RedisStore, script_source
 
-__all__ = ["Meter", "Scripts", "broker_prices", "server", "store_prices"]
+__all__ = ["OUTPUT", "Meter", "Scripts", "broker_prices", "flow", "server", "store_prices"]
 
 CALLERS = 50
 
-#: What one settle of a whole batch has to do at the least, per node: output, letter, agenda, two
-#: events; once per batch: read the run, count joins with one BITFIELD. It stands in for a script
-#: that settles many nodes at once.
-BATCH = """
-local base, n, at = 'fc:{batch}:', tonumber(ARGV[1]), tonumber(ARGV[2])
-redis.call('TIME')
-redis.call('HMGET', base .. 'run', 'state', 'plan', 'active', 'max', 'left')
-local outs, gone, bits = {}, {}, {}
-for k = 0, n - 1 do
-  local node = at + k
-  outs[#outs + 1] = node
-  outs[#outs + 1] = ARGV[3]
-  gone[#gone + 1] = 'run|' .. node
-  bits[#bits + 1] = 'INCRBY'
-  bits[#bits + 1] = 'i64'
-  bits[#bits + 1] = '#' .. node
-  bits[#bits + 1] = 131072
-  if redis.call('GETRANGE', base .. 'st', node, node) == 'x' then return end
-  redis.call('SETRANGE', base .. 'st', node, 's')
-  if ARGV[4] == 'each' or k == 0 then
-    local ev = base .. 'ev'
-    redis.call('XADD', ev, '0-*', 't', 'node.started', 'n', node, 'a', 1, 'ts', 1, 'd', '')
-    redis.call('XADD', ev, '0-*', 't', 'node.succeeded', 'n', node, 'a', 1, 'ts', 1, 'd', '')
-  end
-end
-redis.call('HSET', base .. 'out', unpack(outs))
-redis.call('ZREM', 'fc:batch-agenda', unpack(gone))
-redis.call('BITFIELD', base .. 'join', unpack(bits))
-redis.call('HSET', base .. 'run', 'state', 'running', 'active', 1, 'left', 1)
-return 1
-"""
+#: msgpack of None.
+OUTPUT = b"\xc0"
+
+#: Nodes that one flush records.
+SIZES = (2, 10, 100, 500)
 
 
 @contextmanager
@@ -119,68 +93,90 @@ class Meter:
         }
 
 
+class _Written(RedisStore):
+    """Writes down what it would send, and sends nothing."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__(meter.redis, leases=Leases())
+        self._meter = meter
+        self._shas: dict[str, str] = {}
+        self.command: tuple[Any, ...] = ()
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        if name not in self._shas:
+            self._shas[name] = self._meter.redis.script_load(script_source(name))
+        self.command = ("EVALSHA", self._shas[name], 0, *arguments)
+        answers: dict[str, Any] = {"sweep": ((), -1), "renew": [0] * (len(arguments) // 3)}
+        return answers.get(name)
+
+
 class Scripts:
-    """The store's own scripts, called as ``RedisStore`` calls them."""
+    """The store's own scripts, called as ``RedisStore`` calls them, by 50 callers at once."""
 
     def __init__(self, session: Session) -> None:
-        """Load them."""
-        self.session, self.store = session, session.runtime.store
+        """Take the session's server."""
+        self.store = session.runtime.store
         self.meter = Meter(session.runtime.redis_url)
-        web = script_source("web")
-        self.sha = {
-            name: self.meter.redis.script_load(web + script_source(name))
-            for name in ("claim", "settle", "renew", "sweep")
-        }
-        self.runs = 0
+        self._written = _Written(self.meter)
+        self._runs = 0
 
-    def submit(self, plan: Plan) -> str:
+    def submit(self, plan: Plan, *, grain: Grain | None = None) -> Submitted:
         """Create a run; nobody is rung for."""
-        self.runs += 1
-        run = f"m{self.runs}"
+        self._runs += 1
         self.store.put_plan(plan)
-        self.store.submit(NewRun(id=run, plan=plan.hash, input=b"\x80"), plan)
-        return run
+        new = NewRun(id=f"m{self._runs}", plan=plan.hash, input=b"\x80")
+        return self.store.submit(new, plan, grain=grain)
 
-    def command(self, name: str, *arguments: Any) -> tuple[Any, ...]:
-        """One EVALSHA."""
-        return ("EVALSHA", self.sha[name], 0, *arguments)
+    def calls(self, writes: Iterable[Callable[[RedisStore], object]]) -> dict[str, float]:
+        """Make these calls; microseconds of the server for each."""
+        return self.meter.calls(self._command(write) for write in writes)
+
+    def _command(self, write: Callable[[RedisStore], object]) -> tuple[Any, ...]:
+        write(self._written)
+        return self._written.command
 
     def claim(self, run: str, nodes: Iterable[int]) -> dict[str, float]:
         """Claim nodes."""
-        who = msgpack.packb({"worker": "celery@somewhere"})
-        return self.meter.calls(self.command("claim", run, node, 1, who) for node in nodes)
-
-    def settle(self, run: str, nodes: Iterable[int]) -> dict[str, float]:
-        """Settle nodes."""
-        tail = ("succeeded", b"\xc0", b"", 0, b"", 3)
-        return self.meter.calls(self.command("settle", run, node, 1, *tail) for node in nodes)
-
-    def sweep(self, times: int) -> dict[str, float]:
-        """Look at the agenda."""
-        lost = msgpack.packb({"type": "x"})
-        return self.meter.calls(
-            self.command("sweep", 200, 3, lost, lost, lost) for _ in range(times)
+        return self.calls(
+            lambda store, t=ticket: store.claim(t, worker="celery@somewhere")
+            for ticket in _tickets(run, nodes)
         )
+
+    def settle(
+        self, run: str, nodes: Iterable[int], *, grain: Grain | None = None
+    ) -> dict[str, float]:
+        """Settle nodes."""
+        ended = Outcome(kind="succeeded", output=OUTPUT)
+        return self.calls(
+            lambda store, t=ticket: store.settle(t, ended, grain=grain)
+            for ticket in _tickets(run, nodes)
+        )
+
+
+def flow(name: str) -> Plan:
+    """Compile one of the benchmark's flows."""
+    return compiled(named(name), Work())
+
+
+def _tickets(run: str, nodes: Iterable[int]) -> Iterator[Ticket]:
+    return (Ticket(run=run, node=node, attempt=1) for node in nodes)
 
 
 def store_prices(session: Session) -> dict[str, Any]:
     """Server time of each script."""
     it = Scripts(session)
-    found: dict[str, Any] = {"sweep, nothing due": it.sweep(10_000)}
-    plan = Flow.load(fan(5_002)).plan()
-    run = it.submit(plan)
+    found: dict[str, Any] = {
+        "sweep, nothing due": it.calls(lambda store: store.sweep() for _ in range(10_000))
+    }
+    run = _run(it.submit(flow("fan5002")))
     it.claim(run, [0])
     found["settle, 5000 become ready"] = it.settle(run, [0])
     found["claim"] = it.claim(run, range(1, 5_001))
     for held in (1, 2, 16):
-        tickets = [
-            [part for node in range(at, at + held) for part in (run, node, 1)]
-            for at in range(1, 4_000, held)
-        ]
-        found[f"renew, {held} held"] = it.meter.calls(it.command("renew", *t) for t in tickets)
+        leases = [list(_tickets(run, range(at, at + held))) for at in range(1, 4_000, held)]
+        found[f"renew, {held} held"] = it.calls(lambda store, t=t: store.renew(t) for t in leases)
     found["settle, 1 join"] = it.settle(run, range(1, 5_001))
-    plan = Flow.load(layered(20, 50)).plan()
-    run = it.submit(plan)
+    run = _run(it.submit(flow("layered20x50")))
     first, second = range(50), range(50, 100)
     it.claim(run, first)
     found["settle, 50 joins"] = it.settle(run, first)
@@ -191,16 +187,22 @@ def store_prices(session: Session) -> dict[str, Any]:
         ("HSET", "fc:workers", f"w{n % 500}", b"x" * 120) for n in range(5_000)
     )
     found["ping"] = it.meter.calls(("PING",) for _ in range(10_000))
-    found["batch"] = batch_prices(it)
+    found["unit"] = unit_prices(it)
     found["one script, ready nodes"] = fan_outs(it)
     return found
+
+
+def _run(submitted: Submitted) -> str:
+    """The id of a run that has nodes to dispatch."""
+    if submitted.dispatch is None:
+        sys.exit("nothing became ready")
+    return submitted.dispatch.run
 
 
 def late_sweep(it: Scripts) -> dict[str, float]:
     """A sweep that finds 200 dispatched nodes nobody has claimed."""
     redis = it.meter.redis
-    plan = Flow.load(fan(20_002)).plan()
-    run = it.submit(plan)
+    run = _run(it.submit(flow("fan20002")))
     it.claim(run, [0])
     it.settle(run, [0])
     members = redis.zrange("fc:agenda", 0, -1)
@@ -220,18 +222,33 @@ def late_sweep(it: Scripts) -> dict[str, float]:
     }
 
 
-def batch_prices(it: Scripts) -> dict[str, Any]:
-    """The stand-in for a script that settles many nodes, by the size of the batch."""
-    redis = it.meter.redis
-    sha = redis.script_load(BATCH)
-    found = {}
-    for events in ("each", "batch"):
-        for size in (1, 10, 100, 300):
-            redis.delete(*[f"fc:{{batch}}:{part}" for part in ("run", "st", "out", "ev", "join")])
-            calls = 30_000 // max(size, 10)
-            found[f"{size}, events for {events}"] = it.meter.calls(
-                ("EVALSHA", sha, 0, size, at * size, b"\xc0", events) for at in range(calls)
+def unit_prices(it: Scripts) -> dict[str, Any]:
+    """Adopting units and recording all that they have done, by the nodes of a unit."""
+    run = _run(it.submit(flow("fan5002")))
+    it.claim(run, [0])
+    many = Grain(packs={0: Pack(cost=1e-5, least=100, most=100)})
+    found = {"settle, 5000 become ready together": it.settle(run, [0], grain=many)}
+    for size in SIZES:
+        nodes = min(20_000, 1_000 * size)
+        plan = flow(f"layered1x{nodes}")
+        pack = Pack(cost=1e-5, least=size, most=size)
+        submitted = it.submit(plan, grain=Grain(packs={0: pack}))
+        run = _run(submitted)
+        bundles = submitted.dispatch.bundles if submitted.dispatch else ()
+        tickets = [UnitTicket(run=run, unit=bundle.unit) for bundle in bundles]
+        found[f"adopt {size}"] = it.calls(
+            lambda store, t=ticket: store.adopt(t, worker="w") for ticket in tickets
+        )
+        news = [
+            Flush(done=[Done(node, OUTPUT, 0, 1) for node in range(b.node, b.node + b.count)])
+            for b in bundles
+        ]
+        found[f"flush {size}"] = it.calls(
+            lambda store, t=t, n=n, p=plan: store.flush(
+                t, n, p, worker="celery@somewhere", grain=Grain()
             )
+            for t, n in zip(tickets, news, strict=True)
+        )
     return found
 
 
@@ -261,7 +278,7 @@ def fan_outs(it: Scripts) -> dict[str, Any]:
     """How long one settle blocks the server when very many nodes become ready."""
     found = {}
     for size in (1_000, 10_000, 90_000):
-        run = it.submit(Flow.load(fan(size + 2)).plan())
+        run = _run(it.submit(flow(f"fan{size + 2}")))
         it.claim(run, [0])
         found[str(size)] = it.settle(run, [0])["script"]
     return found

@@ -1,23 +1,22 @@
 """A discrete-event model of the native engine: workers, brokers, shards of Redis.
 
-Usage: python -m scripts.scale_model --workers 1000 --seconds 0.1 --mode units --shards 4
 In: prices of scripts/scale_parameters.toml, a cluster, a load. Out: nodes per second, what each
 server was busy with, how long a script call took. Not here: sweeps and plots (scale_report), the
-measuring of prices (scale_measure).
+measuring of prices (scale_measure), one point from the command line (scale_point).
 
 What is modelled. A Redis is one thread: a first-come-first-served server with a price per call. A
 worker is Celery's parent process, one thread as well, with some slots (its children). A message is
 popped from the broker, handled by the parent, claimed, run, settled, its successors published,
-acknowledged. While a parent records or acknowledges a message it waits for the broker. Janitors and
-heartbeats are calls like any other. What is not: garbage collection, slow disks, lost packets, the
-bandwidth of the network, the cost of a fork.
+acknowledged. A unit goes on with what it alone has made ready and records it together. While a
+parent records or acknowledges a message it waits for the broker. Janitors and heartbeats are calls
+like any other. What is not: garbage collection, slow disks, lost packets, the bandwidth of the
+network, the cost of a fork; a unit that begins a wide layer before it has shared it out.
 
 Why not simpy. Every queue here has one server and serves in order of arrival, so when a call ends
 is known when it arrives: ``max(now, free) + price``. A step costs one entry of a heap and no event
 object, about 2 µs; simpy needs several objects for each, and runs of 10^6 nodes take minutes.
 """
 
-import argparse
 import random
 from collections import deque
 from collections.abc import Generator
@@ -32,15 +31,13 @@ from scripts.scale_parts import (
     Result,
     Run,
     Server,
-    chains,
-    fan,
 )
 
 __all__ = ["simulate"]
 
 _Steps = Generator[float | None, None, None]
-_MODES = ("message", "work first", "units")
 _CHUNK = 1000
+_TURNS = 4
 _NOTES_EVERY = 2.0
 _ENDED = -1.0
 
@@ -80,12 +77,16 @@ class _World:
         self.working = self.residence = self.background = 0.0
         self.done, self.enough = 0, float("inf") if load.again else load.runs
         self.rtt = prices.loopback if cluster.machine else prices.network
-        self.own = prices.unit_node if engine.mode == "units" else prices.inline_node
         # Above 1,000 workers some do their housekeeping at the same moments: fewer steps.
         self.crowd = max(1, cluster.workers // 1_000)
-        self.keep = 1
+        self.keep = self.most = 1
+        self.ready_node = prices.ready_node
         if engine.mode == "units":
-            self.keep = max(1, min(engine.most, int(engine.grain / (load.seconds + self.own))))
+            each = load.seconds + prices.unit_node
+            self.keep = max(1, min(engine.most, int(engine.grain / each)))
+            if self.keep > 1:
+                self.ready_node = prices.ready_together
+            self.most = max(self.keep, min(engine.most, int(engine.plenty / each)))
 
     def start(self, steps: _Steps, at: float | None = None) -> None:
         """Let steps begin (or go on) at a time."""
@@ -119,13 +120,14 @@ class _World:
         """Create a run and publish its first layer."""
         p = self.p
         shard = self.shards[run.shard]
-        yield shard.serve(self.now, p.submit + run.left * p.ready_node) + self.rtt
+        yield shard.serve(self.now, p.submit + run.left * self.ready_node) + self.rtt
         yield from self.publish(run, run.left, None)
 
     def publish(self, run: Run, nodes: int, child: Server | None) -> _Steps:
         """Ring for nodes, in bundles; all leave together unless the engine slices them."""
         p, broker = self.p, self.broker(run)
-        count = -(-nodes // self.keep)
+        size = self.size(nodes)
+        count = -(-nodes // size)
         whole = min(_CHUNK, count) if self.engine.sliced else count
         while count:
             part = min(whole, count)
@@ -135,11 +137,15 @@ class _World:
                 yield broker.serve(self.now, min(_CHUNK, part - at) * p.broker_push)
             yield self.now + self.rtt / 2
             for _ in range(part):
-                bundle = min(self.keep, nodes)
+                bundle = min(size, nodes)
                 nodes -= bundle
                 self.ring(run, bundle)
             count -= part
             yield self.now + self.rtt / 2
+
+    def size(self, nodes: int) -> int:
+        """How many of the ready nodes travel in one message: more where there is plenty."""
+        return max(self.keep, min(self.most, nodes // (_TURNS * len(self.children))))
 
     def slot(self, number: int) -> _Steps:
         """One child of a worker, and what its parent does for it."""
@@ -174,45 +180,55 @@ class _World:
 
     def unit(self, number: int, run: Run, count: int) -> _Steps:
         """Run what a message carries, and go on with what becomes ready."""
-        p, rtt, mode = self.p, self.rtt, self.engine.mode
+        p, rtt, engine, units = self.p, self.rtt, self.engine, self.engine.mode == "units"
         child, shard = self.children[number], self.shards[run.shard]
         self.shard_of[number] = run.shard
         self.beat(number)
-        opened = self.now
+        opened = flushed = self.now
         yield child.serve(self.now, p.child_message / 2)
-        per_node = self.own if mode == "units" else 0.0
-        price = p.claim if mode != "units" else p.batch_call + count * p.batch_claim
+        price = p.claim if count == 1 else p.adopt_call + count * p.adopt_node
         yield shard.serve(self.now, price) + rtt
+        alone = count == 1  # came as a plain message, not as a unit
+        done = 0
         while True:
-            yield child.serve(self.now, count * per_node, hold=count * self.load.seconds)
+            work = p.unit_node if units else 0.0
+            yield child.serve(self.now, count * work, hold=count * self.load.seconds)
             self.working += count * self.load.seconds
+            done += count
+            whole = count == run.width
             ready, joins = run.settle(count)
             ended = run.left == 0
-            goes_on = mode != "message" and ready and self.now - opened < self.engine.hand_back
+            # What only this unit can have made ready needs no word of the store's.
+            early = self.load.seconds < engine.grain and self.now - flushed < engine.flush_after
+            if units and not alone and whole and 0 < ready <= self.keep and early:
+                count = ready
+                continue
+            goes_on = units and ready and self.now - opened < engine.hand_back
             taken = min(self.keep, ready) if goes_on else 0
-            yield shard.serve(self.now, self.settle_price(count, ready, joins, taken)) + rtt
-            self.nodes += count
+            price = self.settle_price(done, ready, joins, alone=alone)
+            yield shard.serve(self.now, price) + rtt
+            self.nodes += done
+            done, alone, flushed = 0, False, self.now
             if ended:
                 self.end()
             if ready > taken:
                 yield from self.publish(run, ready - taken, child)
             if not taken:
                 break
-            if mode == "work first":
-                yield shard.serve(self.now, p.claim) + rtt
-            count, per_node = taken, self.own
+            if self.load.seconds >= engine.grain:  # nobody is to think that it has not begun
+                yield shard.serve(self.now, p.flush_call) + rtt
+            count = taken
         self.shard_of[number] = None
 
-    def settle_price(self, count: int, ready: int, joins: int, taken: int) -> float:
-        """Seconds of a shard for one script call that settles ``count`` nodes."""
-        p = self.p
+    def settle_price(self, count: int, ready: int, joins: int, *, alone: bool) -> float:
+        """Seconds of a shard for recording ``count`` nodes."""
+        p, most = self.p, self.engine.flush_most
+        calls = -(-count // most)
         if self.engine.shared_joins:
             joins = min(joins, 1)
-        more = count * joins * p.settle_join + ready * p.ready_node
-        if self.engine.mode != "units":
-            return p.settle + more
-        each = p.batch_node_ranged if self.engine.ranged_events else p.batch_node
-        return p.batch_call + count * each + taken * p.batch_claim + more
+        # Joins are counted once for all nodes of a call that have the same successors.
+        more = calls * joins * p.settle_join + ready * self.ready_node
+        return (p.settle if alone else calls * p.flush_call + count * p.flush_node) + more
 
     def end(self) -> None:
         """A run has ended; in a closed system another one begins."""
@@ -229,11 +245,9 @@ class _World:
 
     def waiting(self, run: Run) -> _Steps:
         """A run whose first messages are in the queue already."""
-        nodes = run.left
-        while nodes:
-            bundle = min(self.keep, nodes)
-            nodes -= bundle
-            self.ring(run, bundle)
+        size = self.size(run.left)
+        for at in range(0, run.left, size):
+            self.ring(run, min(size, run.left - at))
         yield self.now
 
     def ring(self, run: Run, bundle: int) -> None:
@@ -372,29 +386,3 @@ def _marks(world: _World) -> list[float]:
         *(server.busy - server.wait(world.now) for server in world.shards),
         *(server.busy - server.wait(world.now) for server in world.brokers),
     ]
-
-
-def main() -> None:
-    """Print one point."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--workers", type=int, default=1000)
-    parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--brokers", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=0.0, help="what a node takes")
-    parser.add_argument("--mode", choices=_MODES, default="message")
-    parser.add_argument("--fan", type=int, default=0, help="one run of so many nodes, to its end")
-    parser.add_argument("--polls-per-shard", type=float)
-    given = parser.parse_args()
-    cluster = Cluster(workers=given.workers, shards=given.shards, brokers=given.brokers)
-    engine = Engine(mode=given.mode, polls_per_shard=given.polls_per_shard)
-    if given.fan:
-        result = simulate(Prices.load(), engine, cluster, fan(given.fan, given.seconds))
-    else:
-        load = chains(given.workers * cluster.slots, given.seconds)
-        warm = 3.0 + 2.5 * given.seconds
-        result = simulate(Prices.load(), engine, cluster, load, warm=warm, window=warm)
-    print(f"{result.rate:,.0f} nodes/s", result)
-
-
-if __name__ == "__main__":
-    main()

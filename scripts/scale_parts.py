@@ -26,7 +26,7 @@ __all__ = [
     "layered",
 ]
 
-Mode = Literal["message", "work first", "units"]
+Mode = Literal["message", "units"]
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
@@ -128,8 +128,14 @@ class Engine:
     mode: Mode = "message"
     grain: float = 0.005
     """Seconds of ready work a worker keeps (``units``); a longer node travels alone."""
-    most: int = 300
-    """Nodes settled by one script call at most."""
+    plenty: float = 0.05
+    """Seconds of work in one message where there is plenty for everybody."""
+    most: int = 5000
+    """Nodes in one message at most."""
+    flush_most: int = 500
+    """Nodes recorded by one script call at most."""
+    flush_after: float = 0.025
+    """Seconds after which a unit records what it has done."""
     hand_back: float = 0.25
     """Seconds after which a message publishes what is ready."""
     poll: float = 0.2
@@ -141,8 +147,6 @@ class Engine:
     """Share of the heartbeat interval by which each is moved at random."""
     per_process: bool = True
     """A heartbeat from each child; else one from the parent for all its children."""
-    ranged_events: bool = False
-    """One event for all nodes of a batch instead of two for each node."""
     shared_joins: bool = False
     """Nodes that wait for the same predecessors share one count."""
     sliced: bool = False
@@ -205,6 +209,11 @@ class Run:
     at: int = 0
     left: int = 0
     begun: bool = False
+
+    @property
+    def width(self) -> int:
+        """Nodes of the layer that is being run."""
+        return self.load.layers[self.at]
 
     def settle(self, count: int) -> tuple[int, int]:
         """Count down; return how many became ready, and how many joins one node counts."""

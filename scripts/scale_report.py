@@ -29,10 +29,9 @@ SECONDS = (0.0, 0.005, 0.1, 1.0, 10.0)
 SHARDS = (1, 2, 4, 8, 16)
 POLLS = 20.0  # a second, at each shard, by all janitors together
 
-TODAY = Engine(mode="work first")
+TODAY = Engine(mode="units")
 MESSAGE = Engine(mode="message")
-QUIET = Engine(mode="work first", polls_per_shard=POLLS, jitter=0.2)
-UNITS = Engine(mode="units", polls_per_shard=POLLS, jitter=0.2, shared_joins=True, sliced=True)
+QUIET = Engine(mode="units", polls_per_shard=POLLS, jitter=0.2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,11 @@ def sweep(points: Mapping[Any, Point], prices: Prices) -> dict[Any, Result]:
 
 def workers(prices: Prices) -> str:
     """Throughput over workers, and where it bends."""
-    engines = {"one message per node": MESSAGE, "work first (today)": TODAY, "units": UNITS}
+    engines = {
+        "one message per node": MESSAGE,
+        "units (today)": TODAY,
+        "units, quiet janitors": QUIET,
+    }
     points = {
         (title, seconds, count): steady(engine, Cluster(workers=count), chains, seconds)
         for title, engine in engines.items()
@@ -160,7 +163,7 @@ def handback(prices: Prices) -> str:
     """What it costs to give back work by the clock while Redis is what one waits for."""
     counts, limits = (100, 1_000, 3_000), (0.25, 2.5, 1e9)
     points = {
-        (limit, count): steady(replace(UNITS, hand_back=limit), Cluster(workers=count), chains, 0.0)
+        (limit, count): steady(replace(TODAY, hand_back=limit), Cluster(workers=count), chains, 0.0)
         for limit in limits
         for count in counts
     }
@@ -179,8 +182,8 @@ def shards(prices: Prices) -> str:
         "message, one broker, janitors as today": (MESSAGE, 1),
         "message, one broker": (replace(MESSAGE, polls_per_shard=POLLS), 1),
         "message, a broker on each shard": (replace(MESSAGE, polls_per_shard=POLLS), 0),
-        "units, one broker": (UNITS, 1),
-        "units, a broker on each shard": (UNITS, 0),
+        "units, one broker": (QUIET, 1),
+        "units, a broker on each shard": (QUIET, 0),
     }
     takes = (0.1,)
     points = {
@@ -211,11 +214,10 @@ def shards(prices: Prices) -> str:
 
 def heartbeats(prices: Prices) -> str:
     """Calls to a Redis after it stood still for 3 s, with 20,000 long nodes running."""
-    quiet = replace(UNITS, polls_per_shard=POLLS)
     kinds = {
-        "each child, every 1.5 s (today)": replace(quiet, jitter=0.0),
-        "each child, ± 20 %": replace(quiet, jitter=0.2),
-        "each worker, ± 20 %": replace(quiet, jitter=0.2, per_process=False),
+        "each child, every 1.5 s (today)": replace(QUIET, jitter=0.0),
+        "each child, ± 20 %": QUIET,
+        "each worker, ± 20 %": replace(QUIET, per_process=False),
     }
     cluster = Cluster(workers=10_000, brokers=1)
     load = Load(layers=[1], seconds=60.0, runs=20_000, again=True, joins=False)
@@ -271,8 +273,8 @@ def million(prices: Prices) -> str:
             1_000,
             0.0,
         ),
-        ("units", UNITS, 1_000, 0.0),
-        ("units, one event a batch", replace(UNITS, ranged_events=True), 1_000, 0.0),
+        ("units", QUIET, 1_000, 0.0),
+        ("units, sliced", replace(QUIET, sliced=True), 1_000, 0.0),
         ("one message per node", replace(MESSAGE, polls_per_shard=POLLS), 10_000, 1.0),
     ]
     points = {
@@ -302,15 +304,17 @@ def million(prices: Prices) -> str:
 
 def changes(prices: Prices) -> str:
     """What each change brings, one after the other, with 10,000 workers."""
-    steps: list[tuple[str, Engine, int, int]] = [("today", TODAY, 1, 0)]
+    steps: list[tuple[str, Engine, int, int]] = [
+        ("one message per node", MESSAGE, 1, 0),
+        ("units, one event a batch (today)", TODAY, 1, 0),
+    ]
 
     def then(title: str, shard: int, broker: int, **more: Any) -> None:
         steps.append((title, replace(steps[-1][1], **more), shard, broker))
 
     then("janitors look less often the more they are", 1, 0, polls_per_shard=POLLS)
     then("nodes that wait for the same nodes share a count", 1, 0, shared_joins=True)
-    then("units", 1, 0, mode="units")
-    then("one event for a batch", 1, 0, ranged_events=True)
+    then("units give back by time spent running", 1, 0, hand_back=1e9)
     then("messages on a Redis of their own", 1, 1)
     then("4 shards, each with its messages", 4, 0)
     then("16 shards, each with its messages", 16, 0)

@@ -43,7 +43,12 @@ class Engine:
     started: list[LocalWorkers] = field(default_factory=list)
 
     def workers(
-        self, *, pool: str = "prefork", slots: int = 2, queues: str | None = None
+        self,
+        *,
+        pool: str = "prefork",
+        slots: int = 2,
+        queues: str | None = None,
+        include: str | None = None,
     ) -> LocalWorkers:
         """Start one more worker and wait until it is ready."""
         runtime = self.session.runtime
@@ -53,6 +58,8 @@ class Engine:
             *("--pool", pool, "--concurrency", str(slots), "--loglevel", "INFO"),
             *("--queues", runtime.queue(queues), "--without-gossip", "--without-mingle"),
         ]
+        if include:
+            argv += ["--include", include]
         env = self.session.worker_env([MODULES])
         log = self.home / f"worker-{len(self.started)}.log"
         workers = LocalWorkers(argv=argv, env=env, log=log, cwd=Path(__file__).parents[1])

@@ -122,6 +122,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
             services.build,
             HostOptions(
                 heartbeat=settings.heartbeat,
+                stalled=settings.stalled,
                 max_event=settings.max_event,
                 allowed=frozenset(settings.allowed_modules),
                 work_first=settings.work_first,

@@ -15,6 +15,7 @@ FLOWCORE_QUEUE             flowcore            Celery queue of the units
 FLOWCORE_NAMESPACE         (empty)             prefix of the names of queues
 FLOWCORE_LEASE             6.0                 seconds a worker holds a unit without a heartbeat
 FLOWCORE_HEARTBEAT         1.5                 seconds between heartbeats; at most half the lease
+FLOWCORE_STALLED           15.0                seconds a worker may ignore a queue with messages
 FLOWCORE_DISPATCH_LEASE    5.0                 seconds before an unclaimed message is sent again
 FLOWCORE_MAX_LOST          3                   workers a node may lose before it is a dead letter
 FLOWCORE_RETENTION         604800 (7 days)     seconds a finished run is kept
@@ -94,6 +95,8 @@ class Settings:
     """Seconds for which a worker holds a unit after its last heartbeat."""
     heartbeat: float
     """Seconds between two heartbeats; at most half of ``lease``, so that one may get lost."""
+    stalled: float
+    """Seconds after which a worker that receives nothing, though messages wait, ends itself."""
     dispatch_lease: float
     """Seconds after which a published message that nobody claimed is published again."""
     max_lost: int
@@ -143,6 +146,7 @@ class Settings:
             namespace=read("FLOWCORE_NAMESPACE", _name, ""),
             lease=lease,
             heartbeat=read("FLOWCORE_HEARTBEAT", _seconds_up_to(lease / 2), min(1.5, lease / 4)),
+            stalled=read("FLOWCORE_STALLED", _seconds, 15.0),
             dispatch_lease=read("FLOWCORE_DISPATCH_LEASE", _seconds, 5.0),
             max_lost=read("FLOWCORE_MAX_LOST", _count, 3),
             retention=read("FLOWCORE_RETENTION", _seconds, 7 * 24 * 3600.0),

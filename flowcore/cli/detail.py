@@ -23,7 +23,7 @@ from flowcore.run.event import Event
 from flowcore.run.record import NodeRecord, RunRecord
 from flowcore.run.reference import shown
 
-__all__ = ["inspect"]
+__all__ = ["find_node", "inspect"]
 
 _MOST_EVENTS = 200
 _MOST_VALUE = 2000
@@ -43,7 +43,7 @@ def inspect(
         handle = Run.get(run, session=session)
         plan = handle.plan()
         if node is not None:
-            _find(plan, node, run)
+            find_node(plan, node, run)
         record = handle.record()
         kept = handle.outputs(None if node is None else [node])
         outputs = kept.copy() if payloads else kept.with_references()
@@ -78,7 +78,12 @@ def inspect(
     return ExitCode.OK
 
 
-def _find(plan: Plan, node: str, run: str) -> None:
+def find_node(plan: Plan, node: str, run: str) -> None:
+    """Refuse a node that a run does not have.
+
+    Raises:
+        ThingNotFoundError: It has none of this name; suggests one.
+    """
     if node in plan.ids:
         return
     near = get_close_matches(node, plan.ids, n=1)

@@ -71,9 +71,10 @@ def _pages(session: Session, run_id: str, timeout: float | None) -> Iterator[Seq
         left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
         page = session.persist(partial(read, run_id, after=after, block=max(left, 0.001)))
         yield page
-        if page and page[-1].type.is_terminal:
-            return
         after = page[-1].id if page else after
+        # A run that was resumed has gone on after what was an end.
+        if page and page[-1].type.is_terminal and not read(run_id, after=after):
+            return
         if ends is not None and time.monotonic() >= ends:
             msg = f"run {run_id!r} has not ended within {format_duration(timeout or 0.0)}"
             raise WaitTimeoutError(msg, run_id=run_id)

@@ -17,6 +17,10 @@ from flowcore.run.status import NodeState
 __all__ = ["Picture"]
 
 
+#: Where an event leaves its run, if it does not say so itself.
+_STATES = {"created": "pending", "started": "running", "resumed": "running"}
+
+
 class Picture:
     """What is known of a run so far. Threads may read it while events are applied."""
 
@@ -63,10 +67,9 @@ class Picture:
         self.time = event.time
         kind, _, what = event.type.value.partition(".")
         if kind == "run":
-            self.state = {"created": "pending", "started": "running"}.get(what, what)
+            self.state = _STATES.get(what, what)
             if what == "started":
                 self.started = event.time
-            return
         before = [self.node(name).state for name in event.nodes]
         apply_event(self._nodes, event)
         for name, old in zip(event.nodes, before, strict=True):

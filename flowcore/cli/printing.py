@@ -61,6 +61,7 @@ _COLOURS = {
     "running": "34",
     "dispatched": "36",
     "retrying": "33",
+    "paused": "33",
     "stopping": "33",
     "warn": "33",
     "failed": "31",

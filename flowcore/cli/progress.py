@@ -37,11 +37,20 @@ _LOOKS: dict[str, tuple[str, str]] = {
     "dispatched": ("○", "cyan"),
     "running": ("●", "blue"),
     "retrying": ("↻", "yellow"),
+    "paused": ("●", "yellow"),
     "stopping": ("●", "yellow"),
     "succeeded": ("✔", "green"),
     "failed": ("✖", "red"),
     "skipped": ("-", "dim"),
     "cancelled": ("⊘", "magenta"),
+}
+#: Events that are told in one word, and of whom if not of their nodes.
+_SAID = {
+    EventType.RUN_PAUSED: "run",
+    EventType.RUN_RESUMED: "run",
+    EventType.NODES_SKIPPED: "",
+    EventType.NODES_CANCELLED: "",
+    EventType.NODES_REUSED: "",
 }
 _ASCII = {"·": ".", "○": "o", "●": "*", "↻": "~", "✔": "+", "✖": "x", "-": "-", "⊘": "/"}
 
@@ -128,9 +137,8 @@ class Lines(Progress):
             case EventType.NODE_FAILED | EventType.NODE_RETRYING | EventType.NODE_LOST:
                 what = event.type.value.partition(".")[2]
                 return clean(f"{names}: {what}{_why(event)}")
-            case EventType.NODES_SKIPPED | EventType.NODES_CANCELLED:
-                what = event.type.value.partition(".")[2]
-                return f"{names}: {what}"
+            case kind if kind in _SAID:
+                return f"{_SAID[kind] or names}: {kind.value.partition('.')[2]}"
             case _:
                 return None
 

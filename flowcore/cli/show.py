@@ -1,6 +1,7 @@
-"""``flowcore list``, ``status`` and ``cancel``: short answers about runs.
+"""``flowcore list`` and ``status``: short answers about runs.
 
-In: filters or a run's id. Out: rows. Not here: everything about one run (detail).
+In: filters or a run's id. Out: rows. Not here: everything about one run (detail), changing one
+(control).
 """
 
 import time
@@ -27,12 +28,13 @@ from flowcore.cli.printing import (
 )
 from flowcore.cli.watch import unattended
 from flowcore.client.handle import Run
+from flowcore.errors import UsageError
 from flowcore.graph.diagnostic import clean
 from flowcore.run.record import NodeRecord, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.types import format_duration
 
-__all__ = ["cancel", "list_runs", "node_table", "run_head", "run_row", "status"]
+__all__ = ["list_runs", "node_table", "run_head", "run_row", "status"]
 
 _COLUMNS = {
     "run_id": "RUN",
@@ -43,21 +45,45 @@ _COLUMNS = {
     "took": "TOOK",
     "tags": "TAGS",
 }
+_DEAD_COLUMNS = {
+    "run_id": "RUN",
+    "flow": "FLOW",
+    "node": "NODE",
+    "time": "GIVEN UP",
+    "reason": "REASON",
+}
 #: A larger run is shown by what is not yet, or not well, done.
 _MOST_ROWS = 50
 
 
-def list_runs(
+#: What to do next with a run that does not simply go on.
+_NEXT = {
+    RunState.PAUSED: "resume",
+    RunState.SUCCEEDED: "inspect",
+    RunState.FAILED: "inspect",
+    RunState.CANCELLED: "inspect",
+}
+
+
+def list_runs(  # noqa: PLR0917  (typer calls it, by name)
     state: Annotated[
         list[RunState] | None, typer.Option("--state", help="Only runs in this state; repeatable.")
     ] = None,
     flow: Annotated[str | None, typer.Option("--flow", help="Only runs of this flow.")] = None,
     tag: Annotated[str | None, typer.Option("--tag", help="Only runs with this tag.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="List dead letters: nodes whose workers died each time.")
+    ] = False,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
     """List runs, newest first."""
+    if dead:
+        if state or flow or tag:
+            msg = "--dead lists nodes, so it takes no --state, --flow or --tag"
+            raise UsageError(msg)
+        return _list_dead(limit, quiet=quiet, output=output)
     with Session() as session:
         states = [each.value for each in state or ()]
         found = Run.list(state=states, flow=flow, tag=tag, limit=limit, session=session)
@@ -75,6 +101,28 @@ def list_runs(
     return ExitCode.OK
 
 
+def _list_dead(limit: int, *, quiet: bool, output: Format) -> int:
+    with Session() as session:
+        found = Run.dead_letters(limit=limit, session=session)
+    rows = [
+        {
+            "run_id": each.run,
+            "flow": each.flow,
+            "node": each.node,
+            "time": iso(each.time),
+            "reason": f"{each.failure.type}: {each.failure.message}",
+        }
+        for each in found
+    ]
+    if output is Format.TABLE and not rows:
+        note("no dead letters", quiet=quiet)
+        return ExitCode.OK
+    show_rows(output, rows, _DEAD_COLUMNS)
+    if output is Format.TABLE:
+        note(f"next: flowcore requeue {rows[0]['run_id']} {rows[0]['node']}", quiet=quiet)
+    return ExitCode.OK
+
+
 def status(run: RunId, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
     """Show where a run and its nodes stand."""
     with Session() as session:
@@ -83,38 +131,12 @@ def status(run: RunId, quiet: Quiet = False, output: Output = Format.TABLE) -> i
         hint = unattended(session, handle)
     if output is Format.TABLE:
         write(run_head(record) + "\n" + node_table(record))
-        word = "inspect" if record.state.is_terminal else "watch"
+        word = _NEXT.get(record.state, "watch")
         note(f"{hint}\n" * bool(hint) + f"next: flowcore {word} {run}", quiet=quiet)
         return ExitCode.OK
     nodes = {name: node_row(node) for name, node in record.nodes.items()}
     row = {**run_row(record), "nodes": nodes}
     write_json(row, indent=2 if output is Format.JSON else None)
-    return ExitCode.OK
-
-
-def cancel(
-    run: RunId,
-    reason: Annotated[
-        str, typer.Option("--reason", help="Recorded with the run.")
-    ] = "cancelled by its owner",
-    quiet: Quiet = False,
-    output: Output = Format.TABLE,
-) -> int:
-    """Stop a run: what waits never starts, what runs is told to end."""
-    with Session() as session:
-        handle = Run.get(run, session=session)
-        ended = handle.status()
-        state = handle.cancel(reason)
-        hint = unattended(session, handle)
-    if output is Format.TABLE:
-        write(f"{paint(state.value)}\n")
-    else:
-        write_json({"run_id": run, "state": state.value}, indent=None)
-    if ended.is_terminal:
-        note(f"run {run} had ended before: nothing to cancel", quiet=quiet)
-    elif hint:
-        note(hint, quiet=quiet)
-    note(f"next: flowcore status {run}", quiet=quiet)
     return ExitCode.OK
 
 
@@ -135,8 +157,14 @@ def run_row(summary: RunSummary) -> dict[str, Any]:
         "finished": iso(summary.finished),
         "duration_s": _duration(summary),
         "tags": summary.tags,
+        "origin": _origin(summary),
         "error": error,
     }
+
+
+def _origin(summary: RunSummary) -> dict[str, Any] | None:
+    origin = summary.origin
+    return {"run_id": origin.run, "node": origin.node} if origin else None
 
 
 def run_head(record: RunRecord) -> str:
@@ -147,6 +175,9 @@ def run_head(record: RunRecord) -> str:
         f"{record.settled} of {record.total} nodes settled",
         f"created {iso(record.created)}, took {_took(_duration(record)) or '-'}",
     ]
+    if record.origin:
+        where = f" from node {record.origin.node} on" if record.origin.node else ""
+        lines.append(clean(f"rerun of {record.origin.run}{where}"))
     if record.tags:
         lines.append(f"tags {clean(', '.join(record.tags))}")
     if record.error:

@@ -14,6 +14,7 @@ from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, Quiet, note
 from flowcore.client.handle import Run
 from flowcore.errors import WaitTimeoutError
+from flowcore.run.status import RunState
 
 __all__ = ["unattended", "watch"]
 
@@ -50,10 +51,12 @@ def watch(
 
 
 def unattended(session: Session, handle: Run) -> str | None:
-    """Say so when a run waits for workers that are not there."""
+    """Say so when a run waits for workers that are not there, or for being resumed."""
     summary = handle.summary()
     if summary.state.is_terminal:
         return None
+    if summary.state is RunState.PAUSED:
+        return f"run {handle.id} is paused; it goes on with: flowcore resume {handle.id}"
     queues = {queue or session.runtime.settings.queue for queue in handle.plan().queues}
     space = summary.namespace
     wanted = {f"{space}.{queue}" if space else queue for queue in queues}

@@ -25,7 +25,8 @@ from flowcore.cli.outcome import ExitCode, complain
 from flowcore.cli.printing import Quiet, note
 from flowcore.cli.run import Pool
 from flowcore.ports.store import RunQuery
-from flowcore.run.status import RunState
+from flowcore.run.record import RunSummary
+from flowcore.run.status import NodeState, RunState
 
 __all__ = ["worker"]
 
@@ -106,9 +107,17 @@ class _Keeper:
         space = self._session.runtime.settings.namespace
         query = RunQuery(states=_UNFINISHED, limit=_MANY)
         found = self._session.runtime.reader.list_runs(query)
+        work = any(run.namespace == space and self._wants_workers(run) for run in found)
         self._looked = time.monotonic()
         self._took = self._looked - started
-        return any(run.namespace == space for run in found)
+        return work
+
+    def _wants_workers(self, run: RunSummary) -> bool:
+        """Whether a run will go on; a paused one only ends what it has begun."""
+        if run.state is not RunState.PAUSED:
+            return True
+        states = self._session.runtime.reader.states(run.id, range(run.total))
+        return NodeState.RUNNING in states.values()
 
     def _may_leave(self) -> bool:
         """Drop the turn, then look again: see ``background``."""

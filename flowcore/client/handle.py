@@ -4,20 +4,17 @@ In: a run's id and a session. Out: its status, result, events; control. Blocking
 twins whose names start with ``a``.
 """
 
-import asyncio
-import contextvars
-import functools
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from flowcore.assembly.session import Session, default_session
+from flowcore.client.blocking import in_thread, refuse_in_loop
+from flowcore.client.controls import Controls
 from flowcore.client.outputs import Elsewhere, Outputs
 from flowcore.engine.portions import portions
 from flowcore.errors import (
-    BlockingCallError,
     RunCancelledError,
     RunError,
     RunFailedError,
@@ -26,70 +23,27 @@ from flowcore.errors import (
     UsageError,
     WaitTimeoutError,
 )
-from flowcore.nodes.resolve import being_imported
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
 from flowcore.ports.store import RunQuery
 from flowcore.run.event import Event
-from flowcore.run.record import RunRecord, RunSummary
+from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.reference import Reference
 from flowcore.run.status import RunState
-from flowcore.run.wire import pack
 from flowcore.types import format_duration
 
-__all__ = ["Run", "in_thread", "refuse_in_import", "refuse_in_loop"]
-
-_T = TypeVar("_T")
+__all__ = ["Run"]
 
 #: How long one blocking read may last, in seconds: an abandoned wait ends within it.
 _SLICE = 1.0
 
-#: Threads that wait for runs on behalf of ``await``; asyncio's own pool has only a few.
-_WAITERS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="flowcore-wait")
 
-
-async def in_thread(call: Callable[..., _T], *args: Any) -> _T:
-    """Run a blocking call without blocking the event loop."""
-    here = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_WAITERS, here.run, call, *args)
-
-
-def refuse_in_loop(call: str, twin: str) -> None:
-    """Raise when called inside a running event loop.
-
-    Raises:
-        BlockingCallError: It is; the error names the async twin.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise BlockingCallError(call, twin)
-
-
-def refuse_in_import() -> None:
-    """Raise when called while a user's module is imported to find a node.
-
-    Every worker that imports it would start one more run, and wait for it in a slot of its own.
-
-    Raises:
-        UsageError: It is; the error names the module and the way out.
-    """
-    if module := being_imported():
-        msg = (
-            f"module {module!r} starts a run while it is imported; "
-            'put that under if __name__ == "__main__":'
-        )
-        raise UsageError(msg)
-
-
-class Run:
+class Run(Controls):
     """One run, by its id."""
 
     def __init__(self, id: str, *, session: Session | None = None) -> None:
         """Name a run; whether it exists shows when it is asked for something."""
-        self.id = id
-        self._session = session or default_session()
+        super().__init__(id, session=session or default_session())
 
     def __repr__(self) -> str:
         """Show the id."""
@@ -129,6 +83,13 @@ class Run:
             states=frozenset(RunState(name) for name in states), flow=flow, tag=tag, limit=limit
         )
         return (session or default_session()).runtime.reader.list_runs(query)
+
+    @classmethod
+    def dead_letters(
+        cls, *, limit: int = 50, session: Session | None = None
+    ) -> Sequence[DeadLetter]:
+        """Return nodes that were given up because their workers died each time, latest first."""
+        return (session or default_session()).runtime.reader.dead_letters(limit=limit)
 
     def summary(self) -> RunSummary:
         """Return the run's row: state, times, how many nodes have settled."""
@@ -191,60 +152,6 @@ class Run:
         """Wait like ``wait`` without blocking; ``await handle`` with a time limit."""
         return await in_thread(self._wait, timeout)
 
-    def cancel(self, reason: str = "cancelled by its owner") -> RunState:
-        """Stop the run: queued nodes never start, running ones are told to end.
-
-        Returns:
-            The state afterwards: ``stopping`` while nodes still run, else a final one.
-
-        Raises:
-            RunNotFoundError: No run has this id.
-        """
-        runtime = self._session.runtime
-        state = runtime.store.stop(self.id, reason=reason)
-        if state is None:
-            raise RunNotFoundError(self.id)
-        if state is RunState.CANCELLED:
-            # No worker had a part in it, so one has to be asked to tell Flower.
-            namespace = runtime.settings.namespace
-            runtime.dispatcher.tell_end(self.id, self.plan(), namespace=namespace)
-        return state
-
-    async def acancel(self, reason: str = "cancelled by its owner") -> RunState:
-        """Cancel without blocking."""
-        return await in_thread(self.cancel, reason)
-
-    def signal(self, name: str, /, **value: Any) -> None:
-        """Give a signal to the nodes that wait for it, or keep it for the first that will.
-
-        Args:
-            name: The signal's name, as the node's ``with`` says it.
-            **value: What the node gives on, as a map: plain data.
-
-        Raises:
-            RunNotFoundError: No run has this id.
-            UsageError: The run has ended, or the name is empty.
-            UnsupportedValueError: The value is not plain data.
-        """
-        if not name:
-            msg = "a signal needs a name, such as review"
-            raise UsageError(msg)
-        runtime = self._session.runtime
-        advance = runtime.store.signal(self.id, name, pack(value, what=f"signal {name!r}"))
-        if advance is None:
-            raise RunNotFoundError(self.id)
-        if not advance.accepted:
-            msg = (
-                f"run {self.id!r} has ended ({self.status()}): no node waits for a signal any more"
-            )
-            raise UsageError(msg)
-        if advance.dispatch is not None:
-            runtime.dispatcher.publish(advance.dispatch, self.plan())
-
-    async def asignal(self, name: str, /, **value: Any) -> None:
-        """Signal without blocking."""
-        await in_thread(functools.partial(self.signal, name, **value))
-
     def events(self, *, after: int = 0) -> Iterator[Event]:
         """Replay the run's events with ids above ``after``, then follow until its last one.
 
@@ -256,9 +163,9 @@ class Run:
         while True:
             page = self._page(after)
             yield from page
-            if page and page[-1].type.is_terminal:
-                return
             after = page[-1].id if page else after
+            if page and page[-1].type.is_terminal and self._is_over(after):
+                return
 
     async def stream(self, *, after: int = 0) -> AsyncIterator[Event]:
         """Replay and follow like ``events``; resume after the id of the last event seen."""
@@ -267,9 +174,9 @@ class Run:
             page = await in_thread(self._page, after)
             for event in page:
                 yield event
-            if page and page[-1].type.is_terminal:
-                return
             after = page[-1].id if page else after
+            if page and page[-1].type.is_terminal and await in_thread(self._is_over, after):
+                return
 
     def outputs(self, nodes: Sequence[str] | None = None) -> Outputs:
         """Return the outputs there are so far, by node.
@@ -321,13 +228,20 @@ class Run:
         events = self._session.runtime.events
         return self._session.persist(lambda: events.read(self.id, after=after, block=_SLICE))
 
+    def _is_over(self, last: int) -> bool:
+        """Whether nothing follows an end: a run that was resumed has gone on."""
+        events = self._session.runtime.events
+        return not self._session.persist(lambda: events.read(self.id, after=last))
+
     def _wait(self, timeout: float | None) -> ExecutionResult:
         self.summary()
         ends = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
             if self._has_ended(max(left, 0.001)):
-                return self._session.persist(self._collect)
+                result = self._session.persist(self._collect)
+                if result.state.is_terminal:  # else somebody has just resumed it
+                    return result
             self._session.check_progress()
             if ends is not None and time.monotonic() >= ends:
                 msg = (

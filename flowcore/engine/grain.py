@@ -10,7 +10,7 @@ about ``GRAIN`` seconds of work at a time, and more where there is plenty of it 
 from flowcore.plan.plan import Plan
 from flowcore.ports.unit import Grain, Pack
 
-__all__ = ["GRAIN", "Estimates"]
+__all__ = ["GRAIN", "PLENTY", "Estimates"]
 
 #: Seconds of ready work that a unit keeps for itself; what takes as long travels by itself,
 #: unless there is plenty.

@@ -15,6 +15,7 @@ from flowcore.errors import UsageError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import NewRun, RunStore, Submitted
+from flowcore.run.record import Origin
 
 __all__ = ["new_run_id", "submit"]
 
@@ -45,6 +46,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     priority: int = 5,
     payloads: Payloads | None = None,
     slots: Callable[[], int] | None = None,
+    origin: Origin | None = None,
 ) -> tuple[str, Submitted]:
     """Create a run, or find the one that has this id already.
 
@@ -60,11 +62,13 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         slots: How many nodes the workers can run at a time; None: no start may travel together
             with others.
         payloads: Keeps a large input elsewhere.
+        origin: A run of the same plan to take over from what need not run again.
 
     Raises:
         UsageError: The id has characters that a run id cannot have, or the input is not what the
             flow declares.
         UnsupportedValueError: The input is not plain data.
+        KeyError: There is no run of that origin.
         PayloadTooLargeError: The input is larger than an output may be.
     """
     fresh = run_id is None
@@ -90,6 +94,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         namespace=namespace,
         priority=priority,
         tags=tuple(tags),
+        origin=origin,
         fresh=fresh,
     )
     store.put_plan(plan)

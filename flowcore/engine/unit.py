@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flowcore.engine.execute import Assignment, Attempt, Executor
-from flowcore.engine.grain import GRAIN, Estimates
+from flowcore.engine.grain import PLENTY, Estimates
 from flowcore.engine.invoke import Stopper
 from flowcore.engine.upstream import Upstream
 from flowcore.plan.plan import Plan
@@ -71,6 +71,8 @@ class _Busy:
 
     node: int
     since: float
+    patience: float
+    """Seconds after which others are no longer made to wait for it."""
     told: bool = False
 
 
@@ -89,6 +91,8 @@ class Unit:
     """Hears of each attempt: the node, how it ended, and how many seconds ago it began."""
     ends: float = 0.0
     """On the monotonic clock."""
+    resumed: bool = False
+    """The run has ended once: then only what the store gives is known to be a first attempt."""
     stopper: Stopper = field(default_factory=Stopper)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _owned: set[int] = field(default_factory=set)
@@ -121,7 +125,7 @@ class Unit:
     def check(self, now: float) -> None:
         """Let nobody wait for a node that takes long; called from another thread."""
         busy = self._busy
-        if busy is not None and not busy.told and now - busy.since >= PATIENCE:
+        if busy is not None and not busy.told and now - busy.since >= busy.patience:
             with self._lock:
                 if self._busy is busy and not busy.told:
                     self._flush(give_back=True)
@@ -149,9 +153,10 @@ class Unit:
                 if not self._todo:
                     return None
             node = self._todo.popleft()
-            self._busy = _Busy(node, now)
-            cost = self.host.estimates.cost(self.plan.policies[self.plan.policy_of[node]].uses)
-            if cost is not None and cost >= GRAIN and not self._flush(give_back=bool(self._todo)):
+            uses = self.plan.policies[self.plan.policy_of[node]].uses
+            cost = self.host.estimates.cost(uses) or 0.0
+            self._busy = _Busy(node, now, max(PATIENCE, 2 * cost))
+            if cost >= PLENTY and not self._flush(give_back=bool(self._todo)):
                 return None
             return node
 
@@ -194,7 +199,7 @@ class Unit:
         key = id(after)
         self._seen[key] += 1
         count = self._seen[key]
-        if count < plan.fellows(node):
+        if count < plan.fellows(node) or self.resumed:
             return
         for target in after:
             left = self._left.get(target, len(plan.pred[target])) - count
@@ -273,6 +278,9 @@ class Unit:
         """Go on as the store says."""
         if advance.stopping:
             self.stopper.ask()
+        if advance.paused:
+            self.ends = 0.0  # give back what has not begun, and begin nothing
+        self.resumed = self.resumed or advance.resumed
         if not advance.accepted:
             self._busy = None
         self._take(advance.kept)

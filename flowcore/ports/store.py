@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from flowcore.plan.plan import Plan
+from flowcore.ports.reader import RunQuery, RunReader
 from flowcore.ports.unit import Adopted, Bundle, Flush, Grain, UnitTicket
 from flowcore.run.event import Event
-from flowcore.run.record import Failure, RunRecord, RunSummary
-from flowcore.run.status import NodeState, RunState
+from flowcore.run.record import Failure, Origin
+from flowcore.run.status import RunState
 
 __all__ = [
     "Advance",
@@ -25,6 +26,7 @@ __all__ = [
     "EventLog",
     "NewRun",
     "Outcome",
+    "Resumed",
     "RunQuery",
     "RunReader",
     "RunStore",
@@ -49,6 +51,8 @@ class NewRun:
     priority: int = 5
     """0 to 9; above 5 its nodes go before others', below 5 after them."""
     tags: tuple[str, ...] = ()
+    origin: Origin | None = None
+    """A run of the same plan; from the node it names on, this one runs what that one ran."""
     fresh: bool = False
     """Whether the id was drawn for this run, so that none can have it already."""
 
@@ -103,7 +107,8 @@ class Claim:
     first: bool
     """Whether this claim started the run."""
     lost: int
-    """How many earlier attempts ended with the loss of their worker."""
+    """How many earlier attempts count for nothing: they ended with the loss of their worker, or
+    before the run was resumed."""
     outputs: Mapping[int, bytes]
     """Of the predecessors' outputs that were asked for and exist; others may be left out."""
     resumed: bytes | None = None
@@ -161,18 +166,23 @@ class Advance:
     """All nodes that the unit owns and that have not settled."""
     stopping: bool = False
     """The run is being stopped: nothing more is to be begun."""
+    paused: bool = False
+    """The run is paused: nothing more is to be begun, and nothing that is running ended."""
+    resumed: bool = False
+    """The run has ended once: a node that is not ready yet may have had attempts, so only what
+    the store gives to a unit is a first attempt."""
     ahead: str = ""
     """Where ``AHEAD`` nodes stand from ``Flush.ahead`` on, a letter for each (``NodeState``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunQuery:
-    """Which runs to list, newest first."""
+class Resumed:
+    """What became of a run that was to go on."""
 
-    states: frozenset[RunState] = frozenset()
-    flow: str | None = None
-    tag: str | None = None
-    limit: int = 50
+    resumed: bool
+    """False: it is neither paused, nor failed, nor cancelled; it was left as it is."""
+    state: RunState
+    dispatch: Dispatch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +218,14 @@ class RunStore(Protocol):
         ...
 
     def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
-        """Create the run and record the intent to dispatch its starts, once per id."""
+        """Create the run and record the intent to dispatch its starts, once per id.
+
+        With an origin that names a node, what the origin has done and what is not after that node
+        is taken over, outputs and all.
+
+        Raises:
+            KeyError: The store has no run of that origin.
+        """
         ...
 
     def claim(self, ticket: Ticket, *, worker: str, outputs_of: Sequence[int] = ()) -> Claim | None:
@@ -284,36 +301,22 @@ class RunStore(Protocol):
         """Cancel a run: queued nodes never start, running ones are told; None when unknown."""
         ...
 
+    def pause(self, run: str) -> RunState | None:
+        """Hold a run: no further node starts, running ones go on; the state, None when unknown.
 
-class RunReader(Protocol):
-    """Reads runs; never changes one."""
-
-    def record(self, run: str) -> RunRecord | None:
-        """Return the run with all its nodes; None when unknown."""
+        A run that has ended or is being stopped stays as it is.
+        """
         ...
 
-    def summary(self, run: str) -> RunSummary | None:
-        """Return the run's row; None when unknown."""
-        ...
+    def resume(self, run: str, *, grain: Grain | None = None) -> Resumed | None:
+        """Let a run go on that is paused, or that has failed or was cancelled; None when unknown.
 
-    def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
-        """Return matching runs, newest first."""
-        ...
+        Of a run that has ended, what has succeeded is kept (see ``plan.reuse.after_failure``) and
+        the rest runs again, with attempts that nobody has had.
 
-    def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
-        """Return where these nodes stand."""
-        ...
-
-    def input(self, run: str) -> bytes:
-        """Return the msgpack of the run's input; ``KeyError`` when unknown."""
-        ...
-
-    def outputs(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, bytes]:
-        """Return blobs of the outputs that exist, of these nodes or of all."""
-        ...
-
-    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
-        """Return the bytes of the same blobs: how callers keep answers small."""
+        Raises:
+            KeyError: The run has ended and its plan is gone.
+        """
         ...
 
 

@@ -63,6 +63,8 @@ class Adopted:
     nodes: tuple[int, ...]
     first: bool
     """Whether this started the run."""
+    resumed: bool = False
+    """As in ``Advance``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,15 @@ class EventType(StrEnum):
 
     RUN_CREATED = "run.created"
     RUN_STARTED = "run.started"
+    RUN_PAUSED = "run.paused"
+    RUN_RESUMED = "run.resumed"
     RUN_STOPPING = "run.stopping"
     RUN_SIGNAL = "run.signal"
     RUN_SUCCEEDED = "run.succeeded"
     RUN_FAILED = "run.failed"
     RUN_CANCELLED = "run.cancelled"
     NODES_DISPATCHED = "nodes.dispatched"
+    NODES_REUSED = "nodes.reused"
     NODES_SKIPPED = "nodes.skipped"
     NODES_CANCELLED = "nodes.cancelled"
     NODE_STARTED = "node.started"
@@ -34,7 +37,7 @@ class EventType(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether this is the last event of its run."""
+        """Whether a run ends with it: only ``run.resumed`` ever follows."""
         return self in _LAST
 
 

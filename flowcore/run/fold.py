@@ -13,6 +13,9 @@ from flowcore.run.status import NodeState
 __all__ = ["apply_event", "fold_nodes"]
 
 _STATE = {
+    EventType.RUN_PAUSED: NodeState.HELD,
+    EventType.RUN_RESUMED: NodeState.PENDING,
+    EventType.NODES_REUSED: NodeState.SUCCEEDED,
     EventType.NODES_DISPATCHED: NodeState.DISPATCHED,
     EventType.NODES_SKIPPED: NodeState.SKIPPED,
     EventType.NODES_CANCELLED: NodeState.CANCELLED,
@@ -45,6 +48,8 @@ def apply_event(nodes: dict[str, NodeRecord], event: Event) -> None:
         else:
             ended = state in _ENDS and record.started is not None
             record = replace(record, state=state, finished=event.time if ended else None)
+        if event.type is EventType.RUN_RESUMED:
+            record = replace(record, started=None, worker=None, error=None)
         if error := event.data.get("error"):
             record = replace(record, error=Failure(**error))
         elif state is NodeState.SUCCEEDED:

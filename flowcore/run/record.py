@@ -9,7 +9,16 @@ from typing import Any
 
 from flowcore.run.status import NodeState, RunState
 
-__all__ = ["DEADLINE_PASSED", "WORKER_LOST", "Failure", "NodeRecord", "RunRecord", "RunSummary"]
+__all__ = [
+    "DEADLINE_PASSED",
+    "WORKER_LOST",
+    "DeadLetter",
+    "Failure",
+    "NodeRecord",
+    "Origin",
+    "RunRecord",
+    "RunSummary",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +56,27 @@ class NodeRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The run that a run is made after."""
+
+    run: str
+    node: str | None = None
+    """From where on it was run again; None: from the beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A node that was given up because its worker died each time."""
+
+    run: str
+    flow: str
+    node: str
+    time: float
+    """Unix seconds."""
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """One run as a row of a list."""
 
@@ -67,6 +97,9 @@ class RunSummary:
     error: Failure | None = None
     namespace: str = ""
     """Prefix of the queues its messages travel on: the project, on the embedded server."""
+    priority: int = 5
+    origin: Origin | None = None
+    """The run of which this one is a rerun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ class RunState(StrEnum):
 
     PENDING = "pending"
     RUNNING = "running"
+    PAUSED = "paused"
     STOPPING = "stopping"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -20,7 +21,7 @@ class RunState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the run can no longer change."""
+        """Whether the run has ended: only an explicit resume changes it then."""
         return self in _TERMINAL_RUN
 
 

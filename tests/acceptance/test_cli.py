@@ -31,6 +31,10 @@ def length(value): return len(value)
 def nap(seconds, ctx):
     ctx.stopping.wait(seconds)
     return "rested"
+def mended(name):
+    import os
+    if not os.path.exists("mended"): raise ValueError("not mended")
+    return f"well, {name}"
 def once(ctx):
     if ctx.attempt == 1:
         time.sleep(120)
@@ -43,6 +47,8 @@ FLOWS = {
     "large": "nodes: {big: {uses: 'steps:large'}, n: {uses: 'steps:length', needs: [big]}}\n",
     "slow": "nodes: {nap: {uses: 'steps:nap', with: {seconds: 120}}}\n",
     "once": "nodes: {nap: {uses: 'steps:once'}}\n",
+    "mend": "nodes: {greet: {uses: 'steps:hello'}, mend: {uses: 'steps:mended', needs: [greet],"
+    " with: {name: '${{ inputs.name }}'}}}\n",
     "short": "nodes: {nap: {uses: 'steps:nap', with: {seconds: 3}}}\n",
 }
 
@@ -161,7 +167,10 @@ def test_a_failed_run_is_exit_code_1_and_can_be_inspected(shell: Shell) -> None:
 
 
 def test_what_is_not_there_is_exit_code_3_or_2(shell: Shell) -> None:
-    for words in (["status"], ["watch"], ["inspect"], ["cancel"]):
+    for words in (
+        *(["status"], ["watch"], ["inspect"], ["cancel"]),
+        *(["pause"], ["resume"], ["rerun"], ["requeue"]),
+    ):
         ended = shell(*words, "nobody")
         assert ended.returncode == 3, ended.stderr
         assert "flowcore list" in ended.stderr
@@ -424,3 +433,54 @@ def test_help_is_fast(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
         best = min(took)
         sys.stdout.write(f"\n--help: median {median * 1000:.0f} ms, best {best * 1000:.0f} ms\n")
     assert median < 1.0, "150 ms on an idle machine; four commands at once share this one"
+
+
+def test_a_failed_run_is_resumed_and_run_again_from_a_node(shell: Shell) -> None:
+    assert shell("run", "mend.yaml", "-i", "name=ada", "--id", "r1").returncode == 1
+    (shell.directory / "mended").touch()
+    ended = shell("resume", "r1")
+    assert (ended.returncode, ended.stdout) == (0, "running\n"), ended.stderr
+    assert ended.stderr == "next: flowcore watch r1\n"
+    watched = shell("watch", "r1", "-q")
+    assert (watched.returncode, watched.stdout) == (0, "well, ada\n"), watched.stderr
+    again = shell("resume", "r1")
+    assert again.returncode == 2
+    assert "flowcore rerun r1" in again.stderr
+    new = shell("rerun", "r1", "--from", "mend", "-i", "name=bob", "--id", "r2")
+    assert (new.returncode, new.stdout) == (0, "r2\n"), new.stderr
+    assert shell("watch", "r2", "-q").stdout == "well, bob\n"
+    shown = shell("status", "r2").stdout
+    assert "rerun of r1 from node mend on" in shown
+    (row,) = [row for row in shell.data("list") if row["run_id"] == "r2"]
+    assert row["origin"] == {"run_id": "r1", "node": "mend"}
+    assert shell("rerun", "r1", "--from", "mned").returncode == 3
+
+
+def test_a_run_is_paused_and_resumed_from_another_shell(shell: Shell) -> None:
+    assert shell("submit", "short.yaml", "--id", "r1").returncode == 0
+    ended = shell("pause", "r1")
+    assert (ended.returncode, ended.stdout) == (0, "paused\n"), ended.stderr
+    assert [row["run_id"] for row in shell.data("list", "--state", "paused")] == ["r1"]
+    assert "flowcore resume r1" in shell("status", "r1").stderr
+    assert shell.data("resume", "r1")["run_id"] == "r1"
+    watched = shell("watch", "r1")
+    assert (watched.returncode, watched.stdout) == (0, "rested\n"), watched.stderr
+    assert shell("pause", "r1").returncode == 2
+
+
+def test_a_paused_run_does_not_keep_the_background_worker(shell: Shell) -> None:
+    assert shell("submit", "short.yaml", "--id", "r1").returncode == 0
+    assert shell("pause", "r1").returncode == 0
+    eventually(lambda: not shell.processes(), "the background worker leaves")
+    shell("cancel", "r1")
+
+
+def test_dead_letters_are_listed_and_nothing_else_is_queued_again(shell: Shell) -> None:
+    assert shell.data("list", "--dead") == []
+    assert "no dead letters" in shell("list", "--dead").stderr
+    assert shell("list", "--dead", "--tag", "eu").returncode == 2
+    assert shell("run", "hello.yaml", "-i", "name=ada", "--id", "r1").returncode == 0
+    ended = shell("requeue", "r1")
+    assert ended.returncode == 2
+    assert "flowcore list --dead" in ended.stderr
+    assert shell("requeue", "r1", "gone").returncode == 3

@@ -36,7 +36,8 @@ from flowcore.ports.store import (
     Wait,
 )
 from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
-from flowcore.run.record import Failure
+from flowcore.run.record import Failure, Origin
+from flowcore.run.status import RunState
 from flowcore.stores.inmemory.state import PLAN_GRACE
 from tests.contract.harness import LEASES, Clock, Harness, in_memory, make_plan, on_redis
 
@@ -89,6 +90,8 @@ class Worker:
     """What the worker of a unit knows."""
 
     kept: set[int]
+    resumed: bool
+    """Whether the run has ended once: then it may do only what it was given."""
     did: set[int] = field(default_factory=set)
     fresh: set[int] = field(default_factory=set)
     """What it has done and not said yet."""
@@ -104,7 +107,11 @@ class Worker:
             if node not in self.did
             and (
                 node in self.kept
-                or (self.fresh & set(plan.pred[node]) and self.knows(plan.pred[node]))
+                or (
+                    not self.resumed
+                    and self.fresh & set(plan.pred[node])
+                    and self.knows(plan.pred[node])
+                )
             )
         ]
 
@@ -145,7 +152,8 @@ class Duel(RuleBasedStateMachine):
     def keep(self, run: str, advance: Advance) -> None:
         """What a unit has been told that it owns."""
         if advance.unit is not None:
-            worker = self.units.setdefault(UnitTicket(run=run, unit=advance.unit), Worker(set()))
+            unit = UnitTicket(run=run, unit=advance.unit)
+            worker = self.units.setdefault(unit, Worker(set(), resumed=advance.resumed))
             worker.kept = set(advance.kept)
 
     @initialize(plan=plans(), grain=st.none() | grains())
@@ -163,8 +171,18 @@ class Duel(RuleBasedStateMachine):
         submitted = self.both(lambda it: it.submit(plan, run))
         assert not submitted.created
 
-    def submit(self, plan: Plan, run: str, *, lose: bool, grain: Grain | None) -> None:
-        new = NewRun(id=run, plan=plan.hash, input=b"\x80", namespace="ns", tags=("t",))
+    def submit(
+        self,
+        plan: Plan,
+        run: str,
+        *,
+        lose: bool,
+        grain: Grain | None,
+        origin: Origin | None = None,
+    ) -> None:
+        new = NewRun(
+            id=run, plan=plan.hash, input=b"\x80", namespace="ns", tags=("t",), origin=origin
+        )
         submitted = self.both(lambda it: it.store.submit(new, plan, grain=grain))
         self.plans[run] = plan
         if not lose:
@@ -180,7 +198,7 @@ class Duel(RuleBasedStateMachine):
             adopted = self.both(lambda it: it.store.adopt(ticket, worker="w"))
             if adopted is not None:
                 assert ticket not in self.units, "adopted twice"
-                self.units[ticket] = Worker(set(adopted.nodes))
+                self.units[ticket] = Worker(set(adopted.nodes), resumed=adopted.resumed)
             return
         wanted = self.plans[ticket.run].pred[ticket.node]
         claim = self.both(lambda it: it.store.claim(ticket, worker="w", outputs_of=wanted))
@@ -188,6 +206,11 @@ class Duel(RuleBasedStateMachine):
             assert ticket not in self.running, "claimed twice"
             self.running.add(ticket)
             self.claimed.append(ticket)
+
+    @precondition(lambda self: self.mail)
+    @rule(index=INDEX)
+    def deliver_and_do(self, index: int) -> None:
+        self.work(self.mail.pop(index % len(self.mail)))
 
     @precondition(lambda self: self.mail)
     @rule(index=INDEX)
@@ -354,6 +377,34 @@ class Duel(RuleBasedStateMachine):
             run = list(self.plans)[index % len(self.plans)]
             self.both(lambda it: it.store.stop(run, reason="test"))
 
+    @rule(index=INDEX, rarely=st.integers(0, 2))
+    def pause(self, index: int, rarely: int) -> None:
+        if rarely == 0:
+            run = list(self.plans)[index % len(self.plans)]
+            self.both(lambda it: it.store.pause(run))
+
+    @rule(index=INDEX, lose=st.booleans(), grain=st.none() | grains())
+    def resume(self, index: int, grain: Grain | None, *, lose: bool) -> None:
+        self.go_on(list(self.plans)[index % len(self.plans)], grain, lose=lose)
+
+    def go_on(self, run: str, grain: Grain | None = None, *, lose: bool = False) -> None:
+        resumed = self.both(lambda it: it.store.resume(run, grain=grain))
+        if not lose:
+            self.post(resumed.dispatch)
+
+    @precondition(lambda self: len(self.plans) < 4 and any(map(self.outputs, self.plans)))
+    @rule(index=INDEX, node=INDEX, lose=st.booleans(), grain=st.none() | grains())
+    def rerun(self, index: int, node: int, grain: Grain | None, *, lose: bool) -> None:
+        """A run takes over what another one has done, however far that is."""
+        useful = [run for run in self.plans if self.outputs(run)]
+        old = useful[index % len(useful)]
+        plan = self.plans[old]
+        origin = Origin(run=old, node=([*plan.ids, None])[node % (len(plan) + 1)])
+        self.submit(plan, f"r{len(self.plans)}", lose=lose, grain=grain, origin=origin)
+
+    def outputs(self, run: str) -> Mapping[int, bytes]:
+        return self.pair[0].reader.outputs(run)
+
     @precondition(lambda self: self.claimed)
     @rule()
     def everybody_dies(self) -> None:
@@ -372,6 +423,7 @@ class Duel(RuleBasedStateMachine):
     def agree(self) -> None:
         agenda = self.both(lambda it: dict(it.agenda()))
         self.both(lambda it: list(it.reader.list_runs(RunQuery())))
+        self.both(lambda it: list(it.reader.dead_letters()))
         for run in self.plans:
             self.agree_on(run, agenda)
 
@@ -380,6 +432,8 @@ class Duel(RuleBasedStateMachine):
         states = self.both(lambda it: it.reader.states(run, range(len(plan))))
         busy = [node for node, state in states.items() if state in {"dispatched", "running"}]
         assert len(busy) <= (plan.max_parallel or len(plan))
+        if self.pair[0].state(run) is RunState.PAUSED:
+            assert "dispatched" not in states.values()
         units = self.pair[0].units(run)
         owned = {node: f"{run}|{name}" for name, nodes in units.items() for node in nodes}
         assert all(f"{run}|{node}" in agenda or owned.get(node) in agenda for node in busy), (
@@ -401,6 +455,8 @@ class Duel(RuleBasedStateMachine):
             self.janitor()
             while self.mail:
                 self.work(self.mail.pop())
+            for run in filter(self.is_paused, self.plans):
+                self.go_on(run)
             self.clock.advance(1)
         for run in self.plans:
             self.compare_records(run)
@@ -408,6 +464,9 @@ class Duel(RuleBasedStateMachine):
         self.both(lambda it: it.store.sweep())
         self.clock.advance(PLAN_GRACE / 1000)
         assert [it.leftovers() for it in self.pair] == [[], []]
+
+    def is_paused(self, run: str) -> bool:
+        return self.pair[0].state(run) is RunState.PAUSED
 
     def has_ended(self, run: str) -> bool:
         return bool(self.both(lambda it: it.state(run)).is_terminal)

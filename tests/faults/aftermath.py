@@ -54,7 +54,8 @@ def wrong_executions(
     """Hold the log of executions against the event logs of the runs that ended.
 
     Each attempt was run once at most, and only if it was claimed. A power loss may undo a claim,
-    and give its number to a second one.
+    and give its number to a second one. What a unit ran ahead and could not record, because its
+    worker was lost or its run was stopped, was a first attempt that nobody knows of.
     """
     ran: dict[tuple[str, str, int], list[Execution]] = {}
     for one in executions:
@@ -65,10 +66,18 @@ def wrong_executions(
         for event in events
         if event.type is EventType.NODE_STARTED
     }
+    lost = Counter(
+        run
+        for run, events in logs.items()
+        for event in events
+        if event.type in {EventType.NODE_LOST, EventType.RUN_STOPPING}
+    )
     problems = []
     for key, times in ran.items():
         run, node, attempt = key
         excused = sum(any(loss.covers(one.began) for loss in power_losses) for one in times)
+        if attempt == 1:
+            excused += lost[run]
         if len(times) - excused > 1:
             problems.append(f"{run}: attempt {attempt} of {node} was run {len(times)} times")
         if run in logs and key not in claimed and not excused:

@@ -63,6 +63,7 @@ class Times:
             "FLOWCORE_HEARTBEAT": "0.5",
             "FLOWCORE_DISPATCH_LEASE": str(dispatch),
             "FLOWCORE_MAX_LOST": str(self.max_lost),
+            "FLOWCORE_MAX_OUTPUT": str(16 * 2**20),
             "FLOWCORE_RETENTION": str(self.retention),
         }
 

@@ -102,8 +102,8 @@ def test_a_group_that_the_broker_refuses_is_an_error(own: Engine) -> None:
 def test_a_janitor_can_tell_what_waits_in_a_queue(own: Engine) -> None:
     handle = own.start({f"n{i}": NUMBERS for i in range(3)})
     dispatcher = own.session.runtime.dispatcher
-    assert dispatcher._count(own.session.runtime.default_queue) == 3
-    assert dispatcher._count("never-declared") == 0
+    assert dispatcher.waiting(own.session.runtime.default_queue) == 3
+    assert dispatcher.waiting("never-declared") == 0
     handle.cancel()
 
 

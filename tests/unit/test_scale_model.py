@@ -26,7 +26,7 @@ from scripts.scale_tables import backlog, copies, memory, parameters
 
 PRICES = Prices.load()
 BARE = Engine(poll=0.0)  # no janitors, no heartbeats
-MODES: tuple[Mode, ...] = ("message", "work first", "units")
+MODES: tuple[Mode, ...] = ("message", "units")
 
 
 def steady(engine: Engine, cluster: Cluster, load: Load, *, seed: int = 1) -> Result:

@@ -390,3 +390,63 @@ def test_sizeable_outputs_are_not_all_recorded_in_one_step() -> None:
     assert len(scene.writes) == 2, "2.4 MB, of which a step takes 1.2"
     small = Scene({f"n{at}": {"uses": f"{HERE}:one"} for at in range(12)}).run()
     assert len(small.writes) == 1
+
+
+def test_a_unit_of_a_paused_run_ends_after_the_node_in_hand(
+    watched: Callable[[Scene], threading.Thread], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FLUSH_AFTER", -1.0)
+    nodes: dict[str, dict[str, Any]] = {
+        "long": {"uses": f"{HERE}:waits"},
+        "other": {"uses": f"{HERE}:waits"},
+        "after": {"uses": f"{HERE}:one", "needs": ["long"]},
+    }
+    scene = Scene(nodes)
+    thread = watched(scene)
+    scene.store.pause("r")
+    GO_ON.set()
+    thread.join(timeout=30)
+    assert scene.states() == {
+        "long": NodeState.SUCCEEDED,
+        "other": NodeState.HELD,
+        "after": NodeState.HELD,
+    }
+    assert scene.state() is RunState.PAUSED
+
+
+def test_a_unit_of_a_resumed_run_does_only_what_it_was_given() -> None:
+    """A node that is not ready yet may have had attempts: the unit could not know its number."""
+    scene = Scene(_chain(3))
+    unit = scene.unit()
+    unit.resumed = True
+    unit.run(scene.owned)
+    assert scene.outputs()["n2"] == 3
+    assert len(scene.writes) == 3, "the store is asked before each link, as for no other run"
+
+
+class Fixed(Estimates):
+    """Every node is thought to take the same."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def note(self, uses: str, seconds: float) -> None:
+        pass
+
+    def cost(self, uses: str) -> float:
+        return self.seconds
+
+
+def test_nodes_of_some_milliseconds_are_run_one_after_the_other_once_they_are_here() -> None:
+    nodes = {f"n{k}": {"uses": f"{HERE}:one"} for k in range(5)}
+    scene = Scene(nodes, estimates=Fixed(0.008)).run()
+    assert scene.given_back() == []
+    assert len(scene.writes) == 1
+
+
+def test_a_node_known_to_take_long_is_told_of_and_the_others_go_back_at_once() -> None:
+    nodes = {f"n{k}": {"uses": f"{HERE}:one"} for k in range(5)}
+    scene = Scene(nodes, estimates=Fixed(1.0)).run()
+    assert scene.given_back() == ["n1", "n2", "n3", "n4"]
+    assert scene.told()[:2] == ["node.started n0", "node.succeeded n0"]

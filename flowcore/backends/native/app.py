@@ -19,6 +19,7 @@ from flowcore.backends.native.children import ChildWatch
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
+from flowcore.backends.native.stalls import StallWatch
 from flowcore.backends.native.tasks import register_tasks
 from flowcore.backends.native.tidying import TidyingStep
 
@@ -52,7 +53,7 @@ class Bridge:
     def __init__(self, build: Callable[[], Services], options: HostOptions) -> None:
         """Build services when first asked, in each process anew."""
         self._build = build
-        self._options = options
+        self.options = options
         self._lock = threading.Lock()
         self._made: tuple[int, NodeHost] | None = None
 
@@ -63,7 +64,7 @@ class Bridge:
             return made[1]
         with self._lock:
             if self._made is None or self._made[0] != os.getpid():
-                self._made = (os.getpid(), NodeHost(self._build(), self._options))
+                self._made = (os.getpid(), NodeHost(self._build(), self.options))
             return self._made[1]
 
     def services(self) -> Services:
@@ -113,9 +114,7 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         ),
         keys=lambda: bridge.services().keys,
     )
-    app.steps["worker"].update((JanitorStep, ChildWatch))
-    app.steps["worker"].add(JanitorStep)
-    app.steps["worker"].add(TidyingStep)
+    app.steps["worker"].update((JanitorStep, ChildWatch, StallWatch, TidyingStep))
     app.steps["consumer"].add(EventBatching)
     worker_process_init.connect(bridge.forget, weak=False)
     celeryd_after_setup.connect(_consume_lanes, weak=False)

@@ -66,6 +66,8 @@ class Services:
 class HostOptions:
     """Limits of a worker process."""
 
+    stalled: float = 15.0
+    """Seconds after which a worker that receives nothing, though messages wait, ends itself."""
     heartbeat: float = 1.5
     """Seconds between renewals of leases."""
     max_event: int = 64 * 2**10
@@ -144,8 +146,15 @@ class NodeHost:
         output = attempt.outcome.output
         if output is not None:
             attempt.upstream.put_packed(ticket.node, output)
-        unit = UnitTicket(run=ticket.run, unit=advance.unit)
-        self._run_unit(unit, plan, advance.kept, attempt.upstream, queue=queue, worker=worker)
+        unit = self._unit(
+            UnitTicket(run=ticket.run, unit=advance.unit),
+            plan,
+            advance.kept,
+            attempt.upstream,
+            worker=worker,
+        )
+        unit.resumed = advance.resumed
+        self._run_unit(unit, advance.kept, queue=queue)
 
     def run_unit(self, unit: UnitTicket, plan_hash: str, *, worker: str, queue: str) -> bool:
         """Run the nodes of a bundle; False when somebody else has it.
@@ -168,29 +177,35 @@ class NodeHost:
             reader=self.services.reader,
             payloads=self.services.payloads,
         )
-        self._run_unit(unit, plan, adopted.nodes, upstream, queue=queue, worker=worker)
+        made = self._unit(unit, plan, adopted.nodes, upstream, worker=worker)
+        made.resumed = adopted.resumed
+        self._run_unit(made, adopted.nodes, queue=queue)
         return True
 
-    def _run_unit(
+    def _unit(
         self,
         ticket: UnitTicket,
         plan: Plan,
         nodes: Sequence[int],
         upstream: Upstream,
         *,
-        queue: str,
         worker: str,
-    ) -> None:
-        rows = InlineRows(self.services.rows, ticket.run, plan, worker=worker, queue=queue)
-        unit = Unit(
+    ) -> Unit:
+        return Unit(
             host=self._units,
             ticket=ticket,
             plan=plan,
             queue=plan.policy(nodes[0]).queue,
             worker=worker,
             upstream=upstream,
-            ran=rows.add if rows.wanted() else None,
         )
+
+    def _run_unit(self, unit: Unit, nodes: Sequence[int], *, queue: str) -> None:
+        ticket = unit.ticket
+        rows = InlineRows(
+            self.services.rows, ticket.run, unit.plan, worker=unit.worker, queue=queue
+        )
+        unit.ran = rows.add if rows.wanted() else None
         self._keeper.hold(ticket, unit.stopper)
         try:
             with self._watch.over(unit):

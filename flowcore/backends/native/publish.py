@@ -148,11 +148,12 @@ class CeleryDispatcher:
         seen, count = self._backlogs.get(queue, (0.0, 0))
         now = time.monotonic()
         if now - seen > _BACKLOG_FRESH:
-            count = self._count(queue)
+            count = self.waiting(queue)
             self._backlogs[queue] = (now, count)
         return count
 
-    def _count(self, queue: str) -> int:
+    def waiting(self, queue: str) -> int:
+        """Count the messages in a queue of the broker; 0 when that cannot be known."""
         try:
             with self._app.connection_for_read() as connection:
                 declared = connection.default_channel.queue_declare(queue, passive=True)

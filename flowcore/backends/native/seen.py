@@ -8,7 +8,7 @@ from typing import Any
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import RunQuery
-from flowcore.run.record import RunRecord, RunSummary
+from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState
 from flowcore.run.wire import pack
 
@@ -57,5 +57,9 @@ class Seen:
         return None
 
     def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:  # noqa: ARG002
+        """A canvas is not recorded."""
+        return ()
+
+    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:  # noqa: ARG002
         """A canvas is not recorded."""
         return ()

@@ -7,7 +7,6 @@ the attempt.
 from typing import Any
 
 from celery.exceptions import Ignore, Retry
-from celery.worker.request import Request
 
 from flowcore.backends.native.host import NodeHost, show_end
 from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
@@ -16,22 +15,16 @@ from flowcore.engine.execute import Attempt
 from flowcore.ports.store import Ticket
 from flowcore.ports.unit import UnitTicket
 
-__all__ = ["NodeFailed", "SignedRequest", "register_tasks"]
+__all__ = ["NodeFailed", "register_tasks"]
+
+
+#: Imported by workers alone: clients need nothing of Celery's worker.
+_REQUEST = "flowcore.backends.native.request:NodeRequest"
+_SIGNED = "flowcore.backends.native.request:SignedRequest"
 
 
 class NodeFailed(Exception):  # noqa: N818  (reads as a sentence in Celery's log and in Flower)
     """Tells Celery that a node failed; the record itself is in the store."""
-
-
-class SignedRequest(Request):
-    """A message as the worker's parent process sees it.
-
-    No message of ours expires. Celery would take an expired one for revoked, and from then on every
-    message with its id: a forged one would stop a run.
-    """
-
-    def maybe_expire(self) -> None:
-        """Leave it to the task, which looks at the signature first."""
 
 
 def register_tasks(app: Any) -> None:
@@ -44,7 +37,7 @@ def register_tasks(app: Any) -> None:
     @app.task(  # type: ignore[untyped-decorator]  # see Args
         bind=True,
         name=NODE_TASK,
-        Request=SignedRequest,
+        Request=_REQUEST,
         shared=False,
         ignore_result=True,
         acks_late=True,
@@ -75,7 +68,7 @@ def register_tasks(app: Any) -> None:
     @app.task(  # type: ignore[untyped-decorator]  # see Args
         bind=True,
         name=UNIT_TASK,
-        Request=SignedRequest,
+        Request=_REQUEST,
         shared=False,
         ignore_result=True,
         acks_late=True,
@@ -93,7 +86,7 @@ def register_tasks(app: Any) -> None:
     @app.task(  # type: ignore[untyped-decorator]  # see Args
         bind=True,
         name=END_TASK,
-        Request=SignedRequest,
+        Request=_SIGNED,
         shared=False,
         ignore_result=True,
         send_events=False,

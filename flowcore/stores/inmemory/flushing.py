@@ -3,6 +3,8 @@
 In: a step, a unit and its news. Out: the run moved. Not here: the moves themselves (transitions).
 """
 
+from dataclasses import replace
+
 from flowcore.plan.plan import Plan
 from flowcore.ports.unit import Done, Flush, Grain
 from flowcore.run.event import EventType
@@ -26,6 +28,8 @@ def flush(  # noqa: PLR0913  (the port's arguments, and what the unit owns)
 ) -> bool:
     """Record it; False when it is not what a unit may say."""
     run = step.run
+    if run.is_paused:
+        news = replace(news, give_back=True)
     accepted = [one for one in news.done if run.nodes[one.node] in _OPEN]
     if accepted and len(accepted) < len(news.done) and run.state is not RunState.STOPPING:
         return False
@@ -68,6 +72,8 @@ def _give_back(step: Step, rest: set[int], news: Flush, plan: Plan) -> set[int]:
     if not news.give_back:
         return rest
     back = rest - {news.current}
+    for node in back:
+        step.run.attempts[node] = 0  # nobody has begun it
     if back:
         by_policy = sorted(back, key=lambda node: (plan.policy_of[node], node))
         step.place([(node, 1) for node in by_policy])
@@ -89,6 +95,7 @@ def _record(step: Step, one: Done, worker: str) -> None:
 def _cancel(step: Step, nodes: set[int]) -> None:
     for node in nodes:
         step.run.nodes[node] = NodeState.CANCELLED
+        step.run.attempts[node] = 0  # nobody has begun it
     step.run.left -= len(nodes)
     if nodes:
         step.event(EventType.NODES_CANCELLED, sorted(nodes))

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from flowcore.ports.store import RunQuery
 from flowcore.run.fold import fold_nodes
-from flowcore.run.record import Failure, RunRecord, RunSummary
-from flowcore.stores.inmemory.state import KeptRun
+from flowcore.run.record import DeadLetter, Failure, RunRecord, RunSummary
+from flowcore.stores.inmemory.state import KeptRun, World
 
-__all__ = ["matches", "recency", "record", "summary"]
+__all__ = ["dead_letters", "matches", "recency", "record", "summary"]
 
 
 def summary(run: KeptRun) -> RunSummary:
@@ -30,6 +30,8 @@ def summary(run: KeptRun) -> RunSummary:
         plan=run.plan.hash,
         error=_error(run),
         namespace=run.new.namespace,
+        priority=run.new.priority,
+        origin=run.new.origin,
     )
 
 
@@ -53,6 +55,21 @@ def matches(run: KeptRun, query: RunQuery) -> bool:
         and (query.flow is None or run.plan.flow == query.flow)
         and (query.tag is None or query.tag in run.new.tags)
     )
+
+
+def dead_letters(world: World) -> list[DeadLetter]:
+    """Show all dead letters, latest first."""
+    latest = sorted(world.dead.items(), key=lambda one: (one[1], "{}|{}".format(*one[0]).encode()))
+    return [
+        DeadLetter(
+            run=run,
+            flow=world.runs[run].plan.flow,
+            node=world.runs[run].plan.ids[node],
+            time=at / 1000,
+            failure=world.runs[run].failures[str(node)],
+        )
+        for (run, node), at in reversed(latest)
+    ]
 
 
 def recency(run: KeptRun) -> tuple[int, bytes]:

@@ -70,6 +70,7 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         run.nodes[node] = NodeState.SUCCEEDED
         run.outputs[node] = outcome.output or _NIL
         run.left -= 1
+        _note_dead(run, node, outcome)
         step.event(EventType.NODE_SUCCEEDED, [node], ticket.attempt)
         if not stopping:
             step.advance(node, outcome.dead)
@@ -77,7 +78,14 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         step.cancel(node)
     else:
         failure = _reason(outcome)
+        _note_dead(run, node, outcome)
         step.fail(node, failure, _brief(failure), outcome.dead)
+
+
+def _note_dead(run: KeptRun, node: int, outcome: Outcome) -> None:
+    """Should the run be resumed or run again, its joins are counted anew."""
+    if outcome.dead:
+        run.dead[node] = frozenset(outcome.dead)
 
 
 def _reason(outcome: Outcome) -> Failure:

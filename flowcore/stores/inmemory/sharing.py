@@ -42,7 +42,7 @@ class Sharing:
             policy = policy_of[node]
             if node == self.step.current:
                 self.kept.append(node)
-            elif attempt > 1 or policy not in packs:
+            elif self.step.run.is_paused or attempt > 1 or policy not in packs:
                 self.alone.append((node, attempt))
             else:
                 groups.setdefault(policy, []).append(node)

@@ -59,6 +59,11 @@ class KeptRun:
     """Nodes that hold a slot of ``max_parallel``, dispatched or running; else not counted."""
     attempts: Counter[int] = field(default_factory=Counter)
     lost: Counter[int] = field(default_factory=Counter)
+    base: Counter[int] = field(default_factory=Counter)
+    """Attempts before the run was resumed."""
+    resumes: int = 0
+    dead: dict[int, frozenset[int]] = field(default_factory=dict)
+    """Successors whose edge does not hold, by node."""
     late: Counter[int | str] = field(default_factory=Counter)
     joins: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """Per open join: how many predecessors have settled, succeeded and failed on live edges."""
@@ -79,6 +84,11 @@ class KeptRun:
     def accepts_work(self) -> bool:
         """Whether nodes may still be claimed."""
         return self.state in {RunState.PENDING, RunState.RUNNING}
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether what becomes ready is held."""
+        return self.state is RunState.PAUSED
 
     def has(self, ticket: Ticket | UnitTicket) -> bool:
         """Whether a lease is what its ticket says."""
@@ -117,6 +127,8 @@ class World:
     runs: dict[str, KeptRun] = field(default_factory=dict)
     agenda: dict[Entry, int] = field(default_factory=dict)
     """When somebody must look at an entry."""
+    dead: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Dead letters: when a node of a run was given up because its workers died."""
 
     def due(self, now: int) -> Iterator[Entry]:
         """Entries that are due, in the order in which a Redis sorted set gives them."""
@@ -126,6 +138,17 @@ class World:
             if at <= now
         ]
         return (entry for _, _, entry in sorted(overdue))
+
+    def use_plan(self, plan: Plan) -> None:
+        """One more run is pinned to a plan."""
+        self.plans.setdefault(plan.hash, plan)
+        self.plan_expiry.pop(plan.hash, None)
+        self.plan_users[plan.hash] += 1
+
+    def bury(self, run: str) -> None:
+        """Forget which nodes of a run are dead letters."""
+        for letter in [letter for letter in self.dead if letter[0] == run]:
+            del self.dead[letter]
 
     def forget_plans(self, now: int) -> None:
         """Drop plans whose time has come, as Redis does by itself."""

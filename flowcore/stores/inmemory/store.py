@@ -16,6 +16,7 @@ from flowcore.ports.store import (
     Claim,
     NewRun,
     Outcome,
+    Resumed,
     RunQuery,
     Submitted,
     Sweep,
@@ -23,10 +24,11 @@ from flowcore.ports.store import (
 )
 from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.event import Event, EventType
-from flowcore.run.record import WORKER_LOST, RunRecord, RunSummary
+from flowcore.run.record import WORKER_LOST, DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import pack, unpack
 from flowcore.stores.inmemory import reading
+from flowcore.stores.inmemory.control import begin, frontier_of, pause, resume, signal
 from flowcore.stores.inmemory.flushing import flush
 from flowcore.stores.inmemory.settling import claimable, milliseconds, owned_beside, settle, start
 from flowcore.stores.inmemory.state import KeptRun, World
@@ -88,10 +90,10 @@ class InMemoryStore:
             world, now = self._world, self._now()
             if there := world.runs.get(run.id):
                 return Submitted(created=False, state=there.state)
+            origin = run.origin
+            frontier = frontier_of(world, origin, plan) if origin and origin.node else None
             world.forget_plans(now)
-            world.plans.setdefault(plan.hash, plan)
-            world.plan_expiry.pop(plan.hash, None)
-            world.plan_users[plan.hash] += 1
+            world.use_plan(plan)
             kept = KeptRun(
                 new=run,
                 plan=plan,
@@ -104,7 +106,8 @@ class InMemoryStore:
             step.event(EventType.RUN_CREATED)
             step.share_out(grain)
             step.spare, step.idle = -1, False  # a client keeps nothing
-            step.place([(node, 1) for node in plan.starts])
+            begin(step, frontier)
+            step.finish()
             self._changed.notify_all()
             return Submitted(created=True, state=kept.state, dispatch=step.announce())
 
@@ -124,7 +127,7 @@ class InMemoryStore:
             return Claim(
                 ticket=ticket,
                 first=first,
-                lost=run.lost[node],
+                lost=run.lost[node] + run.base[node],
                 outputs={n: run.outputs[n] for n in outputs_of if n in run.outputs},
                 resumed=run.resumed.get(node),
             )
@@ -143,7 +146,7 @@ class InMemoryStore:
                 run.attempts[node] = 1
             first = start(step)
             self._changed.notify_all()
-            return Adopted(nodes=tuple(sorted(kept.nodes)), first=first)
+            return Adopted(nodes=tuple(sorted(kept.nodes)), first=first, resumed=run.resumes > 0)
 
     def settle(
         self,
@@ -226,15 +229,10 @@ class InMemoryStore:
         """Give a signal to those who wait for it."""
         with self._changed:
             kept = self._world.runs.get(run)
-            if kept is None or not kept.accepts_work:
+            if kept is None or not (kept.accepts_work or kept.is_paused):
                 return Advance(accepted=False) if kept else None
             step = Step(self._world, kept, self._now())
-            step.event(EventType.RUN_SIGNAL, data={"name": name})
-            waiting = sorted(node for node, what in kept.waits.items() if what == name)
-            for node in waiting:
-                step.unpark(node, value)
-            if not waiting:
-                kept.signals[name] = value
+            signal(step, name, value)
             return self._advanced(step)
 
     def lose(self, unit: UnitTicket) -> Advance:
@@ -260,6 +258,8 @@ class InMemoryStore:
             unit=unit,
             kept=tuple(sorted(kept.nodes)) if kept else (),
             stopping=run.state is RunState.STOPPING,
+            paused=run.is_paused,
+            resumed=run.resumes > 0,
         )
 
     def sweep(self, *, limit: int = 200) -> Sweep:
@@ -283,6 +283,31 @@ class InMemoryStore:
             self._changed.notify_all()
             return kept.state
 
+    def pause(self, run: str) -> RunState | None:
+        """Hold a run."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            if kept is None or not kept.accepts_work:
+                return kept.state if kept else None
+            step = Step(self._world, kept, self._now())
+            pause(step)
+            step.finish()
+            self._changed.notify_all()
+            return kept.state
+
+    def resume(self, run: str, *, grain: Grain | None = None) -> Resumed | None:
+        """Let a run go on."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            if kept is None:
+                return None
+            step = Step(self._world, kept, self._now())
+            if not resume(step, grain):
+                return Resumed(resumed=False, state=kept.state)
+            step.finish()
+            self._changed.notify_all()
+            return Resumed(resumed=True, state=kept.state, dispatch=step.announce())
+
     # ── RunReader ───────────────────────────────────────────────────────────────────────────────
 
     def record(self, run: str) -> RunRecord | None:
@@ -303,6 +328,11 @@ class InMemoryStore:
             runs = sorted(self._world.runs.values(), key=reading.recency, reverse=True)
             found = [run for run in runs if reading.matches(run, query)]
             return [reading.summary(run) for run in found[: query.limit]]
+
+    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:
+        """Return nodes that were given up, latest first."""
+        with self._changed:
+            return reading.dead_letters(self._world)[:limit]
 
     def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
         """Return where these nodes stand."""

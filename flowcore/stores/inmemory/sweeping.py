@@ -6,7 +6,7 @@ In: the world and the time. Out: what was overdue, dealt with. Not here: the mov
 from flowcore.ports.store import Dispatch, Sweep
 from flowcore.ports.unit import Bundle
 from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
-from flowcore.run.status import NodeState
+from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.state import DEADLINE, RETENTION, World
 from flowcore.stores.inmemory.transitions import Step
 
@@ -23,6 +23,7 @@ def sweep(world: World, *, now: int, limit: int) -> Sweep:
         if what == RETENTION:
             del world.agenda[entry]
             del world.runs[run]
+            world.bury(run)
             steps.pop(run, None)
         elif entry in world.agenda:  # an earlier entry of this round may have stopped the run
             step = steps.setdefault(run, Step(world, world.runs[run], now))
@@ -93,7 +94,7 @@ def _remind(step: Step, what: int | str) -> int:
 def _deadline(step: Step) -> None:
     run = step.run
     step.unschedule(DEADLINE)
-    if run.accepts_work:
+    if run.state is not RunState.STOPPING:
         run.failures[DEADLINE] = DEADLINE_PASSED
         run.cause = run.cause or DEADLINE
         step.abort()

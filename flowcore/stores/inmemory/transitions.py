@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flowcore.plan.reuse import Frontier
 from flowcore.ports.store import Dispatch, Wait
 from flowcore.ports.unit import Bundle, Grain
 from flowcore.run.event import Event, EventType
@@ -149,7 +150,8 @@ class Step:
         """
         run, listed = self.run, list(listed)
         for node, attempt in pairs:
-            if run.plan.max_parallel and run.active >= run.plan.max_parallel:
+            full = run.plan.max_parallel and run.active >= run.plan.max_parallel
+            if full or run.is_paused:
                 run.nodes[node] = NodeState.HELD
                 run.held.append(node)
                 continue
@@ -192,7 +194,7 @@ class Step:
     def release(self) -> None:
         """Give free slots to the nodes that were held, oldest first."""
         run = self.run
-        while run.held and run.active < (run.plan.max_parallel or 0):
+        while run.held and not run.is_paused and run.active < (run.plan.max_parallel or 0):
             node = run.held.popleft()
             self.dispatch([(node, run.attempts[node] + 1)])
 
@@ -224,29 +226,46 @@ class Step:
         """Count down every chord of a settled node."""
         self.arrive([(node, target, target not in dead) for target in self.run.plan.succ[node]])
 
-    def arrive(self, edges: Iterable[tuple[int, int, bool]]) -> None:
-        """Count settled (source, target, live) edges; follow dead paths; share out the rest."""
+    def arrive(
+        self, edges: Iterable[tuple[int, int, bool]], *, frontier: Frontier | None = None
+    ) -> None:
+        """Count settled (source, target, live) edges; follow dead paths; share out the rest.
+
+        With a frontier, what it says has arrived comes first.
+        """
         run = self.run
-        ready: list[tuple[int, int]] = []
+        ready = [(node, run.attempts[node] + 1) for node in frontier.starts] if frontier else []
         skipped: list[int] = []
+        full = self._reach(frontier) if frontier else []
         stack = [list(edges)]
-        while stack:
-            for source, target, live in stack.pop():
-                counts = self._count(target, run.nodes[source], live=live)
-                if counts is None:
-                    continue
+        while stack or full:
+            for source, target, live in stack.pop() if not full else ():
+                if counts := self._count(target, run.nodes[source], live=live):
+                    full.append((target, counts))
+            for target, counts in full:
                 if _RULES[run.plan.policy(target).join](*counts):
-                    ready.append((target, 1))
+                    ready.append((target, run.attempts[target] + 1))
                     continue
                 self._skip(target, failed=counts[1])
                 skipped.append(target)
                 stack.append([(target, after, True) for after in run.plan.succ[target]])
+            full.clear()
         if skipped:
             self.event(EventType.NODES_SKIPPED, sorted(skipped))
         if run.cause is not None and run.plan.fail_fast:
             self.abort()
         else:
             self.place(ready)
+
+    def _reach(self, frontier: Frontier) -> list[tuple[int, tuple[int, int]]]:
+        """Take over what has arrived; the joins that wait for nothing more, with their totals."""
+        full: list[tuple[int, tuple[int, int]]] = []
+        for one in frontier.reached:
+            if one.settled == len(self.run.plan.pred[one.node]):
+                full.append((one.node, (one.succeeded, one.failed)))
+            else:
+                self.run.joins[one.node] = one.settled, one.succeeded, one.failed
+        return full
 
     def _count(self, target: int, source: NodeState, *, live: bool) -> tuple[int, int] | None:
         """Count one predecessor of a join; the (succeeded, failed) totals if it was the last."""
@@ -313,6 +332,7 @@ class Step:
         elif run.lost[node] <= self.world.max_lost:
             self.dispatch([(node, attempt + 1)])
         else:
+            self.world.dead[run.new.id, node] = self.now
             self.fail(node, failure, data)
         if run.accepts_work:
             self.release()

@@ -11,6 +11,7 @@ from flowcore.plan.plan import Plan
 
 __all__ = [
     "AGENDA",
+    "DEAD",
     "RULE_LETTERS",
     "RUNS",
     "parse_ranges",
@@ -22,6 +23,7 @@ __all__ = [
 
 AGENDA = "fc:agenda"
 RUNS = "fc:runs"
+DEAD = "fc:dead"
 
 RULE_LETTERS = {"all_success": "S", "all_done": "D", "any_success": "A", "none_failed": "N"}
 

@@ -13,11 +13,11 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.store import RunQuery, RunStore, Ticket
 from flowcore.run.event import Event, EventType
 from flowcore.run.fold import fold_nodes
-from flowcore.run.record import Failure, RunRecord, RunSummary
+from flowcore.run.record import DeadLetter, Failure, Origin, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import pack, unpack
 from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.keys import RUNS, parse_ranges, run_key
+from flowcore.stores.redis.keys import DEAD, RUNS, parse_ranges, run_key
 from flowcore.stores.redis.script import Line, Script
 from flowcore.stores.redis.store import script_source
 
@@ -37,6 +37,8 @@ _ROW = (
     "plan",
     "cause",
     "ns",
+    "prio",
+    "origin",
 )
 
 
@@ -85,6 +87,29 @@ class RedisReader:
             found += [row for row in rows if _matches(row, query)]
             start += _PAGE
         return found[: query.limit]
+
+    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:
+        """Return nodes that were given up, from the index of them, latest first."""
+        with translated():
+            page = self._client.zrevrange(DEAD, 0, limit - 1, withscores=True)
+            named = [(*name.decode().rpartition("|")[::2], at) for name, at in page]
+            pipe = self._client.pipeline(transaction=False)
+            for run, node, _ in named:
+                pipe.hget(run_key(run, "err"), node).hmget(run_key(run, "run"), "flow", "plan")
+            found = pipe.execute()
+        letters: list[DeadLetter] = []
+        for (run, node, at), blob, (flow, plan) in zip(named, found[::2], found[1::2], strict=True):
+            if blob is not None and plan is not None:  # else its run has just been removed
+                letters.append(
+                    DeadLetter(
+                        run=run,
+                        flow=flow.decode(),
+                        node=self._plans.get_plan(plan.decode()).ids[int(node)],
+                        time=at / 1000,
+                        failure=_failure(blob),
+                    )
+                )
+        return letters
 
     def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
         """Return where these nodes stand."""
@@ -277,7 +302,16 @@ def _summary(run: str, row: Mapping[str, bytes], error: Failure | None) -> RunSu
         plan=row["plan"].decode(),
         error=error,
         namespace=(row["ns"] or b"").decode(),
+        priority=int(row["prio"]),
+        origin=_origin(row["origin"]),
     )
+
+
+def _origin(packed: bytes | None) -> Origin | None:
+    if packed is None:
+        return None
+    run, *node = msgpack.unpackb(packed)
+    return Origin(run=run, node=node[0] if node else None)
 
 
 def _matches(row: RunSummary, query: RunQuery) -> bool:

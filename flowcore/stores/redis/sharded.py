@@ -18,6 +18,7 @@ from flowcore.ports.store import (
     Claim,
     NewRun,
     Outcome,
+    Resumed,
     RunQuery,
     Submitted,
     Sweep,
@@ -25,7 +26,7 @@ from flowcore.ports.store import (
 )
 from flowcore.ports.unit import Adopted, Flush, Grain, UnitTicket
 from flowcore.run.event import Event
-from flowcore.run.record import RunRecord, RunSummary
+from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.fanout import Fanout
@@ -114,7 +115,9 @@ class ShardedStore:
 
     def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
         """Create the run at its home, unless another server has it from before."""
-        home = self.placement.home(run.id)
+        # What a run takes over from another is copied on that one's server.
+        origin = run.origin
+        home = self.placement.home(run.id) if origin is None else self.placement.locate(origin.run)
         other = None if run.fresh else self.placement.elsewhere(run.id, home)
         at = home if other is None else other
         try:
@@ -206,6 +209,16 @@ class ShardedStore:
             run, lambda at: self.shards[at].store.stop(run, reason=reason), _is_none
         )
 
+    def pause(self, run: str) -> RunState | None:
+        """Start nothing more of a run."""
+        return self.placement.ask(run, lambda at: self.shards[at].store.pause(run), _is_none)
+
+    def resume(self, run: str, *, grain: Grain | None = None) -> Resumed | None:
+        """Let a run go on."""
+        return self.placement.ask(
+            run, lambda at: self.shards[at].store.resume(run, grain=grain), _is_none
+        )
+
     def _admit(self, run: str, at: int) -> None:
         """Let a run in where there is room; one that exists already needs none."""
         try:
@@ -282,6 +295,18 @@ class ShardedReader:
         )
         rows = [row for page in pages.values() for row in page]
         return sorted(rows, key=lambda row: (row.created, row.id), reverse=True)[: query.limit]
+
+    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:
+        """Return nodes that were given up, of all servers that answer, latest first."""
+        asking: Fanout[Sequence[DeadLetter]] = Fanout(self._health, patience=_LIST_PATIENCE)
+        pages = asking.ask(
+            {
+                at: bound(shard.reader.dead_letters, limit=limit)
+                for at, shard in enumerate(self._shards)
+            }
+        )
+        letters = [letter for page in pages.values() for letter in page]
+        return sorted(letters, key=lambda letter: letter.time, reverse=True)[:limit]
 
     def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
         """Return where these nodes stand."""

@@ -16,29 +16,30 @@ import msgpack
 
 from flowcore.errors import ServiceError
 from flowcore.plan.plan import Plan
+from flowcore.plan.reuse import after_failure, from_node
 from flowcore.ports.store import (
     Advance,
     Claim,
     Dispatch,
     NewRun,
     Outcome,
+    Resumed,
     Submitted,
     Sweep,
     Ticket,
 )
 from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
-from flowcore.run.status import RunState
+from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.keys import plan_key, web_entries, web_key
+from flowcore.stores.redis.keys import plan_key, run_key, web_entries, web_key
 from flowcore.stores.redis.script import Line, Script
 from flowcore.stores.redis.wire import (
     arrivals,
+    frontier_list,
     milliseconds,
     read_advance,
-    read_bundles,
     read_dispatch,
-    read_pairs,
     read_unit,
     shares,
     wire_delay,
@@ -50,9 +51,17 @@ __all__ = ["Leases", "RedisStore", "script_source"]
 
 _WEB_CHUNK = 5000
 
+#: How often to decide anew upon what somebody has changed meanwhile.
+_TRIES = 3
+
+_RESUMABLE = frozenset({RunState.PAUSED, RunState.FAILED, RunState.CANCELLED})
+
 #: Scripts that change no more than the nodes they name.
 _ON_CORE = ("claim", "adopt", "renew")
-_ON_WEB = ("submit", "settle", "flush", "lose", "wake", "signal", "sweep", "stop")
+_ON_WEB = (
+    *("submit", "settle", "flush", "lose", "wake", "signal", "sweep", "stop"),
+    *("pause", "resume"),
+)
 
 #: What ``renew.lua`` says of a ticket that another attempt has replaced.
 _LOST = 2
@@ -102,7 +111,7 @@ class RedisStore:
 
     def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
         """Create the run once per id; the plan is put again should it have expired."""
-        arguments = (
+        arguments: tuple[Any, ...] = (
             run.id,
             plan.hash,
             plan.flow,
@@ -121,9 +130,9 @@ class RedisStore:
             run.priority,
             msgpack.packb(shares(grain)) if grain else b"",
         )
-        for _ in range(3):
-            answer = self._call("submit", *arguments)
-            if answer[0] != b"noplan":
+        for _ in range(_TRIES):
+            answer = self._call("submit", *arguments, *self._taken_over(run, plan))
+            if answer[0] not in {b"noplan", b"changed"}:
                 break
             self.put_plan(plan)
         else:
@@ -132,16 +141,42 @@ class RedisStore:
         state = RunState(answer[1].decode())
         if answer[0] == b"exists":
             return Submitted(created=False, state=state)
-        dispatch = Dispatch(
-            run=run.id,
-            plan=plan.hash,
-            flow=plan.flow,
-            namespace=run.namespace,
-            priority=run.priority,
-            nodes=read_pairs(answer[2]),
-            bundles=read_bundles(answer[3]),
+        about = (
+            plan.hash.encode(),
+            plan.flow.encode(),
+            run.namespace.encode(),
+            b"%d" % run.priority,
         )
+        dispatch = read_dispatch(run.id.encode(), about, answer[2], answer[3])
         return Submitted(created=True, state=state, dispatch=dispatch)
+
+    def _taken_over(self, run: NewRun, plan: Plan) -> tuple[bytes, bytes]:
+        """What of its origin a run need not run again, and the states this was decided upon."""
+        if run.origin is None:
+            return b"", b""
+        taken: dict[str, Any] = {"run": run.origin.run, "node": run.origin.node}
+        if run.origin.node is None:
+            return msgpack.packb(taken), b""
+        letters, states, dead = self._ends(run.origin.run)
+        if not letters:
+            raise KeyError(run.origin.run)
+        frontier = from_node(plan, states, dead, plan.ids.index(run.origin.node))
+        kept = list(frontier.kept(len(plan)))
+        taken |= {
+            "list": frontier_list(plan, frontier),
+            "succeeded": [node for node in kept if states[node] is NodeState.SUCCEEDED],
+            "skipped": [node for node in kept if states[node] is NodeState.SKIPPED],
+        }
+        return msgpack.packb(taken), letters
+
+    def _ends(self, run: str) -> tuple[bytes, list[NodeState], dict[int, set[int]]]:
+        """How the nodes of a run stand, and which of their edges do not hold."""
+        with translated():
+            pipe = self.client.pipeline(transaction=True)
+            letters, dead = pipe.get(run_key(run, "st")).hgetall(run_key(run, "dead")).execute()
+        states = [NodeState.from_letter(letter) for letter in (letters or b"").decode()]
+        ends = {int(node): set(msgpack.unpackb(targets)) for node, targets in dead.items()}
+        return letters or b"", states, ends
 
     def claim(self, ticket: Ticket, *, worker: str, outputs_of: Sequence[int] = ()) -> Claim | None:
         """Take a dispatched node, if this very attempt of it was dispatched."""
@@ -169,7 +204,7 @@ class RedisStore:
         answer = self._call("adopt", unit.run, unit.unit)
         if answer is None:
             return None
-        return Adopted(nodes=read_unit(answer[1]), first=bool(answer[0]))
+        return Adopted(nodes=read_unit(answer[1]), first=bool(answer[0]), resumed=bool(answer[2]))
 
     def settle(
         self,
@@ -298,6 +333,45 @@ class RedisStore:
         answer = self._call("stop", run, reason)
         return None if answer is None else RunState(answer[0].decode())
 
+    def pause(self, run: str) -> RunState | None:
+        """Hold a run."""
+        answer = self._call("pause", run)
+        return None if answer is None else RunState(answer[0].decode())
+
+    def resume(self, run: str, *, grain: Grain | None = None) -> Resumed | None:
+        """Let a run go on; what is to run again is decided here, upon what the script checks."""
+        for _ in range(_TRIES):
+            with translated():
+                row = self.client.hmget(run_key(run, "run"), "state", "resumes", "plan")
+            if row[0] is None:
+                return None
+            state = RunState(row[0].decode())
+            if state not in _RESUMABLE:
+                return Resumed(resumed=False, state=state)
+            plan = self.get_plan(row[2].decode())
+            head: dict[str, Any] = {}
+            if state.is_terminal:
+                _, states, dead = self._ends(run)
+                frontier = after_failure(plan, states, dead)
+                head = {"again": frontier.again, "list": frontier_list(plan, frontier)}
+            shared = (
+                (msgpack.packb(plan.policy_of), msgpack.packb(shares(grain)))
+                if grain
+                else (b"", b"")
+            )
+            answer = self._call(
+                "resume", run, state.value, row[1] or b"", msgpack.packb(head), *shared
+            )
+            if answer is None:
+                return None
+            if answer[0] == b"resumed":
+                _, now, *about, pairs, bundles = answer
+                dispatch = read_dispatch(run.encode(), about, pairs, bundles)
+                return Resumed(resumed=True, state=RunState(now.decode()), dispatch=dispatch)
+            self.put_plan(plan)
+        msg = f"run {run!r} changed each time it was to be resumed; try again"
+        raise ServiceError(msg)
+
     def _call(self, name: str, *arguments: Any) -> Any:
         with translated():
             return self._scripts[name](args=arguments)
@@ -306,6 +380,6 @@ class RedisStore:
 @functools.cache
 def script_source(name: str) -> str:
     """Return the text of a script, with that of the ``lua`` folder it is built on."""
-    parts = ("core", "web", name) if name in _ON_WEB else ("core", name)
+    parts = ("core", "dispatch", "web", name) if name in _ON_WEB else ("core", name)
     folder = resources.files(__package__) / "lua"
     return "".join((folder / f"{part}.lua").read_text() for part in parts)

@@ -10,6 +10,7 @@ from typing import Any
 import msgpack
 
 from flowcore.plan.plan import Plan
+from flowcore.plan.reuse import Frontier
 from flowcore.ports.store import Advance, Dispatch, Outcome, Wait
 from flowcore.ports.unit import Bundle, Grain
 from flowcore.run.record import Failure
@@ -18,6 +19,7 @@ from flowcore.stores.redis.keys import RULE_LETTERS, parse_ranges
 
 __all__ = [
     "arrivals",
+    "frontier_list",
     "milliseconds",
     "read_advance",
     "read_bundles",
@@ -31,7 +33,11 @@ __all__ = [
 ]
 
 #: A join's counts share one integer: see web.lua.
-_OK = 2**17
+_OK, _BAD = 2**17, 2**34
+
+
+#: What ``answer`` says of the run.
+_STOPPING, _PAUSED, _RESUMED = 1, 2, 4
 
 
 def milliseconds(seconds: float) -> int:
@@ -88,11 +94,25 @@ def arrivals(plan: Plan, done: Sequence[int]) -> list[Any]:
     return flat
 
 
+def frontier_list(plan: Plan, frontier: Frontier) -> list[Any]:
+    """Where a run goes on, as ``arrive`` reads it: a start is a join that waits for nothing."""
+    counts = [(node, 0, _OK) for node in frontier.starts]
+    counts += [
+        (one.node, len(plan.pred[one.node]), one.settled + one.succeeded * _OK + one.failed * _BAD)
+        for one in frontier.reached
+    ]
+    flat: list[Any] = []
+    for node, degree, count in counts:
+        policy = plan.policy_of[node]
+        flat += (node, degree, RULE_LETTERS[plan.policies[policy].join], policy, count)
+    return flat
+
+
 def read_advance(run: str, answer: Any) -> Advance:
     """Read what ``answer`` in web.lua says of a step."""
     if answer is None:
         return Advance(accepted=False)
-    final, plan, flow, ns, prio, pairs, bundles, unit, owned, stopping, *ahead = answer
+    final, plan, flow, ns, prio, pairs, bundles, unit, owned, flags, *ahead = answer
     about = (plan, flow, ns, prio)
     return Advance(
         accepted=True,
@@ -100,7 +120,9 @@ def read_advance(run: str, answer: Any) -> Advance:
         dispatch=read_dispatch(run.encode(), about, pairs, bundles),
         unit=unit.decode() or None,
         kept=read_unit(owned[1:]),
-        stopping=bool(stopping),
+        stopping=bool(flags & _STOPPING),
+        paused=bool(flags & _PAUSED),
+        resumed=bool(flags & _RESUMED),
         ahead=ahead[0].decode() if ahead else "",
     )
 

@@ -104,6 +104,13 @@ def die_once(mark: str) -> str:
     return "unreachable"
 
 
+def die_unless(path: str) -> str:
+    """Kill the process that runs this node until a file is there."""
+    if not Path(path).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

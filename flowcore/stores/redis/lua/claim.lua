@@ -11,7 +11,10 @@ redis.call('ZADD', AGENDA, R.now + R.lease, R.run .. '|' .. node)
 local first = start(R)
 event(R, 'node.started', node, attempt, ARGV[4])
 local lost = 0
-if attempt > 1 then lost = tonumber(redis.call('HGET', R.base .. 'lost', node)) or 0 end
+if attempt > 1 then
+  lost = tonumber(redis.call('HGET', R.base .. 'lost', node)) or 0
+  if R.resumes then lost = lost + (tonumber(redis.call('HGET', R.base .. 'base', node)) or 0) end
+end
 local outputs = {}
 for from = 5, #ARGV, 1000 do -- Lua cannot unpack a join of 8,000 predecessors at once
   local part = redis.call('HMGET', R.base .. 'out', unpack(ARGV, from, math.min(from + 999, #ARGV)))

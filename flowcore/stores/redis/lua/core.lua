@@ -1,10 +1,13 @@
 -- What every script of this folder is built on (it is put before each of them).
 --
 -- One run is: {base}run (hash), {base}st (one byte per node), {base}att (hash: the latest attempt
--- of a node, where it is not the first), {base}join (64 bits per node: counts of open joins),
--- {base}held (ready, over max_parallel), {base}out, {base}err, {base}lost, {base}late (hashes by
--- node), {base}sig (hash: 's:' and a name for a signal that nobody has taken, 'n:' and a node for
--- what it waits for, 'p:' and a node for what ended its wait), {base}own (hash by unit: the nodes that travel or run together), {base}ev (stream, ids 0-1,
+-- of a node, where it is not the first; of one that failed or was cancelled while it ran, the
+-- next), {base}join (64 bits per node: counts of open joins), {base}held (ready, over max_parallel
+-- or because the run is paused), {base}out, {base}err, {base}lost, {base}late (hashes by node),
+-- {base}dead (hash by node: successors whose edge from it does not hold), {base}base (hash by node:
+-- attempts before the run was resumed), {base}sig (hash: 's:' and a name for a signal that nobody
+-- has taken, 'n:' and a node for what it waits for, 'p:' and a node for what ended its wait),
+-- {base}own (hash by unit: the nodes that travel or run together), {base}ev (stream, ids 0-1,
 -- 0-2, ... without a gap, but that an entry of type "batch" stands for several events and has the
 -- id of the last) and {base}done (stream, one entry once the run has ended).
 -- The agenda (one sorted set for the server) names everything somebody must look at by a time:
@@ -19,6 +22,7 @@ local PREFIX = 'fc:'
 local AGENDA = PREFIX .. 'agenda'
 local RUNS = PREFIX .. 'runs'
 local PLANS = PREFIX .. 'plans'
+local DEAD = PREFIX .. 'dead' -- sorted set of run|node: given up because their workers died
 local OK, BAD = 131072, 17179869184 -- 2^17, 2^34: a join's counts share one integer
 
 local function clock()
@@ -30,10 +34,10 @@ local function base_of(run) return PREFIX .. '{' .. run .. '}:' end
 
 local FIELDS = {
   'state', 'plan', 'active', 'max', 'left', 'fast', 'flow', 'ns', 'prio', 'cause', 'stop',
-  'total', 'keep', 'lease', 'dlease', 'timeout', 'retried', 'waited',
+  'total', 'keep', 'lease', 'dlease', 'timeout', 'retried', 'waited', 'started', 'resumes',
 }
 -- What a script needs that changes no more than one node.
-local FEW = { 'state', 'lease', 'timeout', 'retried', 'waited' }
+local FEW = { 'state', 'lease', 'timeout', 'retried', 'waited', 'resumes' }
 local NUMBERS = { active = 1, max = 1, left = 1, total = 1, keep = 1, lease = 1, dlease = 1, timeout = 1 }
 
 -- Read a run into a table; nil when there is none.

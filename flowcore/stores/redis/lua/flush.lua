@@ -9,6 +9,7 @@ local unit = ARGV[2]
 local text = redis.call('HGET', R.base .. 'own', unit)
 if not text or text:sub(1, 1) ~= 'x' then return false end
 local head = cmsgpack.unpack(ARGV[3])
+if R.state == 'paused' then head.back = true end
 local owned, policy_of = read_unit(text)
 local accepted, is_done = {}, {}
 local count = (#ARGV - 6) / 2

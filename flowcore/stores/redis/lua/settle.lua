@@ -50,12 +50,12 @@ else
     redis.call('HSET', R.base .. 'out', node, blob)
     R.left = R.left - 1
     event(R, 'node.succeeded', node, attempt, ARGV[6])
+    if ARGV[8] ~= '' then redis.call('HSET', R.base .. 'dead', node, ARGV[8]) end
     if R.state ~= 'stopping' then arrive(R, arrivals(R, node, 1 + OK, dead)) end
   elseif R.state == 'stopping' then
-    put_letter(R, node, 'c')
-    R.left = R.left - 1
-    event(R, 'nodes.cancelled', node, attempt)
+    cancel(R, node, attempt)
   else
+    if ARGV[8] ~= '' then redis.call('HSET', R.base .. 'dead', node, ARGV[8]) end
     fail(R, node, attempt, blob, ARGV[6], dead)
   end
 end

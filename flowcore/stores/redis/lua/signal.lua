@@ -2,7 +2,8 @@
 -- ARGV: run, name, value (msgpack), event data (msgpack)
 local R = open_run(ARGV[1])
 if not R then return false end
-if R.state ~= 'running' and R.state ~= 'pending' then return { R.state } end
+local open = { pending = 1, running = 1, paused = 1 }
+if not open[R.state] then return { R.state } end
 event(R, 'run.signal', '', 0, ARGV[4])
 local sig, waiting = R.base .. 'sig', {}
 local known = redis.call('HGETALL', sig)

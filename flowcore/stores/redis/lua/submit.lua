@@ -1,17 +1,49 @@
 -- Create a run and record the intent to dispatch its starts, once per id.
 -- ARGV: run, plan, flow, version, ns, input, tags (msgpack), total, starts and their
 --       policies (msgpack), max, fail-fast, timeout ms, retention ms, lease ms, dispatch lease ms,
---       priority, how to share out the starts (msgpack) or ''
+--       priority, how to share out the starts (msgpack) or '', what to take over from another run
+--       (msgpack) or '', the states of that run's nodes
+
+-- What need not run again comes from another run: outputs, states, and which edges do not hold.
+local function take_over(R, taken)
+  local from = base_of(taken.run)
+  local function copy(part, nodes)
+    for k = 1, #nodes, 1000 do
+      local last, filled = math.min(k + 999, #nodes), {}
+      local found = redis.call('HMGET', from .. part, unpack(nodes, k, last))
+      for at, value in ipairs(found) do
+        if value then
+          filled[#filled + 1], filled[#filled + 2] = nodes[k + at - 1], value
+        end
+      end
+      if #filled > 0 then redis.call('HSET', R.base .. part, unpack(filled)) end
+    end
+  end
+  copy('out', taken.succeeded)
+  copy('dead', taken.succeeded)
+  put_letters(R, taken.succeeded, 's')
+  put_letters(R, taken.skipped, 'k')
+  R.left = R.left - #taken.succeeded - #taken.skipped
+  if #taken.succeeded > 0 then event(R, 'nodes.reused', ranges(taken.succeeded)) end
+  if #taken.skipped > 0 then event(R, 'nodes.skipped', ranges(taken.skipped)) end
+end
+
 local run, plan = ARGV[1], ARGV[2]
 local base = base_of(run)
 local there = redis.call('HGET', base .. 'run', 'state')
 if there then return { 'exists', there } end
 if redis.call('EXISTS', PREFIX .. 'plan:' .. plan) == 0 then return { 'noplan' } end
+local taken = ARGV[18] ~= '' and cmsgpack.unpack(ARGV[18]) or nil
+local reused = taken and taken.list
+if reused and (redis.call('GET', base_of(taken.run) .. 'st') or '') ~= ARGV[19] then
+  return { 'changed' }
+end
 local now = clock()
 redis.call('HSET', base .. 'run', 'state', 'pending', 'plan', plan, 'flow', ARGV[3],
   'version', ARGV[4], 'ns', ARGV[5], 'tags', ARGV[7], 'total', ARGV[8], 'left', ARGV[8],
   'active', 0, 'max', ARGV[10], 'fast', ARGV[11], 'timeout', ARGV[12], 'keep', ARGV[13],
   'lease', ARGV[14], 'dlease', ARGV[15], 'created', now, 'prio', ARGV[16])
+if taken then redis.call('HSET', base .. 'run', 'origin', cmsgpack.pack({ taken.run, taken.node })) end
 redis.call('SET', base .. 'in', ARGV[6])
 redis.call('SET', base .. 'st', string.rep('p', tonumber(ARGV[8])))
 redis.call('ZADD', RUNS, now, run)
@@ -21,13 +53,17 @@ if redis.call('HINCRBY', PLANS, plan, 1) == 1 then
 end
 local R = open_run(run)
 event(R, 'run.created')
-local ready = {}
-local starts = cmsgpack.unpack(ARGV[9])
-for k = 1, #starts, 2 do ready[#ready + 1] = { starts[k], 1, starts[k + 1] } end
 if ARGV[17] ~= '' then
   share_out(R, cmsgpack.unpack(ARGV[17]))
   R.spare, R.idle = -1, false -- a client keeps nothing
 end
-place(R, ready)
-save(R)
+if reused then
+  take_over(R, taken)
+  arrive(R, taken.list)
+else
+  local ready, starts = {}, cmsgpack.unpack(ARGV[9])
+  for k = 1, #starts, 2 do ready[#ready + 1] = { starts[k], 1, starts[k + 1] } end
+  place(R, ready)
+end
+close(R)
 return { 'created', R.state, R.out, R.bundles }

@@ -35,7 +35,7 @@ end
 
 local function deadline(R)
   redis.call('ZREM', AGENDA, R.run .. '|T')
-  if R.state ~= 'running' and R.state ~= 'pending' then return end
+  if R.state == 'stopping' then return end
   redis.call('HSET', R.base .. 'err', 'T', ARGV[4])
   R.cause, R.mark = R.cause or 'T', true
   abort(R)

@@ -1,168 +1,18 @@
--- The web of chords: put after core.lua, before each script that settles nodes.
-
--- Call `command key` with a long list of arguments, a safe number at a time.
-local function chunked(command, key, list)
-  for k = 1, #list, 1000 do
-    redis.call(command, key, unpack(list, k, math.min(k + 999, #list)))
-  end
-end
-
--- Take slots of max_parallel, or give them back; a run without that limit has no use for the count.
-local function take_slots(R, count)
-  if R.max > 0 then R.active = R.active + count end
-end
-
--- Record the intent to dispatch these {node, attempt} pairs, one in a message: R.out is what the
--- caller publishes. The event names those already `listed` too.
-local function dispatch(R, pairs_, listed)
-  local due, held, sent = {}, {}, {}
-  listed = listed or {}
-  for _, pair in ipairs(pairs_) do
-    local node = pair[1]
-    if pair[2] > 1 then
-      redis.call('HSET', R.base .. 'att', node, pair[2])
-      if not R.retried then
-        R.retried = '1'
-        redis.call('HSET', R.base .. 'run', 'retried', '1')
-      end
-    end
-    if R.max > 0 and R.active >= R.max then
-      put_letter(R, node, 'h')
-      held[#held + 1] = node
-    else
-      take_slots(R, 1)
-      sent[#sent + 1] = node
-      due[#due + 1] = R.now + R.dlease
-      due[#due + 1] = R.run .. '|' .. node
-      listed[#listed + 1] = node
-      R.out[#R.out + 1] = node
-      R.out[#R.out + 1] = pair[2]
-    end
-  end
-  if #due > 0 then chunked('ZADD', AGENDA, due) end
-  table.sort(sent)
-  put_letters(R, sent, 'd')
-  if #listed > 0 then
-    table.sort(listed)
-    event(R, 'nodes.dispatched', ranges(listed))
-  end
-  if #held > 0 then chunked('RPUSH', R.base .. 'held', held) end
-end
-
--- Write down a unit and when to look at it; nothing is left of one without nodes.
-local function write_unit(R, unit, letter, nodes, policy_of, due)
-  local by_policy, order = {}, {}
-  for _, node in ipairs(nodes) do
-    local policy = policy_of[node]
-    if not by_policy[policy] then
-      by_policy[policy] = {}
-      order[#order + 1] = policy
-    end
-    table.insert(by_policy[policy], node)
-  end
-  if #order == 0 then
-    redis.call('HDEL', R.base .. 'own', unit)
-    redis.call('ZREM', AGENDA, R.run .. '|' .. unit)
-    return ''
-  end
-  table.sort(order)
-  local parts = {}
-  for k, policy in ipairs(order) do
-    table.sort(by_policy[policy])
-    parts[k] = policy .. ':' .. ranges(by_policy[policy])
-  end
-  local text = letter .. table.concat(parts, ';')
-  redis.call('HSET', R.base .. 'own', unit, text)
-  redis.call('ZADD', AGENDA, due, R.run .. '|' .. unit)
-  return text
-end
-
--- Dispatch several nodes of one policy in one message.
-local function bundle(R, nodes, policy)
-  local unit = 'b' .. redis.call('HINCRBY', R.base .. 'run', 'units', 1)
-  local policy_of = {}
-  for _, node in ipairs(nodes) do policy_of[node] = policy end
-  put_letters(R, nodes, 'd')
-  write_unit(R, unit, 'd', nodes, policy_of, R.now + R.dlease)
-  local n = #R.bundles
-  R.bundles[n + 1], R.bundles[n + 2], R.bundles[n + 3] = unit, nodes[1], #nodes
-end
-
--- Read how what becomes ready is to be shared out.
-local function share_out(R, head)
-  R.spare, R.share, R.packs, R.idle = head.budget, head.share, {}, true
-  local flat = head.packs
-  for k = 1, #flat, 5 do
-    R.packs[flat[k]] = {
-      cost = flat[k + 1], least = flat[k + 2], most = flat[k + 3], here = flat[k + 4],
-    }
-  end
-end
-
--- Share out what is ready ({node, attempt, policy} each): some of it stays with the unit (R.kept,
--- as long as it has time to spare), some travels together, and the rest travels alone.
-local function place(R, ready)
-  if not R.packs or R.max > 0 then return dispatch(R, ready) end
-  local groups, order, alone, listed = {}, {}, {}, {}
-  local function keep(node, policy)
-    R.kept[#R.kept + 1] = node
-    R.kept_policy[node] = policy
-    listed[#listed + 1] = node
-  end
-  for _, item in ipairs(ready) do
-    local node, policy = item[1], item[3]
-    if node == R.current then
-      keep(node, policy)
-    elseif item[2] > 1 or not R.packs[policy] then
-      alone[#alone + 1] = item
-    else
-      if not groups[policy] then
-        groups[policy] = {}
-        order[#order + 1] = policy
-      end
-      table.insert(groups[policy], node)
-    end
-  end
-  table.sort(order)
-  for _, policy in ipairs(order) do
-    local pack, nodes, k = R.packs[policy], groups[policy], 1
-    table.sort(nodes)
-    while pack.here and k <= #nodes and (R.spare >= pack.cost or R.idle) do
-      keep(nodes[k], policy)
-      R.spare, R.idle, k = R.spare - pack.cost, false, k + 1
-    end
-    local size = math.floor((#nodes - k + 1) / R.share)
-    size = math.max(pack.least, math.min(pack.most, size))
-    while k <= #nodes do
-      local last = math.min(k + size - 1, #nodes)
-      if last == k then
-        alone[#alone + 1] = { nodes[k], 1 }
-      else
-        local together = {}
-        for at = k, last do
-          together[#together + 1] = nodes[at]
-          listed[#listed + 1] = nodes[at]
-        end
-        bundle(R, together, policy)
-      end
-      k = last + 1
-    end
-  end
-  table.sort(R.kept)
-  put_letters(R, R.kept, 'x')
-  dispatch(R, alone, listed)
-end
+-- The web of chords: put after dispatch.lua, before each script that settles nodes.
 
 -- Stop a run: nothing that is not running will run; what is running is told by its heartbeat.
 local function abort(R)
   local letters = redis.call('GET', R.base .. 'st') or ''
-  local gone, agenda = {}, {}
+  local gone, agenda, next_ = {}, {}, {}
   for at in letters:gmatch('()[phdwq]') do
     local node = at - 1
     gone[#gone + 1] = node
     local was = letters:sub(at, at)
     if was == 'd' or was == 'w' or was == 'q' then agenda[#agenda + 1] = R.run .. '|' .. node end
     if was == 'd' then take_slots(R, -1) end
+    if was == 'w' then
+      next_[#next_ + 1], next_[#next_ + 2] = node, attempt_of(R, node) + 1
+    end
   end
   if #gone > 0 then
     redis.call('SET', R.base .. 'st', (letters:gsub('[phdwq]', 'c')))
@@ -170,6 +20,7 @@ local function abort(R)
     event(R, 'nodes.cancelled', ranges(gone))
   end
   if #agenda > 0 then chunked('ZREM', AGENDA, agenda) end
+  if #next_ > 0 then chunked('HSET', R.base .. 'att', next_) end
   redis.call('DEL', R.base .. 'held')
   local units = redis.call('HGETALL', R.base .. 'own')
   for k = 1, #units, 2 do
@@ -219,7 +70,7 @@ end
 
 -- Free slots under max_parallel go to the nodes that were held, oldest first.
 local function release(R)
-  if R.max == 0 then return end
+  if R.max == 0 or R.state == 'paused' then return end
   while R.active < R.max do
     local node = redis.call('LPOP', R.base .. 'held')
     if not node then return end
@@ -293,7 +144,8 @@ local function arrive(R, list)
         local bad = math.floor(count / BAD)
         local ok = math.floor((count - bad * BAD) / OK)
         if holds(rule, ok, bad) then
-          ready[#ready + 1] = { target, 1, list[k + 3] }
+          -- Only in a run that was resumed can a node that was not ready have had attempts.
+          ready[#ready + 1] = { target, R.resumes and attempt_of(R, target) or 1, list[k + 3] }
         else
           put_letter(R, target, 'k')
           R.left = R.left - 1
@@ -329,8 +181,8 @@ local function tolerated(R, node, dead)
   return live > 0
 end
 
-local KEPT = { 'run', 'st', 'out', 'err', 'ev', 'in', 'done' }
-local DONE = { 'join', 'held', 'late', 'lost', 'att', 'own', 'sig' }
+local KEPT = { 'run', 'st', 'out', 'err', 'ev', 'in', 'done', 'att', 'dead' }
+local DONE = { 'join', 'held', 'late', 'lost', 'own', 'base', 'sig' }
 
 -- End the run when every node has settled. Returns the final state or ''.
 local function finish(R)
@@ -353,9 +205,21 @@ local function finish(R)
   return R.state
 end
 
+-- The attempt that ran is over: should the run be resumed, the node's next one is another.
+local function use_up(R, node, attempt) redis.call('HSET', R.base .. 'att', node, attempt + 1) end
+
+-- A running node ends because its run is stopping.
+local function cancel(R, node, attempt)
+  put_letter(R, node, 'c')
+  use_up(R, node, attempt)
+  R.left = R.left - 1
+  event(R, 'nodes.cancelled', node, attempt)
+end
+
 -- A node has failed for good: record why, then stop the run or go on around it.
 local function fail(R, node, attempt, blob, brief, dead)
   put_letter(R, node, 'f')
+  use_up(R, node, attempt)
   redis.call('HSET', R.base .. 'err', node, blob)
   R.left = R.left - 1
   event(R, 'node.failed', node, attempt, brief)
@@ -382,12 +246,11 @@ local function lost(R, node, most, blob, brief)
   redis.call('HDEL', R.base .. 'late', node) -- a new attempt is not late yet
   event(R, 'node.lost', node, attempt)
   if R.state == 'stopping' then
-    put_letter(R, node, 'c')
-    R.left = R.left - 1
-    event(R, 'nodes.cancelled', node, attempt)
+    cancel(R, node, attempt)
     return
   end
   if count > most then
+    redis.call('ZADD', DEAD, R.now, R.run .. '|' .. node)
     fail(R, node, attempt, blob, brief, {})
   else
     dispatch(R, { { node, attempt + 1 } })
@@ -410,7 +273,15 @@ local function close(R)
   return final
 end
 
+-- Forget which of its nodes are dead letters.
+local function bury(run)
+  local names = redis.call('HKEYS', base_of(run) .. 'err')
+  for k, node in ipairs(names) do names[k] = run .. '|' .. node end
+  if #names > 0 then chunked('ZREM', DEAD, names) end
+end
+
 local function purge(run)
+  bury(run)
   for _, name in ipairs(KEPT) do redis.call('DEL', base_of(run) .. name) end
   for _, name in ipairs(DONE) do redis.call('DEL', base_of(run) .. name) end
   redis.call('ZREM', RUNS, run)
@@ -419,6 +290,6 @@ end
 local function answer(R, final, unit, owned)
   return {
     final, R.plan, R.flow, R.ns, R.prio, R.out, R.bundles, unit or '', owned or '',
-    R.state == 'stopping' and 1 or 0,
+    (R.state == 'stopping' and 1 or 0) + (R.state == 'paused' and 2 or 0) + (R.resumes and 4 or 0),
   }
 end

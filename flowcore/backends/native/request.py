@@ -1,0 +1,55 @@
+"""Messages as the worker's parent process sees them.
+
+In: Celery's news of a message. Out: what a worker that shuts down was doing goes to others, without
+waiting for its leases. Not here: waiting for what is short (Celery's soft shutdown does).
+"""
+
+import logging
+from typing import Any
+
+from celery.exceptions import Reject
+from celery.worker.request import Request
+
+from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
+from flowcore.backends.native.signing import accept
+from flowcore.errors import FlowcoreError
+from flowcore.ports.store import Ticket
+from flowcore.ports.unit import UnitTicket
+
+__all__ = ["NodeRequest", "SignedRequest"]
+
+_log = logging.getLogger(__name__)
+
+
+class SignedRequest(Request):
+    """A message that may be forged.
+
+    No message of ours expires. Celery would take an expired one for revoked, and from then on every
+    message with its id: a forged one would stop a run.
+    """
+
+    def maybe_expire(self) -> None:
+        """Leave it to the task, which looks at the signature first."""
+
+
+class NodeRequest(SignedRequest):
+    """A message that carries nodes: cancelled, it gives them up."""
+
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:  # noqa: FBT001, FBT002  (celery's)
+        """Called in the worker's parent, in a cold shutdown."""
+        super().cancel(pool, signal=signal, emit_retry=emit_retry)
+        request: Any = self  # the types know neither our attribute of the app nor its context
+        host, worker = request.app.flowcore.host(), self.hostname or ""
+        task = UNIT_TASK if self.name == UNIT_TASK else NODE_TASK
+        try:
+            given = accept(host.services.keys, request._context, task=task, chord=True)  # noqa: SLF001
+            if task == UNIT_TASK:
+                unit = UnitTicket(run=given["run"], unit=given["unit"])
+                host.lose_unit(unit, given["plan"], worker=worker)
+            else:
+                ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
+                host.lose(ticket, given["plan"], worker=worker)
+        except (FlowcoreError, Reject) as error:
+            _log.warning("%s was not handed back: %s", self.id, error)
+        else:
+            _log.info("handed back %s", self.id)

@@ -1,0 +1,170 @@
+"""``flowcore cancel``, ``pause``, ``resume``, ``rerun``, ``requeue``: control of existing runs.
+
+In: a run's id. Out: its state afterwards, or the id of a new run. None of them waits for its end.
+"""
+
+from typing import Annotated
+
+import typer
+
+from flowcore.assembly.session import Session
+from flowcore.cli.background import leave_worker
+from flowcore.cli.detail import find_node
+from flowcore.cli.given import RunId, parse_input
+from flowcore.cli.outcome import ExitCode
+from flowcore.cli.printing import Format, Output, Quiet, note, paint, write, write_json
+from flowcore.cli.watch import unattended
+from flowcore.client.again import refuse_elsewhere, rerun_run, resume_run
+from flowcore.client.handle import Run
+from flowcore.engine.control import require_dead_letter
+from flowcore.run.status import RunState
+
+__all__ = ["cancel", "pause", "requeue", "rerun", "resume"]
+
+
+def cancel(
+    run: RunId,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Recorded with the run.")
+    ] = "cancelled by its owner",
+    quiet: Quiet = False,
+    output: Output = Format.TABLE,
+) -> int:
+    """Stop a run: what waits never starts, what runs is told to end.
+
+    A node that has not ended two seconds after it was told is ended by force.
+    """
+    with Session() as session:
+        handle = Run.get(run, session=session)
+        ended = handle.status()
+        state = handle.cancel(reason)
+        hint = unattended(session, handle)
+    _show(run, state, output)
+    if ended.is_terminal:
+        note(f"run {run} had ended before: nothing to cancel", quiet=quiet)
+    elif hint:
+        note(hint, quiet=quiet)
+    note(f"next: flowcore status {run}", quiet=quiet)
+    return ExitCode.OK
+
+
+def pause(run: RunId, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
+    """Hold a run: no further node starts, what runs goes on and is recorded.
+
+    Its time limit goes on counting. 'flowcore resume RUN' lets it go on.
+
+    Example: flowcore pause order-42
+    """
+    with Session() as session:
+        state = Run(run, session=session).pause()
+    _show(run, state, output)
+    note(f"next: flowcore resume {run}", quiet=quiet)
+    return ExitCode.OK
+
+
+def resume(run: RunId, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
+    """Let a run go on: one that is paused, or one that has failed or was cancelled.
+
+    Of a run that has ended, what has succeeded is kept, with its outputs. What failed or was
+    cancelled runs again, and all that comes after it.
+
+    Example: flowcore resume order-42 && flowcore watch order-42
+    """
+    with Session() as session:
+        state = _resume(session, Run.get(run, session=session), quiet=quiet)
+    _show(run, state, output)
+    note(f"next: flowcore watch {run}", quiet=quiet)
+    return ExitCode.OK
+
+
+def requeue(
+    run: RunId,
+    node: Annotated[
+        str | None,
+        typer.Argument(metavar="[NODE]", help="Has to be a dead letter.", show_default=False),
+    ] = None,
+    quiet: Quiet = False,
+    output: Output = Format.TABLE,
+) -> int:
+    """Resume a run with dead letters: nodes given up because their workers died each time.
+
+    'flowcore list --dead' shows them. Their losses are counted anew.
+
+    Example: flowcore requeue order-42 embed
+    """
+    with Session() as session:
+        handle = Run.get(run, session=session)
+        if node is not None:
+            find_node(handle.plan(), node, run)
+        require_dead_letter(handle.record(), node)
+        state = _resume(session, handle, quiet=quiet)
+    _show(run, state, output)
+    note(f"next: flowcore watch {run}", quiet=quiet)
+    return ExitCode.OK
+
+
+def rerun(
+    run: RunId,
+    from_node: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NODE", help="Begin here; what is not after it is kept."),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-i",
+            "--input",
+            metavar="JSON|@FILE|KEY=VALUE",
+            help="Change the input; may be repeated. '@-' reads stdin.",
+        ),
+    ] = None,
+    id: Annotated[
+        str | None, typer.Option("--id", help="The new run's id; the same id twice is one run.")
+    ] = None,
+    quiet: Quiet = False,
+    output: Output = Format.TABLE,
+) -> int:
+    """Start a new run after the pattern of an old one, and print its id.
+
+    With --from, outputs of nodes that are neither NODE nor after it are taken over; what of them
+    has not succeeded runs, too. Without, everything runs. -i changes keys of the old input.
+
+    Example: flowcore rerun order-42 --from embed -i model=large
+    """
+    data = parse_input(given or ())
+    with Session() as session:
+        old = Run.get(run, session=session)
+        refuse_elsewhere(session, old.summary())
+        if from_node is not None:
+            find_node(old.plan(), from_node, run)
+        new = rerun_run(session, run, from_node, data, id=id)
+        # First of all: whatever becomes of the worker, the run is there.
+        if output is Format.TABLE:
+            write(f"{new}\n")
+        else:
+            write_json({"run_id": new, "origin": {"run_id": run, "node": from_node}}, indent=None)
+        _serve(session, Run(new, session=session), quiet=quiet)
+    note(f"next: flowcore watch {new}", quiet=quiet)
+    return ExitCode.OK
+
+
+def _resume(session: Session, handle: Run, *, quiet: bool) -> RunState:
+    refuse_elsewhere(session, handle.summary())
+    state = resume_run(session, handle.id)
+    _serve(session, handle, quiet=quiet)
+    return state
+
+
+def _serve(session: Session, handle: Run, *, quiet: bool) -> None:
+    """See to it that somebody runs it, as 'submit' does."""
+    if session.embedded:
+        leave_worker(session, handle.plan().queues)
+    elif hint := unattended(session, handle):
+        note(hint, quiet=quiet)
+
+
+def _show(run: str, state: RunState, form: Format) -> None:
+    if form is Format.TABLE:
+        write(f"{paint(state.value)}\n")
+    else:
+        write_json({"run_id": run, "state": state.value}, indent=None)

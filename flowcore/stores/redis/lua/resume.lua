@@ -1,0 +1,86 @@
+-- Let a run go on: one that is paused, or one that has failed or was cancelled.
+-- ARGV: run, the state it is in, how often it was resumed from an end or '', how to go on (msgpack:
+--       nodes to run again, what has arrived at them), policy of each node (msgpack) and how to share
+--       out what is ready (msgpack) or '' and ''
+
+-- Nodes of a run that has ended are to run again, with attempts that nobody has had.
+local function reopen(R, again, letters)
+  local used = {}
+  for k = 1, #again, 1000 do
+    local last = math.min(k + 999, #again)
+    local found = redis.call('HMGET', R.base .. 'att', unpack(again, k, last))
+    for at, value in ipairs(found) do
+      local node = again[k + at - 1]
+      local attempt = tonumber(value) or 1
+      if letters:sub(node + 1, node + 1) == 's' then attempt = attempt + 1 end
+      if attempt > 1 then
+        used[#used + 1], used[#used + 2] = node, attempt
+      end
+    end
+  end
+  if #used > 0 then
+    chunked('HSET', R.base .. 'att', used)
+    for k = 2, #used, 2 do used[k] = used[k] - 1 end
+    chunked('HSET', R.base .. 'base', used)
+  end
+  if #again > 0 then
+    for _, part in ipairs({ 'out', 'err', 'dead' }) do chunked('HDEL', R.base .. part, again) end
+  end
+  redis.call('HDEL', R.base .. 'err', 'T')
+  put_letters(R, again, 'p')
+  R.left, R.active = #again, 0
+end
+
+-- The run is no longer one that has ended.
+local function revive(R)
+  redis.call('HDEL', R.base .. 'run', 'finished', 'cause', 'stop')
+  redis.call('HSET', R.base .. 'run', 'retried', '1')
+  R.resumes = redis.call('HINCRBY', R.base .. 'run', 'resumes', 1)
+  R.cause, R.stop, R.retried = false, false, '1'
+  redis.call('DEL', R.base .. 'done')
+  for _, name in ipairs(KEPT) do redis.call('PERSIST', R.base .. name) end
+  redis.call('ZREM', AGENDA, R.run .. '|R')
+  redis.call('HINCRBY', PLANS, R.plan, 1)
+  redis.call('PERSIST', PREFIX .. 'plan:' .. R.plan)
+  redis.call('PERSIST', R.web)
+  bury(R.run)
+end
+
+local R = open_run(ARGV[1])
+if not R then return false end
+if R.state ~= ARGV[2] or (R.resumes or '') ~= ARGV[3] then return { 'changed' } end
+if redis.call('EXISTS', PREFIX .. 'plan:' .. R.plan) == 0 then return { 'noplan' } end
+local head = cmsgpack.unpack(ARGV[4])
+local was = R.state
+R.state = R.started and 'running' or 'pending'
+if ARGV[6] ~= '' then
+  share_out(R, cmsgpack.unpack(ARGV[6]))
+  R.spare, R.idle = -1, false -- who resumes a run keeps nothing of it
+end
+if was ~= 'paused' then
+  local letters = redis.call('GET', R.base .. 'st')
+  revive(R)
+  reopen(R, head.again, letters)
+  if R.started and R.timeout > 0 then
+    redis.call('ZADD', AGENDA, R.now + R.timeout, R.run .. '|T')
+  end
+  event(R, 'run.resumed', ranges(head.again))
+  arrive(R, head.list)
+elseif R.max > 0 then
+  event(R, 'run.resumed')
+  release(R)
+else
+  event(R, 'run.resumed')
+  local policies = ARGV[5] ~= '' and cmsgpack.unpack(ARGV[5]) or {}
+  local letters, ready = redis.call('GET', R.base .. 'st'), {}
+  for _, node in ipairs(redis.call('LRANGE', R.base .. 'held', 0, -1)) do
+    node = tonumber(node)
+    if letters:sub(node + 1, node + 1) == 'h' then
+      ready[#ready + 1] = { node, attempt_of(R, node), policies[node + 1] }
+    end
+  end
+  redis.call('DEL', R.base .. 'held')
+  place(R, ready)
+end
+close(R)
+return { 'resumed', R.state, R.plan, R.flow, R.ns, R.prio, R.out, R.bundles }

@@ -1,0 +1,34 @@
+"""When a worker is thought to have stopped consuming."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from flowcore.backends.native.stalls import Stall
+
+
+@dataclass
+class It:
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.stall = Stall(patience=15, clock=lambda: self.now)
+
+    def look(self, *, received: int = 7, full: bool = False, waiting: int = 1) -> bool:
+        self.now += 5
+        return self.stall.look(received=received, full=full, waiting=lambda: waiting)
+
+
+def test_one_that_receives_nothing_while_messages_wait_has_stalled() -> None:
+    it = It()
+    assert [it.look() for _ in range(5)] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("why", [{"received": 8}, {"full": True}, {"waiting": 0}])
+def test_one_that_is_busy_or_has_nothing_to_do_has_not(why: dict[str, int]) -> None:
+    it = It()
+    for _ in range(3):
+        it.look()
+    assert not it.look(**why)  # type: ignore[arg-type]
+    after = why if "received" in why else {}
+    assert not it.look(**after)  # type: ignore[arg-type]
