@@ -16,6 +16,7 @@ from flowcore.backends.native.batching import EventBatching
 from flowcore.backends.native.broker import Place
 from flowcore.backends.native.canvas import register as register_canvas
 from flowcore.backends.native.children import ChildWatch
+from flowcore.backends.native.consuming import DoorbellAMQP
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
@@ -80,7 +81,8 @@ class Bridge:
 def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     """Make a Celery app that runs nodes; see RELIABILITY notes in docs for each setting."""
     broker, results = options.broker, options.results
-    app: Any = Celery("flowcore", broker=broker.url)  # gets an attribute of ours
+    # Typed as Any: it gets an attribute of ours.
+    app: Any = Celery("flowcore", broker=broker.url, amqp=DoorbellAMQP)
     app.conf.update(
         result_backend=_result_backend(results),
         result_backend_transport_options=dict(results.backend_options),

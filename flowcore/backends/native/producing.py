@@ -25,6 +25,30 @@ from flowcore.backends.native.confirming import ConfirmingTransport
 __all__ = ["Producers"]
 
 
+class _Group:
+    """Stands before a pipeline: messages for one queue become one command."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+        self._waiting: dict[str, list[str]] = {}
+
+    def lpush(self, key: str, message: str) -> None:
+        self._waiting.setdefault(key, []).append(message)
+
+    def publish(self, topic: str, payload: str) -> None:
+        self._pipeline.publish(topic, payload)
+
+    def execute(self) -> None:
+        for key, messages in self._waiting.items():
+            self._pipeline.lpush(key, *messages)
+        self._waiting.clear()
+        self._pipeline.execute()
+
+    def reset(self) -> None:
+        self._waiting.clear()
+        self._pipeline.reset()
+
+
 class _OneClient:
     """A part of kombu's Redis channels: one client instead of one for each use."""
 
@@ -40,6 +64,11 @@ class _OneClient:
         if self._kept is None:
             self._kept = super()._create_client()  # type: ignore[misc]
         return self._kept
+
+    def create_publish_batch(self, max_size: int) -> Any:
+        batch = super().create_publish_batch(max_size)  # type: ignore[misc]
+        batch.pipeline = _Group(batch.pipeline)
+        return batch
 
     def _put_fanout(self, exchange: str, message: Any, routing_key: str, **kwargs: Any) -> None:
         if "_publish_batch" in kwargs:

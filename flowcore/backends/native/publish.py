@@ -99,6 +99,7 @@ class CeleryDispatcher:
 
         The store holds the intent, so a janitor publishes again what got lost here.
         """
+        listened = self._events.listened()
         for left in reversed(range(_TRIES)):
             try:
                 messages = [self._message(dispatch, plan, *pair) for pair in dispatch.nodes]
@@ -106,7 +107,7 @@ class CeleryDispatcher:
                 with self._producers.batch() as producer:
                     _publish(producer, messages)
                     _publish(producer, bundles)
-                    if messages:
+                    if messages and listened:
                         self._events.sent(producer, [message[:2] for message in messages])
             except (*BROKER_TROUBLE, StoreUnreachableError) as error:
                 if not left:

@@ -4,9 +4,8 @@
 local R = open_run(ARGV[1], FEW)
 if not R or (R.state ~= 'running' and R.state ~= 'pending') then return false end
 local node, attempt = tonumber(ARGV[2]), tonumber(ARGV[3])
-if letter_of(R, node) ~= 'd' then return false end
 if attempt_of(R, node) ~= attempt then return false end
-put_letter(R, node, 'x')
+if not turn(R, node, 'd', 'x') then return false end
 redis.call('ZADD', AGENDA, R.now + R.lease, R.run .. '|' .. node)
 local first = start(R)
 event(R, 'node.started', node, attempt, ARGV[4])

@@ -115,6 +115,21 @@ local function letter_of(R, node)
 end
 local function put_letter(R, node, letter) redis.call('SETRANGE', R.base .. 'st', node, letter) end
 
+-- Give a node that has one letter another one, in one command; says whether it had it.
+local function turn(R, node, from, to)
+  if node < 0 then return false end
+  local key, at = R.base .. 'st', '#' .. node
+  local was = redis.call('BITFIELD', key, 'GET', 'u8', at, 'SET', 'u8', at, to:byte())[1]
+  if was == from:byte() then return true end
+  if was > 0 then
+    redis.call('BITFIELD', key, 'SET', 'u8', at, was)
+  else -- a number outside the plan has made the text longer
+    redis.call('SET', key, (redis.call('GET', key):sub(1, node):gsub('%z.*$', '')),
+      'KEEPTTL')
+  end
+  return false
+end
+
 -- Give a rising list of nodes the same letter.
 local function put_letters(R, nodes, letter)
   local k, count = 1, #nodes

@@ -6,7 +6,8 @@
 local R = open_run(ARGV[1])
 if not R then return false end
 local node, attempt, kind, blob = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
-if letter_of(R, node) ~= 'x' then return false end
+local good = kind == 'succeeded'
+if not good and letter_of(R, node) ~= 'x' then return false end
 if attempt_of(R, node) ~= attempt then return false end
 local member = R.run .. '|' .. node
 local unit, owned, policy_of = ARGV[10], {}, {}
@@ -21,6 +22,7 @@ if unit ~= '' then
   end
   if not mine then return false end
 end
+if good and not turn(R, node, 'x', 's') then return false end
 local dead = {}
 if ARGV[8] ~= '' then
   for _, target in ipairs(cmsgpack.unpack(ARGV[8])) do dead[target] = true end
@@ -45,8 +47,7 @@ elseif kind == 'waiting' and R.state ~= 'stopping' then
   park(R, node, attempt, due, ARGV[12], ARGV[6])
 else
   redis.call('ZREM', AGENDA, member)
-  if kind == 'succeeded' then
-    put_letter(R, node, 's')
+  if good then
     redis.call('HSET', R.base .. 'out', node, blob)
     R.left = R.left - 1
     event(R, 'node.succeeded', node, attempt, ARGV[6])
