@@ -125,6 +125,23 @@ def test_runs_of_all_servers_are_listed_newest_first(two_clients: Pair) -> None:
     assert all(client.zcard("fc:runs") for client in two_clients)
 
 
+def test_dead_letters_of_one_time_stand_as_on_one_server(two_clients: Pair) -> None:
+    clock = Clock()
+    both = (in_memory(clock), on_shards(two_clients, clock))
+    for it in both:
+        for n in range(12):
+            it.submit(make_plan([[], []], fail_fast=False), f"run-{n}")
+        for attempt in range(1, LEASES.max_lost + 2):
+            for n in range(12):
+                for node in (0, 1):
+                    it.claim(node, attempt, run=f"run-{n}")
+                    it.settle(node, attempt, run=f"run-{n}", kind="lost")
+    ours, theirs = (it.reader.dead_letters(limit=20) for it in both)
+    assert len(ours) == 20
+    assert len({letter.time for letter in ours}) == 1
+    assert ours == theirs
+
+
 def _before_and_after(clients: Pair) -> tuple[Harness, Harness]:
     """The store of one server, and that of the same and one more."""
     before = on_shards(clients[:1])

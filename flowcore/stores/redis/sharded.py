@@ -306,7 +306,8 @@ class ShardedReader:
             }
         )
         letters = [letter for page in pages.values() for letter in page]
-        return sorted(letters, key=lambda letter: letter.time, reverse=True)[:limit]
+        # Those of one time stand as in the sorted set of one server, and a run's are on one server.
+        return sorted(letters, key=lambda one: (one.time, f"{one.run}|"), reverse=True)[:limit]
 
     def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
         """Return where these nodes stand."""
