@@ -17,10 +17,10 @@ unexport VIRTUAL_ENV
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench faults scale lock clean
+.PHONY: help run test lint bench faults schedules scale lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## Run the example flow on an embedded server
 	$(BIN)/flowcore run examples/census.yaml $(ARGS)
@@ -36,6 +36,9 @@ bench: $(VENV)/.installed ## Measure throughput; ARGS go to flowcore bench
 
 faults: $(VENV)/.installed ## Run a campaign of faults; ARGS="--seed 7 --runs 300 --faults 60"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+schedules: $(VENV)/.installed ## Compare both stores on random schedules; ARGS="--count 100000 --seed 1"
+	$(BIN)/python -m tests.schedules $(ARGS)
 
 scale: $(DOCS_VENV)/.synced ## Simulate large clusters; draw and fill docs/scale.md
 	$(DOCS_VENV)/bin/python -m scripts.scale_report $(ARGS)

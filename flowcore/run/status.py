@@ -72,4 +72,5 @@ _LETTERS = {
     NodeState.SKIPPED: "k",
     NodeState.CANCELLED: "c",
 }
-_STATES = {letter: state for state, letter in _LETTERS.items()}
+#: One that travels in a bundle has a letter of its own.
+_STATES = {letter: state for state, letter in _LETTERS.items()} | {"b": NodeState.DISPATCHED}

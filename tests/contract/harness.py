@@ -1,5 +1,6 @@
 """One way to drive every store, on a clock moved by hand."""
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -86,6 +87,16 @@ def make_plan(
         timeout=timeout,
         fail_fast=fail_fast,
     )
+
+
+_SET_CLOCK = """
+redis.call('SET', ARGV[1], ARGV[2])
+if ARGV[3] == '0' then return end
+for _, key in ipairs(redis.call('KEYS', 'fc:*')) do
+  local left = redis.call('PTTL', key)
+  if left >= 0 then redis.call('PEXPIRE', key, left - ARGV[3]) end
+end
+"""
 
 
 @dataclass
@@ -237,16 +248,11 @@ def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases =
 
     def open_store() -> RedisStore:
         store = RedisStore(client, leases=leases)
-        for name in store._scripts:
-            store._scripts[name] = Script(Line(client), _on_test_time(name))
+        store._scripts = {name: _script(client, name) for name in store._scripts}
         return store
 
     def set_clock(moved: int) -> None:
-        for key in client.scan_iter("fc:*", count=10_000) if moved else ():
-            left = client.pttl(key)
-            if left >= 0:
-                client.pexpire(key, left - moved)
-        client.set(_CLOCK_KEY, clock.ms)
+        client.eval(_SET_CLOCK, 0, _CLOCK_KEY, clock.ms, moved)
 
     def agenda() -> dict[str, int]:
         entries: Any = client.zrange("fc:agenda", 0, -1, withscores=True)
@@ -260,7 +266,7 @@ def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases =
     clock.on_advance.append(set_clock)
     store = open_store()
     events = RedisEventLog(client, client, plans=store)
-    events._emit = Script(Line(client), _on_test_time("emit"))
+    events._emit = _script(client, "emit")
     return Harness(
         kind="redis",
         store=store,
@@ -305,6 +311,17 @@ def on_shards(clients: Sequence["redis.Redis"], clock: Clock | None = None) -> H
         leftovers=lambda: [key for part in each for key in part.leftovers()],
         reopened=lambda: open_store(each),
     )
+
+
+@functools.lru_cache(maxsize=200)
+def _script(client: "redis.Redis", name: str) -> Script:
+    """Thousands of schedules share a client: connecting for each would take longer than they do."""
+    return Script(_line(client), _on_test_time(name))
+
+
+@functools.lru_cache(maxsize=10)
+def _line(client: "redis.Redis") -> Line:
+    return Line(client)
 
 
 def _on_test_time(name: str) -> str:

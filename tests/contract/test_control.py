@@ -40,6 +40,33 @@ def rerun(it: Harness, plan: Plan, node: str | None, run: str = "new") -> Dispat
 # ── pause ───────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("ended", [False, True], ids=["paused", "cancelled"])
+def test_an_old_message_of_a_node_gets_nothing_once_the_node_travels_in_a_bundle(
+    it: Harness, *, ended: bool
+) -> None:
+    plan = make_plan([[], [], [0, 1]])
+    assert nodes_of(it.submit(plan).dispatch) == ((0, 1), (1, 1))
+    if ended:
+        it.store.stop(RUN, reason="test")
+    else:
+        it.store.pause(RUN)
+    dispatch = resume(it, grain=Grain(packs={0: Pack(cost=0.001, least=9, most=9)}, budget=0))
+    assert dispatch is not None
+    (bundle,) = dispatch.bundles
+    assert it.claim(0) is None, "its message is from before"
+    unit = UnitTicket(run=RUN, unit=bundle.unit)
+    adopted = it.store.adopt(unit, worker="w")
+    assert adopted is not None
+    assert adopted.nodes == (0, 1)
+    assert it.claim(1) is None
+    done = [Done(node, b"\x01", took=1, ago=1) for node in (0, 1, 2)][: 2 if ended else 3]
+    advance = it.store.flush(unit, Flush(done=done), plan, worker="w", grain=Grain())
+    if ended:  # a unit of a resumed run does only what it was given
+        advance = it.do(2)
+    assert advance.finished is RunState.SUCCEEDED
+    it.assert_ended_well()
+
+
 def test_a_paused_run_starts_no_node_until_it_is_resumed(it: Harness) -> None:
     it.submit(make_plan([[], [], [0], [1]]))
     it.claim(0)

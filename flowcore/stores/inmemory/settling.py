@@ -18,12 +18,13 @@ _NIL = b"\xc0"
 
 
 def claimable(run: KeptRun, ticket: Ticket) -> bool:
-    """Whether this very attempt waits to be claimed."""
+    """Whether this very attempt waits to be claimed, by a message of its own."""
     return (
         run.accepts_work
         and 0 <= ticket.node < len(run.nodes)
         and run.nodes[ticket.node] is NodeState.DISPATCHED
         and run.attempts[ticket.node] + 1 == ticket.attempt
+        and not any(ticket.node in unit.nodes for unit in run.units.values() if not unit.adopted)
     )
 
 

@@ -15,7 +15,7 @@
 -- is dispatched or running, "run|T" for a deadline, "run|R" for the end of retention.
 -- A unit is 'd' (nobody has adopted it) or 'x', then its nodes as "policy:ranges;policy:ranges".
 -- A plan's web (hash) gives, per node, {successor, in-degree, rule, policy} of each successor.
--- Letters: p pending h held d dispatched x running w waits to retry  q waits
+-- Letters: p pending h held d dispatched b dispatched in a bundle x running w waits to retry  q waits
 --          s succeeded f failed k skipped c cancelled
 
 local PREFIX = 'fc:'

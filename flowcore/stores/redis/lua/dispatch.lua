@@ -83,7 +83,8 @@ local function bundle(R, nodes, policy)
   local unit = 'b' .. redis.call('HINCRBY', R.base .. 'run', 'units', 1)
   local policy_of = {}
   for _, node in ipairs(nodes) do policy_of[node] = policy end
-  put_letters(R, nodes, 'd')
+  -- Not 'd': a message of the node's own may be left from before a pause or a resume.
+  put_letters(R, nodes, 'b')
   write_unit(R, unit, 'd', nodes, policy_of, R.now + R.dlease)
   local n = #R.bundles
   R.bundles[n + 1], R.bundles[n + 2], R.bundles[n + 3] = unit, nodes[1], #nodes

@@ -106,7 +106,7 @@ end
 text = write_unit(R, unit, 'x', rest, policy_of, R.now + R.lease)
 local ahead = ''
 if head.ahead then
-  ahead = redis.call('GETRANGE', R.base .. 'st', head.ahead, head.ahead + head.many - 1)
+  ahead = redis.call('GETRANGE', R.base .. 'st', head.ahead, head.ahead + head.many - 1):gsub('b', 'd')
 end
 local told = answer(R, close(R), unit, text)
 told[#told + 1] = ahead

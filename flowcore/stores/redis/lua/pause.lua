@@ -5,7 +5,7 @@ if not R then return false end
 if R.state ~= 'running' and R.state ~= 'pending' then return { R.state } end
 R.state = 'paused'
 local nodes, agenda, first = {}, {}, {}
-for at in redis.call('GET', R.base .. 'st'):gmatch('()d') do nodes[#nodes + 1] = at - 1 end
+for at in redis.call('GET', R.base .. 'st'):gmatch('()[db]') do nodes[#nodes + 1] = at - 1 end
 put_letters(R, nodes, 'h')
 take_slots(R, -#nodes)
 for k, node in ipairs(nodes) do

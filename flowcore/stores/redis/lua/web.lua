@@ -4,7 +4,7 @@
 local function abort(R)
   local letters = redis.call('GET', R.base .. 'st') or ''
   local gone, agenda, next_ = {}, {}, {}
-  for at in letters:gmatch('()[phdwq]') do
+  for at in letters:gmatch('()[phdbwq]') do
     local node = at - 1
     gone[#gone + 1] = node
     local was = letters:sub(at, at)
@@ -15,7 +15,7 @@ local function abort(R)
     end
   end
   if #gone > 0 then
-    redis.call('SET', R.base .. 'st', (letters:gsub('[phdwq]', 'c')))
+    redis.call('SET', R.base .. 'st', (letters:gsub('[phdbwq]', 'c')))
     R.left = R.left - #gone
     event(R, 'nodes.cancelled', ranges(gone))
   end
