@@ -9,6 +9,7 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callbacks": "flowcore.run.callbacks",
     "Context": "flowcore.nodes.context",
     "Event": "flowcore.run.event",
     "ExecutionResult": "flowcore.ports.backend",
@@ -22,6 +23,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Callbacks",
     "Context",
     "Event",
     "ExecutionResult",

@@ -9,10 +9,12 @@ from flowcore.graph.author import parallel as parallel
 from flowcore.graph.policy import Retry as Retry
 from flowcore.nodes.context import Context as Context
 from flowcore.ports.backend import ExecutionResult as ExecutionResult
+from flowcore.run.callbacks import Callbacks as Callbacks
 from flowcore.run.event import Event as Event
 
 __version__: str
 __all__ = [
+    "Callbacks",
     "Context",
     "Event",
     "ExecutionResult",

@@ -27,11 +27,12 @@ from flowcore.engine.payloads import Payloads
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.payloads import PayloadLedger, PayloadStore
 from flowcore.stores.redis.connect import connect, translated
+from flowcore.stores.redis.event_log import RedisEventLog
 from flowcore.stores.redis.limiter import RedisLimiter
 from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.presence import RedisWorkerBoard
-from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.reader import RedisReader
 from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.secret import RedisVault, ShardedVault
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel

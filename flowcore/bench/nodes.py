@@ -5,8 +5,9 @@ nothing but the standard library is imported here.
 """
 
 import time
+from collections.abc import Iterator
 
-__all__ = ["CEILING_TASK", "calibrate", "moment", "noop", "pause", "spin"]
+__all__ = ["CEILING_TASK", "calibrate", "moment", "noop", "pause", "speak", "spin"]
 
 #: The ordinary Celery task that the ceiling is measured with; see ``app``.
 CEILING_TASK = "flowcore.bench.noop"
@@ -26,6 +27,14 @@ def pause(seconds: float) -> None:
 def moment() -> float:
     """Return when the function was called, in Unix seconds: events know only milliseconds."""
     return time.time()
+
+
+def speak(count: int, pause: float) -> Iterator[float]:
+    """Yield the time, in Unix seconds, ``count`` times, with a pause before each."""
+    for _ in range(count):
+        if pause:
+            time.sleep(pause)
+        yield time.time()
 
 
 def spin(rounds: int) -> int:

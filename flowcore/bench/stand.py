@@ -179,7 +179,7 @@ class Stand:
             task.apply_async(queue=queue, ignore_result=True)
 
     def drain(self) -> None:
-        """Wait until no message waits or is being worked on.
+        """Wait until no message waits, and no task of the ceiling is being worked on.
 
         Raises:
             ServiceError: The worker has died, or has ended no message for two minutes.

@@ -20,6 +20,7 @@ from flowcore.bench.growth import growth, memory
 from flowcore.bench.latency import latency
 from flowcore.bench.metg import metg_of_patterns
 from flowcore.bench.stand import MODES, Stand, Worker
+from flowcore.bench.stream import streaming
 from flowcore.bench.throughput import Ceilings, Tell, idle_flows, merged, working_flows
 from flowcore.errors import UsageError
 from flowcore.types import parse_duration
@@ -38,6 +39,7 @@ class Section(StrEnum):
     THROUGHPUT = "throughput"
     LATENCY = "latency"
     SMALL_RUNS = "small-runs"
+    STREAMING = "streaming"
     METG = "metg"
     MEMORY = "memory"
     GROWTH = "growth"
@@ -195,6 +197,11 @@ def _small_runs(stand: Stand, _options: Options, tell: Tell) -> dict[str, Any]:
     return small_runs(stand, runs=1000, nodes=10, tell=tell)
 
 
+def _streaming(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
+    events = 200_000 if options.full else 50_000
+    return streaming(stand, runs=100, tokens=200, events=events, tell=tell)
+
+
 def _memory(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
     return memory(stand, runs=10, nodes=10_000 if options.full else 1000, tell=tell)
 
@@ -209,6 +216,7 @@ _MEASURES: Mapping[Section, Callable[[Stand, Options, Tell], dict[str, Any]]] = 
     Section.THROUGHPUT: _throughput,
     Section.LATENCY: _latency,
     Section.SMALL_RUNS: _small_runs,
+    Section.STREAMING: _streaming,
     Section.METG: _metg,
     Section.MEMORY: _memory,
     Section.GROWTH: _growth,

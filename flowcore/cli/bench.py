@@ -119,6 +119,8 @@ def _tables(report: dict[str, Any]) -> Iterable[str]:
         yield _throughput(report["dags"])
     if "latency" in report:
         yield _latency(report["latency"])
+    if "streaming" in report:
+        yield _streaming(report["streaming"])
     if "small_runs" in report:
         yield _small_runs(report["small_runs"])
     if "metg" in report:
@@ -178,6 +180,22 @@ def _latency(found: dict[str, Any]) -> str:
         for name, spread in figures.items()
     ]
     return table(["latency, ms", "mode", "p50", "p99"], rows)
+
+
+def _streaming(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            mode,
+            _ms(each["first_token"]["p50_s"]),
+            _ms(each["first_token"]["p99_s"]),
+            _ms(each["token"]["p50_s"]),
+            f"{each['events_per_s']:.0f}",
+            str(each["events_lost"]),
+        ]
+        for mode, each in found.items()
+    ]
+    heads = ["streaming", "first token p50, ms", "p99", "later ones p50", "events/s", "lost"]
+    return table(heads, rows)
 
 
 def _small_runs(found: dict[str, Any]) -> str:

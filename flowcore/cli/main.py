@@ -34,6 +34,7 @@ COMMANDS = (
     ("list", "flowcore.cli.show:list_runs", "List runs, newest first."),
     ("status", "flowcore.cli.show:status", "Show where a run and its nodes stand."),
     ("watch", "flowcore.cli.watch:watch", "Follow a run to its end."),
+    ("logs", "flowcore.cli.logs:logs", "Show what the nodes of a run have said."),
     ("inspect", "flowcore.cli.detail:inspect", "Show all that is recorded of a run."),
     ("cancel", "flowcore.cli.control:cancel", "Stop a run."),
     ("pause", "flowcore.cli.control:pause", "Hold a run: no further node starts."),

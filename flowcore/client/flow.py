@@ -12,6 +12,7 @@ from flowcore.assembly.session import Session, default_session
 from flowcore.backends.native.canvas import Canvas, to_canvas
 from flowcore.check.check import CheckedFlow, check
 from flowcore.client.blocking import in_thread, refuse_in_import, refuse_in_loop
+from flowcore.client.following import find_callbacks
 from flowcore.client.handle import Run
 from flowcore.engine.submit import submit
 from flowcore.errors import StoreFullError, UsageError
@@ -202,23 +203,42 @@ class Flow(FlowBuilder):
         return await in_thread(self._enqueue, input, id, tags, priority, session)
 
     def run(
-        self, input: Any = None, *, timeout: float | None = None, **options: Any
+        self,
+        input: Any = None,
+        *,
+        timeout: float | None = None,
+        callbacks: Sequence[Any] = (),
+        **options: Any,
     ) -> ExecutionResult:
         """Run and wait for the end.
 
         Args:
             input: Plain data for the run.
             timeout: Seconds to wait; None: as long as it takes.
+            callbacks: What hears of each event meanwhile, here: see ``Run.follow``.
             options: As for ``enqueue``.
         """
         refuse_in_loop("flow.run()", "flow.arun()")
-        return self.enqueue(input, **options).wait(timeout)
+        heard = list(map(find_callbacks, callbacks))
+        run = self.enqueue(input, **options)
+        if heard:
+            run.follow(*heard, timeout=timeout)
+        return run.wait(timeout)
 
     async def arun(
-        self, input: Any = None, *, timeout: float | None = None, **options: Any
+        self,
+        input: Any = None,
+        *,
+        timeout: float | None = None,
+        callbacks: Sequence[Any] = (),
+        **options: Any,
     ) -> ExecutionResult:
         """Run and wait for the end without blocking."""
-        return await (await self.aenqueue(input, **options)).await_end(timeout)
+        heard = list(map(find_callbacks, callbacks))
+        run = await self.aenqueue(input, **options)
+        if heard:
+            await run.afollow(*heard, timeout=timeout)
+        return await run.await_end(timeout)
 
     def _enqueue(
         self,

@@ -4,14 +4,14 @@ In: a run's id and a session. Out: its status, result, events; control. Blocking
 twins whose names start with ``a``.
 """
 
-import time
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any
 
 from flowcore.assembly.session import Session, default_session
 from flowcore.client.blocking import in_thread, refuse_in_loop
 from flowcore.client.controls import Controls
+from flowcore.client.following import Following, Patience
 from flowcore.client.outputs import Elsewhere, Outputs
 from flowcore.engine.portions import portions
 from flowcore.errors import (
@@ -21,24 +21,18 @@ from flowcore.errors import (
     RunNotFoundError,
     RunTimeoutError,
     UsageError,
-    WaitTimeoutError,
 )
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
 from flowcore.ports.store import RunQuery
-from flowcore.run.event import Event
 from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.reference import Reference
 from flowcore.run.status import RunState
-from flowcore.types import format_duration
 
 __all__ = ["Run"]
 
-#: How long one blocking read may last, in seconds: an abandoned wait ends within it.
-_SLICE = 1.0
 
-
-class Run(Controls):
+class Run(Following, Controls):
     """One run, by its id."""
 
     def __init__(self, id: str, *, session: Session | None = None) -> None:
@@ -152,32 +146,6 @@ class Run(Controls):
         """Wait like ``wait`` without blocking; ``await handle`` with a time limit."""
         return await in_thread(self._wait, timeout)
 
-    def events(self, *, after: int = 0) -> Iterator[Event]:
-        """Replay the run's events with ids above ``after``, then follow until its last one.
-
-        Raises:
-            RunNotFoundError: No run has this id.
-        """
-        refuse_in_loop("handle.events()", "handle.stream()")
-        self.summary()
-        while True:
-            page = self._page(after)
-            yield from page
-            after = page[-1].id if page else after
-            if page and page[-1].type.is_terminal and self._is_over(after):
-                return
-
-    async def stream(self, *, after: int = 0) -> AsyncIterator[Event]:
-        """Replay and follow like ``events``; resume after the id of the last event seen."""
-        await in_thread(self.summary)
-        while True:
-            page = await in_thread(self._page, after)
-            for event in page:
-                yield event
-            after = page[-1].id if page else after
-            if page and page[-1].type.is_terminal and await in_thread(self._is_over, after):
-                return
-
     def outputs(self, nodes: Sequence[str] | None = None) -> Outputs:
         """Return the outputs there are so far, by node.
 
@@ -223,32 +191,16 @@ class Run(Controls):
             return payloads.unpack(blob, what=what)
         return Elsewhere(reference, partial(payloads.unpack, blob, what=what))
 
-    def _page(self, after: int) -> Sequence[Event]:
-        self._session.check_progress()
-        events = self._session.runtime.events
-        return self._session.persist(lambda: events.read(self.id, after=after, block=_SLICE))
-
-    def _is_over(self, last: int) -> bool:
-        """Whether nothing follows an end: a run that was resumed has gone on."""
-        events = self._session.runtime.events
-        return not self._session.persist(lambda: events.read(self.id, after=last))
-
     def _wait(self, timeout: float | None) -> ExecutionResult:
         self.summary()
-        ends = None if timeout is None else time.monotonic() + timeout
+        patience = Patience(self.id, timeout)
         while True:
-            left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
-            if self._has_ended(max(left, 0.001)):
+            if self._has_ended(max(patience.slice(), 0.001)):
                 result = self._session.persist(self._collect)
                 if result.state.is_terminal:  # else somebody has just resumed it
                     return result
             self._session.check_progress()
-            if ends is not None and time.monotonic() >= ends:
-                msg = (
-                    f"run {self.id!r} has not ended within {format_duration(timeout or 0)}; it "
-                    f"goes on: 'flowcore watch {self.id}'"
-                )
-                raise WaitTimeoutError(msg, run_id=self.id)
+            patience.check()
 
     def _has_ended(self, patience: float) -> bool:
         events = self._session.runtime.events

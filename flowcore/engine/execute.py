@@ -4,7 +4,6 @@ In: a ticket. Out: an Outcome, or None when the ticket is not (any longer) ours 
 Not here: recording it (complete), messages (backends).
 """
 
-import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,14 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from flowcore.engine.assignment import Assignment, Attempt
 from flowcore.engine.bind import Signature, bind, signature_of
-from flowcore.engine.complete import dead_edges, insist
+from flowcore.engine.complete import dead_edges
 from flowcore.engine.describe import describe
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.retry import error_names, next_delay
+from flowcore.engine.speaking import Speaker
+from flowcore.engine.streaming import is_generator, streaming
 from flowcore.engine.throttle import Throttle
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import (
@@ -31,16 +33,13 @@ from flowcore.errors import (
 )
 from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.builtin import Park
-from flowcore.nodes.context import Context, Resumed
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
 from flowcore.ports.limiter import Limiter
 from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
-from flowcore.run.wire import pack, unpack
+from flowcore.run.wire import pack
 
-__all__ = ["Assignment", "Attempt", "Executor"]
-
-_log = logging.getLogger("flowcore.node")
+__all__ = ["Executor"]
 
 _BARE = Signature()
 _NIL = pack(None)
@@ -62,49 +61,8 @@ class _Prepared:
     """Nodes whose outputs it will most likely read."""
     bare: bool
     """Takes no arguments at all."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Assignment:
-    """One attempt that is to be made, and what it is made with."""
-
-    run: str
-    plan: Plan
-    node: int
-    attempt: int = 1
-    lost: int = 0
-    """How many earlier attempts ended with the loss of their worker."""
-    upstream: Upstream
-    stopper: Stopper
-    worker: str = ""
-    resumed: bytes | None = None
-    """What has ended the node's wait, as the store has it."""
-    before_emit: Callable[[], object] | None = None
-    """Called before the node adds an event of its own to the log."""
-
-    @property
-    def ticket(self) -> Ticket:
-        """What the attempt is recorded by."""
-        return Ticket(run=self.run, node=self.node, attempt=self.attempt)
-
-    @property
-    def name(self) -> str:
-        """The node's id."""
-        return self.plan.ids[self.node]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """A claimed node and how its attempt ended."""
-
-    ticket: Ticket
-    plan: Plan
-    outcome: Outcome
-    upstream: Upstream
-    """What it could see."""
-    seconds: float = 0.0
-    """How long it took."""
-    error: BaseException | None = None
+    chunks: bool
+    """Gives its output in chunks."""
 
 
 class Executor:
@@ -142,16 +100,15 @@ class Executor:
         """
         self._store = store
         self._reader = reader
-        self._events = events
         self._keeper = keeper
         self._invoker = Invoker()
-        self._limits = limits
         self._payloads = payloads
         self._allowed = allowed
         self._on_stuck = on_stuck
         self._on_first = on_first
         self._on_wake = on_wake
         self._limiter = limiter
+        self._speaker = Speaker(events, limits)
         self._prepared: dict[tuple[str, int], _Prepared] = {}
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
@@ -243,7 +200,7 @@ class Executor:
         if found is not None:
             return found
         function = resolve(plan.policy(node).uses, allowed=self._allowed).function
-        signature = signature_of(function)
+        signature, chunks = signature_of(function), is_generator(function)
         template = compile_template(plan.params[node])
         given = plan.params[node]
         open_ = [name for name in (*signature.required, *signature.optional) if name not in given]
@@ -256,7 +213,8 @@ class Executor:
             signature=signature,
             template=template,
             wanted=tuple(wanted[-_WITH_CLAIM:]),
-            bare=signature == _BARE and not given,
+            bare=signature == _BARE and not given and not chunks,
+            chunks=chunks,
         )
         if len(self._prepared) > 200_000:  # noqa: PLR2004  (a bound on memory, not a meaning)
             self._prepared.clear()
@@ -275,7 +233,11 @@ class Executor:
             if prepared.bare:
                 value = self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
             else:
-                value = self._call(prepared, work)
+                try:
+                    value = self._call(prepared, work)
+                finally:
+                    if work.emission is not None:
+                        work.emission.close()
             packed = _NIL
             if value is not None:
                 what = f"output of node {work.name!r}"
@@ -311,35 +273,13 @@ class Executor:
             plan=plan,
             node=node,
             upstream=work.upstream,
-            context=self._context(work),
+            context=(about := self._speaker.context(work)),
         )
+        function = prepared.function
+        if prepared.chunks:
+            function = streaming(function, about.token)
         timeout = plan.policy(node).timeout
-        return self._invoker.call(
-            prepared.function, args, kwargs, timeout=timeout, stopper=work.stopper
-        )
-
-    def _context(self, work: Assignment) -> Context:
-        ticket, name = work.ticket, work.name
-
-        def emit(data: Mapping[str, Any]) -> bool:
-            self._limits.check_event(data, node=name)
-            if work.before_emit is not None:
-                work.before_emit()
-            return insist(lambda: self._events.append(ticket, data))
-
-        facts = {"run": work.run, "node": name, "attempt": work.attempt}
-        return Context(
-            run_id=work.run,
-            flow=work.plan.flow,
-            node_id=name,
-            attempt=work.attempt,
-            logger=logging.LoggerAdapter(_log, facts),
-            worker=work.worker,
-            resumed=_resumed(work.resumed),
-            stopping=work.stopper.stopping,
-            _inputs=lambda: work.upstream.inputs,
-            _emit=emit,
-        )
+        return self._invoker.call(function, args, kwargs, timeout=timeout, stopper=work.stopper)
 
     def _failed(self, error: BaseException, work: Assignment) -> Outcome:
         """Decide what a failed attempt becomes: another attempt, or the node's failure."""
@@ -360,12 +300,6 @@ class Executor:
             # Both the node and a condition on it failed: the node's own error is the one to tell.
             dead = ()
         return Outcome(kind="failed", failure=failure, dead=dead)
-
-
-def _resumed(what: bytes | None) -> Resumed | None:
-    if what is None:
-        return None
-    return Resumed("signal", unpack(what)) if what else Resumed("time")
 
 
 def _ended(

@@ -26,20 +26,21 @@ class Limits:
 
     event: int = 64 * 2**10
 
-    def check_event(self, data: Any, *, node: str) -> None:
-        """Refuse an event of a node that is too large.
+    def pack_event(self, data: Any, *, node: str) -> bytes:
+        """Pack the data of a node's event, unless it is too large.
 
         Raises:
             UnsupportedValueError: It is not plain data.
             PayloadTooLargeError: It is too large.
         """
-        size = len(pack(data, what="event"))
-        if size > self.event:
+        packed = pack(data, what=f"an event of node {node!r}")
+        if len(packed) > self.event:
             msg = (
-                f"an event of node {node!r} is {size:,} bytes; the limit is {self.event:,} "
+                f"an event of node {node!r} is {len(packed):,} bytes; the limit is {self.event:,} "
                 "(FLOWCORE_MAX_EVENT): emit a path or a key instead"
             )
             raise PayloadTooLargeError(msg)
+        return packed
 
 
 def shorten(text: str, most: int) -> str:

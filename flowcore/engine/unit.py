@@ -20,7 +20,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from flowcore.engine.execute import Assignment, Attempt, Executor
+from flowcore.engine.assignment import Assignment, Attempt
+from flowcore.engine.execute import Executor
 from flowcore.engine.grain import PLENTY, Estimates
 from flowcore.engine.invoke import Stopper
 from flowcore.engine.upstream import Upstream

@@ -36,6 +36,7 @@ class Context:
     stopping: threading.Event = field(default_factory=threading.Event, repr=False)
     _inputs: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
     _emit: Callable[[Mapping[str, Any]], bool] = field(default=lambda _: True, repr=False)
+    _token: Callable[[Any], bool] = field(default=lambda _: True, repr=False)
 
     @property
     def idempotency_key(self) -> str:
@@ -53,17 +54,34 @@ class Context:
         return self.stopping.is_set()
 
     def emit(self, kind: str, /, **data: Any) -> bool:
-        """Add an event of your own to the run's log.
+        """Add an event of your own to the run's log; it is written within milliseconds.
 
         Args:
             kind: What it is, such as ``progress``.
             data: Plain values.
 
         Returns:
-            False when this attempt is no longer the valid one and nothing was written.
+            False when this attempt is known to be heard no more: it is no longer the valid one,
+            or its run has said as much as it may.
 
         Raises:
             UnsupportedValueError: A value is not plain data.
             PayloadTooLargeError: Together they are above FLOWCORE_MAX_EVENT.
         """
         return self._emit({"kind": kind, **data})
+
+    def token(self, chunk: Any, /) -> bool:
+        """Give a piece of the output to whoever follows the run, before the node has ended.
+
+        A generator need not: what it yields is given so.
+
+        Args:
+            chunk: Text, or plain data.
+
+        Returns:
+            As ``emit`` does; True, without an event, where the flow's streaming is off.
+
+        Raises:
+            As ``emit`` does.
+        """
+        return self._token(chunk)

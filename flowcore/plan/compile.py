@@ -82,6 +82,8 @@ def _compile(flow: CheckedFlow) -> Plan:
         max_parallel=definition.config.max_parallel,
         timeout=definition.config.timeout,
         fail_fast=definition.config.execution.fail_fast,
+        streaming=definition.config.streaming.enabled,
+        buffer_size=definition.config.streaming.buffer_size,
     )
     return replace(plan, hash=_digest(plan, definition))
 

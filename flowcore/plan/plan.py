@@ -22,7 +22,7 @@ from flowcore.graph.policy import Concurrency, RateLimit, Retry
 
 __all__ = ["Plan", "Policy"]
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,10 @@ class Plan:
     max_parallel: int | None = None
     timeout: float | None = None
     fail_fast: bool = True
+    streaming: bool = True
+    """Whether tokens and log records of nodes are events."""
+    buffer_size: int = 100
+    """Events of one node that may wait to be written."""
     _fellows: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -156,6 +160,7 @@ class Plan:
             "max_parallel": self.max_parallel,
             "timeout": self.timeout,
             "fail_fast": self.fail_fast,
+            "streaming": [self.streaming, self.buffer_size],
         }
 
     def to_bytes(self) -> bytes:
@@ -175,6 +180,7 @@ class Plan:
             msg = f"plan has wire version {raw['v']}, this release reads {WIRE_VERSION}"
             raise ValueError(msg)
         pred = tuple(map(tuple, raw["pred"]))
+        streaming, buffer_size = raw["streaming"]
         return cls(
             hash=raw["hash"],
             flow=raw["flow"],
@@ -202,6 +208,8 @@ class Plan:
             max_parallel=raw["max_parallel"],
             timeout=raw["timeout"],
             fail_fast=raw["fail_fast"],
+            streaming=streaming,
+            buffer_size=buffer_size,
         )
 
 

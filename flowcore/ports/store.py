@@ -10,12 +10,14 @@ fencing token: each claim raises it, and a write that names an older one is refu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.reader import RunQuery, RunReader
 from flowcore.ports.unit import Adopted, Bundle, Flush, Grain, UnitTicket
 from flowcore.run.event import Event
+from flowcore.run.note import Note
 from flowcore.run.record import Failure, Origin
 from flowcore.run.status import RunState
 
@@ -24,6 +26,7 @@ __all__ = [
     "Claim",
     "Dispatch",
     "EventLog",
+    "Heard",
     "NewRun",
     "Outcome",
     "Resumed",
@@ -320,11 +323,21 @@ class RunStore(Protocol):
         ...
 
 
+class Heard(StrEnum):
+    """What became of a node's notes."""
+
+    HEARD = "heard"
+    STALE = "stale"
+    """The ticket is no longer valid; nothing was written."""
+    FULL = "full"
+    """The run has said as much as it may; a gap marks where that was."""
+
+
 class EventLog(Protocol):
     """The ordered events of each run."""
 
-    def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
-        """Add a node's own event; False when the ticket is no longer valid."""
+    def append(self, ticket: Ticket, notes: Sequence[Note]) -> Heard:
+        """Add what a node has said, in one step and in this order."""
         ...
 
     def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:

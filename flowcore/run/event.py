@@ -34,6 +34,9 @@ class EventType(StrEnum):
     NODE_WAITING = "node.waiting"
     NODE_LOST = "node.lost"
     NODE_EMITTED = "node.emitted"
+    NODE_TOKEN = "node.token"  # noqa: S105  (no password)
+    NODE_LOG = "node.log"
+    STREAM_GAP = "stream.gap"
 
     @property
     def is_terminal(self) -> bool:
@@ -59,7 +62,9 @@ class Event:
     attempt: int | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     """``worker``; ``error``; ``delay`` (s) of a retry; what a node waits
-    for; the name of a signal; what a node emitted."""
+    for; the name of a signal; what a node emitted. Of a token ``text``, or ``chunk`` if it is no
+    text; of a log record ``level`` and ``message``; of a gap ``lost``, how many events of the node
+    are missing here, and ``reason``."""
 
     @property
     def node(self) -> str | None:

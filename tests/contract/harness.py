@@ -15,6 +15,7 @@ from flowcore.ports.store import (
     Advance,
     Claim,
     EventLog,
+    Heard,
     NewRun,
     Outcome,
     RunReader,
@@ -23,12 +24,14 @@ from flowcore.ports.store import (
     Ticket,
 )
 from flowcore.run.event import Event, EventType
+from flowcore.run.note import Note
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory import InMemoryStore
+from flowcore.stores.redis.event_log import RedisEventLog
 from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.presence import RedisWorkerBoard
-from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.reader import RedisReader
 from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.script import Line, Script
 from flowcore.stores.redis.sharded import Shard, ShardedEventLog, ShardedReader, ShardedStore
@@ -155,6 +158,11 @@ class Harness:
             more.setdefault("failure", BOOM)
         ticket = Ticket(run=run, node=node, attempt=attempt)
         return self.store.settle(ticket, Outcome(kind=kind, **more))
+
+    def say(self, ticket: Ticket, *data: Any, kind: str = "node.emitted") -> Heard:
+        """Have a node say something."""
+        notes = [Note(type=EventType(kind), packed=msgpack.packb(one)) for one in data]
+        return self.events.append(ticket, notes)
 
     def do(self, node: int, attempt: int = 1, *, run: str = RUN, **more: Any) -> Advance:
         """Claim and settle; both must be accepted."""

@@ -6,7 +6,7 @@ import msgpack
 import pytest
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Advance, Ticket
+from flowcore.ports.store import Advance, Heard, Ticket
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
 from tests.contract.harness import LEASES, RUN, Harness, make_plan
@@ -78,7 +78,7 @@ def test_a_node_outside_the_plan_is_refused(it: Harness, node: int) -> None:
     assert it.claim(node) is None
     assert it.claim(0) is not None
     assert not it.settle(node).accepted
-    assert not it.events.append(Ticket(run=RUN, node=node, attempt=1), {})
+    assert it.say(Ticket(run=RUN, node=node, attempt=1), {}) is Heard.STALE
 
 
 def test_a_pending_node_cannot_be_claimed(it: Harness) -> None:
@@ -93,7 +93,7 @@ def test_nothing_can_be_done_to_an_unknown_run(it: Harness) -> None:
     assert it.settle(0, run="nobody") == Advance(accepted=False)
     assert it.store.renew([ticket]) == {ticket: True}
     assert it.store.stop("nobody", reason="test") is None
-    assert not it.events.append(ticket, {})
+    assert it.say(ticket, {}) is Heard.STALE
     assert it.events.read("nobody") in ([], ())
     assert it.reader.record("nobody") is None
     assert it.reader.summary("nobody") is None
@@ -227,7 +227,7 @@ def test_a_stale_attempt_is_refused_before_and_after_the_take_over(it: Harness) 
     assert claim is not None
     assert (claim.first, claim.lost) == (False, 1)
     assert it.settle(0, 1, output=b"\x01") == Advance(accepted=False)
-    assert not it.events.append(stale, {"late": True})
+    assert it.say(stale, {"late": True}) is Heard.STALE
     assert it.store.renew([stale]) == {stale: True}
     assert it.settle(0, 2, output=b"\x02").accepted
     assert it.settle(0, 1, output=b"\x01") == Advance(accepted=False)

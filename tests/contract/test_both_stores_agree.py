@@ -351,7 +351,8 @@ class Duel(RuleBasedStateMachine):
     @rule(index=INDEX)
     def emit(self, index: int) -> None:
         ticket = self.claimed[index % len(self.claimed)]
-        self.both(lambda it: it.events.append(ticket, {"at": index}))
+        words = [{"at": at} for at in range(index % 3 + 1)]
+        self.both(lambda it: it.say(ticket, *words))
 
     @precondition(lambda self: self.claimed or self.units)
     @rule(indices=st.lists(INDEX, max_size=4))

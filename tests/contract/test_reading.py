@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from flowcore.errors import UnsupportedValueError
-from flowcore.ports.store import NewRun, RunQuery, Ticket
+from flowcore.ports.store import Heard, NewRun, RunQuery, Ticket
+from flowcore.run.event import EventType
+from flowcore.run.note import MOST_SAID, Note
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.state import PLAN_GRACE
 from tests.contract.harness import LEASES, RUN, Harness, make_plan
@@ -84,12 +85,12 @@ def test_a_reader_resumes_by_id(it: Harness) -> None:
 def test_only_the_valid_attempt_emits(it: Harness) -> None:
     ticket = Ticket(run=RUN, node=0, attempt=1)
     it.submit(ONE)
-    assert not it.events.append(ticket, {"n": 0})
+    assert it.say(ticket, {"n": 0}) is Heard.STALE
     it.claim(0)
-    assert it.events.append(ticket, {"n": 1, "deep": {"list": (1, 2)}})
-    assert not it.events.append(Ticket(run=RUN, node=0, attempt=2), {"n": 2})
+    assert it.say(ticket, {"n": 1, "deep": {"list": (1, 2)}}) is Heard.HEARD
+    assert it.say(Ticket(run=RUN, node=0, attempt=2), {"n": 2}) is Heard.STALE
     it.settle(0)
-    assert not it.events.append(ticket, {"n": 3})
+    assert it.say(ticket, {"n": 3}) is Heard.STALE
     emitted = [event for event in it.log() if event.type == "node.emitted"]
     assert [(event.node, event.attempt, event.data) for event in emitted] == [
         ("n0", 1, {"n": 1, "deep": {"list": [1, 2]}})
@@ -97,14 +98,49 @@ def test_only_the_valid_attempt_emits(it: Harness) -> None:
     it.assert_ended_well()
 
 
-def test_what_is_emitted_can_be_read_back_or_is_refused(it: Harness) -> None:
+def test_what_is_said_together_is_read_in_order_from_anywhere(it: Harness) -> None:
     ticket = Ticket(run=RUN, node=0, attempt=1)
     it.submit(ONE)
     it.claim(0)
-    assert it.events.append(ticket, {"seconds": {1: 0.5, None: b"raw"}})
-    for odd in ({(1, 2): 3}, {1, 2}, object(), "\ud800"):
-        with pytest.raises(UnsupportedValueError, match="event"):
-            it.events.append(ticket, {"odd": odd})
+    words = [{"text": letter} for letter in "abcde"]
+    assert it.say(ticket, *words, kind="node.token") is Heard.HEARD
+    assert it.say(ticket, {"level": "INFO", "message": "m"}, kind="node.log") is Heard.HEARD
+    it.settle(0)
+    log = it.log()
+    tokens = [event for event in log if event.type == "node.token"]
+    assert [(event.node, event.attempt, event.data) for event in tokens] == [
+        ("n0", 1, word) for word in words
+    ]
+    for after in range(len(log) + 1):
+        assert list(it.events.read(RUN, after=after)) == log[after:]
+    it.assert_ended_well()
+
+
+def test_a_note_has_the_time_at_which_it_was_said(it: Harness) -> None:
+    it.submit(ONE)
+    it.claim(0)
+    note = Note(type=EventType.NODE_TOKEN, packed=b"\x80", ago=0.25)
+    it.events.append(Ticket(run=RUN, node=0, attempt=1), [note])
+    assert it.log()[-1].time == pytest.approx(it.clock() - 0.25)
+
+
+def test_a_run_that_has_said_as_much_as_it_may_has_one_gap(it: Harness) -> None:
+    ticket = Ticket(run=RUN, node=0, attempt=1)
+    it.submit(ONE)
+    it.claim(0)
+    heard = [it.say(ticket, {"text": "x" * (MOST_SAID // 4)}) for _ in range(6)]
+    assert heard == [Heard.HEARD] * 3 + [Heard.FULL] * 3
+    assert it.told().count("stream.gap") == 1
+    assert it.log()[-1].data == {"reason": "full"}
+    it.settle(0)
+    it.assert_ended_well()
+
+
+def test_what_is_emitted_can_be_read_back(it: Harness) -> None:
+    ticket = Ticket(run=RUN, node=0, attempt=1)
+    it.submit(ONE)
+    it.claim(0)
+    it.say(ticket, {"seconds": {1: 0.5, None: b"raw"}})
     it.settle(0)
     emitted = [event.data for event in it.log() if event.type == "node.emitted"]
     assert emitted == [{"seconds": {1: 0.5, None: b"raw"}}]
@@ -116,7 +152,7 @@ def test_a_long_log_is_read_in_pages(it: Harness) -> None:
     it.submit(ONE)
     it.claim(0)
     for number in range(2_500):
-        it.events.append(ticket, {"n": number})
+        it.say(ticket, {"n": number})
     assert len(it.events.read(RUN)) == 1_000
     assert [e.data["n"] for e in it.log() if e.type == "node.emitted"] == list(range(2_500))
     it.settle(0)

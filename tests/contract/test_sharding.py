@@ -18,11 +18,12 @@ from flowcore.ports.store import NewRun, RunQuery, Sweep, Ticket
 from flowcore.run.reference import Reference
 from flowcore.run.status import RunState
 from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.event_log import RedisEventLog
 from flowcore.stores.redis.keys import plan_key, run_key
 from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 from flowcore.stores.redis.placing import home_of
 from flowcore.stores.redis.presence import RedisWorkerBoard
-from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.reader import RedisReader
 from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.sharded import (
     Shard,

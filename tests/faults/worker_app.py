@@ -9,12 +9,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from kombu.transport.redis import QoS
-
 from flowcore.assembly.worker import app
+from flowcore.backends.native.consuming import DoorbellQoS
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import CeleryDispatcher
-from flowcore.stores.redis.reader import RedisEventLog
+from flowcore.stores.redis.event_log import RedisEventLog
 from flowcore.stores.redis.store import RedisStore
 from tests.faults.crash import DIRECTORY, pass_by
 
@@ -80,7 +79,7 @@ if os.environ.get(DIRECTORY):
         _around(RedisStore, method, before=_unsettled, after=_settled)
     _around(CeleryDispatcher, "publish", before=_unpublished, after=_nothing)
     _around(RedisEventLog, "append", before=_nothing, after=_emitted)
-    _around(QoS, "append", before=_popped, after=_nothing)
+    _around(DoorbellQoS, "append", before=_popped, after=_nothing)
 
 if os.environ.get(UNPROTECTED):
     app.steps["worker"].discard(JanitorStep)

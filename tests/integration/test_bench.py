@@ -20,6 +20,7 @@ from flowcore.bench.growth import growth, memory
 from flowcore.bench.latency import latency
 from flowcore.bench.metg import metg_of_patterns
 from flowcore.bench.stand import Stand, Worker, compiled
+from flowcore.bench.stream import streaming
 from flowcore.client.flow import start_run
 from flowcore.errors import RunFailedError, ServiceError
 from flowcore.ports.store import RunQuery
@@ -132,6 +133,13 @@ def test_latencies_are_positive_and_in_order(stand: Stand) -> None:
     }
     assert all(0 < each["p50_s"] <= each["p99_s"] for each in found.values())
     assert found["submit_to_first_node"]["p50_s"] < found["submit_to_result"]["p50_s"]
+
+
+def test_tokens_are_timed_and_counted(stand: Stand) -> None:
+    found = streaming(stand, runs=3, tokens=5, events=2000, tell=lambda _: None)
+    assert (found["first_token"]["samples"], found["token"]["samples"]) == (3, 5)
+    assert 0 < found["first_token"]["p50_s"] <= found["first_token"]["p99_s"]
+    assert found["events_per_s"] > 0
 
 
 def test_many_small_runs_all_succeed_and_are_counted(stand: Stand) -> None:

@@ -40,6 +40,15 @@ REPORT: dict[str, Any] = {
     "ceiling_cpu_s_per_task": 0.0025,
     "dags": {"chain1000": {**IDLE, "5ms": WORKING, "one-message": {**IDLE, "ratio": 0.72}}},
     "latency": {"grain": {"node_to_node": {"samples": 9, "p50_s": 0.00017, "p99_s": 0.0004}}},
+    "streaming": {
+        "grain": {
+            "first_token": {"samples": 9, "p50_s": 0.0017, "p99_s": 0.004},
+            "token": {"samples": 9, "p50_s": 0.0019, "p99_s": 0.004},
+            "events": 50_000,
+            "events_per_s": 31_234.0,
+            "events_lost": 0,
+        }
+    },
     "small_runs": {
         "grain": {
             "runs": 1000,
@@ -113,7 +122,7 @@ def test_the_default_is_quick_and_full_is_everything(asked: list[Options]) -> No
     assert quick.sections == ("throughput", "latency", "small-runs")
     assert len(quick.dags) == 7
     assert (full.modes, full.repeat, full.full) == (("grain", "one-message"), 3, True)
-    assert {*full.sections} - {*quick.sections} == {"metg", "memory", "growth"}
+    assert {*full.sections} - {*quick.sections} == {"streaming", "metg", "memory", "growth"}
 
 
 def test_options_choose_what_is_measured(asked: list[Options]) -> None:

@@ -21,16 +21,16 @@ def _going_on(depth: int, message: str) -> None:
 
 
 def test_an_event_above_the_limit_names_the_node_and_the_size() -> None:
-    LIMITS.check_event("x" * 48, node="a")
+    LIMITS.pack_event("x" * 48, node="a")
     with pytest.raises(
         PayloadTooLargeError, match=r"node 'a' is 51 bytes; the limit is 50 .*EVENT"
     ):
-        LIMITS.check_event("x" * 49, node="a")
+        LIMITS.pack_event("x" * 49, node="a")
 
 
 def test_an_event_that_is_no_plain_data_says_so() -> None:
     with pytest.raises(UnsupportedValueError, match="is a set"):
-        LIMITS.check_event({"a": {1}}, node="a")
+        LIMITS.pack_event({"a": {1}}, node="a")
 
 
 @pytest.mark.parametrize("most", [3, 10, 1000])

@@ -18,12 +18,12 @@ from kombu.transport.virtual.base import QoS
 
 from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
 
-__all__ = ["DoorbellAMQP"]
+__all__ = ["DoorbellAMQP", "DoorbellQoS"]
 
 _DOORBELLS = frozenset({NODE_TASK, UNIT_TASK})
 
 
-class _DoorbellQoS(redis.QoS):
+class DoorbellQoS(redis.QoS):
     """Counts what is not acknowledged here, and keeps a copy in Redis only of what needs one."""
 
     _delivered: Any
@@ -74,7 +74,7 @@ def _is_doorbell(message: Any) -> bool:
 
 
 class _Channel(redis.Channel):
-    QoS = _DoorbellQoS
+    QoS = DoorbellQoS
 
 
 class _Transport(redis.Transport):
@@ -82,7 +82,7 @@ class _Transport(redis.Transport):
 
 
 class _SentinelChannel(redis.SentinelChannel):
-    QoS = _DoorbellQoS
+    QoS = DoorbellQoS
 
 
 class _SentinelTransport(redis.SentinelTransport):

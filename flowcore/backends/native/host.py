@@ -14,8 +14,9 @@ from flowcore.backends.native.inline import InlineRows
 from flowcore.backends.native.publish import CeleryDispatcher
 from flowcore.backends.native.signing import Keyring
 from flowcore.backends.native.slots import Slots
+from flowcore.engine.assignment import Attempt
 from flowcore.engine.complete import complete
-from flowcore.engine.execute import Attempt, Executor
+from flowcore.engine.execute import Executor
 from flowcore.engine.grain import Estimates
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits

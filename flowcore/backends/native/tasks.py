@@ -11,7 +11,7 @@ from celery.exceptions import Ignore, Retry
 from flowcore.backends.native.host import NodeHost, show_end
 from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
 from flowcore.backends.native.signing import accept
-from flowcore.engine.execute import Attempt
+from flowcore.engine.assignment import Attempt
 from flowcore.ports.store import Ticket
 from flowcore.ports.unit import UnitTicket
 

@@ -3,16 +3,18 @@
 In: a step or a run, and an attempt. Out: the run moved. Not here: the moves (transitions).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from flowcore.ports.store import Outcome, Ticket, Wait
+from flowcore.ports.store import Heard, Outcome, Ticket, Wait
 from flowcore.run.event import EventType
+from flowcore.run.note import MOST_SAID, Note, events_of, pack_notes
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.state import DEADLINE, KeptRun
 from flowcore.stores.inmemory.transitions import Step
 
-__all__ = ["claimable", "milliseconds", "owned_beside", "settle", "start"]
+__all__ = ["claimable", "milliseconds", "owned_beside", "say", "settle", "start"]
 
 _NIL = b"\xc0"
 
@@ -34,6 +36,25 @@ def owned_beside(run: KeptRun, unit: str, node: int) -> frozenset[int] | None:
     if kept is None or not kept.adopted or node not in kept.nodes:
         return None
     return frozenset(kept.nodes - {node})
+
+
+def say(step: Step, ticket: Ticket, notes: Sequence[Note], *, most: int = MOST_SAID) -> Heard:
+    """Add what a node has said, as ``emit.lua`` does."""
+    run, packed = step.run, pack_notes(notes)
+    before, run.said = run.said, run.said + len(packed)
+    if run.said <= most:
+        run.events += events_of(
+            packed,
+            run=run.new.id,
+            node=run.plan.ids[ticket.node],
+            attempt=ticket.attempt,
+            last=len(run.events) + len(notes),
+            now=step.now,
+        )
+        return Heard.HEARD
+    if before <= most:
+        step.event(EventType.STREAM_GAP, [ticket.node], ticket.attempt, {"reason": "full"})
+    return Heard.FULL
 
 
 def start(step: Step) -> bool:

@@ -69,6 +69,8 @@ class KeptRun:
     """Per open join: how many predecessors have settled, succeeded and failed on live edges."""
     held: deque[int] = field(default_factory=deque)
     units: dict[str, "KeptUnit"] = field(default_factory=dict)
+    said: int = 0
+    """Bytes of what its nodes have said."""
     bundled: int = 0
     """How many units have been made for the queue: their names count on."""
     outputs: dict[int, bytes] = field(default_factory=dict)

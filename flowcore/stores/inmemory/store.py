@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
     Advance,
     Claim,
+    Heard,
     NewRun,
     Outcome,
     Resumed,
@@ -24,13 +24,12 @@ from flowcore.ports.store import (
 )
 from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.event import Event, EventType
+from flowcore.run.note import Note
 from flowcore.run.record import WORKER_LOST, DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
-from flowcore.run.wire import pack, unpack
-from flowcore.stores.inmemory import reading
+from flowcore.stores.inmemory import reading, settling
 from flowcore.stores.inmemory.control import begin, frontier_of, pause, resume, signal
 from flowcore.stores.inmemory.flushing import flush
-from flowcore.stores.inmemory.settling import claimable, milliseconds, owned_beside, settle, start
 from flowcore.stores.inmemory.state import KeptRun, World
 from flowcore.stores.inmemory.sweeping import sweep
 from flowcore.stores.inmemory.transitions import Step
@@ -64,9 +63,9 @@ class InMemoryStore:
         self._clock = clock
         self._changed = threading.Condition()
         self._world = World(
-            lease=milliseconds(lease),
-            dispatch_lease=milliseconds(dispatch),
-            retention=milliseconds(retention),
+            lease=settling.milliseconds(lease),
+            dispatch_lease=settling.milliseconds(dispatch),
+            retention=settling.milliseconds(retention),
             max_lost=max_lost,
         )
 
@@ -115,13 +114,13 @@ class InMemoryStore:
         """Take a dispatched node, if this very attempt of it was dispatched."""
         with self._changed:
             run, node = self._world.runs.get(ticket.run), ticket.node
-            if run is None or not claimable(run, ticket):
+            if run is None or not settling.claimable(run, ticket):
                 return None
             step = Step(self._world, run, self._now())
             run.nodes[node] = NodeState.RUNNING
             run.attempts[node] = ticket.attempt
             step.schedule(node, self._world.lease)
-            first = start(step)
+            first = settling.start(step)
             step.event(EventType.NODE_STARTED, [node], ticket.attempt, {"worker": worker})
             self._changed.notify_all()
             return Claim(
@@ -144,7 +143,7 @@ class InMemoryStore:
             for node in kept.nodes:
                 run.nodes[node] = NodeState.RUNNING
                 run.attempts[node] = 1
-            first = start(step)
+            first = settling.start(step)
             self._changed.notify_all()
             return Adopted(nodes=tuple(sorted(kept.nodes)), first=first, resumed=run.resumes > 0)
 
@@ -163,16 +162,16 @@ class InMemoryStore:
                 return Advance(accepted=False)
             owned: frozenset[int] | None = None
             if unit is not None:
-                owned = owned_beside(run, unit, ticket.node)
+                owned = settling.owned_beside(run, unit, ticket.node)
                 if owned is None:
                     return Advance(accepted=False)
             step = Step(self._world, run, self._now())
             if outcome.kind == "lost":
-                settle(step, ticket, outcome)
+                settling.settle(step, ticket, outcome)
                 return self._advanced(step)
             step.share_out(grain)
             step.idle = not owned
-            settle(step, ticket, outcome)
+            settling.settle(step, ticket, outcome)
             if run.accepts_work:
                 step.release()
             if unit is None and step.kept:
@@ -361,17 +360,16 @@ class InMemoryStore:
 
     # ── EventLog ────────────────────────────────────────────────────────────────────────────────
 
-    def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
-        """Add a node's own event, if its attempt is still the valid one."""
-        plain = unpack(pack(data, what="event"))  # what a reader of another process would get
+    def append(self, ticket: Ticket, notes: Sequence[Note]) -> Heard:
+        """Add what a node has said, if its attempt is still the valid one."""
         with self._changed:
             run = self._world.runs.get(ticket.run)
             if run is None or not run.holds(ticket.node, ticket.attempt):
-                return False
+                return Heard.STALE
             step = Step(self._world, run, self._now())
-            step.event(EventType.NODE_EMITTED, [ticket.node], ticket.attempt, plain)
+            heard = settling.say(step, ticket, notes)
             self._changed.notify_all()
-            return True
+            return heard
 
     def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:
         """Return events above ``after``, at most a thousand at a time.

@@ -1,27 +1,23 @@
-"""Reading runs and their events from Redis.
+"""Reading runs from Redis.
 
-In: run ids. Out: records and events. Not here: any write but a node's own event.
+In: run ids. Out: records. Not here: any write, events (event_log).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgpack
 
-from flowcore.plan.plan import Plan
-from flowcore.ports.store import RunQuery, RunStore, Ticket
-from flowcore.run.event import Event, EventType
+from flowcore.ports.store import RunQuery, RunStore
 from flowcore.run.fold import fold_nodes
 from flowcore.run.record import DeadLetter, Failure, Origin, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
-from flowcore.run.wire import pack, unpack
 from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.keys import DEAD, RUNS, parse_ranges, run_key
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.event_log import RedisEventLog
+from flowcore.stores.redis.keys import DEAD, RUNS, run_key
 from flowcore.stores.redis.store import script_source
 
-__all__ = ["RedisEventLog", "RedisReader"]
+__all__ = ["RedisReader"]
 
 _PAGE = 1000
 _ROW = (
@@ -45,7 +41,7 @@ _ROW = (
 class RedisReader:
     """Implements ``RunReader``."""
 
-    def __init__(self, client: Client, *, plans: RunStore, events: "RedisEventLog") -> None:
+    def __init__(self, client: Client, *, plans: RunStore, events: RedisEventLog) -> None:
         """Read through ``client``; plans give numbers their names."""
         self._client = client
         self._plans = plans
@@ -172,114 +168,6 @@ class RedisReader:
             return failure
         plan = self._plans.get_plan(row["plan"].decode())
         return Failure(**{**failure.as_dict(), "node": plan.ids[int(cause)]})
-
-
-class RedisEventLog:
-    """Implements ``EventLog`` on one stream per run."""
-
-    def __init__(self, client: Client, waiting: Client, *, plans: RunStore) -> None:
-        """Read through ``client``; wait through ``waiting``, which has no answer timeout."""
-        self._client = client
-        self._waiting = waiting
-        self._plans = plans
-        self._emit = Script(Line(client), script_source("emit"))
-
-    def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
-        """Add a node's own event, if its attempt is still the valid one."""
-        arguments = (ticket.run, ticket.node, ticket.attempt, pack(data, what="event"))
-        with translated():
-            return bool(self._emit(args=arguments))
-
-    def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:
-        """Return events above ``after``, at most a thousand at a time."""
-        with translated():
-            if block is None:
-                entries = self._client.xrange(run_key(run, "ev"), min=f"(0-{after}", count=_PAGE)
-            else:
-                answer = self._waiting.xread(
-                    {run_key(run, "ev"): f"0-{after}"},
-                    count=_PAGE,
-                    block=max(1, round(block * 1000)),
-                )
-                entries = _entries(answer)
-            if not entries:
-                return ()
-            digest = self._client.hget(run_key(run, "run"), "plan")
-        if digest is None:
-            return ()
-        plan = self._plans.get_plan(digest.decode())
-        events: list[Event] = []
-        for entry, fields in entries:
-            events += _events(run, plan, entry, fields)
-        # The first entry may be one of several events, of which the reader has some.
-        return [event for event in events if event.id > after]
-
-    def wait(self, run: str, *, timeout: float) -> bool:
-        """Wait for the one entry that the end of a run writes."""
-        with translated():
-            return bool(
-                self._waiting.xread(
-                    {run_key(run, "done"): "0-0"}, count=1, block=max(1, round(timeout * 1000))
-                )
-            )
-
-    def read_all(self, run: str) -> list[Event]:
-        """Return every event so far."""
-        events: list[Event] = []
-        while page := self.read(run, after=events[-1].id if events else 0):
-            events += page
-        return events
-
-
-def _entries(answer: Any) -> Any:
-    """The entries of one stream, from either protocol's form of an XREAD answer."""
-    if not answer:
-        return ()
-    if isinstance(answer, dict):
-        (pages,) = answer.values()
-        return (
-            [entry for page in pages for entry in page]
-            if pages and isinstance(pages[0], list)
-            else pages
-        )
-    return answer[0][1]
-
-
-def _events(run: str, plan: Plan, entry: bytes, fields: Mapping[bytes, bytes]) -> list[Event]:
-    """The events that an entry of the stream stands for."""
-    id, time = int(entry.split(b"-")[1]), int(fields[b"ts"])
-    if fields[b"t"] == b"batch":
-        return _batch(run, plan, id, time, unpack(fields[b"d"]))
-    attempt = int(fields[b"a"])
-    return [
-        Event(
-            id=id,
-            type=EventType(fields[b"t"].decode()),
-            run=run,
-            time=time / 1000,
-            nodes=tuple(plan.ids[node] for node in parse_ranges(fields[b"n"])),
-            attempt=attempt or None,
-            data=unpack(fields[b"d"]) if fields[b"d"] else {},
-        )
-    ]
-
-
-def _batch(run: str, plan: Plan, last: int, now: int, told: Any) -> list[Event]:
-    """The starts and ends of first attempts that a unit told of together."""
-    worker, flat = told
-    events: list[Event] = []
-    for node, took, ago, started in zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True):
-        name, ended = (plan.ids[node],), now - ago
-        if not started:
-            at, data = (ended - took) / 1000, {"worker": worker}
-            kind = EventType.NODE_STARTED
-            events.append(
-                Event(id=0, type=kind, run=run, time=at, nodes=name, attempt=1, data=data)
-            )
-        kind = EventType.NODE_SUCCEEDED
-        events.append(Event(id=0, type=kind, run=run, time=ended / 1000, nodes=name, attempt=1))
-    first = last - len(events) + 1
-    return [replace(event, id=first + at) for at, event in enumerate(events)]
 
 
 def _failure(blob: bytes) -> Failure:

@@ -16,6 +16,7 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
     Advance,
     Claim,
+    Heard,
     NewRun,
     Outcome,
     Resumed,
@@ -26,15 +27,17 @@ from flowcore.ports.store import (
 )
 from flowcore.ports.unit import Adopted, Flush, Grain, UnitTicket
 from flowcore.run.event import Event
+from flowcore.run.note import Note
 from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
+from flowcore.stores.redis.event_log import RedisEventLog
 from flowcore.stores.redis.fanout import Fanout
 from flowcore.stores.redis.health import Health
 from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.placing import Placement
 from flowcore.stores.redis.presence import RedisWorkerBoard
-from flowcore.stores.redis.reader import RedisEventLog, RedisReader
+from flowcore.stores.redis.reader import RedisReader
 from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.store import RedisStore
 
@@ -350,12 +353,12 @@ class ShardedEventLog:
         self._shards = store.shards
         self._place = store.placement
 
-    def append(self, ticket: Ticket, data: Mapping[str, Any]) -> bool:
-        """Add a node's own event, if its attempt is still the valid one."""
+    def append(self, ticket: Ticket, notes: Sequence[Note]) -> Heard:
+        """Add what a node has said, if its attempt is still the valid one."""
         return self._place.ask(
             ticket.run,
-            lambda at: self._shards[at].events.append(ticket, data),
-            lambda added: not added,
+            lambda at: self._shards[at].events.append(ticket, notes),
+            lambda heard: heard is Heard.STALE,
         )
 
     def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,37 @@ def fail_until(attempt: int, ctx: Context) -> int:
         text = f"attempt {ctx.attempt} fails"
         raise ConnectionError(text)
     return ctx.attempt
+
+
+def recite(words: list[str]) -> Iterator[str]:
+    yield from words
+
+
+async def recite_slowly(words: list[str]) -> AsyncIterator[str]:
+    for word in words:
+        await asyncio.sleep(0.001)
+        yield word
+
+
+def recite_until(path: str) -> Iterator[str]:
+    """Say one word, and the next one when a file exists."""
+    yield "first "
+    wait_for(path)
+    yield "second"
+
+
+def recite_twice(ctx: Context) -> Iterator[str]:
+    yield f"attempt {ctx.attempt}"
+    fail_until(2, ctx)
+
+
+def speak(ctx: Context, count: int = 3) -> int:
+    ctx.logger.info("%d words", count)
+    for number in range(count):
+        ctx.token(number)
+    ctx.emit("progress", done=count)
+    ctx.logger.debug("nobody hears this")
+    return count
 
 
 def nap(seconds: float) -> float:

@@ -8,8 +8,8 @@
 -- attempts before the run was resumed), {base}sig (hash: 's:' and a name for a signal that nobody
 -- has taken, 'n:' and a node for what it waits for, 'p:' and a node for what ended its wait),
 -- {base}own (hash by unit: the nodes that travel or run together), {base}ev (stream, ids 0-1,
--- 0-2, ... without a gap, but that an entry of type "batch" stands for several events and has the
--- id of the last) and {base}done (stream, one entry once the run has ended).
+-- 0-2, ... without a gap, but that an entry of type "batch" or "notes" stands for several events and
+-- has the id of the last) and {base}done (stream, one entry once the run has ended).
 -- The agenda (one sorted set for the server) names everything somebody must look at by a time:
 -- "run|node" for a dispatched, running or waiting node, "run|" and the name of a unit for one that
 -- is dispatched or running, "run|T" for a deadline, "run|R" for the end of retention.
@@ -101,12 +101,15 @@ local function event(R, kind, nodes, attempt, data, at)
     'ts', at or R.now, 'd', data or '')
 end
 
+-- What a gap says when a run may say no more.
+local FULL = cmsgpack.pack({ reason = 'full' })
+
 -- Append one entry that stands for several events.
-local function batch(R, blob, count)
+local function batch(R, blob, count, kind, node, attempt)
   local last = redis.call('XREVRANGE', R.base .. 'ev', '+', '-', 'COUNT', 1)[1]
   local id = tonumber(last[1]:match('%-(%d+)$')) + count
-  redis.call('XADD', R.base .. 'ev', '0-' .. string.format('%.0f', id), 't', 'batch', 'ts', R.now,
-    'd', blob)
+  redis.call('XADD', R.base .. 'ev', '0-' .. string.format('%.0f', id), 't', kind or 'batch',
+    'n', node or '', 'a', attempt or 0, 'ts', R.now, 'd', blob)
 end
 
 -- The letter of a node, '' for a number outside the plan (GETRANGE counts -1 from the end).

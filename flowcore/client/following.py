@@ -1,0 +1,234 @@
+"""Following a run: its events as they come, its tokens, callbacks.
+
+In: a run's id and a session. Out: events. A reader asks for the next page when it has dealt with
+the last one: a slow one keeps nobody waiting, and holds one page. Not here: the web (sse).
+"""
+
+import asyncio
+import inspect
+import logging
+import pkgutil
+import time
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+from flowcore.assembly.session import Session
+from flowcore.client.blocking import in_thread, refuse_in_loop
+from flowcore.errors import RunNotFoundError, UsageError, WaitTimeoutError
+from flowcore.run.callbacks import METHODS, calls_of
+from flowcore.run.event import Event, EventType
+from flowcore.types import format_duration
+
+__all__ = ["Following", "Patience", "find_callbacks"]
+
+_log = logging.getLogger("flowcore.callbacks")
+
+#: How long one blocking read may last, in seconds: an abandoned wait ends within it.
+SLICE = 1.0
+
+_GROUP = "flowcore.callbacks"
+
+
+class Patience:
+    """How long somebody waits for a run."""
+
+    def __init__(self, run: str, timeout: float | None) -> None:
+        """Wait for ``timeout`` seconds from now; None: as long as it takes."""
+        self._run = run
+        self._timeout = timeout
+        self._ends = None if timeout is None else time.monotonic() + timeout
+
+    def slice(self) -> float:
+        """Seconds that the next wait may take."""
+        return SLICE if self._ends is None else min(SLICE, self._ends - time.monotonic())
+
+    def check(self, page: Sequence[Event] = ()) -> None:
+        """Give up when the time is over, unless the run has just ended.
+
+        Raises:
+            WaitTimeoutError: It is.
+        """
+        if self._ends is None or time.monotonic() < self._ends:
+            return
+        if page and page[-1].type.is_terminal:
+            return
+        msg = (
+            f"run {self._run!r} has not ended within {format_duration(self._timeout or 0)}; it "
+            f"goes on: 'flowcore watch {self._run}'"
+        )
+        raise WaitTimeoutError(msg, run_id=self._run)
+
+
+class Following:
+    """What a run's handle tells of what happens."""
+
+    id: str
+    _session: Session
+
+    def events(
+        self,
+        *,
+        after: int = 0,
+        types: Collection[str] = (),
+        node: str | None = None,
+    ) -> Iterator[Event]:
+        """Replay the run's events with ids above ``after``, then follow until its last one.
+
+        Args:
+            after: The id of the last event seen, to go on where one was.
+            types: Only events of these types, such as ``node.token``.
+            node: Only events of this node.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            UsageError: No event is ever of one of these types.
+        """
+        refuse_in_loop("handle.events()", "handle.stream()")
+        wanted = _filter(types, node)
+        for page in self._pages(after):
+            yield from filter(wanted, page)
+
+    async def stream(
+        self,
+        *,
+        after: int = 0,
+        types: Collection[str] = (),
+        node: str | None = None,
+    ) -> AsyncIterator[Event]:
+        """Replay and follow like ``events``; resume after the id of the last event seen."""
+        wanted = _filter(types, node)
+        async for page in self.pages(after=after):
+            for event in filter(wanted, page):
+                yield event
+
+    async def tokens(self, *, after: int = 0, node: str | None = None) -> AsyncIterator[Any]:
+        """Give what nodes give before they end: pieces of text, or other chunks.
+
+        An attempt that is made again begins again; ``stream`` tells attempts apart.
+        """
+        async for event in self.stream(after=after, types=(EventType.NODE_TOKEN,), node=node):
+            yield event.data.get("text", event.data.get("chunk"))
+
+    async def pages(self, *, after: int = 0) -> AsyncIterator[Sequence[Event]]:
+        """Give events as they come, many at a time; an empty page each second without any."""
+        await in_thread(self._must_exist)
+        while True:
+            page = await in_thread(self._page, after)
+            yield page
+            after = page[-1].id if page else after
+            if page and page[-1].type.is_terminal and await in_thread(self._is_over, after):
+                return
+
+    def follow(self, *callbacks: Any, after: int = 0, timeout: float | None = None) -> None:
+        """Tell callbacks of everything that happens until the run has ended, in order.
+
+        A callback that fails is told of in the log, and fails nothing else.
+
+        Args:
+            callbacks: Objects with methods as ``Callbacks`` has them, sync or async; or the name
+                of one, ``module:object`` or an entry point of ``flowcore.callbacks``.
+            after: As for ``events``.
+            timeout: Seconds to follow; None: to the end.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            UsageError: One of them has none of these methods, or cannot be found.
+            WaitTimeoutError: The time was up; the run goes on.
+        """
+        refuse_in_loop("handle.follow()", "handle.afollow()")
+        heard = [find_callbacks(one) for one in callbacks]
+        patience = Patience(self.id, timeout)
+        with asyncio.Runner() as runner:
+            for page in self._pages(after):
+                runner.run(_tell_all(heard, page))
+                patience.check(page)
+
+    async def afollow(self, *callbacks: Any, after: int = 0, timeout: float | None = None) -> None:
+        """Tell callbacks like ``follow``; sync methods are called in the event loop's thread."""
+        heard = [find_callbacks(one) for one in callbacks]
+        patience = Patience(self.id, timeout)
+        async for page in self.pages(after=after):
+            await _tell_all(heard, page)
+            patience.check(page)
+
+    def _pages(self, after: int) -> Iterator[Sequence[Event]]:
+        self._must_exist()
+        while True:
+            page = self._page(after)
+            yield page
+            after = page[-1].id if page else after
+            if page and page[-1].type.is_terminal and self._is_over(after):
+                return
+
+    def _must_exist(self) -> None:
+        session = self._session
+        if session.persist(lambda: session.runtime.reader.summary(self.id)) is None:
+            raise RunNotFoundError(self.id)
+
+    def _page(self, after: int) -> Sequence[Event]:
+        self._session.check_progress()
+        events = self._session.runtime.events
+        return self._session.persist(lambda: events.read(self.id, after=after, block=SLICE))
+
+    def _is_over(self, last: int) -> bool:
+        """Whether nothing follows an end: a run that was resumed has gone on."""
+        events = self._session.runtime.events
+        return not self._session.persist(lambda: events.read(self.id, after=last))
+
+
+def _filter(types: Collection[str], node: str | None) -> Any:
+    types = {types} if isinstance(types, str) else set(types)
+    if odd := sorted(types - set(EventType)):
+        msg = f"no event is a {', '.join(map(repr, odd))}; types are {', '.join(EventType)}"
+        raise UsageError(msg)
+    return lambda event: (
+        (not types or event.type in types) and (node is None or node in event.nodes)
+    )
+
+
+def find_callbacks(given: Any) -> Any:
+    """Find callbacks by name; refuse what would never be called.
+
+    Raises:
+        UsageError: It has none of the methods, or cannot be found.
+    """
+    found = _named(given) if isinstance(given, str) else given
+    if not any(callable(getattr(found, method, None)) for method in METHODS):
+        msg = f"{given!r} has none of the methods of callbacks: {', '.join(METHODS)}"
+        raise UsageError(msg)
+    return found
+
+
+def _named(name: str) -> Any:
+    for point in entry_points(group=_GROUP, name=name):
+        found = point.load()
+        return found() if inspect.isclass(found) else found
+    if ":" not in name:
+        known = ", ".join(sorted(point.name for point in entry_points(group=_GROUP)))
+        msg = f"no callbacks are called {name!r} (installed: {known or 'none'}); or module:object"
+        raise UsageError(msg)
+    try:
+        found = pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"callbacks {name!r} cannot be found: {error}") from error
+    return found() if inspect.isclass(found) else found
+
+
+async def _tell_all(heard: Sequence[Any], page: Sequence[Event]) -> None:
+    for event in page:
+        for method, about in calls_of(event):
+            for one in heard:
+                await _tell(one, method, about)
+
+
+async def _tell(callbacks: Any, method: str, event: Event) -> None:
+    call = getattr(callbacks, method, None)
+    if call is None:
+        return
+    try:
+        answer = call(event)
+        if inspect.isawaitable(answer):
+            await answer
+    except Exception:  # noqa: BLE001  (whatever it raises, the run goes on)
+        _log.exception("%s.%s failed for %s of run %s", callbacks, method, event.type, event.run)

@@ -1,0 +1,78 @@
+"""What a node's function is given to speak with: its context, its logger.
+
+In: an attempt. Out: a Context whose words become notes of the run's log. Not here: writing them
+(emission).
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from flowcore.engine.assignment import Assignment
+from flowcore.engine.emission import Emission, Flusher
+from flowcore.engine.limits import Limits
+from flowcore.engine.streaming import NodeLogger, token
+from flowcore.nodes.context import Context, Resumed
+from flowcore.ports.store import EventLog
+from flowcore.run.event import EventType
+from flowcore.run.note import Note
+from flowcore.run.wire import unpack
+
+__all__ = ["Speaker"]
+
+_log = logging.getLogger("flowcore.node")
+
+
+class Speaker:
+    """Gives the attempts of a process their contexts."""
+
+    def __init__(self, events: EventLog, limits: Limits) -> None:
+        """Have what is said written to ``events``, within ``limits``."""
+        self._events = events
+        self._limits = limits
+        self._flusher = Flusher()
+        self._beginning = threading.Lock()
+
+    def context(self, work: Assignment) -> Context:
+        """Make the context of an attempt."""
+        name, streams = work.name, work.plan.streaming
+        say = partial(self._say, work)
+        facts = {"run": work.run, "node": name, "attempt": work.attempt}
+        log = partial(say, EventType.NODE_LOG) if streams else None
+        return Context(
+            run_id=work.run,
+            flow=work.plan.flow,
+            node_id=name,
+            attempt=work.attempt,
+            logger=NodeLogger(_log, facts, log),
+            worker=work.worker,
+            resumed=_resumed(work.resumed),
+            stopping=work.stopper.stopping,
+            _inputs=lambda: work.upstream.inputs,
+            _emit=partial(say, EventType.NODE_EMITTED),
+            _token=(lambda chunk: say(EventType.NODE_TOKEN, token(chunk)))
+            if streams
+            else (lambda _: True),
+        )
+
+    def _say(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> bool:
+        """Have what a node says written; False when it is not heard."""
+        packed = self._limits.pack_event(data, node=work.name)
+        with self._beginning:
+            if work.emission is None:
+                work.emission = Emission(
+                    self._events,
+                    work.ticket,
+                    size=work.plan.buffer_size,
+                    flusher=self._flusher,
+                    before=work.before_emit,
+                )
+        return work.emission.say(Note(type=kind, packed=packed))
+
+
+def _resumed(what: bytes | None) -> Resumed | None:
+    if what is None:
+        return None
+    return Resumed("signal", unpack(what)) if what else Resumed("time")
