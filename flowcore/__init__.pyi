@@ -3,6 +3,7 @@
 from flowcore.assembly.session import Session as Session
 from flowcore.client.flow import Flow as Flow
 from flowcore.client.handle import Run as Run
+from flowcore.client.memory import Memory as Memory
 from flowcore.errors import FlowcoreError as FlowcoreError
 from flowcore.graph.author import node as node
 from flowcore.graph.author import parallel as parallel
@@ -20,6 +21,7 @@ __all__ = [
     "ExecutionResult",
     "Flow",
     "FlowcoreError",
+    "Memory",
     "Retry",
     "Run",
     "Session",

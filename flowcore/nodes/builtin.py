@@ -13,6 +13,7 @@ from typing import Any
 
 from flowcore.errors import NodeCancelledError, NodeTimeoutError, UsageError
 from flowcore.nodes.context import Context
+from flowcore.nodes.memory import memory
 from flowcore.types import format_duration, parse_duration
 
 __all__ = ["BUILTIN", "PLANNED", "Park", "end", "passthrough", "signal", "sleep", "start", "wait"]
@@ -142,12 +143,13 @@ BUILTIN: Mapping[str, Callable[..., Any]] = {
     "sleep": sleep,
     "wait": wait,
     "signal": signal,
+    "memory": memory,
 }
 
 #: Names that later releases will give a meaning; refused until then.
 PLANNED: frozenset[str] = frozenset(
     {
-        "agent", "approval", "condition", "for_each", "http", "llm", "loop", "map", "memory",
-        "message", "parallel", "switch", "tool", "workflow",
+        "agent", "approval", "condition", "for_each", "http", "llm", "loop", "map", "message",
+         "parallel", "switch", "tool", "workflow",
     }
 )  # fmt: skip
