@@ -118,8 +118,8 @@ def memory(ctx: MemoryUser, **given: Any) -> Any:
         ctx: The attempt.
         **given: The node's ``with``, by itself: a parameter of its own name would be taken from the
             run's input, too. ``op``: ``read`` (the messages; so if left out), ``append`` (content,
-            role: user), ``extend`` (messages), ``clear``; ``get``, ``set``, ``delete`` (name, value,
-            ttl) and ``facts``. ``thread``: another thread than the run's. What the operation takes.
+            role: user), ``extend`` (messages), ``clear``; ``get``, ``set``, ``delete`` (name,
+            value, ttl) and ``facts``. ``thread``: another thread than the run's. What it takes.
 
     Returns:
         Messages, a message's number, a fact or facts; the value that was set.
