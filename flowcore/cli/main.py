@@ -50,6 +50,7 @@ COMMANDS = (
     ("worker", "flowcore.cli.worker:worker", "Start a worker for this project."),
     ("bench", "flowcore.cli.bench:bench", "Measure the engine against Celery alone."),
     ("backends", "flowcore.cli.define:backends", "List the backends of this installation."),
+    ("conformance", "flowcore.cli.conformance:conformance", "Check a backend, case by case."),
     ("doctor", "flowcore.cli.doctor:doctor", "Check that everything a run needs is there."),
 )
 ALIASES = {"enqueue": "submit"}
