@@ -4,11 +4,14 @@ In: settings and the URLs of Redis. Out: a Runtime: the ports with their adapter
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from celery import Celery
 
+from flowcore.assembly.agents import build_agents
 from flowcore.assembly.payloads import make_payloads, payload_look
 from flowcore.assembly.settings import REDIS_SCHEMES, Settings, split_urls
+from flowcore.backends.a2a.step import AgentServices, AgentStep
 from flowcore.backends.native.app import AppOptions, Bridge, make_app
 from flowcore.backends.native.broker import (
     AMQP_SCHEMES,
@@ -63,6 +66,7 @@ class Runtime:
     payloads: Payloads
     slots: Slots
     keys: Keyring
+    agents: AgentServices
 
     @property
     def redis_urls(self) -> list[str]:
@@ -113,9 +117,10 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
     """
     first = split_urls(redis_url)[0]
     services = _Builder(settings, redis_url)
-    app = make_app(
+    broker = place(settings.broker_url or first)
+    app: Any = make_app(  # gets an attribute of ours
         AppOptions(
-            broker=place(settings.broker_url or first),
+            broker=broker,
             results=place(first),
             queue=queue_name(None, default=settings.queue, namespace=settings.namespace),
         ),
@@ -132,6 +137,11 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
     )
     services.app = app
     made = services.build()
+    agents = build_agents(
+        settings, first, producers=services.producers, keys=made.keys, quorum=broker.quorum
+    )
+    app.flowcore_agents = lambda: agents
+    app.steps["worker"].add(AgentStep)
     return Runtime(
         settings=settings,
         redis_url=redis_url,
@@ -147,6 +157,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         payloads=made.payloads,
         slots=Slots(services.board),
         keys=made.keys,
+        agents=agents,
     )
 
 
