@@ -3,6 +3,7 @@
 In: a function. Out: an AgentSpec, whose card is the protocol's. Not here: running it (backends.a2a).
 """
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -48,6 +49,11 @@ class Skill:
         return {"id": self.id, "name": name, "description": about, "tags": list(self.tags)}
 
 
+@functools.lru_cache(maxsize=1024)
+def _parameters(call: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(call).parameters.values())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSpec:
     """An agent: a function and how it is hosted."""
@@ -88,8 +94,7 @@ class AgentSpec:
 
     def argument(self, message: Message) -> Any:
         """Give the function's first parameter what its annotation asks for."""
-        first = next(iter(inspect.signature(self.call).parameters.values()), None)
-        wanted = first.annotation if first is not None else None
+        wanted = next((each.annotation for each in _parameters(self.call)), None)
         if wanted in {Message, "Message"}:
             return message
         if wanted in {str, "str"}:
@@ -99,7 +104,7 @@ class AgentSpec:
     @property
     def takes_context(self) -> bool:
         """Whether the function has a second parameter."""
-        return len(inspect.signature(self.call).parameters) > 1
+        return len(_parameters(self.call)) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

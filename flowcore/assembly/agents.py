@@ -4,16 +4,52 @@ In: settings, and what the process has already. Out: AgentServices. Tasks of age
 first server, where Celery's messages are too.
 """
 
+from typing import Any
+
+from flowcore.agents.message import Json
 from flowcore.assembly.settings import Settings
+from flowcore.backends.a2a.nodes import NodeAgents
 from flowcore.backends.a2a.ringing import KombuBell
-from flowcore.backends.a2a.step import AgentServices
+from flowcore.backends.a2a.step import AgentServices, AgentStep
+from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.producing import Producers
+from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.engine.agents import Caller
 from flowcore.ports.agents import Signer
+from flowcore.ports.store import Dispatch
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents, RedisDirectory
 from flowcore.stores.redis.connect import connect
 
-__all__ = ["build_agents"]
+__all__ = ["HostStep", "build_agents", "with_agents"]
+
+
+class HostStep(AgentStep):
+    """Starts after the worker has said which queues it serves: some of them become agents'."""
+
+    requires = (JanitorStep,)
+
+
+def with_agents(
+    dispatcher: CeleryDispatcher,
+    settings: Settings,
+    *,
+    producers: Producers,
+    keys: Signer,
+    quorum: bool,
+) -> Any:
+    """Send nodes of the a2a backend as agents' messages, all others as before."""
+    bell = KombuBell(producers.batch, keys=keys, namespace=settings.namespace, quorum=quorum)
+
+    def post(dispatch: Dispatch, queue: str, messages: list[Json]) -> None:
+        name = queue_name(
+            queue,
+            default=settings.queue,
+            namespace=dispatch.namespace,
+            priority=dispatch.priority,
+        )
+        bell.post(name, messages)
+
+    return NodeAgents(dispatcher, post)
 
 
 def build_agents(

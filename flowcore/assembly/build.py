@@ -8,10 +8,10 @@ from typing import Any
 
 from celery import Celery
 
-from flowcore.assembly.agents import build_agents
+from flowcore.assembly.agents import HostStep, build_agents, with_agents
 from flowcore.assembly.payloads import make_payloads, payload_look
 from flowcore.assembly.settings import REDIS_SCHEMES, Settings, split_urls
-from flowcore.backends.a2a.step import AgentServices, AgentStep
+from flowcore.backends.a2a.step import AgentServices
 from flowcore.backends.native.app import AppOptions, Bridge, make_app
 from flowcore.backends.native.broker import (
     AMQP_SCHEMES,
@@ -141,7 +141,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         settings, first, producers=services.producers, keys=made.keys, quorum=broker.quorum
     )
     app.flowcore_agents = lambda: agents
-    app.steps["worker"].add(AgentStep)
+    app.steps["worker"].add(HostStep)
     return Runtime(
         settings=settings,
         redis_url=redis_url,
@@ -222,12 +222,18 @@ class _Builder:
             store=self.store,
             reader=self.reader,
             events=self.events,
-            dispatcher=CeleryDispatcher(
-                self.app,
+            dispatcher=with_agents(
+                CeleryDispatcher(
+                    self.app,
+                    producers=self.producers,
+                    events=told,
+                    default_queue=settings.queue,
+                    keys=keys,
+                ),
+                settings,
                 producers=self.producers,
-                events=told,
-                default_queue=settings.queue,
                 keys=keys,
+                quorum=place(settings.broker_url or split_urls(self._redis_url)[0]).quorum,
             ),
             rows=RunRow(told),
             board=self.board,

@@ -17,7 +17,6 @@ _GROUP = "flowcore.backends"
 _PLANNED = {
     "langgraph": "the LangGraph backend is planned",
     "crewai": "the CrewAI backend is planned",
-    "a2a": "the A2A backend is planned",
 }
 
 

@@ -64,7 +64,7 @@ class NewTask:
     deadline: float | None = None
     """Seconds from now in which the task has to end."""
     notify: str = ""
-    """Whom to tell of its progress: an instance."""
+    """An instance to tell of its end; with ``*`` behind it, of every event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,7 @@ class _Context:
             self.stopping.set()
             raise AgentTaskStateError(f"task {self.task_id!r} is no longer this worker's")
 
-    def _next(self, call: Call, *, waits: bool = True) -> str:
+    def _next(self, call: Call, *, waits: bool = True, news: bool = False) -> str:
         self._calls += 1
         numbered = f"{self.task_id}.{self._calls}"
         chain = chain_of(self.history[0], self._claim.agent) if waits else ()
@@ -158,7 +158,7 @@ class _Context:
             replace(
                 call,
                 chain=chain,
-                notify=self._waiting.instance if waits else "",
+                notify=f"{self._waiting.instance}{'*' if news else ''}" if waits else "",
                 message_id=numbered,
                 new_task=numbered,
             )
@@ -219,7 +219,7 @@ class AgentContext(_Context):
         self, agent: str | None, content: Any, **given: Any
     ) -> AsyncIterator[TaskUpdate]:
         """Ask another agent and follow what it says, to its end."""
-        task = self._next(Call(agent=agent, content=content, **given))
+        task = self._next(Call(agent=agent, content=content, **given), news=True)
         after = 0
         while True:
             for update in await self._waiting.news(task, after=after):

@@ -5,7 +5,7 @@ itself, which the store has.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -58,36 +58,40 @@ class KombuBell:
     def ring(self, agent: str, task: str, message: Json | None = None) -> None:
         """Ring."""
         name = agent_queue(agent, namespace=self._namespace)
+        self.post(name, [{"agent": agent, "task": task, "message": message}])
+
+    def post(self, name: str, contents: Sequence[Json]) -> None:
+        """Send messages to a queue, together; a broker out of reach is only logged."""
         queue = queue_of(name, quorum=self._quorum)
-        body: bytes = msgpack.packb({"agent": agent, "task": task, "message": message})
         try:
-            headers = {"sig": self._keys.sign(_SIGNED + body).hex(), "a2a": "1.0"}
             with self._batch() as producer:
                 channel: Any = producer.channel
                 maybe_declare(queue, channel)
-                producer.publish(
-                    body,
-                    exchange="",
-                    routing_key=name,
-                    content_type=_MSGPACK,
-                    content_encoding="binary",
-                    headers=headers,
-                    delivery_mode=2,
-                )
+                for content in contents:
+                    body: bytes = msgpack.packb(content)
+                    producer.publish(
+                        body,
+                        exchange="",
+                        routing_key=name,
+                        content_type=_MSGPACK,
+                        content_encoding="binary",
+                        headers={"sig": self._keys.sign(_SIGNED + body).hex(), "a2a": "1.0"},
+                        delivery_mode=2,
+                    )
         except _TROUBLE as error:
-            _log.warning("could not ring agent %s now (a janitor will): %s", agent, error)
+            _log.warning("could not send to %s now (a janitor will): %s", name, error)
 
 
-def opened(message: Any, keys: Signer) -> str | None:
-    """Return the task that a message from the broker rings for; None if nobody we know sent it."""
+def opened(message: Any, keys: Signer) -> Json | None:
+    """Return what a message from the broker says; None if nobody we know sent it."""
     body = message.body
     data = body if isinstance(body, bytes) else str(body).encode()
     try:
         signature = bytes.fromhex(str((message.headers or {}).get("sig", "")))
         right = keys.verify(_SIGNED + data, signature)
-        task: str | None = msgpack.unpackb(data)["task"] if right else None
-    except (ValueError, KeyError, TypeError):
-        task = None
-    if task is None:
+        content: Json | None = msgpack.unpackb(data) if right else None
+    except (ValueError, TypeError):
+        content = None
+    if content is None:
         _log.warning("refused a message for an agent: it is not what one of us has signed")
-    return task
+    return content

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,7 +20,9 @@ from celery import bootsteps
 from kombu import Consumer
 
 from flowcore.agents.agent import AgentSpec
-from flowcore.backends.a2a.host import AgentHost
+from flowcore.agents.message import Json
+from flowcore.backends.a2a.host import AgentHost, Places
+from flowcore.backends.a2a.nodes import NodeRunner, is_node_queue, run_message
 from flowcore.backends.a2a.ringing import agent_queue, opened, queue_of
 from flowcore.engine.agents import Caller
 from flowcore.errors import FlowcoreError, UsageError
@@ -115,6 +118,12 @@ class AgentStep(bootsteps.StartStopStep):
         """Begin to host."""
         services: AgentServices = worker.app.flowcore_agents()
         self._services = services
+        queues = worker.app.amqp.queues
+        named = [name for name in queues.consume_from if is_node_queue(name)]
+        # Celery itself must not take what is for agents.
+        queues.deselect(named)
+        for name in named:
+            self._spawn(partial(self._consume_nodes, worker, name), name)
         if services.modules:
             self._open(worker.app, services)
         self._spawn(self._sweep, "sweep")
@@ -203,18 +212,54 @@ class AgentStep(bootsteps.StartStopStep):
 
     def _consume(self, app: Any, name: str) -> None:
         host, services = self._there
-        places = host.places[name]
+        queue = agent_queue(name, namespace=services.namespace)
+        self._take(app, services, queue, host.places[name], lambda said: host.accept(said["task"]))
 
-        def rung(message: Any) -> None:
-            message.ack()
-            task = opened(message, services.keys)
-            if task is not None:
-                host.accept(task)
+    def _consume_nodes(self, worker: Any, queue: str) -> None:
+        """Run nodes of flows that are sent to the agent of a queue."""
+        app, places = worker.app, Places(worker.concurrency or 1)
+        runner: NodeRunner = app.flowcore.host()
 
-        queue = queue_of(agent_queue(name, namespace=services.namespace), quorum=services.quorum)
+        def run(content: Json) -> None:
+            try:
+                run_message(content, runner, worker=worker.hostname, queue=queue)
+            except Exception:  # noqa: BLE001  (its lease runs out, and a janitor sends it again)
+                _log.exception("a node of %s stumbled", queue)
+            finally:
+                places.give()
+
+        def accept(content: Json) -> None:
+            places.take()
+            threads.submit(run, content)
+
+        with ThreadPoolExecutor(worker.concurrency or 1, "flowcore-node-agent") as threads:
+            self._take(app, worker.app.flowcore_agents(), queue, places, accept)
+
+    def _take(
+        self,
+        app: Any,
+        services: AgentServices,
+        name: str,
+        places: Places,
+        accept: Callable[[Json], None],
+    ) -> None:
+        """Take messages off a queue while there are places."""
+
+        def got(message: Any) -> None:
+            if services.quorum:
+                message.ack()
+            content = opened(message, services.keys)
+            if content is not None:
+                accept(content)
+
         with app.connection_for_read(heartbeat=0) as connection:
             consumer = Consumer(
-                connection.default_channel, queues=[queue], on_message=rung, prefetch_count=1
+                connection.default_channel,
+                queues=[queue_of(name, quorum=services.quorum)],
+                on_message=got,
+                prefetch_count=1,
+                # Redis hands out one message for each request; a RabbitMQ would send them all.
+                no_ack=not services.quorum,
             )
             with consumer:
                 while not self._stop.is_set():

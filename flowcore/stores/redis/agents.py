@@ -60,7 +60,7 @@ class RedisAgents:
         self._tell, self._claim, self._renew = script("tell"), script("claim"), script("renew")
         self._emit, self._settle, self._retry = script("emit"), script("settle"), script("retry")
         self._wake, self._cancel, self._sweep = script("wake"), script("cancel"), script("sweep")
-        self._requeue = script("requeue")
+        self._requeue, self._get = script("requeue"), script("get")
 
     def tell(self, new: NewTask) -> Told:
         """Put a message into a task's inbox."""
@@ -139,21 +139,22 @@ class RedisAgents:
     def get(self, task: str) -> Task | None:
         """Return a task with all that was said and made."""
         with translated():
-            pipe = self._client.pipeline()
-            pipe.hgetall(_key(task, "task"))
-            pipe.lrange(_key(task, "in"), 0, -1)
-            pipe.xrange(_key(task, "ev"))
-            found, said, events = pipe.execute()
-        if not found:
+            answer = self._get(args=(task,))
+        if not answer:
             return None
-        updates = [_update(task, found[b"ctx"].decode(), *event) for event in events]
+        (agent, context, state, told, since), said, events = answer
+        place = context.decode()
+        updates = [
+            _update(task, place, id, dict(zip(flat[::2], flat[1::2], strict=True)))
+            for id, flat in events
+        ]
         return Task(
             id=task,
-            context_id=found[b"ctx"].decode(),
-            agent=found[b"agent"].decode(),
-            state=TaskState(found[b"state"].decode()),
-            timestamp=_stamp(found[b"since"]),
-            said=_message(found[b"said"]),
+            context_id=place,
+            agent=agent.decode(),
+            state=TaskState(state.decode()),
+            timestamp=_stamp(since),
+            said=_message(told),
             artifacts=_artifacts(updates),
             history=tuple(Message.from_json(msgpack.unpackb(blob)) for blob in said),
         )

@@ -40,9 +40,10 @@ end
 local function tell_event(T, kind, body)
   set(T, 'ev', T.ev + 1)
   redis.call('XADD', key(T.id, 'ev'), '0-' .. T.ev, 'k', kind, 's', T.state, 'b', body, 'at', NOW)
-  if T.notify ~= '' then
-    local news = (END[T.state] or T.state == ASKS) and 'd|' or 'e|'
-    redis.call('PUBLISH', 'fc:a2a:to:' .. T.notify, news .. T.id)
+  local ended = END[T.state] or T.state == ASKS
+  local who, all = T.notify:match('^([^*]*)(%*?)$')
+  if who ~= '' and (ended or all == '*') then
+    redis.call('PUBLISH', 'fc:a2a:to:' .. who, (ended and 'd|' or 'e|') .. T.id)
   end
 end
 
