@@ -11,6 +11,7 @@ from flowcore.backends.a2a.context import BlockingAgentContext as BlockingAgentC
 from flowcore.client.agents import AgentClient as AgentClient
 from flowcore.client.flow import Flow as Flow
 from flowcore.client.handle import Run as Run
+from flowcore.client.memory import Memory as Memory
 from flowcore.errors import FlowcoreError as FlowcoreError
 from flowcore.graph.author import node as node
 from flowcore.graph.author import parallel as parallel
@@ -32,6 +33,7 @@ __all__ = [
     "Flow",
     "FlowcoreError",
     "InputRequired",
+    "Memory",
     "Message",
     "Rejected",
     "Retry",

@@ -32,6 +32,7 @@ from flowcore.ports.payloads import PayloadLedger, PayloadStore
 from flowcore.stores.redis.connect import connect, translated
 from flowcore.stores.redis.event_log import RedisEventLog
 from flowcore.stores.redis.limiter import RedisLimiter
+from flowcore.stores.redis.memory import RedisMemory, ShardedMemory
 from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.presence import RedisWorkerBoard
@@ -64,6 +65,7 @@ class Runtime:
     room: RedisRoom | ShardedRoom
     producers: Producers
     payloads: Payloads
+    memory: RedisMemory | ShardedMemory
     slots: Slots
     keys: Keyring
     agents: AgentServices
@@ -155,6 +157,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         room=services.room,
         producers=services.producers,
         payloads=made.payloads,
+        memory=services.memory,
         slots=Slots(services.board),
         keys=made.keys,
         agents=agents,
@@ -186,6 +189,7 @@ class _Builder:
     events: RedisEventLog | ShardedEventLog
     board: RedisWorkerBoard | ShardedWorkerBoard
     room: RedisRoom | ShardedRoom
+    memory: RedisMemory | ShardedMemory
     producers: Producers
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
@@ -199,6 +203,7 @@ class _Builder:
         look = payload_look(settings)
         vaults = [RedisVault(client) for client in clients]
         ledgers = [RedisLedger(client, look=look) for client in clients]
+        threads = [RedisMemory(client, space=settings.namespace) for client in clients]
         boxes = [RedisPayloads(client) for client in clients]
         vault: Vault
         ledger: PayloadLedger
@@ -207,11 +212,13 @@ class _Builder:
             (only,) = shards
             self.store, self.reader, self.events = only.store, only.reader, only.events
             self.board, self.room = only.board, only.room
-            (vault,), (ledger,), (box,) = vaults, ledgers, boxes
+            (vault,), (ledger,), (box,), (self.memory,) = vaults, ledgers, boxes, threads
         else:
             self.store = ShardedStore(shards)
             self.reader, self.events = ShardedReader(self.store), ShardedEventLog(self.store)
             self.board, self.room = ShardedWorkerBoard(self.store), ShardedRoom(self.store)
+            names = [shard.name for shard in shards]
+            self.memory = ShardedMemory(dict(zip(names, threads, strict=True)))
             vault = ShardedVault(vaults, self.store.health)
             ledger = ShardedLedger(ledgers, self.store)
             box = ShardedPayloads(boxes, ledger)
@@ -241,6 +248,7 @@ class _Builder:
             limiter=RedisLimiter(clients[0], lease=settings.lease),
             room=self.room,
             payloads=make_payloads(settings, ledger, box),
+            memory=self.memory,
             keys=keys,
         )
 

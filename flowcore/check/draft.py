@@ -53,3 +53,10 @@ class Draft:
     head: dict[str, Any] = field(default_factory=dict)
     """Id, version, description and inputs."""
     config: Config | None = None
+
+    def memory_path(self, key: str) -> Path:
+        """The place of a key of the config's memory, which may stand at the top, too."""
+        tree = self.document.tree
+        block = tree.get("config") if isinstance(tree, Mapping) else None
+        inside = isinstance(block, Mapping) and "memory" in block
+        return (*(("config",) if inside else ()), "memory", key)

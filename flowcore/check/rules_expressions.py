@@ -41,6 +41,7 @@ class Reading:
 
 def check_expressions(draft: Draft, graph: Graph) -> None:
     """Note expressions that cannot be read, or that read what is not defined or not upstream."""
+    _check_thread(draft)
     distant: list[Reading] = []
     for reading in chain(_in_nodes(draft, graph), _in_edges(draft, graph)):
         if reading.name not in graph.number:
@@ -51,6 +52,23 @@ def check_expressions(draft: Draft, graph: Graph) -> None:
             distant.append(reading)
     if graph.acyclic and distant:
         _check_distant(draft, graph, distant)
+
+
+def _check_thread(draft: Draft) -> None:
+    """A run has one thread, from its beginning: its name can depend on the input alone."""
+    memory = draft.config.memory if draft.config else None
+    if memory is None or memory.thread is None:
+        return
+    path = draft.memory_path("thread")
+    try:
+        found = compile_text(memory.thread).references
+    except ExpressionSyntaxError as error:
+        _note(draft, error, path)
+        return
+    for ref in found:
+        if ref.name != INPUTS:
+            what = f"a thread's name reads {quote(ref.name)}, and may read inputs only"
+            draft.problems.add("FC213", what, path, "write inputs.…", offset=ref.offset)
 
 
 def _is_near(graph: Graph, reading: Reading) -> bool:

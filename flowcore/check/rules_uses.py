@@ -18,11 +18,7 @@ def check_uses(draft: Draft, allowed: frozenset[str], *, imports: bool) -> None:
         allowed: Module prefixes; see ``nodes.resolve``.
         imports: Whether modules may be imported; else only names of types are looked up.
     """
-    places: dict[str, list[Path]] = {}
-    for raw in draft.nodes.values():
-        uses = raw.fields.get("uses")
-        if isinstance(uses, str) and uses:
-            places.setdefault(uses, []).append((*raw.path, "uses"))
+    places = _places(draft)
     for uses, paths in places.items():
         if ":" in uses and not imports:
             continue
@@ -31,6 +27,20 @@ def check_uses(draft: Draft, allowed: frozenset[str], *, imports: bool) -> None:
         except UnresolvedError as error:
             for path in paths:
                 draft.problems.add(_code(error), error.reason, path, error.suggestion)
+
+
+def _places(draft: Draft) -> dict[str, list[Path]]:
+    """Where each name stands."""
+    places: dict[str, list[Path]] = {}
+    for raw in draft.nodes.values():
+        uses = raw.fields.get("uses")
+        if isinstance(uses, str) and uses:
+            places.setdefault(uses, []).append((*raw.path, "uses"))
+    memory = draft.config.memory if draft.config else None
+    for key in ("counter", "summariser"):
+        if uses := getattr(memory, key, None):
+            places.setdefault(uses, []).append(draft.memory_path(key))
+    return places
 
 
 def _code(error: UnresolvedError) -> str:

@@ -30,6 +30,7 @@ def json_schema() -> dict[str, Any]:
     for name, model in models.items():
         if name != "Edge":
             _both_spellings(model)
+    _short_spellings(models)
     models["ListedNode"] = _listed(models["NodeDefinition"])
     edge = models.pop("Edge")
     head = {key: flow["properties"][key] for key in ("id", "version", "description", "inputs")}
@@ -60,6 +61,18 @@ def _both_spellings(model: dict[str, Any]) -> None:
             known = properties.get(first) or properties.get(second)
             if known:
                 properties[first] = properties[second] = known
+
+
+def _short_spellings(models: dict[str, Any]) -> None:
+    """Allow the scalars that stand for a whole model."""
+    node, config = models["NodeDefinition"]["properties"], models["Config"]["properties"]
+    kinds = models["MemoryConfig"]["properties"]["type"]["enum"]
+    for part, short in (
+        (node["concurrency"], {"type": "integer", "minimum": 1}),
+        (node["rate_limit"], {"type": "string"}),
+        (config["memory"], {"type": "string", "enum": kinds}),
+    ):
+        part["anyOf"] = [short, *part["anyOf"]]
 
 
 def _listed(node: Mapping[str, Any]) -> dict[str, Any]:

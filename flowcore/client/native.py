@@ -37,7 +37,14 @@ class NativeBackend(BaseBackend):
     """Runs flows on Celery workers, with Redis as the truth."""
 
     name: ClassVar[str] = "native"
-    features: ClassVar[tuple[str, ...]] = ("async", "streaming", "parallel", "resilience")
+    features: ClassVar[tuple[str, ...]] = (
+        "async",
+        "streaming",
+        "memory",
+        "parallel",
+        "callbacks",
+        "resilience",
+    )
     status: ClassVar[str] = "stable"
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:

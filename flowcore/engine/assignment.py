@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from flowcore.engine.emission import Emission
 from flowcore.engine.invoke import Stopper
+from flowcore.engine.memory import ThreadMemory
 from flowcore.engine.upstream import Upstream
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Outcome, Ticket
@@ -34,6 +35,8 @@ class Assignment:
     """Called before the node adds an event of its own to the log."""
     emission: Emission | None = None
     """What it says, once it has said something."""
+    memory: ThreadMemory | None = None
+    """What it remembers with, once it has."""
 
     @property
     def ticket(self) -> Ticket:

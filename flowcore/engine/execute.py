@@ -36,6 +36,7 @@ from flowcore.nodes.builtin import Park
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
 from flowcore.ports.limiter import Limiter
+from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
 from flowcore.run.wire import pack
 
@@ -78,6 +79,7 @@ class Executor:
         limiter: Limiter,
         limits: Limits,
         payloads: Payloads,
+        memory: MemoryStore | None = None,
         allowed: frozenset[str] = frozenset(),
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
@@ -93,6 +95,7 @@ class Executor:
             limiter: Keeps the limits that hold on all workers together.
             limits: How large an output or an event may be.
             payloads: Packs outputs, and keeps the large ones elsewhere.
+            memory: For what outlives runs.
             allowed: Module prefixes nodes may come from, beyond the default.
             on_stuck: Records an attempt of a worker that timed out and does not end.
             on_wake: Hears of a node whose turn it is under a limit.
@@ -108,7 +111,7 @@ class Executor:
         self._on_first = on_first
         self._on_wake = on_wake
         self._limiter = limiter
-        self._speaker = Speaker(events, limits)
+        self._speaker = Speaker(events, limits, memory)
         self._prepared: dict[tuple[str, int], _Prepared] = {}
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:

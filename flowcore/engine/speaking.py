@@ -8,13 +8,17 @@ import logging
 import threading
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from flowcore.engine.assignment import Assignment
 from flowcore.engine.emission import Emission, Flusher
 from flowcore.engine.limits import Limits
+from flowcore.engine.memory import MemoryRules, ThreadMemory
 from flowcore.engine.streaming import NodeLogger, token
+from flowcore.expr.template import compile_template
 from flowcore.nodes.context import Context, Resumed
+from flowcore.nodes.memory import Memory
+from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog
 from flowcore.run.event import EventType
 from flowcore.run.note import Note
@@ -28,10 +32,11 @@ _log = logging.getLogger("flowcore.node")
 class Speaker:
     """Gives the attempts of a process their contexts."""
 
-    def __init__(self, events: EventLog, limits: Limits) -> None:
-        """Have what is said written to ``events``, within ``limits``."""
+    def __init__(self, events: EventLog, limits: Limits, memory: MemoryStore | None) -> None:
+        """Have what is said written to ``events``, within ``limits``; remember in ``memory``."""
         self._events = events
         self._limits = limits
+        self._memory = memory
         self._flusher = Flusher()
         self._beginning = threading.Lock()
 
@@ -51,11 +56,19 @@ class Speaker:
             resumed=_resumed(work.resumed),
             stopping=work.stopper.stopping,
             _inputs=lambda: work.upstream.inputs,
+            _memory=None if self._memory is None else partial(self._thread, self._memory, work),
             _emit=partial(say, EventType.NODE_EMITTED),
             _token=(lambda chunk: say(EventType.NODE_TOKEN, token(chunk)))
             if streams
             else (lambda _: True),
         )
+
+    def _thread(self, store: MemoryStore, work: Assignment) -> Memory:
+        """The run's thread, the same one each time an attempt asks."""
+        with self._beginning:
+            if work.memory is None:
+                work.memory = thread_of(store, work)
+            return work.memory
 
     def _say(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> bool:
         """Have what a node says written; False when it is not heard."""
@@ -76,3 +89,22 @@ def _resumed(what: bytes | None) -> Resumed | None:
     if what is None:
         return None
     return Resumed("signal", unpack(what)) if what else Resumed("time")
+
+
+def thread_of(store: MemoryStore, work: Assignment) -> ThreadMemory:
+    """Find the thread of a run: what its flow says, else the input ``thread``, else the run."""
+    config = work.plan.memory
+    thread: Any = work.run
+    if text := config.get("thread"):
+        template = compile_template({"thread": text})
+        context = work.upstream.context(template.node_refs, names=template.names)
+        thread = cast("Mapping[str, Any]", template.render(context))["thread"]
+    else:
+        thread = work.upstream.inputs.get("thread") or work.run
+    return ThreadMemory(
+        store=store,
+        rules=MemoryRules.of(config),
+        space=config.get("name") or work.plan.flow,
+        id=str(thread),
+        writer=f"{work.run}.{work.name}",
+    )

@@ -6,10 +6,10 @@ Not here: reading YAML or Python (load, author), rules (check), order (plan).
 
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgpack
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from flowcore.graph.policy import Concurrency, Duration, Join, Model, RateLimit, Retry
 
@@ -89,11 +89,51 @@ class ExecutionConfig(Model):
 
 
 class MemoryConfig(Model):
-    """Memory shared by the nodes of a thread."""
+    """Memory that outlives a run, shared by all runs of a thread."""
 
-    type: str = "conversation"
+    type: Literal["conversation", "conversation_buffer", "window", "tokens", "summary"] = (
+        "conversation"
+    )
+    """What is kept and shown: all, up to ``max_messages``; the last ``max_messages``; the last that
+    fit in ``max_tokens``; the newer half, and a summary of what came before."""
     max_messages: Count | None = None
+    max_tokens: Count | None = None
+    counter: str | None = None
+    """``module:callable`` that counts the tokens of a message."""
+    summarise_after: Annotated[
+        Count | None, Field(validation_alias=AliasChoices("summarise_after", "summarize_after"))
+    ] = None
+    """Messages above which the older half is summarised."""
+    summariser: Annotated[
+        str | None, Field(validation_alias=AliasChoices("summariser", "summarizer"))
+    ] = None
+    """``module:callable`` that makes text of ``messages`` and the ``summary`` so far."""
+    ttl: Duration | None = None
+    """Seconds without a new message after which a thread is forgotten; None: never."""
     thread: str | None = None
+    """The thread; may hold ``${{ expression }}`` over inputs. Else the input ``thread``, else each
+    run has its own."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")] | None = None
+    """Flows that give the same name share threads; otherwise a flow has its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        """``conversation_buffer`` is short for ``{type: conversation_buffer}``."""
+        return {"type": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needs = {
+            "window": ("max_messages",),
+            "tokens": ("max_tokens",),
+            "summary": ("summarise_after", "summariser"),
+        }.get(self.type, ())
+        missing = [name for name in needs if getattr(self, name) is None]
+        if missing:
+            msg = f"memory of type {self.type!r} needs {' and '.join(map(repr, missing))}"
+            raise ValueError(msg)
+        return self
 
 
 class StreamingConfig(Model):
@@ -125,7 +165,7 @@ class Config(Model):
     backend: str = "native"
     backend_config: BackendConfig = BackendConfig()
     execution: ExecutionConfig = ExecutionConfig()
-    memory: MemoryConfig | str | None = None
+    memory: MemoryConfig | None = None
     streaming: StreamingConfig = StreamingConfig()
     llm: LlmConfig | None = None
     tools: tuple[str, ...] = ()

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from flowcore.errors import UsageError
+from flowcore.nodes.memory import Memory
+
 __all__ = ["Context", "Resumed"]
 
 
@@ -36,6 +39,7 @@ class Context:
     stopping: threading.Event = field(default_factory=threading.Event, repr=False)
     _inputs: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
     _emit: Callable[[Mapping[str, Any]], bool] = field(default=lambda _: True, repr=False)
+    _memory: Callable[[], Memory] | None = field(default=None, repr=False)
     _token: Callable[[Any], bool] = field(default=lambda _: True, repr=False)
 
     @property
@@ -47,6 +51,17 @@ class Context:
     def inputs(self) -> Mapping[str, Any]:
         """The run's input by name."""
         return self._inputs()
+
+    @property
+    def memory(self) -> Memory:
+        """What outlives the run: the conversation and the facts of the run's thread.
+
+        Raises:
+            UsageError: The node runs where there is no memory, such as in a Celery canvas.
+        """
+        if self._memory is None:
+            raise UsageError("there is no memory where this node runs; run its flow")
+        return self._memory()
 
     @property
     def cancelled(self) -> bool:

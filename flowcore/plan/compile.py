@@ -14,7 +14,7 @@ from typing import Any
 
 from flowcore.check.check import CheckedFlow
 from flowcore.errors import UnsupportedValueError
-from flowcore.graph.flow import FlowDefinition, NodeDefinition
+from flowcore.graph.flow import FlowDefinition, MemoryConfig, NodeDefinition
 from flowcore.graph.policy import Retry
 from flowcore.plan.plan import Plan, Policy, layers, successors
 
@@ -84,8 +84,17 @@ def _compile(flow: CheckedFlow) -> Plan:
         fail_fast=definition.config.execution.fail_fast,
         streaming=definition.config.streaming.enabled,
         buffer_size=definition.config.streaming.buffer_size,
+        memory=_memory(definition.config.memory),
     )
     return replace(plan, hash=_digest(plan, definition))
+
+
+def _memory(config: MemoryConfig | None) -> dict[str, Any]:
+    """What there is to say of memory; two names of one kind become one."""
+    if config is None:
+        return {}
+    said = config.model_dump(exclude_none=True)
+    return {**said, "type": said["type"].removesuffix("_buffer")}
 
 
 def _numbers(ids: Sequence[str], number: Mapping[str, int]) -> tuple[int, ...]:

@@ -77,6 +77,8 @@ class Plan:
     """Whether tokens and log records of nodes are events."""
     buffer_size: int = 100
     """Events of one node that may wait to be written."""
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    """What the definition says of memory."""
     _fellows: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -161,6 +163,7 @@ class Plan:
             "timeout": self.timeout,
             "fail_fast": self.fail_fast,
             "streaming": [self.streaming, self.buffer_size],
+            "memory": self.memory,
         }
 
     def to_bytes(self) -> bytes:
@@ -210,6 +213,7 @@ class Plan:
             fail_fast=raw["fail_fast"],
             streaming=streaming,
             buffer_size=buffer_size,
+            memory=raw["memory"],
         )
 
 

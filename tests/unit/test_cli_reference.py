@@ -10,6 +10,11 @@ from flowcore.cli.outcome import ExitCode
 
 TEXT = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## flowcore (\w+)(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
+#: Commands that are words of their own only with a second one.
+GROUPS = {
+    "import": [["import", "wfformat"]],
+    "memory": [["memory", each] for each in ("list", "show", "export", "import", "clear")],
+}
 SHARED = TEXT.partition("\n## flowcore ")[0]
 
 
@@ -23,7 +28,8 @@ def test_every_command_has_an_example_and_all_its_options(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert f"$ flowcore {name}" in SECTIONS[name] or f"$(flowcore {name}" in SECTIONS[name]
-    main([name, "--help"] if name != "import" else ["import", "wfformat", "--help"])
+    for words in GROUPS.get(name, [[name]]):
+        main([*words, "--help"])
     options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)
     shared = {"--help", "--quiet", "--output"}
     missing = [option for option in options if option not in SECTIONS[name]]

@@ -26,6 +26,7 @@ from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError
 from flowcore.plan.plan import Plan
 from flowcore.ports.limiter import Limiter
+from flowcore.ports.memory import MemoryStore
 from flowcore.ports.presence import WorkerBoard
 from flowcore.ports.room import Room
 from flowcore.ports.store import (
@@ -60,6 +61,7 @@ class Services:
     limiter: Limiter
     room: Room
     payloads: Payloads
+    memory: MemoryStore
     keys: Keyring
 
 
@@ -95,6 +97,7 @@ class NodeHost:
             limiter=services.limiter,
             limits=Limits(event=options.max_event),
             payloads=services.payloads,
+            memory=services.memory,
             allowed=options.allowed,
             on_stuck=self._settle,
             on_first=self._show_start,

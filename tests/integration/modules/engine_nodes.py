@@ -91,6 +91,14 @@ def speak(ctx: Context, count: int = 3) -> int:
     return count
 
 
+def remember(text: str, ctx: Context) -> list[str]:
+    """Add a message, fail the first time, and give the whole conversation."""
+    ctx.memory.add("user", text)
+    fail_until(2, ctx)
+    ctx.memory.set("last", text)
+    return [message["content"] for message in ctx.memory.messages()]
+
+
 def nap(seconds: float) -> float:
     time.sleep(seconds)
     return seconds

@@ -1,0 +1,175 @@
+"""``flowcore memory``: the threads that flows remember in.
+
+In: names of threads. Out: what is remembered; files of it. Not here: memory itself (engine).
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flowcore.assembly.session import Session
+from flowcore.cli.outcome import ExitCode, ThingNotFoundError
+from flowcore.cli.printing import (
+    Format,
+    Output,
+    Quiet,
+    iso,
+    note,
+    plain,
+    save,
+    show_rows,
+    write,
+    write_json,
+)
+from flowcore.client.memory import Memory, export_threads, import_threads
+from flowcore.errors import UsageError
+from flowcore.graph.diagnostic import clean
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="See, move and clear what flows remember.",
+)
+
+ThreadName = Annotated[
+    str, typer.Argument(metavar="THREAD", help="MEMORY/THREAD, as list shows it.")
+]
+Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="How threads' names begin.")]
+
+
+@app.command("list")
+def list_threads(
+    prefix: Prefix = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Threads at most.")] = 50,
+    output: Output = Format.TABLE,
+) -> int:
+    """List threads, those written last first.
+
+    Example: flowcore memory list support/
+    """
+    with Session() as session:
+        rows = [
+            {
+                "thread": row.name,
+                "messages": row.messages,
+                "facts": row.facts,
+                "updated": iso(row.updated),
+            }
+            for row in Memory.threads(prefix, limit=limit, session=session)
+        ]
+    columns = {"thread": "thread", "messages": "messages", "facts": "facts", "updated": "updated"}
+    show_rows(output, rows, columns)
+    return ExitCode.OK
+
+
+@app.command()
+def show(
+    thread: ThreadName,
+    last: Annotated[
+        int | None, typer.Option("--last", min=1, help="Only so many messages, the newest.")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> int:
+    """Show a thread: its messages and its facts.
+
+    Example: flowcore memory show support/alice --last 5
+    """
+    with Session() as session:
+        memory = _existing(thread, session)
+        messages, facts = memory.messages(last), memory.facts()
+    if output is Format.JSON:
+        write_json({"thread": thread, "messages": messages, "facts": facts})
+    elif output is Format.JSONL:
+        for message in messages:
+            write_json(message, indent=None)
+    else:
+        for message in messages:
+            text = message["content"]
+            said = text if isinstance(text, str) else json.dumps(plain(text), ensure_ascii=False)
+            number = message.get("id", "…")
+            write(clean(f"{number}  {message['role']}: {said}") + "\n")
+        for name, value in facts.items():
+            write(clean(f"{name} = {json.dumps(plain(value), ensure_ascii=False)}") + "\n")
+    return ExitCode.OK
+
+
+@app.command("export")
+def export_(
+    prefix: Prefix = "",
+    file: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; default: stdout.")
+    ] = None,
+    quiet: Quiet = False,
+) -> int:
+    """Write threads as JSON, one a line.
+
+    Example: flowcore memory export support/ -o support.jsonl
+    """
+    with Session() as session:
+        lines = [
+            json.dumps(plain(one), ensure_ascii=False) + "\n"
+            for one in export_threads(prefix, session=session)
+        ]
+    save("".join(lines), file)
+    if file is not None:
+        note(f"{len(lines)} threads\nnext: flowcore memory import {file}", quiet=quiet)
+    return ExitCode.OK
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote; -: stdin.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Forget first what is kept of these threads.")
+    ] = False,
+    quiet: Quiet = False,
+) -> int:
+    """Read threads that export wrote; messages are added to what there is.
+
+    Example: flowcore memory import support.jsonl --replace
+    """
+    with Session() as session:
+        count = import_threads(_lines(file), replace=replace, session=session)
+    note(f"{count} threads\nnext: flowcore memory list", quiet=quiet)
+    return ExitCode.OK
+
+
+@app.command()
+def clear(thread: ThreadName, quiet: Quiet = False) -> int:
+    """Forget a thread.
+
+    Example: flowcore memory clear support/alice
+    """
+    with Session() as session:
+        _existing(thread, session).clear()
+    note(f"{thread} is forgotten", quiet=quiet)
+    return ExitCode.OK
+
+
+def _existing(name: str, session: Session) -> Memory:
+    """The thread of a full name, if there is one."""
+    memory = Memory.named(name, session=session)
+    if not any(row.name == name for row in Memory.threads(name, limit=1000, session=session)):
+        msg = f"there is no thread {name!r}; 'flowcore memory list' shows those there are"
+        raise ThingNotFoundError(msg)
+    return memory
+
+
+def _lines(file: Path) -> Iterator[Any]:
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except OSError as error:
+        raise ThingNotFoundError(f"cannot read {file}: {error.strerror}") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise UsageError(f"{file}:{number}: this is no JSON: {error}") from error

@@ -1,0 +1,191 @@
+"""Memory that outlives runs; one suite for every store."""
+
+import multiprocessing
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+import pytest
+import redis
+
+from flowcore.ports.memory import MemoryStore
+from flowcore.stores.inmemory.memory import InMemoryMemory
+from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.memory import RedisMemory, ShardedMemory
+
+THREAD = "support/alice"
+
+
+@pytest.fixture(
+    params=[
+        "inmemory",
+        pytest.param("redis", marks=pytest.mark.integration),
+        pytest.param("sharded", marks=pytest.mark.integration),
+    ]
+)
+def store(request: pytest.FixtureRequest) -> MemoryStore:
+    if request.param == "inmemory":
+        return InMemoryMemory()
+    if request.param == "redis":
+        return RedisMemory(request.getfixturevalue("redis_client"))
+    parts = [RedisMemory(client) for client in request.getfixturevalue("two_clients")]
+    return ShardedMemory({"one": parts[0], "two": parts[1]})
+
+
+def said(store: MemoryStore, thread: str = THREAD) -> list[Any]:
+    return [msgpack.unpackb(entry.packed) for entry in store.read(thread).entries]
+
+
+def say(store: MemoryStore, *words: Any, thread: str = THREAD, **more: Any) -> int:
+    more.setdefault("keep", 100)
+    return store.append(thread, [msgpack.packb(word) for word in words], **more)
+
+
+def test_messages_are_kept_in_order_with_numbers_that_are_never_given_twice(
+    store: MemoryStore,
+) -> None:
+    assert say(store, "a") == 1
+    assert say(store, "b", "c") == 3
+    assert say(store) == 0
+    assert said(store) == ["a", "b", "c"]
+    entries = store.read(THREAD).entries
+    assert [entry.id for entry in entries] == [1, 2, 3]
+    assert entries[0].time <= entries[-1].time
+    assert say(store, "d", keep=2) == 4
+    assert said(store) == ["c", "d"]
+    assert [entry.id for entry in store.read(THREAD).entries] == [3, 4]
+
+
+def test_threads_do_not_see_each_other(store: MemoryStore) -> None:
+    say(store, "a")
+    say(store, "b", thread="support/bob")
+    store.put(THREAD, {"name": b"\x01"})
+    assert said(store) == ["a"]
+    assert said(store, "support/bob") == ["b"]
+    assert store.facts("support/bob") == {}
+    assert said(store, "nobody") == []
+
+
+def test_a_write_said_twice_counts_once(store: MemoryStore) -> None:
+    assert say(store, "a", "b", key="run.node.0") == 2
+    assert say(store, "a", "b", key="run.node.0") == 2
+    assert say(store, "c", key="run.node.1") == 3
+    assert said(store) == ["a", "b", "c"]
+
+
+def test_a_summary_stands_for_what_it_was_made_of_and_for_nothing_that_came_since(
+    store: MemoryStore,
+) -> None:
+    say(store, "a", "b", "c")
+    before = store.read(THREAD)
+    say(store, "d")
+    assert store.fold(THREAD, b"\xa3abc", upto=2, instead_of=before.folded)
+    assert not store.fold(THREAD, b"\xa5other", upto=3, instead_of=before.folded), "too late"
+    kept = store.read(THREAD)
+    assert (kept.summary, kept.folded) == (b"\xa3abc", 2)
+    assert said(store) == ["c", "d"]
+    assert store.fold(THREAD, b"\xa1x", upto=3, instead_of=2)
+    assert said(store) == ["d"]
+    assert not store.fold("nobody", b"\xa1x", upto=3, instead_of=0)
+
+
+def test_facts_are_kept_by_name_until_they_are_forgotten(store: MemoryStore) -> None:
+    store.put(THREAD, {"a": b"\x01", "b": b"\x02"})
+    store.put(THREAD, {"a": None, "c": b"\x03"})
+    assert store.facts(THREAD) == {"b": b"\x02", "c": b"\x03"}
+    assert store.facts("nobody") == {}
+
+
+def test_a_fact_and_a_thread_end_with_their_time(store: MemoryStore) -> None:
+    store.put(THREAD, {"stays": b"\x01"})
+    store.put(THREAD, {"goes": b"\x02"}, ttl=0.05)
+    say(store, "a", thread="t/short", ttl=0.05)
+    waited = threading.Event()
+    for _ in range(200):
+        if "goes" not in store.facts(THREAD) and not said(store, "t/short"):
+            break
+        waited.wait(0.01)
+    assert store.facts(THREAD) == {"stays": b"\x01"}
+    assert [row.name for row in store.threads()] == [THREAD]
+    assert say(store, "b", thread="t/short") == 1, "a new thread begins anew"
+
+
+def test_threads_are_listed_by_prefix_those_written_last_first(store: MemoryStore) -> None:
+    for name in ("a/1", "b/1", "a/2"):
+        say(store, "x", thread=name)
+        threading.Event().wait(0.002)  # their times are milliseconds
+    store.put("a/1", {"fact": b"\x01"})
+    rows = store.threads(prefix="a/")
+    assert [(row.name, row.messages, row.facts) for row in rows] == [("a/1", 1, 1), ("a/2", 1, 0)]
+    assert len(store.threads(limit=2)) == 2
+    assert store.threads(prefix="c") == []
+
+
+def test_what_is_cleared_is_gone(store: MemoryStore) -> None:
+    say(store, "a", key="k")
+    store.put(THREAD, {"fact": b"\x01"})
+    assert store.clear(THREAD)
+    assert not store.clear(THREAD)
+    assert (said(store), store.facts(THREAD), store.threads()) == ([], {}, [])
+
+
+@pytest.mark.integration
+def test_nothing_is_left_of_what_is_cleared(redis_client: "redis.Redis") -> None:
+    store = RedisMemory(redis_client, space="project")
+    say(store, "a", key="k", ttl=1000)
+    store.fold(THREAD, b"\xa1x", upto=1, instead_of=0)
+    store.put(THREAD, {"fact": b"\x01"})
+    assert [row.name for row in store.threads()] == [THREAD]
+    assert RedisMemory(redis_client, space="other").threads() == []
+    store.clear(THREAD)
+    assert redis_client.keys("fc:*") == []
+
+
+def _write(url: str, writer: int, count: int, go: Any) -> None:
+    store = RedisMemory(connect(url))
+    go.wait(30)
+    for number in range(count):
+        say(store, [writer, number], keep=10_000)
+
+
+@pytest.fixture
+def writers(valkey_server: str) -> Iterator[list[Any]]:
+    """Ten processes of five threads each, which begin together."""
+    context = multiprocessing.get_context("fork")
+    go = context.Barrier(11)
+    made = [context.Process(target=_threads, args=(valkey_server, at * 5, go)) for at in range(10)]
+    for process in made:
+        process.start()
+    yield [go, *made]
+    for process in made:
+        process.join(30)
+        process.kill()
+
+
+def _threads(url: str, first: int, go: Any) -> None:
+    here = threading.Event()
+    threads = [threading.Thread(target=_write, args=(url, first + at, 40, here)) for at in range(5)]
+    for thread in threads:
+        thread.start()
+    go.wait(30)
+    here.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.integration
+def test_fifty_writers_lose_nothing_and_keep_order(
+    redis_client: "redis.Redis", writers: list[Any]
+) -> None:
+    go, *processes = writers
+    go.wait(30)
+    for process in processes:
+        process.join(60)
+    store = RedisMemory(redis_client)
+    entries = store.read(THREAD).entries
+    assert [entry.id for entry in entries] == list(range(1, 50 * 40 + 1))
+    messages = said(store)
+    for writer in range(50):
+        assert [number for who, number in messages if who == writer] == list(range(40))
+    assert len({tuple(message) for message in messages[:50]}) == 50

@@ -1,0 +1,113 @@
+"""Memory on real workers: across nodes, attempts, runs; and in a shell."""
+
+import asyncio
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowcore import Memory
+from flowcore.cli.main import main
+from tests.engine import Engine
+
+pytestmark = pytest.mark.integration
+
+CHAT = {
+    "ask": {"uses": "memory", "with": {"op": "append", "content": "${{ inputs.text }}"}},
+    "answer": {
+        "uses": "memory",
+        "needs": ["ask"],
+        "with": {"op": "append", "role": "assistant", "content": "re: ${{ inputs.text }}"},
+    },
+    "all": {"uses": "memory", "needs": ["answer"]},
+}
+
+
+def _chat(engine: Engine, text: str, of: str | None, **memory: Any) -> list[Any]:
+    given = {"text": text} | ({"thread": of} if of else {})
+    run = engine.start(CHAT, given, config={"memory": {"type": "conversation", **memory}})
+    result = run.wait(timeout=60)
+    assert result.success, result.error
+    return [message["content"] for message in result.output]
+
+
+def test_runs_of_a_thread_share_a_conversation_and_others_do_not(engine: Engine) -> None:
+    assert _chat(engine, "a", "t1") == ["a", "re: a"]
+    assert _chat(engine, "b", "t1") == ["a", "re: a", "b", "re: b"]
+    assert _chat(engine, "c", "t2") == ["c", "re: c"]
+    assert _chat(engine, "d", None) == ["d", "re: d"], "a run without a thread has its own"
+    assert _chat(engine, "e", "t1", max_messages=3) == ["re: b", "e", "re: e"]
+    assert _chat(engine, "f", "t1", name="apart") == ["f", "re: f"]
+    assert _chat(engine, "g", "x", thread="user-${{ inputs.thread }}") == ["g", "re: g"]
+    names = [row.name for row in Memory.threads("test/", session=engine.session)]
+    assert "test/user-x" in names, names
+
+
+def test_an_attempt_that_is_made_again_adds_nothing_twice(engine: Engine) -> None:
+    retry = {"max_attempts": 2, "delay": "10ms"}
+    given = {"text": "hello"}
+    node = {"uses": "engine_nodes:remember", "with": given, "retry": retry}
+    run = engine.start({"a": node}, {"thread": "retried"})
+    assert run.wait(timeout=60).output == ["hello"]
+    memory = Memory("test", "retried", session=engine.session)
+    assert memory.facts() == {"last": "hello"}
+    assert len(memory.messages()) == 1
+
+
+def test_a_program_uses_the_memory_that_nodes_use(engine: Engine) -> None:
+    memory = Memory("test", "shared", session=engine.session)
+    memory.add("system", "be brief")
+
+    async def talk() -> list[dict[str, Any]]:
+        await memory.aadd("user", "hi", name="alice")
+        await memory.aset("tier", "gold")
+        return await memory.amessages()
+
+    said = asyncio.run(talk())
+    assert [message["role"] for message in said] == ["system", "user"]
+    assert _chat(engine, "x", "shared") == ["be brief", "hi", "x", "re: x"]
+    assert memory.thread("other").messages() == []
+    assert "test/shared" in [row.name for row in Memory.threads("test/", session=engine.session)]
+
+
+def test_threads_are_shown_moved_and_cleared_in_a_shell(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("FLOWCORE_REDIS_URL", engine.session.runtime.redis_url)
+    monkeypatch.setenv("FLOWCORE_HOME", str(engine.home))
+    memory = Memory("shell", "one", session=engine.session)
+    memory.extend([{"role": "user", "content": "a"}, {"role": "assistant", "content": ["b", 1]}])
+    memory.set("tier", "gold")
+
+    def run(*words: str, code: int = 0) -> str:
+        assert main(["memory", *words]) == code
+        return capsys.readouterr().out
+
+    (row,) = json.loads(run("list", "shell/", "-o", "json"))
+    assert (row["thread"], row["messages"], row["facts"]) == ("shell/one", 2, 1)
+    assert run("show", "shell/one").splitlines() == [
+        "1  user: a",
+        '2  assistant: ["b", 1]',
+        'tier = "gold"',
+    ]
+    assert json.loads(run("show", "shell/one", "--last", "1", "-o", "jsonl"))["id"] == 2
+    file = tmp_path / "shell.jsonl"
+    run("export", "shell/", "-o", str(file))
+    run("clear", "shell/one")
+    assert json.loads(run("list", "shell/", "-o", "json")) == []
+    run("import", str(file))
+    run("import", str(file), "--replace")
+    assert [one["content"] for one in memory.messages()] == ["a", ["b", 1]]
+    assert memory.facts() == {"tier": "gold"}
+    monkeypatch.setattr("sys.stdin", io.StringIO("no json\n"))
+    run("import", "-", code=2)
+    file.write_text("[1]\n")
+    run("import", str(file), code=2)
+    run("import", str(tmp_path / "gone"), code=3)
+    run("show", "shell/nobody", code=3)
+    run("clear", "shell", code=2)
