@@ -47,13 +47,16 @@ async def asks(data: dict[str, int], ctx: AgentContext) -> dict[str, float]:
     return {"seconds": time.monotonic() - started}
 
 
-@agent("bench-naps")
-async def naps(data: dict[str, Any], ctx: AgentContext) -> float:
-    """Sleep in the first attempt only; say when it began."""
-    path = Path(data["path"])
+def _note(path: Path, line: str) -> int:
     with path.open("a") as log:
-        log.write(f"{os.getpid()} {time.time()}\n")
-    if len(path.read_text().splitlines()) == 1:
+        log.write(line)
+    return len(path.read_text().splitlines())
+
+
+@agent("bench-naps")
+async def naps(data: dict[str, Any]) -> float:
+    """Sleep in the first attempt only; say when it began."""
+    if _note(Path(data["path"]), f"{os.getpid()} {time.time()}\n") == 1:
         await asyncio.sleep(600)
     return time.time()
 

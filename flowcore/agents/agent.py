@@ -1,6 +1,7 @@
 """How an agent is written: a function, and what it says about itself.
 
-In: a function. Out: an AgentSpec, whose card is the protocol's. Not here: running it (backends.a2a).
+In: a function. Out: an AgentSpec, whose card is the protocol's. Not here: running it
+(backends.a2a).
 """
 
 import functools

@@ -118,15 +118,15 @@ def parts_of(content: Any) -> tuple[Part, ...]:
         return ()
     if isinstance(content, Message | Artifact):
         return content.parts
-    if isinstance(content, Part):
-        return (content,)
-    if isinstance(content, str):
-        return (Part(text=content),)
-    if isinstance(content, bytes):
-        return (Part(raw=content),)
     if isinstance(content, list | tuple) and content and isinstance(content[0], Part):
         return tuple(content)
-    return (Part(data=content),)
+    return (content if isinstance(content, Part) else _part(content),)
+
+
+def _part(content: Any) -> Part:
+    if isinstance(content, str):
+        return Part(text=content)
+    return Part(raw=content) if isinstance(content, bytes) else Part(data=content)
 
 
 def text_of(parts: Sequence[Part]) -> str:

@@ -82,7 +82,7 @@ def card(
 
 
 @app.command("send")
-def send(
+def send(  # noqa: PLR0917  (typer reads options from parameters)
     name: Annotated[str, typer.Argument(metavar="NAME", help="An agent.", show_default=False)],
     text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What to say.")] = None,
     given: Annotated[

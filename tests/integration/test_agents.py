@@ -158,7 +158,7 @@ def test_a_cancel_reaches_the_worker(client: AgentClient, tmp_path: Path) -> Non
     poll(lambda: log.exists() and "begin" in log.read_text(), what="the agent to begin")
     assert client.cancel(task).state is TaskState.CANCELED
     poll(lambda: "stopped" in log.read_text(), what="the agent to be stopped")
-    with pytest.raises(AgentTaskStateError, match="is canceled and cannot be canceled|canceled"):
+    with pytest.raises(AgentTaskStateError, match="is canceled"):
         client.send(None, "x", task=task)
 
 

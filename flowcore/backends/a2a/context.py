@@ -239,7 +239,7 @@ class AgentContext(_Context):
 
 
 class BlockingAgentContext(_Context):
-    """What a plain function is given: a call leaves the function, which runs again with the answer."""
+    """What a plain function is given: a call leaves it, and it runs again with the answer."""
 
     def call(self, agent: str | None, content: Any, **given: Any) -> Task:
         """Ask another agent; see ``AgentContext.call``."""

@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-
 from flowcore.agents.agent import AgentSpec, InputRequired, Rejected
 from flowcore.agents.message import Artifact, Json, Message, Task, TaskState, TaskUpdate, parts_of
 from flowcore.backends.a2a.context import AgentContext, BlockingAgentContext, Parked, said

@@ -99,16 +99,21 @@ async def ring_b(text: str, ctx: AgentContext) -> str:
     return (await ctx.call("ring-a", text)).text
 
 
+def note(path: Path, line: str) -> str:
+    """Add a line to a file and return all of it."""
+    with path.open("a") as log:
+        log.write(line)
+    return path.read_text()
+
+
 @agent("sleeper")
 async def sleeper(data: dict[str, Any], ctx: AgentContext) -> str:
     path = Path(data["path"])
-    with path.open("a") as log:
-        log.write(f"begin {os.getpid()}\n")
+    first = note(path, f"begin {os.getpid()}\n").count("begin") == 1
     try:
-        await asyncio.sleep(data["seconds"] if path.read_text().count("begin") == 1 else 0)
+        await asyncio.sleep(data["seconds"] if first else 0)
     except asyncio.CancelledError:
-        with path.open("a") as log:
-            log.write("stopped\n")
+        note(path, "stopped\n")
         raise
     return "slept"
 
