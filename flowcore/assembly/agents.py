@@ -66,7 +66,7 @@ def build_agents(
     store = RedisAgents(client, connect(url, blocking=True), leases=leases)
     bell = KombuBell(producers.batch, keys=keys, namespace=settings.namespace, quorum=quorum)
     return AgentServices(
-        caller=Caller(store, RedisDirectory(client), bell),
+        caller=Caller(store, RedisDirectory(client, namespace=settings.namespace), bell),
         listener=store,
         keys=keys,
         namespace=settings.namespace,

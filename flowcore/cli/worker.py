@@ -60,6 +60,7 @@ def worker(
     On the embedded server it serves the runs that were started in this directory.
     """
     if agents:
+        sys.path.insert(0, str(Path.cwd()))
         load_agents([name.strip() for name in agents.split(",")])  # says at once what is wrong
         os.environ["FLOWCORE_AGENTS"] = agents
     with Session() as session:

@@ -1,4 +1,4 @@
-"""The task store of agents: legal moves only, each message once and in order, one hand at a time."""
+"""The task store of agents: legal moves only, each message once and in order, one hand on each."""
 
 import threading
 import time

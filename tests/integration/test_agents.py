@@ -1,5 +1,6 @@
 """Agents on real workers: two processes host the same agents."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from flowcore.agents.message import Part, TaskState
+from flowcore.cli.main import main
 from flowcore.client.agents import AgentClient
 from flowcore.errors import (
     AgentNegotiationError,
@@ -184,6 +186,56 @@ def test_a_task_that_is_late_fails(client: AgentClient, tmp_path: Path) -> None:
     given = {"path": str(tmp_path / "log"), "seconds": 600}
     with pytest.raises(AgentTaskError, match="its deadline has passed"):
         client.send("sleeper", given, deadline=0.5)
+
+
+def test_the_command_line_lists_sends_and_refuses(
+    hosted: tuple[Engine, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine, home = hosted
+    settings = engine.session.runtime.settings
+    monkeypatch.setenv("FLOWCORE_REDIS_URL", engine.session.runtime.redis_url)
+    monkeypatch.setenv("FLOWCORE_HOME", str(home))
+    if settings.broker_url:
+        monkeypatch.setenv("FLOWCORE_BROKER_URL", settings.broker_url)
+
+    def said(*words: str, code: int = 0) -> str:
+        assert main(["agents", *words]) == code
+        told = capsys.readouterr()
+        return told.err if code else told.out
+
+    rows = json.loads(said("--skill", "loud", "-o", "json"))
+    assert [(row["name"], row["state"], row["instances"]) for row in rows] == [("shout", "live", 2)]
+    assert json.loads(said("--tag", "no-such", "-o", "json")) == []
+    assert json.loads(said("card", "echo"))["name"] == "echo"
+    assert said("send", "echo", "hello") == "hello\n"
+    assert said("send", "counter", "-i", "to=2") == "0;1;\n"
+    asked = json.loads(said("send", "booking", "trip", "-o", "json"))
+    assert asked["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
+    assert said("send", "booking", "Rome", "--task", asked["id"]) == "Which day?\n"
+    said("cancel", asked["id"])
+    assert json.loads(said("task", asked["id"], "-o", "json"))["id"] == asked["id"]
+    assert "cannot be canceled" not in said("cancel", asked["id"])
+    assert "no live agent is called 'nobody'" in said("send", "nobody", "x", code=3)
+    assert "there is no task 'x'" in said("task", "x", code=3)
+    assert "there is no task 'x'" in said("cancel", "x", code=3)
+    assert "takes text/plain" in said("send", "shout", "-i", "a=1", code=2)
+    assert "give either TEXT" in said("send", "shout", code=2)
+    assert "as written" in said("send", "broken", "x", code=1)
+    assert "is no dead letter" in said("requeue", asked["id"], code=2)
+    late = said(
+        "send",
+        "sleeper",
+        "-i",
+        f"path={home / 'late'}",
+        "-i",
+        "seconds=60",
+        "--timeout",
+        "0.2s",
+        code=124,
+    )
+    assert "it goes on" in late
 
 
 def test_what_a_killed_worker_had_is_taken_over(make_engine: MakeEngine, tmp_path: Path) -> None:

@@ -201,31 +201,33 @@ class RedisAgents:
 class RedisDirectory:
     """Implements ``AgentDirectory``: one hash; notes carry the time at which they go stale."""
 
-    def __init__(self, client: Client) -> None:
-        """Use ``client``; nothing is sent yet."""
+    def __init__(self, client: Client, *, namespace: str = "") -> None:
+        """Use ``client``; projects that share a server have a namespace each."""
         self._client = client
+        self._cards = f"{_CARDS}:{namespace}" if namespace else _CARDS
 
     def post(self, card: Json, *, instance: str, keep: float) -> None:
         """Write or renew a card."""
         with translated():
             note = {"card": card, "until": self._now() + keep, "keep": keep}
-            self._client.hset(_CARDS, f"{card['name']}|{instance}", msgpack.packb(note))
+            self._client.hset(self._cards, f"{card['name']}|{instance}", msgpack.packb(note))
 
     def leave(self, name: str, instance: str) -> None:
         """Take a card down."""
         with translated():
-            self._client.hdel(_CARDS, f"{name}|{instance}")
+            self._client.hdel(self._cards, f"{name}|{instance}")
 
     def agents(self) -> Sequence[AgentNote]:
         """Return all notes, and drop those of the long dead."""
         with translated():
             now = self._now()
             found = {
-                field: msgpack.unpackb(blob) for field, blob in self._client.hgetall(_CARDS).items()
+                field: msgpack.unpackb(blob)
+                for field, blob in self._client.hgetall(self._cards).items()
             }
             old = [field for field, each in found.items() if now - each["until"] > _FORGET_DEAD]
             if old:
-                self._client.hdel(_CARDS, *old)
+                self._client.hdel(self._cards, *old)
         return [
             AgentNote(
                 card=each["card"],
