@@ -60,7 +60,8 @@ class NodeAgents:
 
     def publish(self, dispatch: Dispatch, plan: Plan) -> None:
         """Send."""
-        if not is_node_queue(plan.policy(dispatch.first).queue):
+        empty = not (dispatch.nodes or dispatch.bundles)
+        if empty or not is_node_queue(plan.policy(dispatch.first).queue):
             self._others.publish(dispatch, plan)
             return
         by_queue: dict[str, list[Json]] = {}
