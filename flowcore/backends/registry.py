@@ -17,10 +17,10 @@ from flowcore.errors import BackendError, PlannedBackendError, UnknownBackendErr
 __all__ = ["BackendRegistry"]
 
 _GROUP = "flowcore.backends"
+_FIRST = "native"
 _PLANNED = {
     "langgraph": "the LangGraph backend is planned",
     "crewai": "the CrewAI backend is planned",
-    "a2a": "the A2A backend is planned",
 }
 
 
@@ -28,7 +28,7 @@ class BackendRegistry:
     """All backends of this installation, by name."""
 
     _registered: ClassVar[dict[str, type[Any]]] = {}
-    _default: ClassVar[str] = "native"
+    _default: ClassVar[str] = _FIRST
 
     @classmethod
     def create(cls, name: str | None = None, /, **options: Any) -> Any:
@@ -63,12 +63,12 @@ class BackendRegistry:
 
     @classmethod
     def list_backends(cls, *, all: bool = False) -> list[str]:  # noqa: A002  (the promised name)
-        """Name the backends that ``create`` can make, built-in ones first.
+        """Name the backends that ``create`` can make: native, then other installed ones.
 
         Args:
             all: Also those that are planned.
         """
-        names = [*sorted(_installed()), *cls._registered]
+        names = [*sorted(_installed(), key=lambda name: (name != _FIRST, name)), *cls._registered]
         if all:
             names += _PLANNED
         return list(dict.fromkeys(names))

@@ -13,9 +13,12 @@ from flowcore.testing.conformance import CASES, Case, Outcome, check, verify
 from tests.acceptance.conftest import DefaultSession
 
 
+@pytest.mark.parametrize("backend", ["native", "a2a"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-async def test_the_native_backend_conforms(case: Case, default_session: DefaultSession) -> None:
-    assert await check(case, BackendRegistry.create("native")), "it says that it can do all"
+async def test_a_built_in_backend_conforms(
+    case: Case, backend: str, default_session: DefaultSession
+) -> None:
+    assert await check(case, BackendRegistry.create(backend)), "it says that it can do all"
 
 
 class Liar(BaseBackend):
