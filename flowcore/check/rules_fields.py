@@ -23,7 +23,7 @@ from flowcore.graph.flow import (
     NodeDefinition,
     StreamingConfig,
 )
-from flowcore.graph.policy import Concurrency, RateLimit, Retry
+from flowcore.graph.policy import Concurrency, Fallback, RateLimit, Retry
 from flowcore.graph.source import Path
 
 __all__ = ["SPELLINGS", "keys_of", "spelled", "unify", "validate"]
@@ -40,7 +40,12 @@ SPELLINGS: tuple[tuple[str, str], ...] = (
 _OTHER = {**dict(SPELLINGS), **{second: first for first, second in SPELLINGS}}
 
 _PARTS: Mapping[type[BaseModel], Mapping[str, type[BaseModel]]] = {
-    NodeDefinition: {"retry": Retry, "concurrency": Concurrency, "rate_limit": RateLimit},
+    NodeDefinition: {
+        "retry": Retry,
+        "concurrency": Concurrency,
+        "rate_limit": RateLimit,
+        "fallback": Fallback,
+    },
     Config: {
         "backend_config": BackendConfig,
         "execution": ExecutionConfig,
@@ -53,9 +58,7 @@ _PARTS: Mapping[type[BaseModel], Mapping[str, type[BaseModel]]] = {
 }
 
 #: Keys that later releases will give a meaning.
-PLANNED_KEYS = frozenset(
-    {"cache", "fallback", "for_each", "if", "max_iterations", "max_parallel", "until"}
-)
+PLANNED_KEYS = frozenset({"cache", "for_each", "if", "max_iterations", "max_parallel", "until"})
 
 _EXPECTED = {
     "string": "text",

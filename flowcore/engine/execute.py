@@ -32,12 +32,14 @@ from flowcore.errors import (
     StoreUnreachableError,
 )
 from flowcore.expr.template import Template, compile_template
+from flowcore.graph.policy import Fallback
 from flowcore.nodes.builtin import Park
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
 from flowcore.ports.limiter import Limiter
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
+from flowcore.run.record import Failure
 from flowcore.run.wire import pack
 
 __all__ = ["Executor"]
@@ -297,12 +299,29 @@ class Executor:
         )
         if delay is not None:
             return Outcome(kind="retry", failure=failure, delay=delay)
+        if (instead := work.plan.policy(work.node).fallback) is not None:
+            return self._fallen(instead, failure, work)
         try:
             dead = dead_edges(work.plan, work.node, work.upstream, state="failed")
         except FlowcoreError:
             # Both the node and a condition on it failed: the node's own error is the one to tell.
             dead = ()
         return Outcome(kind="failed", failure=failure, dead=dead)
+
+    def _fallen(self, instead: Fallback, failure: Failure, work: Assignment) -> Outcome:
+        """Succeed with the fallback, and say in the run's log what led there."""
+        self._speaker.fell(work, failure)
+        what = f"fallback of node {work.name!r}"
+        try:
+            packed = self._payloads.pack(instead.value, run=work.run, what=what)
+            work.upstream.put(work.node, instead.value)
+            dead = dead_edges(work.plan, work.node, work.upstream, state="succeeded")
+        except (StoreUnreachableError, StoreFullError):
+            raise
+        except FlowcoreError as error:
+            told = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
+            return Outcome(kind="failed", failure=told)
+        return Outcome(kind="succeeded", output=packed, dead=dead)
 
 
 def _ended(

@@ -22,7 +22,8 @@ from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog
 from flowcore.run.event import EventType
 from flowcore.run.note import Note
-from flowcore.run.wire import unpack
+from flowcore.run.record import Failure
+from flowcore.run.wire import pack, unpack
 
 __all__ = ["Speaker"]
 
@@ -63,6 +64,13 @@ class Speaker:
             else (lambda _: True),
         )
 
+    def fell(self, work: Assignment, failure: Failure) -> None:
+        """Say which failure led to the node's fallback; it is written before the node's end."""
+        packed = pack({"error": {"type": failure.type, "message": failure.message}})
+        emission = self._emission(work)
+        emission.say(Note(type=EventType.NODE_FALLBACK, packed=packed))
+        emission.close()
+
     def _thread(self, store: MemoryStore, work: Assignment) -> Memory:
         """The run's thread, the same one each time an attempt asks."""
         with self._beginning:
@@ -72,7 +80,11 @@ class Speaker:
 
     def _say(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> bool:
         """Have what a node says written; False when it is not heard."""
-        packed = self._limits.pack_event(data, node=work.name)
+        note = Note(type=kind, packed=self._limits.pack_event(data, node=work.name))
+        return self._emission(work).say(note)
+
+    def _emission(self, work: Assignment) -> Emission:
+        """What the attempt says, begun when it first says something."""
         with self._beginning:
             if work.emission is None:
                 work.emission = Emission(
@@ -82,7 +94,7 @@ class Speaker:
                     flusher=self._flusher,
                     before=work.before_emit,
                 )
-        return work.emission.say(Note(type=kind, packed=packed))
+            return work.emission
 
 
 def _resumed(what: bytes | None) -> Resumed | None:

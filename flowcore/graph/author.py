@@ -30,7 +30,7 @@ from flowcore.graph.link import (
     open_flow,
     parallel,
 )
-from flowcore.graph.policy import Concurrency, Join, Model, RateLimit, Retry
+from flowcore.graph.policy import Concurrency, Fallback, Join, Model, RateLimit, Retry
 
 __all__ = ["FlowBuilder", "Group", "NodeFunction", "NodeSpec", "Step", "node", "parallel"]
 
@@ -101,6 +101,7 @@ class FlowBuilder:
         join: Join | None = None,
         concurrency: Concurrency | Mapping[str, Any] | int | None = None,
         rate_limit: RateLimit | Mapping[str, Any] | str | None = None,
+        fallback: Fallback | Mapping[str, Any] | None = None,
         with_: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> Step:
@@ -116,6 +117,7 @@ class FlowBuilder:
             join: Overrides the decorator's.
             concurrency: Overrides the decorator's.
             rate_limit: Overrides the decorator's.
+            fallback: Overrides the decorator's.
             with_: Arguments, for those whose names mean something else here.
             **arguments: Arguments; text may hold ``${{ expression }}``.
 
@@ -142,6 +144,7 @@ class FlowBuilder:
             ("join", join or spec.join),
             ("concurrency", _tree(spec.concurrency if concurrency is None else concurrency)),
             ("rate_limit", _tree(spec.rate_limit if rate_limit is None else rate_limit)),
+            ("fallback", _tree(spec.fallback if fallback is None else fallback)),
         )
         tree.update((key, value) for key, value in chosen if value is not None)
         before = self._ids(needs)

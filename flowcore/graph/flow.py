@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import msgpack
 from pydantic import AliasChoices, Field, model_validator
 
-from flowcore.graph.policy import Concurrency, Duration, Join, Model, RateLimit, Retry
+from flowcore.graph.policy import Concurrency, Duration, Fallback, Join, Model, RateLimit, Retry
 
 __all__ = [
     "AgentConfig",
@@ -39,6 +39,8 @@ class NodeDefinition(Model):
     needs: tuple[str, ...] = ()
     """Ids of the nodes that must settle first."""
     retry: Retry | None = None
+    fallback: Fallback | None = None
+    """The output of the node when its last attempt has failed."""
     timeout: Duration | None = None
     """Seconds one attempt may take."""
     queue: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")] | None = None

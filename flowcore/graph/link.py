@@ -18,7 +18,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, Union, overload
 
 from flowcore.errors import UsageError
-from flowcore.graph.policy import Concurrency, Join, RateLimit, Retry
+from flowcore.graph.policy import Concurrency, Fallback, Join, RateLimit, Retry
 
 __all__ = [
     "Group",
@@ -56,6 +56,7 @@ class NodeSpec:
     join: Join | None = None
     concurrency: Concurrency | Mapping[str, Any] | int | None = None
     rate_limit: RateLimit | Mapping[str, Any] | str | None = None
+    fallback: Fallback | Mapping[str, Any] | None = None
 
 
 class Linkable:
@@ -187,6 +188,7 @@ def node(
     join: Join | None = None,
     concurrency: Concurrency | Mapping[str, Any] | int | None = None,
     rate_limit: RateLimit | Mapping[str, Any] | str | None = None,
+    fallback: Fallback | Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], NodeFunction[P, R]]: ...
 def node(
     function: Callable[P, R] | None = None, /, *, name: str | None = None, **options: Any
@@ -201,8 +203,8 @@ def node(
         name: Id in a flow; the function's own name when left out.
         **options: ``retry`` (Retry or a map), ``timeout`` (seconds or ``"30s"``), ``queue``
             (Celery queue), ``join`` (``all_success``, ``all_done``, ``any_success`` or
-            ``none_failed``), ``concurrency`` (attempts at a time on all workers) and
-            ``rate_limit`` (``"10/s"``).
+            ``none_failed``), ``concurrency`` (attempts at a time on all workers),
+            ``rate_limit`` (``"10/s"``) and ``fallback`` (``{"value": ...}``).
 
     Returns:
         The node, or a decorator.

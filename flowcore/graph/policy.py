@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from flowcore.types import parse_duration
 
-__all__ = ["Backoff", "Concurrency", "Duration", "Join", "Model", "RateLimit", "Retry"]
+__all__ = ["Backoff", "Concurrency", "Duration", "Fallback", "Join", "Model", "RateLimit", "Retry"]
 
 #: When a join runs, decided once all its predecessors have settled.
 Join: TypeAlias = Literal["all_success", "all_done", "any_success", "none_failed"]
@@ -53,6 +53,13 @@ class Retry(Model):
     """Draw each wait evenly between half of it and all of it, so that retries spread out."""
     retry_on: tuple[str, ...] = ()
     """Names of exception classes worth another attempt (``OSError``, ``mod.Error``); empty: all."""
+
+
+class Fallback(Model):
+    """What a node gives when its last attempt has failed."""
+
+    value: Any
+    """The node's output then: plain data, taken as it is written."""
 
 
 class Concurrency(Model):

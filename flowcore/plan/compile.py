@@ -112,7 +112,9 @@ def _intern(
     for node in nodes:
         retry = node.retry or default_retry
         limits = (node.concurrency, node.rate_limit)
-        key = (node.uses, retry, node.timeout, node.queue, node.join, *limits)
+        # As JSON: a value may hold lists, and 1, 1.0 and True are equal but not the same.
+        instead = node.fallback and node.fallback.model_dump_json()
+        key = (node.uses, retry, node.timeout, node.queue, node.join, *limits, instead)
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
         if at == len(policies):
@@ -125,6 +127,7 @@ def _intern(
                     join=node.join,
                     concurrency=node.concurrency,
                     rate_limit=node.rate_limit,
+                    fallback=node.fallback,
                 )
             )
     return tuple(policies), tuple(policy_of)

@@ -18,11 +18,11 @@ from typing import Any
 
 import msgpack
 
-from flowcore.graph.policy import Concurrency, RateLimit, Retry
+from flowcore.graph.policy import Concurrency, Fallback, RateLimit, Retry
 
 __all__ = ["Plan", "Policy"]
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,7 @@ class Policy:
     join: str = "all_success"
     concurrency: Concurrency | None = None
     rate_limit: RateLimit | None = None
+    fallback: Fallback | None = None
 
     @property
     def alone(self) -> bool:
@@ -152,6 +153,7 @@ class Plan:
                     policy.join,
                     policy.concurrency.model_dump() if policy.concurrency else None,
                     policy.rate_limit.model_dump() if policy.rate_limit else None,
+                    policy.fallback.model_dump() if policy.fallback else None,
                 ]
                 for policy in self.policies
             ],
@@ -199,8 +201,9 @@ class Plan:
                     join=join,
                     concurrency=Concurrency(**slots) if slots else None,
                     rate_limit=RateLimit(**rate) if rate else None,
+                    fallback=Fallback(**instead) if instead else None,
                 )
-                for uses, retry, timeout, queue, join, slots, rate in raw["policies"]
+                for uses, retry, timeout, queue, join, slots, rate, instead in raw["policies"]
             ),
             policy_of=tuple(raw["policy_of"]),
             pred=pred,

@@ -31,6 +31,7 @@ class EventType(StrEnum):
     NODE_SUCCEEDED = "node.succeeded"
     NODE_FAILED = "node.failed"
     NODE_RETRYING = "node.retrying"
+    NODE_FALLBACK = "node.fallback"
     NODE_WAITING = "node.waiting"
     NODE_LOST = "node.lost"
     NODE_EMITTED = "node.emitted"
