@@ -45,6 +45,12 @@ def test_a_problem_looks_like_the_example_of_the_documentation() -> None:
 #: Text, then place, code and message; path; suggestion.
 WRONG: list[tuple[str, str, str, str | None]] = [
     (
+        "nodes: {a: {uses: end, fallback: {valeu: 1, value: 2}}}",
+        "1:35: error FC202: unknown key 'valeu'",
+        "nodes.a.fallback.valeu",
+        "did you mean 'value'?",
+    ),
+    (
         "nodes: {a: {uses: end}}\nedgs: []",
         "2:1: error FC202: unknown key 'edgs'",
         "edgs",

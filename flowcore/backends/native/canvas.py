@@ -242,7 +242,10 @@ def _attempt(
         settled, fatal = _settle(plan, node, state, run_node)
     except Exception as error:
         _retry(task, plan.policy(node).retry, error)
-        settled, fatal = _failed(plan, node, state, error)
+        if (instead := plan.policy(node).fallback) is not None:
+            settled, fatal = _succeeded(plan, node, _upstream(plan, state), instead.value), None
+        else:
+            settled, fatal = _failed(plan, node, state, error)
         if fatal and plan.fail_fast:
             raise
     if fatal and plan.fail_fast:
@@ -330,6 +333,11 @@ def _settle(
         )
     upstream = _upstream(plan, state)
     value = run_node(plan, node, upstream=upstream)
+    return _succeeded(plan, node, upstream, value), None
+
+
+def _succeeded(plan: Plan, node: int, upstream: Upstream, value: Any) -> State:
+    """How a node settled that gave ``value``."""
     output = unpack(pack(value, what=f"output of node {plan.ids[node]!r}"))
     upstream.put(node, output)
     dead = dead_edges(plan, node, upstream, state=NodeState.SUCCEEDED.value)
@@ -337,7 +345,7 @@ def _settle(
         "state": NodeState.SUCCEEDED.value,
         "output": output,
         "dead": [plan.ids[target] for target in dead],
-    }, None
+    }
 
 
 def _failed(
