@@ -65,19 +65,20 @@ def sleep(seconds: float, ctx: Context) -> None:
         raise NodeCancelledError(msg)
 
 
-def wait(ctx: Context, upstream: Any = None, until: Any = None, **more: Any) -> Any:
+def wait(ctx: Context, upstream: Any = None, **more: Any) -> Any:
     """Wait for some time, or until a time, without a worker; then give on what came from upstream.
 
     Args:
         ctx: The attempt.
         upstream: What flows into the node.
-        until: When to go on: Unix seconds, or text such as ``2026-12-24T18:00:00Z``.
-        **more: ``for``, the time to wait: seconds, or text such as ``90s`` or ``2h``.
+        **more: ``until``, when to go on: Unix seconds, or text such as ``2026-12-24T18:00:00Z``;
+            or ``for``, the time to wait: seconds, or text such as ``90s`` or ``2h``. No parameters
+            of their own, which would be taken from the run's input, too.
 
     Raises:
         UsageError: Neither or both are given, or one is no time.
     """
-    length = more.pop("for", None)
+    length, until = more.pop("for", None), more.pop("until", None)
     if more:
         raise UsageError(f"wait takes 'for' and 'until', got {', '.join(map(repr, more))}")
     if (length is None) == (until is None):
@@ -91,19 +92,21 @@ def wait(ctx: Context, upstream: Any = None, until: Any = None, **more: Any) -> 
     raise Park(until=_moment(until), reason=f"waits until {until}")
 
 
-def signal(name: str, ctx: Context, timeout: Any = None, **more: Any) -> Any:
+def signal(ctx: Context, **more: Any) -> Any:
     """Wait for a signal, without a worker; give on the value that came with it.
 
     Args:
-        name: The signal's name, as ``Run.signal`` gives it.
         ctx: The attempt.
-        timeout: How long to wait at most: seconds, or text such as ``2h``.
-        **more: ``default``, the value when the time is over.
+        **more: ``name``, the signal's, as ``Run.signal`` gives it; ``timeout``, how long to wait at
+            most: seconds, or text such as ``2h``; ``default``, the value when the time is over.
 
     Raises:
         NodeTimeoutError: The time is over, and there is no default.
     """
-    extra = more.keys() - {"default"}
+    extra = more.keys() - {"name", "timeout", "default"}
+    name, timeout = more.get("name"), more.get("timeout")
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"signal needs the 'name' of a signal, such as approved, got {name!r}")
     if extra:
         raise UsageError(f"signal takes 'name', 'timeout', 'default', got {sorted(extra)}")
     seconds = None if timeout is None else _duration(timeout, "timeout")

@@ -111,15 +111,15 @@ _DOES: Mapping[str, Callable[[Memory, dict[str, Any]], Any]] = {
 }
 
 
-def memory(ctx: MemoryUser, op: str = "read", thread: str | None = None, **given: Any) -> Any:
+def memory(ctx: MemoryUser, **given: Any) -> Any:
     """Remember something, or give what is remembered.
 
     Args:
         ctx: The attempt.
-        op: ``read`` (the messages), ``append`` (content, role: user), ``extend`` (messages),
-            ``clear``; ``get``, ``set``, ``delete`` (name, value, ttl) and ``facts``.
-        thread: Another thread than the run's.
-        **given: What the operation takes.
+        **given: The node's ``with``, by itself: a parameter of its own name would be taken from the
+            run's input, too. ``op``: ``read`` (the messages; so if left out), ``append`` (content,
+            role: user), ``extend`` (messages), ``clear``; ``get``, ``set``, ``delete`` (name,
+            value, ttl) and ``facts``. ``thread``: another thread than the run's. What it takes.
 
     Returns:
         Messages, a message's number, a fact or facts; the value that was set.
@@ -127,6 +127,7 @@ def memory(ctx: MemoryUser, op: str = "read", thread: str | None = None, **given
     Raises:
         UsageError: There is no such operation, or it takes something else.
     """
+    op, thread = given.pop("op", "read"), given.pop("thread", None)
     _check(op, given)
     it = ctx.memory if thread is None else ctx.memory.thread(thread)
     return _DOES[op](it, given)

@@ -177,3 +177,17 @@ def test_a_place_whose_holder_is_killed_is_free_again(engine: Engine, tmp_path: 
     after = {"uses": "passthrough", "needs": ["n"]}
     run = start(engine, {"n": node, "after": after})
     assert run.wait(timeout=120).success
+
+
+def test_waits_and_signals_take_nothing_from_the_runs_input(engine: Engine) -> None:
+    nodes = {
+        "nap": {"uses": "wait", "with": {"for": "10ms"}},
+        "review": {"uses": "signal", "with": {"name": "go"}},
+    }
+    run = start(engine, nodes, {"until": "2099-01-01T00:00:00Z", "timeout": "1ms", "default": 7})
+    poll(lambda: node_is(run, "nap", NodeState.SUCCEEDED), what="the nap to end")
+    assert node_is(run, "review", NodeState.WAITING)
+    run.signal("go", done=True)
+    assert run.wait(timeout=60).outputs["review"] == {"done": True}
+    failed = start(engine, {"review": {"uses": "signal"}}, {"name": "go"}).wait(timeout=60)
+    assert "signal needs the 'name' of a signal" in str(failed.error)
