@@ -9,9 +9,17 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AgentClient": "flowcore.client.agents",
+    "AgentContext": "flowcore.backends.a2a.context",
+    "BlockingAgentContext": "flowcore.backends.a2a.context",
     "Callbacks": "flowcore.run.callbacks",
     "Context": "flowcore.nodes.context",
     "Event": "flowcore.run.event",
+    "InputRequired": "flowcore.agents.agent",
+    "Message": "flowcore.agents.message",
+    "Rejected": "flowcore.agents.agent",
+    "Skill": "flowcore.agents.agent",
+    "agent": "flowcore.agents.agent",
     "Memory": "flowcore.client.memory",
     "ExecutionResult": "flowcore.ports.backend",
     "Flow": "flowcore.client.flow",
@@ -24,16 +32,24 @@ _HOMES = {
 }
 
 __all__ = [
+    "AgentClient",
+    "AgentContext",
+    "BlockingAgentContext",
     "Callbacks",
     "Context",
     "Event",
     "ExecutionResult",
     "Flow",
     "FlowcoreError",
+    "InputRequired",
     "Memory",
+    "Message",
+    "Rejected",
     "Retry",
     "Run",
     "Session",
+    "Skill",
+    "agent",
     "node",
     "parallel",
 ]

@@ -1,6 +1,14 @@
 """What type checkers see of the lazily loaded public names."""
 
+from flowcore.agents.agent import InputRequired as InputRequired
+from flowcore.agents.agent import Rejected as Rejected
+from flowcore.agents.agent import Skill as Skill
+from flowcore.agents.agent import agent as agent
+from flowcore.agents.message import Message as Message
 from flowcore.assembly.session import Session as Session
+from flowcore.backends.a2a.context import AgentContext as AgentContext
+from flowcore.backends.a2a.context import BlockingAgentContext as BlockingAgentContext
+from flowcore.client.agents import AgentClient as AgentClient
 from flowcore.client.flow import Flow as Flow
 from flowcore.client.handle import Run as Run
 from flowcore.client.memory import Memory as Memory
@@ -15,16 +23,24 @@ from flowcore.run.event import Event as Event
 
 __version__: str
 __all__ = [
+    "AgentClient",
+    "AgentContext",
+    "BlockingAgentContext",
     "Callbacks",
     "Context",
     "Event",
     "ExecutionResult",
     "Flow",
     "FlowcoreError",
+    "InputRequired",
     "Memory",
+    "Message",
+    "Rejected",
     "Retry",
     "Run",
     "Session",
+    "Skill",
+    "agent",
     "node",
     "parallel",
 ]

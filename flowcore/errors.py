@@ -31,6 +31,13 @@
     │   │   └── ExpressionSyntaxError FC507 (expr.scan) with its place in the text
     │   ├── NodeExitError            FC508
     │   └── PayloadLostError         FC509  a large value is not where it was put, or damaged
+    ├── AgentError                   FC700  something about an agent or its task
+    │   ├── AgentNotFoundError       FC701
+    │   ├── AgentNegotiationError    FC702  the two sides do not understand each other
+    │   ├── AgentCallLimitError      FC703  too deep, or a cycle
+    │   ├── AgentTaskError           FC704  a task failed, was canceled or rejected
+    │   ├── AgentTaskStateError      FC705  where the task stands, this cannot be done
+    │   └── AgentWaitError           FC706  the task goes on; the caller stopped waiting
     └── ServiceError                 FC600  something outside is missing or unwell
         ├── StoreUnreachableError    FC601
         │   └── EmbeddedServerError  FC601  (assembly.embedded)
@@ -50,6 +57,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 __all__ = [
+    "AgentCallLimitError",
+    "AgentError",
+    "AgentNegotiationError",
+    "AgentNotFoundError",
+    "AgentTaskError",
+    "AgentTaskStateError",
+    "AgentWaitError",
     "BackendError",
     "BindingError",
     "BlockingCallError",
@@ -316,3 +330,45 @@ class StoreFullError(ServiceError):
     """The store has no room for new runs, or for anything at all."""
 
     code = "FC605"
+
+
+class AgentError(FlowcoreError):
+    """Something about an agent, or one of its tasks."""
+
+    code = "FC700"
+
+
+class AgentNotFoundError(AgentError):
+    """No live agent has this name or skill, or no task this id."""
+
+    code = "FC701"
+
+
+class AgentNegotiationError(AgentError):
+    """The two sides have no protocol version or media type in common."""
+
+    code = "FC702"
+
+
+class AgentCallLimitError(AgentError):
+    """Agents call agents too deep, or in a circle."""
+
+    code = "FC703"
+
+
+class AgentTaskError(AgentError):
+    """A task that was waited for did not complete."""
+
+    code = "FC704"
+
+
+class AgentTaskStateError(AgentError):
+    """Where the task stands, this cannot be done."""
+
+    code = "FC705"
+
+
+class AgentWaitError(AgentError):
+    """The caller stopped waiting; the task goes on."""
+
+    code = "FC706"

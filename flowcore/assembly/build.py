@@ -4,11 +4,14 @@ In: settings and the URLs of Redis. Out: a Runtime: the ports with their adapter
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from celery import Celery
 
+from flowcore.assembly.agents import HostStep, build_agents, with_agents
 from flowcore.assembly.payloads import make_payloads, payload_look
 from flowcore.assembly.settings import REDIS_SCHEMES, Settings, split_urls
+from flowcore.backends.a2a.step import AgentServices
 from flowcore.backends.native.app import AppOptions, Bridge, make_app
 from flowcore.backends.native.broker import (
     AMQP_SCHEMES,
@@ -65,6 +68,7 @@ class Runtime:
     memory: RedisMemory | ShardedMemory
     slots: Slots
     keys: Keyring
+    agents: AgentServices
 
     @property
     def redis_urls(self) -> list[str]:
@@ -115,9 +119,10 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
     """
     first = split_urls(redis_url)[0]
     services = _Builder(settings, redis_url)
-    app = make_app(
+    broker = place(settings.broker_url or first)
+    app: Any = make_app(  # gets an attribute of ours
         AppOptions(
-            broker=place(settings.broker_url or first),
+            broker=broker,
             results=place(first),
             queue=queue_name(None, default=settings.queue, namespace=settings.namespace),
         ),
@@ -134,6 +139,11 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
     )
     services.app = app
     made = services.build()
+    agents = build_agents(
+        settings, first, producers=services.producers, keys=made.keys, quorum=broker.quorum
+    )
+    app.flowcore_agents = lambda: agents
+    app.steps["worker"].add(HostStep)
     return Runtime(
         settings=settings,
         redis_url=redis_url,
@@ -150,6 +160,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         memory=services.memory,
         slots=Slots(services.board),
         keys=made.keys,
+        agents=agents,
     )
 
 
@@ -218,12 +229,18 @@ class _Builder:
             store=self.store,
             reader=self.reader,
             events=self.events,
-            dispatcher=CeleryDispatcher(
-                self.app,
+            dispatcher=with_agents(
+                CeleryDispatcher(
+                    self.app,
+                    producers=self.producers,
+                    events=told,
+                    default_queue=settings.queue,
+                    keys=keys,
+                ),
+                settings,
                 producers=self.producers,
-                events=told,
-                default_queue=settings.queue,
                 keys=keys,
+                quorum=place(settings.broker_url or split_urls(self._redis_url)[0]).quorum,
             ),
             rows=RunRow(told),
             board=self.board,

@@ -19,6 +19,7 @@ FLOWCORE_STALLED           15.0                seconds a worker may ignore a que
 FLOWCORE_DISPATCH_LEASE    5.0                 seconds before an unclaimed message is sent again
 FLOWCORE_MAX_LOST          3                   workers a node may lose before it is a dead letter
 FLOWCORE_RETENTION         604800 (7 days)     seconds a finished run is kept
+FLOWCORE_AGENTS            (none)              modules whose agents a worker hosts, by comma
 FLOWCORE_ALLOWED_MODULES   (none)              module prefixes that ``uses`` may import, by comma
 FLOWCORE_MAX_EVENT         65536 (64 KiB)      bytes of one event that a node emits
 FLOWCORE_PAYLOADS          see assembly        where large values go: file:///path, redis, off, or
@@ -117,6 +118,8 @@ class Settings:
     """Whether a worker goes on with a node that it made ready, without a message for it."""
     secrets: tuple[str, ...] = field(repr=False)
     """Sign and verify messages: the first signs. Empty: a key that is kept in Redis does."""
+    agents: tuple[str, ...]
+    """Modules whose agents a worker hosts."""
     log_level: str
     """Name of a level of the standard ``logging`` module, upper case."""
 
@@ -157,6 +160,7 @@ class Settings:
             max_output=read("FLOWCORE_MAX_OUTPUT", _whole, None),
             work_first=read("FLOWCORE_WORK_FIRST", _switch, default=True),
             secrets=read(_SECRET, _secrets, ()),
+            agents=read("FLOWCORE_AGENTS", _modules, ()),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )
         read.raise_problems()

@@ -4,7 +4,10 @@ In: names and classes, from code or from the entry points ``flowcore.backends``.
 Built-in backends come through the same entry points as third parties' do.
 """
 
+import json
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
 from inspect import isclass
 from typing import Any, ClassVar
 
@@ -14,10 +17,10 @@ from flowcore.errors import BackendError, PlannedBackendError, UnknownBackendErr
 __all__ = ["BackendRegistry"]
 
 _GROUP = "flowcore.backends"
+_FIRST = "native"
 _PLANNED = {
     "langgraph": "the LangGraph backend is planned",
     "crewai": "the CrewAI backend is planned",
-    "a2a": "the A2A backend is planned",
 }
 
 
@@ -25,7 +28,7 @@ class BackendRegistry:
     """All backends of this installation, by name."""
 
     _registered: ClassVar[dict[str, type[Any]]] = {}
-    _default: ClassVar[str] = "native"
+    _default: ClassVar[str] = _FIRST
 
     @classmethod
     def create(cls, name: str | None = None, /, **options: Any) -> Any:
@@ -60,26 +63,30 @@ class BackendRegistry:
 
     @classmethod
     def list_backends(cls, *, all: bool = False) -> list[str]:  # noqa: A002  (the promised name)
-        """Name the backends that ``create`` can make, built-in ones first.
+        """Name the backends that ``create`` can make: native, then other installed ones.
 
         Args:
             all: Also those that are planned.
         """
-        names = [*sorted(_installed()), *cls._registered]
+        names = [*sorted(_installed(), key=lambda name: (name != _FIRST, name)), *cls._registered]
         if all:
             names += _PLANNED
         return list(dict.fromkeys(names))
 
     @classmethod
     def get_info(cls, name: str) -> dict[str, Any]:
-        """Describe a backend: name, version, features, status."""
+        """Describe a backend: name, version, features, status.
+
+        The features of a built-in backend are those whose every case it passes in the conformance
+        suite (``scripts/conformance_matrix.py``); those of others are what they say of themselves.
+        """
         if name in _PLANNED and name not in cls._registered and name not in _installed():
             return {"name": name, "version": None, "features": [], "status": "planned"}
         kind = cls._load(name)
         return {
             "name": name,
             "version": getattr(kind, "version", "0.1.0"),
-            "features": list(getattr(kind, "features", ())),
+            "features": cls._features(name, kind),
             "status": getattr(kind, "status", "experimental"),
         }
 
@@ -93,6 +100,13 @@ class BackendRegistry:
     def get_default(cls) -> str:
         """Name the default backend."""
         return cls._default
+
+    @classmethod
+    def _features(cls, name: str, kind: type[Any]) -> list[str]:
+        proven = None if name in cls._registered else _conformance().get(name)
+        if proven is None:
+            return [str(feature) for feature in getattr(kind, "features", ())]
+        return [feature for feature, outcome in proven["features"].items() if outcome == "passed"]
 
     @classmethod
     def _load(cls, name: str) -> type[Any]:
@@ -112,6 +126,15 @@ class BackendRegistry:
             msg = f"backend {name!r} cannot be loaded: {error}; try pip install 'flowcore[{name}]'"
             raise BackendError(msg) from error
         return kind
+
+
+@cache
+def _conformance() -> dict[str, Any]:
+    """What the built-in backends have been found to do, by name."""
+    found: dict[str, Any] = json.loads(
+        files("flowcore.backends").joinpath("conformance.json").read_text("utf-8")
+    )
+    return found
 
 
 def _installed() -> dict[str, EntryPoint]:

@@ -19,7 +19,7 @@ class Usage:
     traffic: int
     """Bytes read from and written to its clients."""
     memory: int
-    """Bytes it has allocated now."""
+    """Bytes it has allocated now, without the buffers of connections."""
     messages: int
     """Messages that were put into a queue."""
 
@@ -28,10 +28,12 @@ def usage(redis: Client) -> Usage:
     """Read the counters."""
     stats = redis.info("stats")
     pushed = redis.info("commandstats").get("cmdstat_lpush", {})
+    memory = redis.info("memory")
+    buffers = ("mem_clients_normal", "mem_clients_slaves", "mem_aof_buffer")
     return Usage(
         commands=int(stats["total_commands_processed"]),
         traffic=int(stats["total_net_input_bytes"]) + int(stats["total_net_output_bytes"]),
-        memory=int(redis.info("memory")["used_memory"]),
+        memory=int(memory["used_memory"]) - sum(int(memory.get(name, 0)) for name in buffers),
         messages=int(pushed.get("calls", 0)),
     )
 

@@ -289,6 +289,7 @@ class Stand:
                 time.sleep(_LOOK)
             run.cancel("the worker is warm")
             self.redis.delete(self.queue)
+            run.wait(timeout=_PATIENCE)
         self.drain()
         return max(sizes)
 

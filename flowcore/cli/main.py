@@ -48,8 +48,10 @@ COMMANDS = (
     ("schema", "flowcore.cli.define:schema", "Write the JSON Schema of definitions."),
     ("import", "flowcore.cli.convert:app", "Make a definition of another system's workflow."),
     ("worker", "flowcore.cli.worker:worker", "Start a worker for this project."),
+    ("agents", "flowcore.cli.agents:app", "See agents and their tasks; send them messages."),
     ("bench", "flowcore.cli.bench:bench", "Measure the engine against Celery alone."),
     ("backends", "flowcore.cli.define:backends", "List the backends of this installation."),
+    ("conformance", "flowcore.cli.conformance:conformance", "Check a backend, case by case."),
     ("doctor", "flowcore.cli.doctor:doctor", "Check that everything a run needs is there."),
 )
 ALIASES = {"enqueue": "submit"}

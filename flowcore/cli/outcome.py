@@ -11,6 +11,10 @@ from enum import IntEnum
 import typer
 
 from flowcore.errors import (
+    AgentNegotiationError,
+    AgentNotFoundError,
+    AgentTaskStateError,
+    AgentWaitError,
     BackendError,
     DefinitionError,
     FlowcoreError,
@@ -52,6 +56,10 @@ _CODES: tuple[tuple[type[FlowcoreError], ExitCode], ...] = (
     (UsageError, ExitCode.USAGE),
     (BackendError, ExitCode.USAGE),
     (RunNotFoundError, ExitCode.NOT_FOUND),
+    (AgentNotFoundError, ExitCode.NOT_FOUND),
+    (AgentNegotiationError, ExitCode.USAGE),
+    (AgentTaskStateError, ExitCode.USAGE),
+    (AgentWaitError, ExitCode.TIMED_OUT),
     (RunStateError, ExitCode.USAGE),
     (ThingNotFoundError, ExitCode.NOT_FOUND),
     (RunCancelledError, ExitCode.CANCELLED),

@@ -20,6 +20,7 @@ import typer
 
 from flowcore.assembly.lifeline import report_ready
 from flowcore.assembly.session import Session
+from flowcore.backends.a2a.step import load_agents
 from flowcore.cli.background import Turn
 from flowcore.cli.outcome import ExitCode, complain
 from flowcore.cli.printing import Quiet, note
@@ -45,6 +46,9 @@ def worker(
         int | None, typer.Option("--concurrency", min=1, help="Nodes at once; default: cores.")
     ] = None,
     pool: Annotated[Pool, typer.Option("--pool", help="Celery's pool.")] = Pool.PREFORK,
+    agents: Annotated[
+        str | None, typer.Option("--agents", help="Modules whose agents to host, by comma.")
+    ] = None,
     until_idle: Annotated[
         float | None,
         typer.Option("--until-idle", min=0, help="End after so many seconds without a run."),
@@ -55,6 +59,10 @@ def worker(
 
     On the embedded server it serves the runs that were started in this directory.
     """
+    if agents:
+        sys.path.insert(0, str(Path.cwd()))
+        load_agents([name.strip() for name in agents.split(",")])  # says at once what is wrong
+        os.environ["FLOWCORE_AGENTS"] = agents
     with Session() as session:
         given = [name.strip() for name in (queues or "").split(",") if name.strip()]
         names = given or [session.runtime.settings.queue]

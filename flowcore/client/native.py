@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from flowcore.backends.base import BaseBackend
 from flowcore.check.check import check
 from flowcore.client.flow import Definition, Flow, document_of
+from flowcore.client.handle import Run
 from flowcore.errors import BackendError, DefinitionError
 from flowcore.graph.load import load_tree
 from flowcore.ports.backend import ExecutionResult
@@ -32,6 +33,10 @@ class Workflow:
         """Execute once and wait for the end."""
         return await self.flow.arun(input_data)
 
+    async def start(self, input_data: Any = None) -> Run:
+        """Start a run; its handle streams it, controls it and awaits its end."""
+        return await self.flow.aenqueue(input_data)
+
 
 class NativeBackend(BaseBackend):
     """Runs flows on Celery workers, with Redis as the truth."""
@@ -44,6 +49,8 @@ class NativeBackend(BaseBackend):
         "parallel",
         "callbacks",
         "resilience",
+        "control",
+        "durability",
     )
     status: ClassVar[str] = "stable"
 

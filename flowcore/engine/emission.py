@@ -65,6 +65,9 @@ class Emission:
         self._changed = threading.Condition()
         self._writing = threading.Lock()
         self._lost = 0
+        self._batch: list[Note] = []
+        """Is being written, or was not: then it is written again as it was, and counts once."""
+        self._batches = 0
         self._behind = False
         """The store did not take a full buffer in time: nobody waits for it again until it does."""
         self._deaf = False
@@ -89,7 +92,7 @@ class Emission:
             StoreFullError: It stays full.
         """
         insist(self.write)  # which also waits for a write that is under way
-        while self._waiting or self._lost:
+        while self._batch or self._waiting or self._lost:
             insist(self.write)
 
     def write(self) -> None:
@@ -102,14 +105,13 @@ class Emission:
             if self._before is not None:
                 self._before()
                 self._before = None
-            taken, lost = self._take()
-            if not taken and not lost:
+            if not self._batch:
+                self._batch = self._take()
+                self._batches += 1
+            if not self._batch:
                 return
-            try:
-                heard = self._events.append(self._ticket, _notes(taken, lost))
-            except BaseException:
-                self._give_back(taken, lost)
-                raise
+            heard = self._events.append(self._ticket, self._batch, number=self._batches)
+            self._batch = []
             with self._changed:
                 self._behind = False
                 if heard is not Heard.HEARD:
@@ -133,7 +135,7 @@ class Emission:
         self._waiting.popleft()
         self._lost += 1
 
-    def _take(self) -> tuple[list[tuple[float, Note]], int]:
+    def _take(self) -> list[Note]:
         taken: list[tuple[float, Note]] = []
         weight = 0
         with self._changed:
@@ -142,15 +144,7 @@ class Emission:
                 weight += len(taken[-1][1].packed)
             lost, self._lost = self._lost, 0
             self._changed.notify_all()
-        return taken, lost
-
-    def _give_back(self, taken: list[tuple[float, Note]], lost: int) -> None:
-        with self._changed:
-            self._waiting.extendleft(reversed(taken))
-            self._lost += lost
-            while len(self._waiting) > self._size:
-                self._behind = True
-                self._forget()
+        return _notes(taken, lost)
 
 
 def _notes(taken: list[tuple[float, Note]], lost: int) -> list[Note]:

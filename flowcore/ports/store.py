@@ -336,8 +336,15 @@ class Heard(StrEnum):
 class EventLog(Protocol):
     """The ordered events of each run."""
 
-    def append(self, ticket: Ticket, notes: Sequence[Note]) -> Heard:
-        """Add what a node has said, in one step and in this order."""
+    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
+        """Add what a node has said, in one step and in this order.
+
+        Args:
+            ticket: The attempt.
+            notes: What it has said.
+            number: Which notes of the attempt these are: 1, 2, ... A number that was heard is not
+                written again.
+        """
         ...
 
     def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:

@@ -16,12 +16,13 @@ DefaultSession: TypeAlias = Session
 
 @pytest.fixture(scope="session")
 def engine_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """A session with one worker of two children."""
+    """A session with one worker of two children, and one that hosts the nodes' agents."""
     with (
         running_valkey() as url,
         running_engine(url, tmp_path_factory.mktemp("acceptance"), heartbeat="0.25") as engine,
     ):
         engine.workers()
+        engine.workers(pool="threads", queues="a2a-nodes")
         yield engine.session
 
 

@@ -422,6 +422,22 @@ def test_on_a_server_of_ones_own_local_workers_are_announced(
         worker.communicate(timeout=PATIENCE)
 
 
+def test_a_backend_is_held_against_what_every_backend_must_do(shell: Shell) -> None:
+    done = shell("conformance", "native", "--case", "join all", "--case", "diamond", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["backend"] == "native"
+    assert {one["case"]: one["outcome"] for one in found["cases"]} == {
+        "diamond": "passed",
+        "join all_success": "passed",
+        "join all_done": "passed",
+    }
+    unknown = shell("conformance", "native", "--case", "no such case")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "no case has no such case in its name" in unknown.stderr
+    assert shell("conformance", "nobody").returncode == 2
+
+
 def test_help_is_fast(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     took = []
     for _ in range(9):

@@ -137,7 +137,7 @@ class CustomBackend(BaseBackend):
 @pytest.mark.usefixtures("custom")
 async def test_a_custom_backend_registers_and_runs() -> None:
     BackendRegistry.register(name="custom", backend_class=CustomBackend)
-    assert BackendRegistry.list_backends() == ["native", "custom"]
+    assert BackendRegistry.list_backends() == ["native", "a2a", "custom"]
     backend = BackendRegistry.create("custom", colour="red")
     assert isinstance(backend, CustomBackend)
     assert isinstance(backend, IBackend)
@@ -162,7 +162,7 @@ def test_planned_and_unknown_backends_are_told_apart() -> None:
     assert set(BackendRegistry.list_backends(all=True)) >= {"native", "langgraph", "crewai", "a2a"}
     with pytest.raises(PlannedBackendError, match="planned"):
         BackendRegistry.create("langgraph")
-    with pytest.raises(UnknownBackendError, match="available: native"):
+    with pytest.raises(UnknownBackendError, match="available: native, a2a"):
         BackendRegistry.create("nativ")
     with pytest.raises(UsageError, match="takes a class"):
         BackendRegistry.register(name="custom", backend_class=CustomBackend())  # type: ignore[arg-type]
@@ -200,8 +200,8 @@ async def benchmark_backends(workflow: Any, input_data: Any) -> dict[str, Any]:
 
 async def test_benchmark_backends_runs_as_written(default_session: DefaultSession) -> None:
     results = await benchmark_backends(config, input_data)
-    assert list(results) == ["native"]
-    assert results["native"]["success"]
+    assert list(results) == ["native", "a2a"]
+    assert all(result["success"] for result in results.values())
 
 
 def test_every_configuration_of_the_page_is_accepted() -> None:

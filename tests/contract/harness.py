@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
@@ -136,6 +137,7 @@ class Harness:
     """Everything the store still keeps."""
     reopened: Callable[[], RunStore]
     """The same store as another process sees it: with empty caches."""
+    _said: Counter[Ticket] = field(default_factory=Counter)
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -159,10 +161,13 @@ class Harness:
         ticket = Ticket(run=run, node=node, attempt=attempt)
         return self.store.settle(ticket, Outcome(kind=kind, **more))
 
-    def say(self, ticket: Ticket, *data: Any, kind: str = "node.emitted") -> Heard:
-        """Have a node say something."""
+    def say(
+        self, ticket: Ticket, *data: Any, kind: str = "node.emitted", number: int | None = None
+    ) -> Heard:
+        """Have a node say something: what comes next, or what came with a ``number``."""
+        self._said[ticket] += 1
         notes = [Note(type=EventType(kind), packed=msgpack.packb(one)) for one in data]
-        return self.events.append(ticket, notes)
+        return self.events.append(ticket, notes, number=number or self._said[ticket])
 
     def do(self, node: int, attempt: int = 1, *, run: str = RUN, **more: Any) -> Advance:
         """Claim and settle; both must be accepted."""

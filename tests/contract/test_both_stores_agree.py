@@ -6,7 +6,7 @@ same states, events and agenda. ``make schedules`` runs more of them than CI doe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -314,7 +314,7 @@ class Duel(RuleBasedStateMachine):
         news = Flush(done=done, current=busy, since=2, give_back=give_back, ahead=0)
         advance = self.flush_both(unit, news, grain)
         if again:
-            advance = self.flush_both(unit, replace(news, current=None), grain)
+            advance = self.flush_both(unit, news, grain)
         if busy is not None:
             worker.told.add(busy)
         worker.kept = set(advance.kept)
@@ -350,9 +350,10 @@ class Duel(RuleBasedStateMachine):
     @precondition(lambda self: self.claimed)
     @rule(index=INDEX)
     def emit(self, index: int) -> None:
+        """A node says something; what it has said it may say again."""
         ticket = self.claimed[index % len(self.claimed)]
         words = [{"at": at} for at in range(index % 3 + 1)]
-        self.both(lambda it: it.say(ticket, *words))
+        self.both(lambda it: it.say(ticket, *words, number=index % 5 + 1))
 
     @precondition(lambda self: self.claimed or self.units)
     @rule(indices=st.lists(INDEX, max_size=4))

@@ -237,6 +237,27 @@ def test_a_unit_of_a_paused_run_gives_back_what_it_has_not_begun(it: Harness) ->
     it.assert_ended_well()
 
 
+def test_what_a_unit_says_again_is_told_once(it: Harness) -> None:
+    plan = make_plan([[], [], [], []])
+    unit = adopted_unit(it, plan)
+    news = Flush(done=done(0), current=1)
+    for _ in range(2):
+        advance = it.store.flush(unit, news, plan, worker="w", grain=Grain())
+        assert (advance.accepted, advance.kept) == (True, (1, 2, 3))
+    assert [(event.type, event.node) for event in it.log() if event.type.startswith("node.")] == [
+        ("node.started", "n0"),
+        ("node.succeeded", "n0"),
+        ("node.started", "n1"),
+    ]
+    told = Done(1, b"\x01", took=1, ago=1, told=True)
+    assert it.store.flush(unit, Flush(done=[told]), plan, worker="w", grain=Grain()).accepted
+    assert it.store.flush(unit, Flush(current=2), plan, worker="w", grain=Grain()).accepted
+    assert it.log()[-1].nodes == ("n2",), "the next one is told as ever"
+    rest = Flush(done=[Done(2, b"\x02", 1, 1, told=True), *done(3)])
+    assert it.store.flush(unit, rest, plan, worker="w", grain=Grain()).finished
+    it.assert_ended_well()
+
+
 def test_what_a_unit_has_given_back_can_be_claimed(it: Harness) -> None:
     plan = make_plan([[], []])
     unit = adopted_unit(it, plan)

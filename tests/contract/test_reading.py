@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from flowcore.ports.store import Heard, NewRun, RunQuery, Ticket
+from flowcore.ports.store import Heard, NewRun, RunQuery, Ticket, Wait
 from flowcore.run.event import EventType
 from flowcore.run.note import MOST_SAID, Note
 from flowcore.run.status import NodeState, RunState
@@ -120,8 +120,30 @@ def test_a_note_has_the_time_at_which_it_was_said(it: Harness) -> None:
     it.submit(ONE)
     it.claim(0)
     note = Note(type=EventType.NODE_TOKEN, packed=b"\x80", ago=0.25)
-    it.events.append(Ticket(run=RUN, node=0, attempt=1), [note])
+    it.events.append(Ticket(run=RUN, node=0, attempt=1), [note], number=1)
     assert it.log()[-1].time == pytest.approx(it.clock() - 0.25)
+
+
+def test_notes_that_are_said_again_count_once(it: Harness) -> None:
+    ticket = Ticket(run=RUN, node=0, attempt=1)
+    it.submit(ONE)
+    it.claim(0)
+    for number in (1, 1, 2, 1, 2):
+        assert it.say(ticket, {"n": number}, number=number) is Heard.HEARD
+    assert [event.data for event in it.log() if event.type == "node.emitted"] == [
+        {"n": 1},
+        {"n": 2},
+    ]
+    it.settle(0, 1, kind="waiting", wait=Wait(signal="go"), failure=None)
+    it.store.signal(RUN, "go", b"\x01")
+    it.claim(0)
+    assert it.say(ticket, {"n": 4}, number=1) is Heard.HEARD
+    assert it.log()[-1].data == {"n": 4}, "an attempt that has waited counts anew"
+    it.settle(0, 1, kind="retry", delay=0.0)
+    it.store.sweep()
+    it.claim(0, 2)
+    assert it.say(Ticket(run=RUN, node=0, attempt=2), {"n": 3}, number=1) is Heard.HEARD
+    assert it.log()[-1].data == {"n": 3}, "another attempt counts anew"
 
 
 def test_a_run_that_has_said_as_much_as_it_may_has_one_gap(it: Harness) -> None:

@@ -161,8 +161,8 @@ def test_growth_follows_flows_from_compiling_to_their_end(stand: Stand) -> None:
 
 
 def test_memory_is_read_after_each_run(stand: Stand) -> None:
-    found = memory(stand, runs=3, nodes=500, tell=lambda _: None)
-    assert [point["nodes"] for point in found["points"]] == [500, 1000, 1500]
+    found = memory(stand, runs=3, nodes=1000, tell=lambda _: None)
+    assert [point["nodes"] for point in found["points"]] == [1000, 2000, 3000]
     first, *_, last = found["points"]
     assert last["redis_bytes"] > first["redis_bytes"], "runs are kept"
     assert found["redis_bytes_per_node"] > 0

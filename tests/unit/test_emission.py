@@ -20,18 +20,22 @@ class Log:
 
     def __init__(self) -> None:
         self.writes: list[list[Note]] = []
+        self.numbers: list[int] = []
+        self.refused: list[tuple[int, list[Note]]] = []
         self.go = threading.Event()
         self.go.set()
         self.asked = threading.Event()
         self.down = False
         self.answer = Heard.HEARD
 
-    def append(self, ticket: Ticket, notes: Sequence[Note]) -> Heard:
+    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
         self.asked.set()
         assert self.go.wait(10)
         if self.down:
+            self.refused.append((number, list(notes)))
             raise StoreUnreachableError("down")
         self.writes.append(list(notes))
+        self.numbers.append(number)
         return self.answer
 
     def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:
@@ -146,6 +150,24 @@ def test_an_attempt_that_is_no_longer_valid_is_told_so() -> None:
     assert not it.say(note(1))
     it.close()
     assert log.said == [0]
+
+
+def test_a_write_without_an_answer_is_repeated_as_it_was() -> None:
+    log = Log()
+    it = emission(log, flusher=Mute())
+    it.say(note(0))
+    it.write()
+    log.down = True
+    it.say(note(1))
+    for number in (2, 3):
+        with pytest.raises(StoreUnreachableError):
+            it.write()
+        it.say(note(number))
+    log.down = False
+    it.close()
+    assert log.said == [0, 1, 2, 3]
+    assert log.numbers == [1, 2, 3]
+    assert log.refused == [(2, log.writes[1])] * 2, "it may have been heard: it must not differ"
 
 
 def test_what_must_come_first_comes_first_and_once() -> None:

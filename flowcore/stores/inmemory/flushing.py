@@ -44,10 +44,10 @@ def flush(  # noqa: PLR0913  (the port's arguments, and what the unit owns)
     if accepted and run.state is not RunState.STOPPING:
         _arrive(step, news, plan)
     rest = _give_back(step, rest, news, plan)
-    if news.current is not None and run.nodes[news.current] is NodeState.RUNNING:
-        data = {"worker": worker}
-        step.event(EventType.NODE_STARTED, [news.current], 1, data, ago=news.since)
-    step.write_unit(unit, rest | set(step.kept))
+    current, told = news.current, run.units[unit].told
+    if current not in (None, told) and run.nodes[current] is NodeState.RUNNING:
+        step.event(EventType.NODE_STARTED, [current], 1, {"worker": worker}, ago=news.since)
+    step.write_unit(unit, rest | set(step.kept), told=news.current)
     return True
 
 

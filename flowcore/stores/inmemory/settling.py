@@ -38,9 +38,14 @@ def owned_beside(run: KeptRun, unit: str, node: int) -> frozenset[int] | None:
     return frozenset(kept.nodes - {node})
 
 
-def say(step: Step, ticket: Ticket, notes: Sequence[Note], *, most: int = MOST_SAID) -> Heard:
+def say(
+    step: Step, ticket: Ticket, notes: Sequence[Note], number: int, *, most: int = MOST_SAID
+) -> Heard:
     """Add what a node has said, as ``emit.lua`` does."""
     run, packed = step.run, pack_notes(notes)
+    attempt, last = run.heard.get(ticket.node, (0, 0))
+    if attempt == ticket.attempt and last >= number:
+        return Heard.HEARD
     before, run.said = run.said, run.said + len(packed)
     if run.said <= most:
         run.events += events_of(
@@ -51,6 +56,7 @@ def say(step: Step, ticket: Ticket, notes: Sequence[Note], *, most: int = MOST_S
             last=len(run.events) + len(notes),
             now=step.now,
         )
+        run.heard[ticket.node] = (ticket.attempt, number)
         return Heard.HEARD
     if before <= most:
         step.event(EventType.STREAM_GAP, [ticket.node], ticket.attempt, {"reason": "full"})

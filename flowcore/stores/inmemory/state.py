@@ -36,6 +36,8 @@ class KeptUnit:
 
     nodes: set[int]
     adopted: bool
+    told: int | None = None
+    """The node that it was last said to have started."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +73,8 @@ class KeptRun:
     units: dict[str, "KeptUnit"] = field(default_factory=dict)
     said: int = 0
     """Bytes of what its nodes have said."""
+    heard: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By node: attempt and number of the latest notes."""
     bundled: int = 0
     """How many units have been made for the queue: their names count on."""
     outputs: dict[int, bytes] = field(default_factory=dict)

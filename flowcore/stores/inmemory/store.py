@@ -360,14 +360,14 @@ class InMemoryStore:
 
     # ── EventLog ────────────────────────────────────────────────────────────────────────────────
 
-    def append(self, ticket: Ticket, notes: Sequence[Note]) -> Heard:
+    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
         """Add what a node has said, if its attempt is still the valid one."""
         with self._changed:
             run = self._world.runs.get(ticket.run)
             if run is None or not run.holds(ticket.node, ticket.attempt):
                 return Heard.STALE
             step = Step(self._world, run, self._now())
-            heard = settling.say(step, ticket, notes)
+            heard = settling.say(step, ticket, notes, number)
             self._changed.notify_all()
             return heard
 

@@ -129,10 +129,10 @@ class Step:
         self.schedule(unit, self.world.dispatch_lease)
         self.bundles.append(Bundle(unit=unit, node=nodes[0], count=len(nodes)))
 
-    def write_unit(self, unit: str, nodes: set[int]) -> None:
+    def write_unit(self, unit: str, nodes: set[int], *, told: int | None = None) -> None:
         """Keep what a worker's unit owns; nothing is left of one without nodes."""
         if nodes:
-            self.run.units[unit] = KeptUnit(nodes, adopted=True)
+            self.run.units[unit] = KeptUnit(nodes, adopted=True, told=told)
             self.schedule(unit, self.world.lease)
         else:
             self.run.units.pop(unit, None)
@@ -169,6 +169,7 @@ class Step:
         run.nodes[node] = NodeState.WAITING
         self.event(EventType.NODE_WAITING, [node], run.attempts[node], wait.about())
         run.attempts[node] -= 1  # this attempt goes on later
+        run.heard.pop(node, None)
         if wait.resumes:
             run.resumed.pop(node, None)
             run.waits[node] = wait.signal

@@ -38,11 +38,13 @@ class RedisEventLog:
         self._most_said = most_said
         self._emit = Script(Line(client), script_source("emit"))
 
-    def append(self, ticket: Ticket, notes: Sequence[Note]) -> Heard:
+    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
         """Add what a node has said, if its attempt is still the valid one: one entry for all."""
         about = (ticket.run, ticket.node, ticket.attempt)
         with translated():
-            answer = self._emit(args=(*about, pack_notes(notes), len(notes), self._most_said))
+            answer = self._emit(
+                args=(*about, pack_notes(notes), len(notes), self._most_said, number)
+            )
         return _HEARD[answer]
 
     def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:

@@ -353,11 +353,11 @@ class ShardedEventLog:
         self._shards = store.shards
         self._place = store.placement
 
-    def append(self, ticket: Ticket, notes: Sequence[Note]) -> Heard:
+    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
         """Add what a node has said, if its attempt is still the valid one."""
         return self._place.ask(
             ticket.run,
-            lambda at: self._shards[at].events.append(ticket, notes),
+            lambda at: self._shards[at].events.append(ticket, notes, number=number),
             lambda heard: heard is Heard.STALE,
         )
 

@@ -57,7 +57,8 @@ def read_bundles(flat: Sequence[Any]) -> tuple[Bundle, ...]:
 
 
 def read_unit(text: bytes) -> tuple[int, ...]:
-    """The nodes of a unit, from ``policy:ranges;policy:ranges``."""
+    """The nodes of a unit, from ``policy:ranges;policy:ranges`` and perhaps ``!node``."""
+    text = text.partition(b"!")[0]
     parts = [part.partition(b":")[2] for part in text.split(b";")] if text else []
     return tuple(sorted(node for part in parts for node in parse_ranges(part)))
 

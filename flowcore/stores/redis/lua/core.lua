@@ -7,13 +7,15 @@
 -- {base}dead (hash by node: successors whose edge from it does not hold), {base}base (hash by node:
 -- attempts before the run was resumed), {base}sig (hash: 's:' and a name for a signal that nobody
 -- has taken, 'n:' and a node for what it waits for, 'p:' and a node for what ended its wait),
+-- {base}heard (hash by node: attempt and number of the latest notes),
 -- {base}own (hash by unit: the nodes that travel or run together), {base}ev (stream, ids 0-1,
 -- 0-2, ... without a gap, but that an entry of type "batch" or "notes" stands for several events and
 -- has the id of the last) and {base}done (stream, one entry once the run has ended).
 -- The agenda (one sorted set for the server) names everything somebody must look at by a time:
 -- "run|node" for a dispatched, running or waiting node, "run|" and the name of a unit for one that
 -- is dispatched or running, "run|T" for a deadline, "run|R" for the end of retention.
--- A unit is 'd' (nobody has adopted it) or 'x', then its nodes as "policy:ranges;policy:ranges".
+-- A unit is 'd' (nobody has adopted it) or 'x', then its nodes as "policy:ranges;policy:ranges",
+-- then '!' and the node that it was last said to have started, if any.
 -- A plan's web (hash) gives, per node, {successor, in-degree, rule, policy} of each successor.
 -- Letters: p pending h held d dispatched b dispatched in a bundle x running w waits to retry  q waits
 --          s succeeded f failed k skipped c cancelled

@@ -50,8 +50,9 @@ local function dispatch(R, pairs_, listed)
   if #held > 0 then chunked('RPUSH', R.base .. 'held', held) end
 end
 
--- Write down a unit and when to look at it; nothing is left of one without nodes.
-local function write_unit(R, unit, letter, nodes, policy_of, due)
+-- Write down a unit and when to look at it; nothing is left of one without nodes. The log knows of
+-- the start of the node `told`.
+local function write_unit(R, unit, letter, nodes, policy_of, due, told)
   local by_policy, order = {}, {}
   for _, node in ipairs(nodes) do
     local policy = policy_of[node]
@@ -72,7 +73,7 @@ local function write_unit(R, unit, letter, nodes, policy_of, due)
     table.sort(by_policy[policy])
     parts[k] = policy .. ':' .. ranges(by_policy[policy])
   end
-  local text = letter .. table.concat(parts, ';')
+  local text = letter .. table.concat(parts, ';') .. (told and '!' .. told or '')
   redis.call('HSET', R.base .. 'own', unit, text)
   redis.call('ZADD', AGENDA, due, R.run .. '|' .. unit)
   return text

@@ -100,14 +100,17 @@ for _, node in ipairs(R.kept) do
   rest[#rest + 1] = node
   policy_of[node] = R.kept_policy[node]
 end
-if head.tell and letter_of(R, head.current) == 'x' then
+-- A client that got no answer says the same again.
+local told = tonumber(text:match('!(%d+)$'))
+if head.tell and told ~= head.current and letter_of(R, head.current) == 'x' then
   event(R, 'node.started', head.current, 1, ARGV[6], R.now - head.since)
 end
-text = write_unit(R, unit, 'x', rest, policy_of, R.now + R.lease)
+told = head.tell and head.current
+text = write_unit(R, unit, 'x', rest, policy_of, R.now + R.lease, told)
 local ahead = ''
 if head.ahead then
   ahead = redis.call('GETRANGE', R.base .. 'st', head.ahead, head.ahead + head.many - 1):gsub('b', 'd')
 end
-local told = answer(R, close(R), unit, text)
-told[#told + 1] = ahead
-return told
+local news_back = answer(R, close(R), unit, text)
+news_back[#news_back + 1] = ahead
+return news_back

@@ -47,6 +47,7 @@ end
 local function park(R, node, attempt, due, what, data)
   put_letter(R, node, 'q')
   event(R, 'node.waiting', node, attempt, data)
+  redis.call('HDEL', R.base .. 'heard', node) -- its next turn is the same attempt, and counts anew
   local sig = R.base .. 'sig'
   if what ~= '' then
     if not R.waited then
@@ -182,7 +183,7 @@ local function tolerated(R, node, dead)
 end
 
 local KEPT = { 'run', 'st', 'out', 'err', 'ev', 'in', 'done', 'att', 'dead' }
-local DONE = { 'join', 'held', 'late', 'lost', 'own', 'base', 'sig' }
+local DONE = { 'join', 'held', 'late', 'lost', 'own', 'base', 'sig', 'heard' }
 
 -- End the run when every node has settled. Returns the final state or ''.
 local function finish(R)

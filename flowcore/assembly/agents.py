@@ -1,0 +1,76 @@
+"""How agents are wired: the part of the composition root that is theirs.
+
+In: settings, and what the process has already. Out: AgentServices. Tasks of agents are kept on the
+first server, where Celery's messages are too.
+"""
+
+from typing import Any
+
+from flowcore.agents.message import Json
+from flowcore.assembly.settings import Settings
+from flowcore.backends.a2a.nodes import NodeAgents
+from flowcore.backends.a2a.ringing import KombuBell
+from flowcore.backends.a2a.step import AgentServices, AgentStep
+from flowcore.backends.native.janitor import JanitorStep
+from flowcore.backends.native.producing import Producers
+from flowcore.backends.native.publish import CeleryDispatcher, queue_name
+from flowcore.engine.agents import Caller
+from flowcore.ports.agents import Signer
+from flowcore.ports.store import Dispatch
+from flowcore.stores.redis.agents import AgentLeases, RedisAgents, RedisDirectory
+from flowcore.stores.redis.connect import connect
+
+__all__ = ["HostStep", "build_agents", "with_agents"]
+
+
+class HostStep(AgentStep):
+    """Starts after the worker has said which queues it serves: some of them become agents'."""
+
+    requires = (JanitorStep,)
+
+
+def with_agents(
+    dispatcher: CeleryDispatcher,
+    settings: Settings,
+    *,
+    producers: Producers,
+    keys: Signer,
+    quorum: bool,
+) -> Any:
+    """Send nodes of the a2a backend as agents' messages, all others as before."""
+    bell = KombuBell(producers.batch, keys=keys, namespace=settings.namespace, quorum=quorum)
+
+    def post(dispatch: Dispatch, queue: str, messages: list[Json]) -> None:
+        name = queue_name(
+            queue,
+            default=settings.queue,
+            namespace=dispatch.namespace,
+            priority=dispatch.priority,
+        )
+        bell.post(name, messages)
+
+    return NodeAgents(dispatcher, post)
+
+
+def build_agents(
+    settings: Settings, url: str, *, producers: Producers, keys: Signer, quorum: bool
+) -> AgentServices:
+    """Wire them; nothing is sent yet."""
+    client = connect(url)
+    leases = AgentLeases(
+        lease=settings.lease,
+        dispatch=settings.dispatch_lease,
+        retention=settings.retention,
+        max_lost=settings.max_lost,
+    )
+    store = RedisAgents(client, connect(url, blocking=True), leases=leases)
+    bell = KombuBell(producers.batch, keys=keys, namespace=settings.namespace, quorum=quorum)
+    return AgentServices(
+        caller=Caller(store, RedisDirectory(client, namespace=settings.namespace), bell),
+        listener=store,
+        keys=keys,
+        namespace=settings.namespace,
+        quorum=quorum,
+        heartbeat=settings.heartbeat,
+        modules=settings.agents,
+    )

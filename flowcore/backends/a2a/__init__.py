@@ -1,0 +1,1 @@
+"""Agents on Celery workers: their queues, their hosts, and flows that run as their messages."""

@@ -1,0 +1,97 @@
+"""Doorbells over the broker: the protocol's own JSON in msgpack, signed.
+
+In: an agent's name, a task, a message. Out: one message on the agent's queue. Not here: the task
+itself, which the store has.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import msgpack
+from kombu import Exchange, Producer, Queue
+from kombu.common import maybe_declare
+from kombu.exceptions import KombuError
+
+from flowcore.agents.message import Json
+from flowcore.errors import StoreUnreachableError
+from flowcore.ports.agents import Signer
+
+__all__ = ["KombuBell", "agent_queue", "opened", "queue_of"]
+
+_log = logging.getLogger(__name__)
+
+_MSGPACK = "application/x-msgpack"
+_TROUBLE = (KombuError, OSError, StoreUnreachableError)
+_SIGNED = b"flowcore.a2a:"
+
+
+def agent_queue(agent: str, *, namespace: str) -> str:
+    """Name the broker's queue of an agent."""
+    return f"{namespace}.a2a.{agent}" if namespace else f"a2a.{agent}"
+
+
+def queue_of(name: str, *, quorum: bool) -> Queue:
+    """Describe an agent's queue, as all who use it declare it; reached without an exchange."""
+    arguments = {"x-queue-type": "quorum"} if quorum else None
+    return Queue(name, Exchange(""), routing_key=name, queue_arguments=arguments)
+
+
+class KombuBell:
+    """Implements ``Bell``."""
+
+    def __init__(
+        self,
+        batch: Callable[[], AbstractContextManager[Producer]],
+        *,
+        keys: Signer,
+        namespace: str,
+        quorum: bool,
+    ) -> None:
+        """Publish with what ``batch`` gives, signed by ``keys``."""
+        self._batch = batch
+        self._keys = keys
+        self._namespace = namespace
+        self._quorum = quorum
+
+    def ring(self, agent: str, task: str, message: Json | None = None) -> None:
+        """Ring."""
+        name = agent_queue(agent, namespace=self._namespace)
+        self.post(name, [{"agent": agent, "task": task, "message": message}])
+
+    def post(self, name: str, contents: Sequence[Json]) -> None:
+        """Send messages to a queue, together; a broker out of reach is only logged."""
+        queue = queue_of(name, quorum=self._quorum)
+        try:
+            with self._batch() as producer:
+                channel: Any = producer.channel
+                maybe_declare(queue, channel)
+                for content in contents:
+                    body: bytes = msgpack.packb(content)
+                    producer.publish(
+                        body,
+                        exchange="",
+                        routing_key=name,
+                        content_type=_MSGPACK,
+                        content_encoding="binary",
+                        headers={"sig": self._keys.sign(_SIGNED + body).hex(), "a2a": "1.0"},
+                        delivery_mode=2,
+                    )
+        except _TROUBLE as error:
+            _log.warning("could not send to %s now (a janitor will): %s", name, error)
+
+
+def opened(message: Any, keys: Signer) -> Json | None:
+    """Return what a message from the broker says; None if nobody we know sent it."""
+    body = message.body
+    data = body if isinstance(body, bytes) else str(body).encode()
+    try:
+        signature = bytes.fromhex(str((message.headers or {}).get("sig", "")))
+        right = keys.verify(_SIGNED + data, signature)
+        content: Json | None = msgpack.unpackb(data) if right else None
+    except (ValueError, TypeError):
+        content = None
+    if content is None:
+        _log.warning("refused a message for an agent: it is not what one of us has signed")
+    return content

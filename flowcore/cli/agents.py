@@ -1,0 +1,183 @@
+"""``flowcore agents``: who is there, and what they are asked.
+
+In: names, words. Out: cards and tasks, as the A2A protocol spells them.
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from flowcore.agents.message import Task, TaskState
+from flowcore.assembly.session import Session
+from flowcore.cli.given import parse_input, seconds
+from flowcore.cli.outcome import ExitCode
+from flowcore.cli.printing import Format, Output, Quiet, note, show_rows, write, write_json
+from flowcore.client.agents import AgentClient
+from flowcore.errors import AgentNotFoundError, AgentTaskError, UsageError
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    help="See agents and their tasks; send them messages.",
+)
+
+_COLUMNS = {
+    "name": "NAME",
+    "state": "STATE",
+    "instances": "INSTANCES",
+    "skills": "SKILLS",
+    "tags": "TAGS",
+    "description": "DESCRIPTION",
+}
+_DEAD = {"task": "TASK", "agent": "AGENT", "since": "SINCE", "reason": "REASON"}
+
+TaskId = Annotated[str, typer.Argument(metavar="TASK", help="A task's id.", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def agents(
+    context: typer.Context,
+    skill: Annotated[str | None, typer.Option("--skill", help="Only those with a skill.")] = None,
+    tag: Annotated[str | None, typer.Option("--tag", help="Only those with a tag.")] = None,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="Tasks given up because their workers died.")
+    ] = False,
+    quiet: Quiet = False,
+    output: Output = Format.TABLE,
+) -> int | None:
+    """List agents, live and dead."""
+    if context.invoked_subcommand is not None:
+        return None
+    with Session() as session:
+        client = AgentClient(session)
+        if dead:
+            rows = [_dead_row(task) for task in client.dead_letters()]
+            hint = "next: flowcore agents requeue TASK"
+        else:
+            rows = _rows(client, skill, tag)
+            hint = "next: flowcore agents send NAME TEXT"
+    if not rows and output is Format.TABLE:
+        none = "no agents; start some: flowcore worker --agents MODULE"
+        note("no dead letters" if dead else none, quiet=quiet)
+        return ExitCode.OK
+    show_rows(output, rows, _DEAD if dead else _COLUMNS)
+    if output is Format.TABLE:
+        note(hint, quiet=quiet)
+    return ExitCode.OK
+
+
+@app.command("card")
+def card(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An agent.", show_default=False)],
+) -> int:
+    """Show an agent's card, as the protocol has it."""
+    with Session() as session:
+        notes = [note for note in AgentClient(session).agents() if note.name == name]
+    if not notes:
+        raise AgentNotFoundError(f"no agent is called {name!r}; 'flowcore agents' lists them")
+    write_json(next((note for note in notes if note.alive), notes[0]).card)
+    return ExitCode.OK
+
+
+@app.command("send")
+def send(  # noqa: PLR0917  (typer reads options from parameters)
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An agent.", show_default=False)],
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What to say.")] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-i", "--input", metavar="JSON|@FILE|KEY=VALUE", help="Data to send instead of text."
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Go on with a task that asked.")
+    ] = None,
+    timeout: Annotated[str, typer.Option("--timeout", help="How long to wait.")] = "60s",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Print the task's id and do not wait.")
+    ] = False,
+    quiet: Quiet = False,
+    output: Output = Format.TABLE,
+) -> int:
+    """Send a message to an agent and wait for what it makes."""
+    content = text if text is not None else parse_input(given or ())
+    if content is None or (text is not None and given):
+        raise UsageError("give either TEXT, or data with -i")
+    with Session() as session:
+        client = AgentClient(session)
+        begun = client.start(name if task is None else None, content, task=task)
+        if detach:
+            write(f"{begun}\n")
+            return ExitCode.OK
+        try:
+            found = client.wait(begun, timeout=seconds(timeout) or 60.0)
+        except AgentTaskError:
+            _show(client.get(begun), output)
+            raise
+    _show(found, output)
+    if found.state is TaskState.INPUT_REQUIRED:
+        note(f"next: flowcore agents send {name} ANSWER --task {found.id}", quiet=quiet)
+    return ExitCode.OK
+
+
+@app.command("task")
+def task(id: TaskId, output: Output = Format.TABLE) -> int:
+    """Show a task."""
+    with Session() as session:
+        _show(AgentClient(session).get(id), output, whole=True)
+    return ExitCode.OK
+
+
+@app.command("cancel")
+def cancel(id: TaskId, quiet: Quiet = False) -> int:
+    """End a task as canceled."""
+    with Session() as session:
+        AgentClient(session).cancel(id)
+    note(f"task {id} is canceled", quiet=quiet)
+    return ExitCode.OK
+
+
+@app.command("requeue")
+def requeue(id: TaskId, quiet: Quiet = False) -> int:
+    """Try a dead letter again."""
+    with Session() as session:
+        AgentClient(session).requeue(id)
+    note(f"next: flowcore agents task {id}", quiet=quiet)
+    return ExitCode.OK
+
+
+def _rows(client: AgentClient, skill: str | None, tag: str | None) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for each in sorted(client.agents(skill=skill, tag=tag), key=lambda note: not note.alive):
+        skills = each.card["skills"]
+        row = found.setdefault(
+            each.name,
+            {
+                "name": each.name,
+                "state": "live" if each.alive else "dead",
+                "instances": 0,
+                "skills": [one["id"] for one in skills],
+                "tags": sorted({word for one in skills for word in one["tags"]}),
+                "description": each.card["description"].partition("\n")[0],
+                "seen_s_ago": round(each.seen, 3),
+            },
+        )
+        row["instances"] += int(each.alive)
+    return [found[name] for name in sorted(found)]
+
+
+def _dead_row(task: Task) -> dict[str, Any]:
+    about = {"task": task.id, "agent": task.agent}
+    return {**about, "since": task.timestamp, "reason": task.reason}
+
+
+def _show(task: Task, output: Format, *, whole: bool = False) -> None:
+    if output is Format.TABLE and not whole:
+        if task.state is TaskState.COMPLETED and not task.text:
+            write_json(task.data)
+        else:
+            write(f"{task.text or task.reason}\n")
+    else:
+        write_json(task.to_json(), indent=None if output is Format.JSONL else 2)

@@ -1,0 +1,46 @@
+"""The a2a backend as the registry makes it.
+
+In: options of the requirement page. Out: workflows whose nodes are agents: each node that has
+settled sends its successors their messages, and nobody coordinates.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from flowcore.backends.a2a.nodes import node_queue
+from flowcore.client.flow import Definition, Flow, document_of
+from flowcore.client.native import NativeBackend
+
+__all__ = ["A2ABackend"]
+
+
+class A2ABackend(NativeBackend):
+    """Runs flows as messages between agents on Celery workers; same definition, same results."""
+
+    name: ClassVar[str] = "a2a"
+    status: ClassVar[str] = "experimental"
+
+    def _flow(self, definition: Definition) -> Flow:
+        """Give every node to an agent: that of its queue."""
+        tree = document_of(super()._flow(definition)).tree
+        return Flow.load(_hosted(tree))
+
+
+def _hosted(tree: Any) -> Any:
+    if not isinstance(tree, Mapping):
+        return tree
+    nodes = tree.get("nodes")
+    if isinstance(nodes, Mapping):
+        return {**tree, "nodes": {name: _node(each) for name, each in nodes.items()}}
+    if isinstance(nodes, list):
+        return {**tree, "nodes": [_node(each) for each in nodes]}
+    return tree
+
+
+def _node(node: Any) -> Any:
+    if not isinstance(node, Mapping):
+        return node
+    queue = node.get("queue")
+    if queue is not None and not isinstance(queue, str):
+        return node
+    return {**node, "queue": node_queue(queue)}

@@ -1,0 +1,219 @@
+"""Tasks of agents, and who is there to do them.
+
+In: messages, in msgpack of the protocol's JSON. Out: where each task stands. Not here: any vendor,
+or how messages reach an agent.
+
+The store is the truth and a message of the broker only a doorbell. Every write is one atomic step
+on the store's own clock, safe to repeat. A task moves ``submitted -> working -> input-required ->
+working … -> completed | failed | canceled | rejected``; a move that is not in ``MOVES`` is
+refused. Each claim raises the task's token, and a write that names an older one is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from flowcore.agents.message import Json, Task, TaskState, TaskUpdate
+
+__all__ = [
+    "MOVES",
+    "AgentDirectory",
+    "AgentNote",
+    "Doorbell",
+    "NewTask",
+    "Signer",
+    "TaskClaim",
+    "TaskHold",
+    "TaskStore",
+    "Told",
+    "Verdict",
+]
+
+#: What may follow what while an agent has the task; anything may be canceled or fail on its way.
+MOVES: Mapping[TaskState, frozenset[TaskState]] = {
+    TaskState.SUBMITTED: frozenset(
+        {TaskState.WORKING, TaskState.CANCELED, TaskState.REJECTED, TaskState.FAILED}
+    ),
+    TaskState.WORKING: frozenset(
+        {
+            TaskState.INPUT_REQUIRED,
+            TaskState.COMPLETED,
+            TaskState.FAILED,
+            TaskState.CANCELED,
+            TaskState.REJECTED,
+        }
+    ),
+    TaskState.INPUT_REQUIRED: frozenset({TaskState.WORKING, TaskState.CANCELED, TaskState.FAILED}),
+}
+
+Verdict: TypeAlias = Literal["new", "queued", "duplicate", "finished", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A message for an agent: the first of a task, or a further one."""
+
+    task: str
+    agent: str
+    message_id: str
+    message: bytes
+    """msgpack of the protocol's Message."""
+    context: str
+    create: bool = True
+    """False: only if there is such a task."""
+    deadline: float | None = None
+    """Seconds from now in which the task has to end."""
+    notify: str = ""
+    """An instance to tell of its end; with ``*`` behind it, of every event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What became of a message."""
+
+    verdict: Verdict
+    state: TaskState
+    ring: bool
+    """Whether the agent has to be rung now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskHold:
+    """The right to write to a task: its fencing token."""
+
+    task: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskClaim:
+    """A task that is this instance's until its lease ends."""
+
+    hold: TaskHold
+    agent: str
+    context: str
+    messages: tuple[bytes, ...]
+    """All that the caller has said, in order, the newest last."""
+    emitted: int
+    """Events of earlier tries, which are not to be told again."""
+    tries: int
+    """Errors so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doorbell:
+    """A task whose agent has to be rung."""
+
+    agent: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentNote:
+    """An agent, and one of the processes that host it."""
+
+    card: Json
+    instance: str
+    seen: float
+    """Seconds since it was last heard of."""
+    alive: bool
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+        name: str = self.card["name"]
+        return name
+
+
+class Signer(Protocol):
+    """Signs what goes over the broker."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature of some bytes."""
+        ...
+
+    def verify(self, data: bytes, signature: object) -> bool:
+        """Say whether it is right."""
+        ...
+
+
+class TaskStore(Protocol):
+    """Keeps tasks, their inboxes and their events."""
+
+    def tell(self, new: NewTask) -> Told:
+        """Put a message into a task's inbox; one with a known id changes nothing."""
+        ...
+
+    def claim(self, task: str, *, instance: str) -> TaskClaim | None:
+        """Take a task that has something to do and is nobody's; None otherwise."""
+        ...
+
+    def renew(self, instance: str, holds: Sequence[TaskHold]) -> Sequence[TaskHold]:
+        """Prolong leases; return those that are lost, whose work has to stop."""
+        ...
+
+    def emit(self, hold: TaskHold, number: int, kind: str, body: bytes) -> bool:
+        """Append an event; ``number`` counts those of the task, so that a replay tells none twice.
+
+        Args:
+            hold: The right to do so.
+            number: 1, 2, 3 … in the order in which the function emits.
+            kind: ``status``, ``artifact``, or ``append`` (to an artifact).
+            body: msgpack of a Message or an Artifact.
+
+        Returns:
+            False when the hold is lost.
+        """
+        ...
+
+    def settle(self, hold: TaskHold, state: TaskState, body: bytes = b"") -> Literal[0, 1, 2]:
+        """End a turn; 0 when the hold is lost or the move illegal, 2 if another message waits."""
+        ...
+
+    def retry(self, hold: TaskHold, *, delay: float, failed: bool) -> bool:
+        """Give a task back for some seconds; ``failed`` counts as a try."""
+        ...
+
+    def wake(self, task: str) -> Doorbell | None:
+        """End the wait of a task that was given back."""
+        ...
+
+    def cancel(self, task: str, body: bytes = b"") -> Told:
+        """End a task as canceled; whoever works on it is told, and can write no more."""
+        ...
+
+    def sweep(self, *, limit: int = 100) -> Sequence[Doorbell]:
+        """Take over from the dead, end what is late, forget what is old; return whom to ring."""
+        ...
+
+    def get(self, task: str) -> Task | None:
+        """Return a task; None when unknown."""
+        ...
+
+    def updates(self, task: str, *, after: int = 0, wait: float = 0.0) -> Sequence[TaskUpdate]:
+        """Return a task's events after one, waiting for some seconds if there are none."""
+        ...
+
+    def dead(self, *, limit: int = 50) -> Sequence[Task]:
+        """Return tasks that were given up because their workers died, latest first."""
+        ...
+
+    def requeue(self, task: str) -> Doorbell | None:
+        """Try a dead letter again; None when it is none."""
+        ...
+
+
+class AgentDirectory(Protocol):
+    """Who is there."""
+
+    def post(self, card: Json, *, instance: str, keep: float) -> None:
+        """Write or renew the card of an agent as one process hosts it, for some seconds."""
+        ...
+
+    def leave(self, name: str, instance: str) -> None:
+        """Take it down."""
+        ...
+
+    def agents(self) -> Sequence[AgentNote]:
+        """Return all notes, by name; those of the dead for an hour."""
+        ...

@@ -1,0 +1,307 @@
+"""Tasks of agents on Redis, each step one Lua script.
+
+In: messages. Out: where tasks stand. See lua/agents/core.lua for what each key holds.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any, Literal, cast
+
+import msgpack
+
+from flowcore.agents.message import (
+    Artifact,
+    Json,
+    Message,
+    Part,
+    Role,
+    Task,
+    TaskState,
+    TaskUpdate,
+)
+from flowcore.ports.agents import AgentNote, Doorbell, NewTask, TaskClaim, TaskHold, Told
+from flowcore.stores.redis.connect import Client, translated
+from flowcore.stores.redis.script import Line, Script
+
+__all__ = ["AgentLeases", "RedisAgents", "RedisDirectory"]
+
+_CARDS, _DEAD = "fc:a2a:cards", "fc:a2a:dead"
+_FORGET_DEAD = 3600.0
+_LISTEN = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentLeases:
+    """Times, in seconds, and how often a task's worker may die."""
+
+    lease: float = 5.0
+    dispatch: float = 2.0
+    retention: float = 86_400.0
+    max_lost: int = 3
+
+
+class RedisAgents:
+    """Implements ``TaskStore``."""
+
+    def __init__(self, client: Client, blocking: Client, *, leases: AgentLeases) -> None:
+        """Use ``client``, and ``blocking`` where one waits; nothing is sent yet."""
+        folder = resources.files(__package__) / "lua" / "agents"
+        core = (folder / "core.lua").read_text("utf-8")
+        line = Line(client)
+
+        def script(name: str) -> Script:
+            return Script(line, core + (folder / f"{name}.lua").read_text("utf-8"))
+
+        self._client, self._blocking, self._leases = client, blocking, leases
+        self._tell, self._claim, self._renew = script("tell"), script("claim"), script("renew")
+        self._emit, self._settle, self._retry = script("emit"), script("settle"), script("retry")
+        self._wake, self._cancel, self._sweep = script("wake"), script("cancel"), script("sweep")
+        self._requeue, self._get = script("requeue"), script("get")
+
+    def tell(self, new: NewTask) -> Told:
+        """Put a message into a task's inbox."""
+        leases = self._leases
+        deadline = "" if new.deadline is None else _ms(new.deadline)
+        keep = _ms(leases.retention), _ms(leases.dispatch)
+        about = new.message_id, new.message, new.context, int(new.create), deadline, new.notify
+        with translated():
+            return _told(self._tell(args=(new.task, new.agent, *about, *keep)))
+
+    def claim(self, task: str, *, instance: str) -> TaskClaim | None:
+        """Take a task that has something to do and is nobody's."""
+        with translated():
+            found = self._claim(args=(task, instance, _ms(self._leases.lease)))
+        if not found:
+            return None
+        token, agent, context, messages, emitted, tries = found
+        return TaskClaim(
+            hold=TaskHold(task=task, token=int(token)),
+            agent=agent.decode(),
+            context=context.decode(),
+            messages=tuple(messages),
+            emitted=int(emitted),
+            tries=int(tries),
+        )
+
+    def renew(self, instance: str, holds: Sequence[TaskHold]) -> Sequence[TaskHold]:
+        """Prolong leases; return those that are lost."""
+        flat = [each for hold in holds for each in (hold.task, hold.token)]
+        with translated():
+            lost = self._renew(args=(instance, _ms(self._leases.lease), *flat))
+        return [holds[int(at)] for at in lost]
+
+    def emit(self, hold: TaskHold, number: int, kind: str, body: bytes) -> bool:
+        """Append an event."""
+        with translated():
+            return bool(self._emit(args=(hold.task, hold.token, number, kind, body)))
+
+    def settle(self, hold: TaskHold, state: TaskState, body: bytes = b"") -> Literal[0, 1, 2]:
+        """End a turn."""
+        with translated():
+            done = int(self._settle(args=(hold.task, hold.token, state.value, body)))
+        return cast("Literal[0, 1, 2]", done)
+
+    def retry(self, hold: TaskHold, *, delay: float, failed: bool) -> bool:
+        """Give a task back for some seconds."""
+        with translated():
+            return bool(self._retry(args=(hold.task, hold.token, _ms(delay), int(failed))))
+
+    def wake(self, task: str) -> Doorbell | None:
+        """End the wait of a task that was given back."""
+        with translated():
+            agent = self._wake(args=(task,))
+        return Doorbell(agent=agent.decode(), task=task) if agent else None
+
+    def cancel(self, task: str, body: bytes = b"") -> Told:
+        """End a task as canceled."""
+        with translated():
+            return _told(self._cancel(args=(task, body)))
+
+    def sweep(self, *, limit: int = 100) -> Sequence[Doorbell]:
+        """Take over from the dead, end what is too late, forget what is old."""
+        lost = _said("its workers died again and again: a dead letter")
+        with translated():
+            args = (limit, self._leases.max_lost, lost, _said("its deadline has passed"))
+            flat = [each.decode() for each in self._sweep(args=args)]
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        return [Doorbell(agent=agent, task=task) for agent, task in pairs]
+
+    def requeue(self, task: str) -> Doorbell | None:
+        """Try a dead letter again."""
+        with translated():
+            agent = self._requeue(args=(task,))
+        return Doorbell(agent=agent.decode(), task=task) if agent else None
+
+    def get(self, task: str) -> Task | None:
+        """Return a task with all that was said and made."""
+        with translated():
+            answer = self._get(args=(task,))
+        if not answer:
+            return None
+        (agent, context, state, told, since), said, events = answer
+        place = context.decode()
+        updates = [
+            _update(task, place, id, dict(zip(flat[::2], flat[1::2], strict=True)))
+            for id, flat in events
+        ]
+        return Task(
+            id=task,
+            context_id=place,
+            agent=agent.decode(),
+            state=TaskState(state.decode()),
+            timestamp=_stamp(since),
+            said=_message(told),
+            artifacts=_artifacts(updates),
+            history=tuple(Message.from_json(msgpack.unpackb(blob)) for blob in said),
+        )
+
+    def updates(self, task: str, *, after: int = 0, wait: float = 0.0) -> Sequence[TaskUpdate]:
+        """Return a task's events after one, waiting for some seconds if there are none."""
+        stream = _key(task, "ev")
+        client = self._blocking if wait else self._client
+        with translated():
+            block = max(1, _ms(wait)) if wait else None
+            found = client.xread({stream: f"0-{after}"}, count=1000, block=block)
+            context = self._client.hget(_key(task, "task"), "ctx") if found else b""
+        entries = found[0][1] if found else ()
+        return [_update(task, (context or b"").decode(), *entry) for entry in entries]
+
+    def dead(self, *, limit: int = 50) -> Sequence[Task]:
+        """Return dead letters, latest first."""
+        with translated():
+            names = self._client.zrevrange(_DEAD, 0, limit - 1)
+        found = (self.get(name.decode()) for name in names)
+        return [task for task in found if task is not None]
+
+    def listen(
+        self, instance: str, hear: Callable[[str, str], None], stop: threading.Event
+    ) -> None:
+        """Hear what an instance is told, until stopped: ``("d", task)`` news, ``("s", task)`` stop.
+
+        Nobody depends on it: what is missed is found in the store a little later.
+        """
+        with translated():
+            for word in self._heard(instance, stop):
+                kind, _, task = word.partition("|")
+                hear(kind, task)
+
+    def _heard(self, instance: str, stop: threading.Event) -> Iterator[str]:
+        with self._blocking.pubsub(ignore_subscribe_messages=True) as channel:
+            channel.subscribe(f"fc:a2a:to:{instance}")
+            while not stop.is_set():
+                message = channel.get_message(timeout=_LISTEN)
+                if message is not None:
+                    yield message["data"].decode()
+
+
+class RedisDirectory:
+    """Implements ``AgentDirectory``: one hash; notes carry the time at which they go stale."""
+
+    def __init__(self, client: Client, *, namespace: str = "") -> None:
+        """Use ``client``; projects that share a server have a namespace each."""
+        self._client = client
+        self._cards = f"{_CARDS}:{namespace}" if namespace else _CARDS
+
+    def post(self, card: Json, *, instance: str, keep: float) -> None:
+        """Write or renew a card."""
+        with translated():
+            note = {"card": card, "until": self._now() + keep, "keep": keep}
+            self._client.hset(self._cards, f"{card['name']}|{instance}", msgpack.packb(note))
+
+    def leave(self, name: str, instance: str) -> None:
+        """Take a card down."""
+        with translated():
+            self._client.hdel(self._cards, f"{name}|{instance}")
+
+    def agents(self) -> Sequence[AgentNote]:
+        """Return all notes, and drop those of the long dead."""
+        with translated():
+            now = self._now()
+            found = {
+                field: msgpack.unpackb(blob)
+                for field, blob in self._client.hgetall(self._cards).items()
+            }
+            old = [field for field, each in found.items() if now - each["until"] > _FORGET_DEAD]
+            if old:
+                self._client.hdel(self._cards, *old)
+        return [
+            AgentNote(
+                card=each["card"],
+                instance=field.decode().partition("|")[2],
+                seen=max(0.0, now - each["until"] + each["keep"]),
+                alive=each["until"] >= now,
+            )
+            for field, each in sorted(found.items())
+            if field not in old
+        ]
+
+    def _now(self) -> float:
+        seconds, micros = self._client.time()
+        return float(seconds + micros / 1e6)
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _key(task: str, part: str) -> str:
+    return f"fc:{{a2a:{task}}}:{part}"
+
+
+def _said(text: str) -> bytes:
+    message = Message(
+        parts=(Part(text=text),), role=Role.AGENT, message_id=f"flowcore-{time.time_ns()}"
+    )
+    packed: bytes = msgpack.packb(message.to_json())
+    return packed
+
+
+def _told(found: Any) -> Told:
+    verdict, state, ring = found
+    return Told(
+        verdict=verdict.decode(),
+        state=TaskState(state.decode() or TaskState.SUBMITTED),
+        ring=bool(ring),
+    )
+
+
+def _message(blob: bytes) -> Message | None:
+    return Message.from_json(msgpack.unpackb(blob)) if blob else None
+
+
+def _stamp(at: bytes) -> str:
+    moment = datetime.fromtimestamp(int(at) / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _update(task: str, context: str, id: bytes, fields: dict[bytes, bytes]) -> TaskUpdate:
+    kind, body = fields[b"k"], fields[b"b"]
+    piece = None if kind == b"status" else Artifact.from_json(msgpack.unpackb(body))
+    return TaskUpdate(
+        seq=int(id.partition(b"-")[2]),
+        task_id=task,
+        context_id=context,
+        timestamp=_stamp(fields[b"at"]),
+        state=TaskState(fields[b"s"].decode()),
+        said=_message(body) if piece is None else None,
+        artifact=piece,
+        append=kind == b"append",
+    )
+
+
+def _artifacts(updates: Sequence[TaskUpdate]) -> tuple[Artifact, ...]:
+    """Put pieces together, as the protocol says."""
+    found: dict[str, Artifact] = {}
+    for update in updates:
+        piece = update.artifact
+        if piece is None:
+            continue
+        before = found.get(piece.artifact_id)
+        if update.append and before is not None:
+            piece = replace(before, parts=before.parts + piece.parts)
+        found[piece.artifact_id] = piece
+    return tuple(found.values())

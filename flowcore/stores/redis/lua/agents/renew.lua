@@ -1,0 +1,11 @@
+-- ARGV: instance, lease ms, task, token, ... Returns the indices of those that are lost.
+local lost = {}
+for k = 3, #ARGV, 2 do
+  local T = open_task(ARGV[k])
+  if holds(T, ARGV[k + 1]) then
+    redis.call('ZADD', AGENDA, NOW + ARGV[2], T.id)
+  else
+    lost[#lost + 1] = (k - 3) / 2
+  end
+end
+return lost

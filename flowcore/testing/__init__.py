@@ -1,0 +1,1 @@
+"""What flowcore gives to the tests of others: a conformance suite for backends."""

@@ -1,0 +1,164 @@
+"""The task store of agents: legal moves only, each message once and in order, one hand on each."""
+
+import threading
+import time
+
+import msgpack
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flowcore.agents.message import Message, Part, TaskState
+from flowcore.ports.agents import MOVES, NewTask, TaskClaim, TaskHold
+from flowcore.stores.redis.agents import AgentLeases, RedisAgents
+
+pytestmark = [pytest.mark.integration]
+
+SHORT = AgentLeases(lease=0.05, dispatch=0.05, retention=60.0, max_lost=1)
+
+
+@pytest.fixture
+def store(redis_client: "redis.Redis") -> RedisAgents:
+    return RedisAgents(redis_client, redis_client, leases=AgentLeases())
+
+
+@pytest.fixture
+def hasty(redis_client: "redis.Redis") -> RedisAgents:
+    return RedisAgents(redis_client, redis_client, leases=SHORT)
+
+
+def _new(task: str, words: str, *, deadline: float | None = None) -> NewTask:
+    message = Message(parts=(Part(text=words),), message_id=words, task_id=task, context_id="c")
+    return NewTask(
+        task=task,
+        agent="echo",
+        message_id=words,
+        message=msgpack.packb(message.to_json()),
+        context="c",
+        deadline=deadline,
+    )
+
+
+def _claimed(store: RedisAgents, task: str, instance: str = "i") -> TaskClaim:
+    claim = store.claim(task, instance=instance)
+    assert claim is not None
+    return claim
+
+
+def test_a_message_counts_once_and_a_task_has_one_hand(store: RedisAgents) -> None:
+    assert store.tell(_new("t", "a")).verdict == "new"
+    again = store.tell(_new("t", "a"))
+    assert (again.verdict, again.ring) == ("duplicate", False)
+    claim = _claimed(store, "t")
+    assert len(claim.messages) == 1
+    assert store.claim("t", instance="other") is None
+
+
+def test_messages_are_taken_in_their_order(store: RedisAgents) -> None:
+    store.tell(_new("t", "a"))
+    claim = _claimed(store, "t")
+    for words in ("b", "c"):
+        assert store.tell(_new("t", words)).verdict == "queued"
+    seen = []
+    for more in (2, 2, 1):
+        seen.append(Message.from_json(msgpack.unpackb(claim.messages[-1])).text)
+        assert store.settle(claim.hold, TaskState.INPUT_REQUIRED) == more
+        if more == 2:
+            claim = _claimed(store, "t")
+    assert seen == ["a", "b", "c"]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(wanted=st.lists(st.sampled_from(list(TaskState)), max_size=6), late=st.booleans())
+def test_an_illegal_move_changes_nothing(
+    store: RedisAgents, wanted: list[TaskState], late: bool
+) -> None:
+    task = f"t{time.monotonic_ns()}"
+    store.tell(_new(task, "a"))
+    claim = _claimed(store, task)
+    hold = TaskHold(task=task, token=claim.hold.token + 7) if late else claim.hold
+    at = TaskState.WORKING
+    for state in wanted:
+        legal = not late and at is TaskState.WORKING and state in MOVES[at]
+        assert bool(store.settle(hold, state)) is legal
+        at = state if legal else at
+        found = store.get(task)
+        assert found is not None
+        assert found.state is at
+    events = store.updates(task)
+    assert [each.seq for each in events] == list(range(1, len(events) + 1))
+    assert sum(each.state.is_terminal for each in events) == int(at.is_terminal)
+
+
+def test_events_of_a_replay_are_not_told_twice(store: RedisAgents) -> None:
+    store.tell(_new("t", "a"))
+    claim = _claimed(store, "t")
+    piece = msgpack.packb({"artifactId": "r", "parts": [{"text": "x"}]})
+    assert store.emit(claim.hold, 1, "append", piece)
+    assert store.retry(claim.hold, delay=0.0, failed=True)
+    assert store.wake("t") is not None
+    again = _claimed(store, "t")
+    assert (again.emitted, again.tries) == (1, 1)
+    assert store.emit(again.hold, 1, "append", piece)
+    assert store.emit(again.hold, 2, "append", piece)
+    assert not store.emit(claim.hold, 3, "append", piece)
+    found = store.get("t")
+    assert found is not None
+    assert found.text == "xx"
+
+
+def test_a_cancel_takes_the_task_from_whoever_works_on_it(store: RedisAgents) -> None:
+    store.tell(_new("t", "a"))
+    claim = _claimed(store, "t")
+    assert store.cancel("t").verdict == "queued"
+    assert store.settle(claim.hold, TaskState.COMPLETED) == 0
+    assert list(store.renew("i", [claim.hold])) == [claim.hold]
+    assert store.cancel("t").verdict == "duplicate"
+    assert store.cancel("other").verdict == "unknown"
+    assert store.tell(_new("t", "b")).verdict == "finished"
+
+
+def _sweep_until(store: RedisAgents, task: str) -> None:
+    ends = time.monotonic() + 10
+    while not any(bell.task == task for bell in store.sweep()):
+        assert time.monotonic() < ends, "never rung"
+        threading.Event().wait(0.01)
+
+
+def test_a_task_of_the_dead_is_rung_again_and_then_a_dead_letter(hasty: RedisAgents) -> None:
+    hasty.tell(_new("t", "a"))
+    first = _claimed(hasty, "t")
+    _sweep_until(hasty, "t")
+    assert hasty.settle(first.hold, TaskState.COMPLETED) == 0
+    second = _claimed(hasty, "t")
+    assert second.hold.token > first.hold.token
+    ends = time.monotonic() + 10
+    while not hasty.dead():
+        assert time.monotonic() < ends
+        hasty.sweep()
+    (letter,) = hasty.dead()
+    assert (letter.state, letter.id) == (TaskState.FAILED, "t")
+    assert "dead letter" in letter.reason
+    assert hasty.requeue("t") is not None
+    assert hasty.requeue("t") is None
+    third = _claimed(hasty, "t")
+    assert hasty.settle(third.hold, TaskState.COMPLETED) == 1
+    assert list(hasty.dead()) == []
+
+
+def test_a_task_that_is_late_fails_and_a_finished_one_is_forgotten(
+    redis_client: "redis.Redis",
+) -> None:
+    leases = AgentLeases(retention=0.0)
+    store = RedisAgents(redis_client, redis_client, leases=leases)
+    store.tell(_new("t", "a", deadline=0.0))
+    ends = time.monotonic() + 10
+    while redis_client.keys("*"):
+        assert time.monotonic() < ends, redis_client.keys("*")
+        store.sweep()
+    assert store.get("t") is None

@@ -1,0 +1,94 @@
+"""The a2a backend: the same definition and results as native, as messages between agents."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from flowcore.backends import BackendRegistry
+from flowcore.client.a2a import A2ABackend
+from flowcore.client.flow import start_run
+from tests.engine import Engine, poll
+from tests.integration.conftest import MakeEngine
+from tests.integration.modules.engine_nodes import mix
+from tests.integration.test_native_equals_reference import flows
+from tests.reference import interpret
+
+pytestmark = [pytest.mark.integration]
+
+QUEUE = "a2a-nodes"
+
+
+@pytest.fixture(scope="module")
+def agents(make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Two workers that host nodes' agents; neither consumes tasks of Celery's."""
+    with make_engine(tmp_path_factory.mktemp("a2a"), heartbeat="0.25") as engine:
+        engine.workers(pool="threads", slots=4, queues=QUEUE)
+        engine.workers(pool="threads", slots=4, queues=QUEUE)
+        yield engine
+
+
+def _start(engine: Engine, nodes: dict[str, Any], **more: Any) -> Any:
+    workflow = A2ABackend().create_workflow({"id": "test", "nodes": nodes, **more})
+    return start_run(engine.session, workflow.flow.plan(), None)
+
+
+def test_the_registry_knows_it() -> None:
+    assert "a2a" in BackendRegistry.list_backends()
+    assert BackendRegistry.create("a2a").name == "a2a"
+
+
+@pytest.mark.both_brokers
+def test_a_flow_runs_on_agents_alone(agents: Engine) -> None:
+    nodes: dict[str, Any] = {
+        "a": {"uses": "passthrough", "with": {"x": 1}},
+        "b": {"uses": "passthrough", "needs": ["a"]},
+        "c": {"uses": "passthrough", "needs": ["a"]},
+        "d": {"uses": "passthrough", "needs": ["b", "c"], "with": {"y": "${{ a.output.x }}"}},
+    }
+    result = _start(agents, nodes).wait(60)
+    assert result.state.value == "succeeded"
+    assert result.outputs["d"] == {"y": 1}
+
+
+@pytest.mark.timeout(300)
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(flow=flows())
+def test_a_random_flow_equals_the_reference_interpreter(
+    agents: Engine, flow: tuple[dict[str, dict[str, Any]], set[tuple[str, str]]]
+) -> None:
+    nodes, conditions = flow
+    edges = [
+        {"from": source, "to": target, "when": f"{source}.output.value % 2 == 0"}
+        for source, target in sorted(conditions)
+    ]
+    expected = interpret(
+        nodes,
+        mix,
+        lambda source, target, output: (
+            (source, target) not in conditions or output["value"] % 2 == 0
+        ),
+    )
+    config = {"execution": {"fail_fast": False}}
+    result = _start(agents, nodes, edges=edges, config=config).wait(60)
+    assert {name: record.state.value for name, record in result.nodes.items()} == expected.states
+    assert result.outputs == expected.outputs
+    assert result.state.value == expected.state
+
+
+def test_a_killed_worker_is_taken_over(make_engine: MakeEngine, tmp_path: Path) -> None:
+    short = {"lease": "1.0", "heartbeat": "0.25", "dispatch_lease": "1.0"}
+    with make_engine(tmp_path, **short) as engine:
+        workers = engine.workers(pool="threads", slots=2, queues=QUEUE)
+        run = _start(engine, {"nap": {"uses": "sleep", "with": {"seconds": 2}}})
+        poll(lambda: run.record().nodes["nap"].state.value == "running", what="the node to run")
+        os.kill(workers.pids[0], signal.SIGKILL)
+        assert run.wait(60).nodes["nap"].attempts == 2
