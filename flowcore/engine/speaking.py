@@ -22,7 +22,6 @@ from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog
 from flowcore.run.event import EventType
 from flowcore.run.note import Note
-from flowcore.run.record import Failure
 from flowcore.run.wire import pack, unpack
 
 __all__ = ["Speaker"]
@@ -64,11 +63,10 @@ class Speaker:
             else (lambda _: True),
         )
 
-    def fell(self, work: Assignment, failure: Failure) -> None:
-        """Say which failure led to the node's fallback; it is written before the node's end."""
-        packed = pack({"error": {"type": failure.type, "message": failure.message}})
+    def tell(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> None:
+        """Say what the engine has done with an attempt; it is written before the node's end."""
         emission = self._emission(work)
-        emission.say(Note(type=EventType.NODE_FALLBACK, packed=packed))
+        emission.say(Note(type=kind, packed=pack(dict(data))))
         emission.close()
 
     def _thread(self, store: MemoryStore, work: Assignment) -> Memory:

@@ -32,6 +32,8 @@ class EventType(StrEnum):
     NODE_FAILED = "node.failed"
     NODE_RETRYING = "node.retrying"
     NODE_FALLBACK = "node.fallback"
+    NODE_CACHED = "node.cached"
+    NODE_CIRCUIT = "node.circuit"
     NODE_WAITING = "node.waiting"
     NODE_LOST = "node.lost"
     NODE_EMITTED = "node.emitted"
