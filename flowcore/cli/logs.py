@@ -21,7 +21,7 @@ from flowcore.run.event import Event, EventType
 
 __all__ = ["logs"]
 
-_SAID = (EventType.NODE_LOG, EventType.NODE_EMITTED, EventType.STREAM_GAP)
+_SAID = (EventType.NODE_LOG, EventType.NODE_EMITTED, EventType.NODE_FALLBACK, EventType.STREAM_GAP)
 
 
 def logs(
@@ -77,6 +77,8 @@ def _show(event: Event, form: Format) -> bool:
         words = f"{data['level']} {data['message']}"
     elif event.type is EventType.NODE_TOKEN:
         words = f"token {data.get('text', data.get('chunk'))!r}"
+    elif event.type is EventType.NODE_FALLBACK:
+        words = f"FALLBACK after {data['error']['type']}: {data['error']['message']}"
     elif event.type is EventType.STREAM_GAP:
         words = f"GAP {data.get('lost', 'all further')} events are missing ({data['reason']})"
     else:

@@ -1,5 +1,6 @@
 """Limits that hold on all workers together; one suite for both limiters."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -170,3 +171,25 @@ def test_nothing_is_kept_for_ever(it: It) -> None:
     for key in it.kept():
         client = it.limiter._client  # type: ignore[attr-defined]
         assert client.pttl(key.removeprefix("b'").removesuffix("'")) > 0, key
+
+
+def test_who_may_not_wait_is_refused_at_once(it: It) -> None:
+    now = Places("db", 2, max_wait=0.0)
+    it.take("a")
+    it.take("b")
+    assert it.limiter.acquire("c", places=now, rate=None) == math.inf
+    assert it.give("a") == [], "it does not stand in the line"
+    assert it.limiter.acquire("c", places=now, rate=None) is None
+
+
+def test_who_may_wait_for_a_while_is_refused_after_it(it: It) -> None:
+    soon = Places("db", 2, max_wait=3.0)
+    it.take("a")
+    it.take("b")
+    assert it.limiter.acquire("c", places=soon, rate=None) == 3.0
+    it.clock.advance(1)
+    assert it.limiter.acquire("c", places=soon, rate=None) == 2.0
+    it.limiter.renew([("db", "a"), ("db", "b")])
+    it.clock.advance(2)
+    assert it.limiter.acquire("c", places=soon, rate=None) == math.inf
+    assert it.give("a") == []
