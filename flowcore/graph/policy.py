@@ -103,8 +103,8 @@ def _listed(value: Any) -> Any:
     """One fallback is a chain of one."""
     if isinstance(value, Mapping | Fallback):
         return (value,)
-    if value is not None and not value:
-        msg = "a chain of fallbacks has at least one of them"
+    if not isinstance(value, list | tuple) or not value:
+        msg = "a fallback is a map such as {value: 0} or {uses: shop:guess}, or a list of these"
         raise ValueError(msg)
     return value
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flowcore.cli.main import main
 from flowcore.client.handle import Run
 from flowcore.run.event import EventType
 from flowcore.run.status import NodeState
@@ -207,6 +208,29 @@ def test_an_output_is_worked_out_once_for_all_who_ask_at_once(
 
 def _types(handle: Run) -> list[str]:
     return [event.type for event in handle.events()]
+
+
+def test_a_shell_is_shown_what_the_policies_did(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "go").touch()
+    node = _cached(tmp_path, "a")
+    assert engine.run({"a": node}).success
+    bad = {**BAD, "circuit_breaker": {"failures": 1, "name": str(tmp_path)}}
+    run = engine.start({"a": node, "b": {**bad, "fallback": {"value": 1}, "needs": ["a"]}})
+    run.wait(60)
+    monkeypatch.setenv("FLOWCORE_REDIS_URL", engine.session.runtime.redis_url)
+    monkeypatch.setenv("FLOWCORE_HOME", str(engine.home))
+    assert main(["logs", run.id]) == 0
+    lines = [line.split(" ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "a CACHED",
+        "b FALLBACK after ConnectionError: attempt 1 fails",
+        f"b CIRCUIT {tmp_path} is open",
+    ]
 
 
 def test_a_cache_goes_by_its_key_and_ends(engine: Engine, tmp_path: Path) -> None:

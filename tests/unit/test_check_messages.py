@@ -58,7 +58,10 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "nodes: {a: {uses: end, fallback: []}}",
-        "1:34: error FC211: a chain of fallbacks has at least one of them",
+        (
+            "1:34: error FC211: a fallback is a map such as {value: 0} or {uses: shop:guess}, or a "
+            "list of these"
+        ),
         "nodes.a.fallback",
         None,
     ),
