@@ -49,7 +49,7 @@ async def _exhausted(it: Subject) -> None:
 
 
 async def _timeout(it: Subject) -> None:
-    result = await it.run({"a": uses("nap", seconds=30, timeout="200ms")})
+    result = await it.run({"a": uses("nap", seconds=4, timeout="200ms")})
     error = result.nodes["a"].error
     expect(error.type if error else None, "NodeTimeoutError", "error of a node that takes too long")
 
@@ -63,7 +63,7 @@ async def _fallback(it: Subject) -> None:
 
 
 async def _late(it: Subject) -> None:
-    slow = uses("nap", seconds=30, timeout="200ms", fallback={"value": 7})
+    slow = uses("nap", seconds=4, timeout="200ms", fallback={"value": 7})
     result = await it.run({"slow": slow, "after": uses("add", "slow")})
     expect(result.output, 8, "output behind a fallback that stands in for a timeout")
 
