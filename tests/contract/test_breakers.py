@@ -10,10 +10,9 @@ from flowcore.ports.breaker import Breakers, Circuit
 from flowcore.stores.inmemory.breaker import InMemoryBreakers
 from flowcore.stores.redis.breaker import RedisBreakers
 from flowcore.stores.redis.script import Line, Script
-from tests.contract.harness import Clock
+from tests.contract.harness import Clock, on_clock
 
 API = Circuit(name="api", failures=3, within=10.0, reset_after=5.0)
-_CLOCK = "test:micros"
 
 
 @dataclass
@@ -38,19 +37,8 @@ def _on_redis(client: "redis.Redis") -> It:
     clock, breakers, line = Clock(), RedisBreakers(client), Line(client)
     for name in ("enter", "leave"):
         path = resources.files("flowcore.stores.redis") / "lua" / "breakers" / f"{name}.lua"
-        text = path.read_text()
-        assert text.count("redis.call('TIME')") == 1
-        told = (
-            f"(function() local m = redis.call('GET', '{_CLOCK}') "
-            "return { m:sub(1, -7), m:sub(-6) } end)()"
-        )
-        setattr(breakers, f"_{name}", Script(line, text.replace("redis.call('TIME')", told)))
-
-    def tell(_: int = 0) -> None:
-        client.set(_CLOCK, clock.ms * 1000)
-
-    tell()
-    clock.on_advance.append(tell)
+        source = on_clock(client, clock, path.read_text())
+        setattr(breakers, f"_{name}", Script(line, source))
     return It(breakers, clock, client=client)
 
 

@@ -12,11 +12,10 @@ from flowcore.ports.limiter import Limiter, Places, Rate
 from flowcore.stores.inmemory.limiter import InMemoryLimiter
 from flowcore.stores.redis.limiter import RedisLimiter
 from flowcore.stores.redis.script import Line, Script
-from tests.contract.harness import Clock
+from tests.contract.harness import Clock, on_clock
 
 TWO = Places("db", 2)
 RATE = Rate("api", 2, 1.0)
-_CLOCK = "test:micros"
 
 
 @dataclass
@@ -40,16 +39,8 @@ def _on_redis(client: "redis.Redis") -> It:
     limiter = RedisLimiter(client, lease=6)
     line = Line(client)
     for name in ("acquire", "release"):
-        text = (resources.files("flowcore.stores.redis") / "lua" / f"{name}.lua").read_text()
-        assert text.count("redis.call('TIME')") == 1
-        told = (
-            f"(function() local m = redis.call('GET', '{_CLOCK}') "
-            "return { m:sub(1, -7), m:sub(-6) } end)()"
-        )
-        setattr(limiter, f"_{name}", Script(line, text.replace("redis.call('TIME')", told)))
-
-    def tell(_: int = 0) -> None:
-        client.set(_CLOCK, clock.ms * 1000)
+        path = resources.files("flowcore.stores.redis") / "lua" / f"{name}.lua"
+        setattr(limiter, f"_{name}", Script(line, on_clock(client, clock, path.read_text())))
 
     class OnClock:
         def __getattr__(self, name: str) -> object:
@@ -59,8 +50,6 @@ def _on_redis(client: "redis.Redis") -> It:
             return clock.ms // 1000, clock.ms % 1000 * 1000
 
     limiter._client = OnClock()
-    tell()
-    clock.on_advance.append(tell)
     return It(limiter, clock, lambda: list(map(str, client.keys("fc:*"))))
 
 
