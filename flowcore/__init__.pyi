@@ -15,6 +15,11 @@ from flowcore.client.memory import Memory as Memory
 from flowcore.errors import FlowcoreError as FlowcoreError
 from flowcore.graph.author import node as node
 from flowcore.graph.author import parallel as parallel
+from flowcore.graph.policy import Cache as Cache
+from flowcore.graph.policy import CircuitBreaker as CircuitBreaker
+from flowcore.graph.policy import Concurrency as Concurrency
+from flowcore.graph.policy import Fallback as Fallback
+from flowcore.graph.policy import RateLimit as RateLimit
 from flowcore.graph.policy import Retry as Retry
 from flowcore.nodes.context import Context as Context
 from flowcore.ports.backend import ExecutionResult as ExecutionResult
@@ -26,15 +31,20 @@ __all__ = [
     "AgentClient",
     "AgentContext",
     "BlockingAgentContext",
+    "Cache",
     "Callbacks",
+    "CircuitBreaker",
+    "Concurrency",
     "Context",
     "Event",
     "ExecutionResult",
+    "Fallback",
     "Flow",
     "FlowcoreError",
     "InputRequired",
     "Memory",
     "Message",
+    "RateLimit",
     "Rejected",
     "Retry",
     "Run",

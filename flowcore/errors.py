@@ -30,7 +30,9 @@
     │   ├── ExpressionError          FC507
     │   │   └── ExpressionSyntaxError FC507 (expr.scan) with its place in the text
     │   ├── NodeExitError            FC508
-    │   └── PayloadLostError         FC509  a large value is not where it was put, or damaged
+    │   ├── PayloadLostError         FC509  a large value is not where it was put, or damaged
+    │   ├── CircuitOpenError         FC510  nothing is tried for a while, after many failures
+    │   └── BulkheadFullError        FC511  no place within max_wait
     ├── AgentError                   FC700  something about an agent or its task
     │   ├── AgentNotFoundError       FC701
     │   ├── AgentNegotiationError    FC702  the two sides do not understand each other
@@ -68,6 +70,8 @@ __all__ = [
     "BindingError",
     "BlockingCallError",
     "BrokerUnreachableError",
+    "BulkheadFullError",
+    "CircuitOpenError",
     "DefinitionError",
     "ExpressionError",
     "FlowcoreError",
@@ -288,6 +292,18 @@ class PayloadLostError(NodeError):
     """A large output or input is not where it was put, or not what was put there."""
 
     code = "FC509"
+
+
+class CircuitOpenError(NodeError):
+    """A circuit breaker is open: after many failures nothing is tried for a while."""
+
+    code = "FC510"
+
+
+class BulkheadFullError(NodeError):
+    """No place of a limit came free within ``max_wait``."""
+
+    code = "FC511"
 
 
 class ServiceError(FlowcoreError):

@@ -131,7 +131,7 @@ class RabbitServer:
 
 
 @contextmanager
-def running_rabbitmq(*options: str, hosts: int = 16) -> Iterator[RabbitServer]:
+def running_rabbitmq(*options: str, hosts: int = 24) -> Iterator[RabbitServer]:
     """A server of one node; the test is skipped where none is installed.
 
     Args:

@@ -28,9 +28,12 @@ from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.backends.native.signing import Keyring, Vault
 from flowcore.backends.native.slots import Slots
 from flowcore.engine.callbacks import CallbackTeller, find_callbacks
+from flowcore.engine.guard import Shared
 from flowcore.engine.payloads import Payloads
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.payloads import PayloadLedger, PayloadStore
+from flowcore.stores.redis.breaker import RedisBreakers
+from flowcore.stores.redis.cache import RedisCache
 from flowcore.stores.redis.callbacks import RedisCallbackDesk, ShardedCallbackDesk
 from flowcore.stores.redis.connect import connect, translated
 from flowcore.stores.redis.event_log import RedisEventLog
@@ -250,8 +253,12 @@ class _Builder:
             ),
             rows=RunRow(told),
             board=self.board,
-            # A limit of all workers together is kept in one place.
-            limiter=RedisLimiter(clients[0], lease=settings.lease),
+            # What all workers share is kept in one place.
+            shared=Shared(
+                limiter=RedisLimiter(clients[0], lease=settings.lease),
+                breakers=RedisBreakers(clients[0]),
+                cache=RedisCache(clients[0]),
+            ),
             room=self.room,
             payloads=make_payloads(settings, ledger, box),
             memory=self.memory,

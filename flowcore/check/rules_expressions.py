@@ -18,7 +18,7 @@ from flowcore.graph.source import Path
 __all__ = ["check_expressions"]
 
 #: Fields of a node whose texts may hold expressions.
-_WITH_TEXTS = ("with", "concurrency", "rate_limit")
+_WITH_TEXTS = ("with", "concurrency", "rate_limit", "circuit_breaker", "cache")
 
 #: Nodes looked for in one pass over the graph, one bit each (half a kilobyte a node).
 BATCH = 4096

@@ -23,7 +23,14 @@ from flowcore.graph.flow import (
     NodeDefinition,
     StreamingConfig,
 )
-from flowcore.graph.policy import Concurrency, RateLimit, Retry
+from flowcore.graph.policy import (
+    Cache,
+    CircuitBreaker,
+    Concurrency,
+    Fallback,
+    RateLimit,
+    Retry,
+)
 from flowcore.graph.source import Path
 
 __all__ = ["SPELLINGS", "keys_of", "spelled", "unify", "validate"]
@@ -40,7 +47,14 @@ SPELLINGS: tuple[tuple[str, str], ...] = (
 _OTHER = {**dict(SPELLINGS), **{second: first for first, second in SPELLINGS}}
 
 _PARTS: Mapping[type[BaseModel], Mapping[str, type[BaseModel]]] = {
-    NodeDefinition: {"retry": Retry, "concurrency": Concurrency, "rate_limit": RateLimit},
+    NodeDefinition: {
+        "retry": Retry,
+        "concurrency": Concurrency,
+        "rate_limit": RateLimit,
+        "fallback": Fallback,
+        "circuit_breaker": CircuitBreaker,
+        "cache": Cache,
+    },
     Config: {
         "backend_config": BackendConfig,
         "execution": ExecutionConfig,
@@ -53,9 +67,7 @@ _PARTS: Mapping[type[BaseModel], Mapping[str, type[BaseModel]]] = {
 }
 
 #: Keys that later releases will give a meaning.
-PLANNED_KEYS = frozenset(
-    {"cache", "fallback", "for_each", "if", "max_iterations", "max_parallel", "until"}
-)
+PLANNED_KEYS = frozenset({"for_each", "if", "max_iterations", "max_parallel", "until"})
 
 _EXPECTED = {
     "string": "text",
@@ -122,10 +134,12 @@ def validate(
 
 
 def spelled(value: Any, keys: Sequence[str | int]) -> list[str | int]:
-    """Replace keys by the spelling that the author used."""
+    """Replace keys by the spelling that the author used, and leave out what the author did."""
     path: list[str | int] = []
     for key in keys:
         if isinstance(value, Mapping):
+            if isinstance(key, int):
+                continue  # one that stands for a list of one
             if key not in value and (other := _OTHER.get(str(key))) in value:
                 key = str(other)  # noqa: PLW2901  (one of two names of the same key)
             value = value.get(str(key))

@@ -3,6 +3,9 @@
 In: a draft. Out: problems. Not here: how names are resolved (nodes.resolve).
 """
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from flowcore.check.draft import Draft
 from flowcore.graph.source import Path
 from flowcore.nodes.resolve import PlannedNodeError, RefusedError, UnresolvedError, resolve
@@ -36,11 +39,22 @@ def _places(draft: Draft) -> dict[str, list[Path]]:
         uses = raw.fields.get("uses")
         if isinstance(uses, str) and uses:
             places.setdefault(uses, []).append((*raw.path, "uses"))
+        for function, path in _fallbacks(raw.fields.get("fallback"), (*raw.path, "fallback")):
+            places.setdefault(function, []).append(path)
     memory = draft.config.memory if draft.config else None
     for key in ("counter", "summariser"):
         if uses := getattr(memory, key, None):
             places.setdefault(uses, []).append(draft.memory_path(key))
     return places
+
+
+def _fallbacks(given: Any, path: Path) -> Iterator[tuple[str, Path]]:
+    """The functions of a chain of fallbacks, or of one."""
+    several = list(enumerate(given)) if isinstance(given, list | tuple) else [(None, given)]
+    for at, one in several:
+        uses = one.get("uses") if isinstance(one, Mapping) else None
+        if isinstance(uses, str) and uses:
+            yield uses, (*path, "uses") if at is None else (*path, at, "uses")
 
 
 def _code(error: UnresolvedError) -> str:

@@ -70,6 +70,8 @@ def _short_spellings(models: dict[str, Any]) -> None:
     for part, short in (
         (node["concurrency"], {"type": "integer", "minimum": 1}),
         (node["rate_limit"], {"type": "string"}),
+        (node["circuit_breaker"], {"type": "integer", "minimum": 1}),
+        (node["cache"], {"type": ["string", "number"]}),
         (config["memory"], {"type": "string", "enum": kinds}),
     ):
         part["anyOf"] = [short, *part["anyOf"]]

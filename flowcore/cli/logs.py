@@ -4,8 +4,8 @@ In: a run's id. Out: log records, events of nodes and gaps, as they came; with `
 come. Tokens are shown on request: they are pieces of an output, and belong together.
 """
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +21,14 @@ from flowcore.run.event import Event, EventType
 
 __all__ = ["logs"]
 
-_SAID = (EventType.NODE_LOG, EventType.NODE_EMITTED, EventType.STREAM_GAP)
+_SAID = (
+    EventType.NODE_LOG,
+    EventType.NODE_EMITTED,
+    EventType.NODE_FALLBACK,
+    EventType.NODE_CACHED,
+    EventType.NODE_CIRCUIT,
+    EventType.STREAM_GAP,
+)
 
 
 def logs(
@@ -72,15 +79,28 @@ def _events(session: Session, handle: Run, *, follow: bool) -> Iterator[Event]:
 def _show(event: Event, form: Format) -> bool:
     if form is Format.JSONL:
         return write_json(event_row(event), indent=None)
-    data = dict(event.data)
-    if event.type is EventType.NODE_LOG:
-        words = f"{data['level']} {data['message']}"
-    elif event.type is EventType.NODE_TOKEN:
-        words = f"token {data.get('text', data.get('chunk'))!r}"
-    elif event.type is EventType.STREAM_GAP:
-        words = f"GAP {data.get('lost', 'all further')} events are missing ({data['reason']})"
-    else:
-        kind = data.pop("kind", "event")
-        words = " ".join([str(kind), *(f"{key}={value!r}" for key, value in data.items())])
     attempt = f"#{event.attempt}" if (event.attempt or 1) > 1 else ""
-    return write(clean(f"{iso(event.time)} {event.node}{attempt} {words}") + "\n")
+    return write(clean(f"{iso(event.time)} {event.node}{attempt} {_words(event)}") + "\n")
+
+
+def _words(event: Event) -> str:
+    """What an event says, for people."""
+    data = dict(event.data)
+    if event.type in _WORDS:
+        return _WORDS[event.type](data)
+    kind = data.pop("kind", "event")
+    return " ".join([str(kind), *(f"{key}={value!r}" for key, value in data.items())])
+
+
+_WORDS: Mapping[EventType, Callable[[Mapping[str, Any]], str]] = {
+    EventType.NODE_LOG: lambda data: f"{data['level']} {data['message']}",
+    EventType.NODE_TOKEN: lambda data: f"token {data.get('text', data.get('chunk'))!r}",
+    EventType.NODE_FALLBACK: lambda data: (
+        f"FALLBACK after {data['error']['type']}: {data['error']['message']}"
+    ),
+    EventType.NODE_CACHED: lambda _: "CACHED",
+    EventType.NODE_CIRCUIT: lambda data: f"CIRCUIT {data['name']} is {data['state']}",
+    EventType.STREAM_GAP: lambda data: (
+        f"GAP {data.get('lost', 'all further')} events are missing ({data['reason']})"
+    ),
+}

@@ -5,6 +5,7 @@ Not here: recording it (complete), messages (backends).
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from flowcore.engine.assignment import Assignment, Attempt
 from flowcore.engine.bind import Signature, bind, signature_of
 from flowcore.engine.complete import dead_edges
 from flowcore.engine.describe import describe
+from flowcore.engine.fallback import Fallbacks, NothingLeft
+from flowcore.engine.guard import Guard, Hooks, Shared
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
@@ -22,10 +25,8 @@ from flowcore.engine.payloads import Payloads
 from flowcore.engine.retry import error_names, next_delay
 from flowcore.engine.speaking import Speaker
 from flowcore.engine.streaming import is_generator, streaming
-from flowcore.engine.throttle import Throttle
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import (
-    ExpressionError,
     FlowcoreError,
     NodeCancelledError,
     StoreFullError,
@@ -33,12 +34,14 @@ from flowcore.errors import (
 )
 from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.builtin import Park
+from flowcore.nodes.context import Context
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
-from flowcore.ports.limiter import Limiter
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
-from flowcore.run.wire import pack
+from flowcore.run.event import EventType
+from flowcore.run.record import Failure
+from flowcore.run.wire import pack, unpack
 
 __all__ = ["Executor"]
 
@@ -76,7 +79,7 @@ class Executor:
         reader: RunReader,
         events: EventLog,
         keeper: LeaseKeeper,
-        limiter: Limiter,
+        shared: Shared,
         limits: Limits,
         payloads: Payloads,
         memory: MemoryStore | None = None,
@@ -92,7 +95,7 @@ class Executor:
             reader: For outputs that did not come with the claim.
             events: For what nodes emit.
             keeper: Renews the leases of what runs.
-            limiter: Keeps the limits that hold on all workers together.
+            shared: Keeps the limits, circuits and outputs that all workers share.
             limits: How large an output or an event may be.
             payloads: Packs outputs, and keeps the large ones elsewhere.
             memory: For what outlives runs.
@@ -109,9 +112,26 @@ class Executor:
         self._allowed = allowed
         self._on_stuck = on_stuck
         self._on_first = on_first
-        self._on_wake = on_wake
-        self._limiter = limiter
         self._speaker = Speaker(events, limits, memory)
+        self._guard = Guard(
+            shared,
+            keeper,
+            Hooks(
+                attempt=self.attempt,
+                failed=lambda work, error: _ended(work, self._failed(error, work), error=error),
+                known=self._known,
+                arguments=self._arguments,
+                tell=self._speaker.tell,
+                wake=on_wake,
+            ),
+        )
+        self._fallbacks = Fallbacks(
+            self._invoker,
+            keeper,
+            allowed=allowed,
+            context=self._speaker.context,
+            given=self._given,
+        )
         self._prepared: dict[tuple[str, int], _Prepared] = {}
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
@@ -142,13 +162,12 @@ class Executor:
             worker=worker,
             resumed=claim.resumed,
         )
-        work.stopper.on_stuck = lambda error: self._on_stuck(
-            ticket, plan, self._failed(error, work), worker
-        )
+        work.stopper.on_stuck = lambda error: self._stuck(error, work)
         self._keeper.hold(ticket, work.stopper)
         began = time.monotonic()
         try:
-            ended = self._within_limits(work)
+            guarded = plan.policy(ticket.node).guarded
+            ended = self._guard.run(work) if guarded else self.attempt(work)
         finally:
             self._keeper.drop(ticket)
         seconds = time.monotonic() - began
@@ -157,23 +176,14 @@ class Executor:
         outcome = Outcome(kind="succeeded", output=ended)
         return _ended(work, outcome, seconds=seconds)
 
-    def _within_limits(self, work: Assignment) -> bytes | Attempt:
-        """Make the attempt, unless the limits of the node say that it has to wait."""
-        policy = work.plan.policy(work.node)
-        if not policy.concurrency and not policy.rate_limit:
-            return self.attempt(work)
-        try:
-            throttle = Throttle(self._limiter, work.plan, work.ticket, work.upstream)
-        except ExpressionError as error:
-            return _ended(work, self._failed(error, work), error=error)
-        wait = throttle.acquire()
-        if wait is not None:
-            return _ended(work, Outcome(kind="waiting", wait=wait))
-        try:
-            with self._keeper.place(self._limiter, throttle.held):
-                return self.attempt(work)
-        finally:
-            throttle.release(self._on_wake)
+    def _stuck(self, error: BaseException, work: Assignment) -> None:
+        """Record an attempt that cannot be ended; a fallback may take its time, so apart."""
+
+        def record() -> None:
+            self._guard.stuck(work, error)
+            self._on_stuck(work.ticket, work.plan, self._failed(error, work), work.worker)
+
+        threading.Thread(target=record, name="flowcore-stuck", daemon=True).start()
 
     def fetch(self, plan: Plan, nodes: Iterable[int], upstream: Upstream) -> None:
         """Fetch in one go what these nodes will most likely read."""
@@ -245,11 +255,7 @@ class Executor:
             if value is not None:
                 what = f"output of node {work.name!r}"
                 packed = self._payloads.pack(value, run=work.run, what=what)
-            if not plan.when or not plan.is_conditional(node):
-                return packed
-            work.upstream.put(node, value)
-            dead = dead_edges(plan, node, work.upstream, state="succeeded")
-            return _ended(work, Outcome(kind="succeeded", output=packed, dead=dead))
+            return self._passed(work, packed, value)
         except Park as park:
             wait = Wait(
                 seconds=park.seconds, until=park.until, signal=park.signal, reason=park.reason
@@ -261,15 +267,61 @@ class Executor:
         except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
             return _ended(work, self._failed(error, work), error=error)
 
+    def _passed(self, work: Assignment, packed: bytes, value: Any) -> bytes | Attempt:
+        """End an attempt that has an output: the conditions on it have their say."""
+        plan, node = work.plan, work.node
+        if not plan.when or not plan.is_conditional(node):
+            return packed
+        work.upstream.put(node, value)
+        try:
+            dead = dead_edges(plan, node, work.upstream, state="succeeded")
+        except (StoreUnreachableError, StoreFullError):
+            raise
+        except FlowcoreError as error:
+            # The output is good, and no fallback would be better.
+            return _ended(work, self._failed(error, work, falls=False), error=error)
+        return _ended(work, Outcome(kind="succeeded", output=packed, dead=dead))
+
+    def _known(self, work: Assignment, packed: bytes) -> bytes | Attempt:
+        return self._passed(work, packed, unpack(packed))
+
+    def _given(self, work: Assignment) -> Mapping[str, Any]:
+        """What the node's ``with`` comes to."""
+        given = work.plan.params[work.node]
+        template = compile_template(given)
+        if not template.names:
+            return given
+        context = work.upstream.context(template.node_refs, names=template.names)
+        # A template has the shape of what it was made from: here, a map.
+        return cast("Mapping[str, Any]", template.render(context))
+
+    def _arguments(self, work: Assignment) -> bytes:
+        """The arguments of the node's function, but for its context, packed."""
+        plan, node = work.plan, work.node
+        args, kwargs = bind(
+            self._prepare(plan, node).signature,
+            self._given(work),
+            plan=plan,
+            node=node,
+            upstream=work.upstream,
+            context=self._speaker.context(work),
+        )
+        told = [
+            [value for value in args if not isinstance(value, Context)],
+            {
+                name: kwargs[name]
+                for name in sorted(kwargs)
+                if not isinstance(kwargs[name], Context)
+            },
+        ]
+        what = f"the arguments of node {work.name!r}, which its cache goes by (give it a 'key')"
+        return pack([plan.policy(node).uses, *told], what=what)
+
     def _call(self, prepared: _Prepared, work: Assignment) -> Any:
         plan, node = work.plan, work.node
         given = plan.params[node]
         if prepared.template.names:
-            context = work.upstream.context(
-                prepared.template.node_refs, names=prepared.template.names
-            )
-            # A template has the shape of what it was made from: here, a map.
-            given = cast("Mapping[str, Any]", prepared.template.render(context))
+            given = self._given(work)
         args, kwargs = bind(
             prepared.signature,
             given,
@@ -284,7 +336,7 @@ class Executor:
         timeout = plan.policy(node).timeout
         return self._invoker.call(function, args, kwargs, timeout=timeout, stopper=work.stopper)
 
-    def _failed(self, error: BaseException, work: Assignment) -> Outcome:
+    def _failed(self, error: BaseException, work: Assignment, *, falls: bool = True) -> Outcome:
         """Decide what a failed attempt becomes: another attempt, or the node's failure."""
         failure = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
         if isinstance(error, NodeCancelledError):
@@ -297,12 +349,37 @@ class Executor:
         )
         if delay is not None:
             return Outcome(kind="retry", failure=failure, delay=delay)
+        if falls and work.plan.policy(work.node).fallback:
+            return self._fallen(failure, work)
+        return self._lost(failure, work)
+
+    def _lost(self, failure: Failure, work: Assignment) -> Outcome:
         try:
             dead = dead_edges(work.plan, work.node, work.upstream, state="failed")
         except FlowcoreError:
             # Both the node and a condition on it failed: the node's own error is the one to tell.
             dead = ()
         return Outcome(kind="failed", failure=failure, dead=dead)
+
+    def _fallen(self, failure: Failure, work: Assignment) -> Outcome:
+        """Succeed with a fallback, and say in the run's log what led there."""
+        what = f"fallback of node {work.name!r}"
+        try:
+            value, uses = self._fallbacks.value(work, failure)
+            packed = self._payloads.pack(value, run=work.run, what=what)
+            work.upstream.put(work.node, value)
+            dead = dead_edges(work.plan, work.node, work.upstream, state="succeeded")
+        except (StoreUnreachableError, StoreFullError):
+            raise
+        except NothingLeft as nothing:
+            return self._lost(nothing.failure, work)
+        except FlowcoreError as error:
+            told = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
+            return Outcome(kind="failed", failure=told)
+        met = {"type": failure.type, "message": failure.message}
+        about = {"error": met} if uses is None else {"error": met, "uses": uses}
+        self._speaker.tell(work, EventType.NODE_FALLBACK, about)
+        return Outcome(kind="succeeded", output=packed, dead=dead)
 
 
 def _ended(

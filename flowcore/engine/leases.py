@@ -52,6 +52,12 @@ class LeaseKeeper:
             self._held.pop(ticket, None)
             self._asked.pop(ticket, None)
 
+    def exchange(self, ticket: Ticket, stopper: Stopper) -> None:
+        """Stop by another handle from now on what is held, if it is."""
+        with self._lock:
+            if ticket in self._held:
+                self._held[ticket] = stopper
+
     @contextmanager
     def place(self, limiter: Limiter, held: tuple[str, str] | None) -> Iterator[None]:
         """Keep the place of a limit for the length of the block, as long as leases are renewed."""

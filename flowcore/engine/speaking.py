@@ -22,7 +22,7 @@ from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog
 from flowcore.run.event import EventType
 from flowcore.run.note import Note
-from flowcore.run.wire import unpack
+from flowcore.run.wire import pack, unpack
 
 __all__ = ["Speaker"]
 
@@ -63,6 +63,12 @@ class Speaker:
             else (lambda _: True),
         )
 
+    def tell(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> None:
+        """Say what the engine has done with an attempt; it is written before the node's end."""
+        emission = self._emission(work)
+        emission.say(Note(type=kind, packed=pack(dict(data))))
+        emission.close()
+
     def _thread(self, store: MemoryStore, work: Assignment) -> Memory:
         """The run's thread, the same one each time an attempt asks."""
         with self._beginning:
@@ -72,7 +78,11 @@ class Speaker:
 
     def _say(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> bool:
         """Have what a node says written; False when it is not heard."""
-        packed = self._limits.pack_event(data, node=work.name)
+        note = Note(type=kind, packed=self._limits.pack_event(data, node=work.name))
+        return self._emission(work).say(note)
+
+    def _emission(self, work: Assignment) -> Emission:
+        """What the attempt says, begun when it first says something."""
         with self._beginning:
             if work.emission is None:
                 work.emission = Emission(
@@ -82,7 +92,7 @@ class Speaker:
                     flusher=self._flusher,
                     before=work.before_emit,
                 )
-        return work.emission.say(Note(type=kind, packed=packed))
+            return work.emission
 
 
 def _resumed(what: bytes | None) -> Resumed | None:

@@ -1,66 +1,97 @@
 """Limits of nodes: an attempt that is over one waits without its worker.
 
-In: a node's policy and what it can see. Out: it may begin, or how long it waits.
+In: places and turns that an attempt needs. Out: it may begin, or how long it waits.
 Not here: the counting (limiter port).
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from flowcore.engine.upstream import Upstream
+from flowcore.errors import BulkheadFullError
 from flowcore.expr.template import compile_template
-from flowcore.plan.plan import Plan
+from flowcore.plan.plan import Policy
 from flowcore.ports.limiter import Limiter, Places, Rate
 from flowcore.ports.store import Ticket, Wait
 
-__all__ = ["Throttle"]
+__all__ = ["Throttle", "limits_of", "named"]
 
 
 class Throttle:
     """The limits of one attempt."""
 
-    def __init__(self, limiter: Limiter, plan: Plan, ticket: Ticket, upstream: Upstream) -> None:
-        """Work out which limits count.
-
-        Raises:
-            ExpressionError: A key cannot be worked out.
-        """
-        policy = plan.policy(ticket.node)
-        own = f"{plan.flow}.{plan.ids[ticket.node]}"
+    def __init__(
+        self,
+        limiter: Limiter,
+        ticket: Ticket,
+        *,
+        places: Places | None = None,
+        rate: Rate | None = None,
+        what: str = "the limit",
+    ) -> None:
+        """Count with ``limiter``; people are told that the attempt waits for ``what``."""
         self._limiter = limiter
         self._holder = f"{ticket.run}|{ticket.node}|{ticket.attempt}"
-        self.places: Places | None = None
-        self.rate: Rate | None = None
-        if (slots := policy.concurrency) is not None:
-            name = _name(slots.name or own, slots.key, upstream)
-            self.places = Places(name, slots.limit)
-        if (rate := policy.rate_limit) is not None:
-            name = _name(rate.name or own, rate.key, upstream)
-            self.rate = Rate(name, rate.limit, rate.per)
+        self._places = places
+        self._rate = rate
+        self._what = what
 
     @property
     def held(self) -> tuple[str, str] | None:
         """The place to keep alive, as the limiter wants it."""
-        return (self.places.name, self._holder) if self.places else None
+        return (self._places.name, self._holder) if self._places else None
 
     def acquire(self) -> Wait | None:
-        """Take what the attempt needs; or say what it waits for."""
-        seconds = self._limiter.acquire(self._holder, places=self.places, rate=self.rate)
+        """Take what the attempt needs; or say what it waits for.
+
+        Raises:
+            BulkheadFullError: It has waited for a place as long as it may.
+        """
+        seconds = self._limiter.acquire(self._holder, places=self._places, rate=self._rate)
         if seconds is None:
             return None
-        names = " and ".join(one.name for one in (self.places, self.rate) if one is not None)
-        return Wait(seconds=seconds, reason=f"waits for the limit {names}", resumes=False)
+        if self._places is not None and seconds == math.inf:
+            limit, waited = self._places.limit, self._places.max_wait
+            raise BulkheadFullError(
+                f"all {limit} places of the limit {self._places.name} are taken, and max_wait is "
+                f"{waited:g} s; raise 'limit' or 'max_wait', or give the node a retry or a fallback"
+            )
+        names = " and ".join(one.name for one in (self._places, self._rate) if one is not None)
+        return Wait(seconds=seconds, reason=f"waits for {self._what} {names}", resumes=False)
 
     def release(self, wake: Callable[[Ticket], object]) -> None:
         """Give the place back and wake those who have it now."""
-        if self.places is None:
+        if self._places is None:
             return
-        for holder in self._limiter.release(self.places.name, self.places.limit, self._holder):
+        for holder in self._limiter.release(self._places.name, self._places.limit, self._holder):
             run, node, attempt = holder.rsplit("|", 2)
             wake(Ticket(run=run, node=int(node), attempt=int(attempt)))
 
 
-def _name(name: str, key: str | None, upstream: Upstream) -> str:
+def limits_of(policy: Policy, own: str, upstream: Upstream) -> tuple[Places | None, Rate | None]:
+    """Work out which limits count for a node that may have its ``own``.
+
+    Raises:
+        ExpressionError: A key cannot be worked out.
+    """
+    places: Places | None = None
+    rate: Rate | None = None
+    if (slots := policy.concurrency) is not None:
+        name = named(slots.name or own, slots.key, upstream)
+        places = Places(name, slots.limit, slots.max_wait)
+    if (turns := policy.rate_limit) is not None:
+        name = named(turns.name or own, turns.key, upstream)
+        rate = Rate(name, turns.limit, turns.per)
+    return places, rate
+
+
+def named(name: str, key: str | None, upstream: Upstream) -> str:
+    """Add to a name what its key is worth.
+
+    Raises:
+        ExpressionError: The key cannot be worked out.
+    """
     if key is None:
         return name
     template = compile_template({"key": key})

@@ -11,7 +11,7 @@ Not here: reading YAML (load), rules (check), running (client).
 What the operators mean, and the traps of their precedence, stands in ``flowcore.graph.link``.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,9 @@ from typing import Any, Self
 from flowcore.errors import UsageError
 from flowcore.graph.address import address_of
 from flowcore.graph.link import (
+    BreakerLike,
+    CacheLike,
+    FallbackLike,
     Group,
     Linkable,
     Needs,
@@ -30,7 +33,7 @@ from flowcore.graph.link import (
     open_flow,
     parallel,
 )
-from flowcore.graph.policy import Concurrency, Join, Model, RateLimit, Retry
+from flowcore.graph.policy import Concurrency, Fallback, Join, Model, RateLimit, Retry
 
 __all__ = ["FlowBuilder", "Group", "NodeFunction", "NodeSpec", "Step", "node", "parallel"]
 
@@ -101,6 +104,9 @@ class FlowBuilder:
         join: Join | None = None,
         concurrency: Concurrency | Mapping[str, Any] | int | None = None,
         rate_limit: RateLimit | Mapping[str, Any] | str | None = None,
+        fallback: FallbackLike | Sequence[FallbackLike] | None = None,
+        circuit_breaker: BreakerLike | None = None,
+        cache: CacheLike | None = None,
         with_: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> Step:
@@ -116,6 +122,9 @@ class FlowBuilder:
             join: Overrides the decorator's.
             concurrency: Overrides the decorator's.
             rate_limit: Overrides the decorator's.
+            fallback: Overrides the decorator's.
+            circuit_breaker: Overrides the decorator's.
+            cache: Overrides the decorator's.
             with_: Arguments, for those whose names mean something else here.
             **arguments: Arguments; text may hold ``${{ expression }}``.
 
@@ -142,6 +151,12 @@ class FlowBuilder:
             ("join", join or spec.join),
             ("concurrency", _tree(spec.concurrency if concurrency is None else concurrency)),
             ("rate_limit", _tree(spec.rate_limit if rate_limit is None else rate_limit)),
+            ("fallback", _chain(spec.fallback if fallback is None else fallback)),
+            (
+                "circuit_breaker",
+                _tree(spec.circuit_breaker if circuit_breaker is None else circuit_breaker),
+            ),
+            ("cache", _tree(spec.cache if cache is None else cache)),
         )
         tree.update((key, value) for key, value in chosen if value is not None)
         before = self._ids(needs)
@@ -258,7 +273,19 @@ def _arguments(id: str, with_: Mapping[str, Any], arguments: Mapping[str, Any]) 
     return merged
 
 
-def _tree(policy: Model | Mapping[str, Any] | str | int | None) -> Any:
+def _chain(given: FallbackLike | Sequence[FallbackLike] | None) -> Any:
+    """Fallbacks as a tree: functions by their addresses."""
+    if given is None:
+        return None
+    several = list(given) if isinstance(given, Sequence) else [given]
+    trees = [
+        _tree(one) if isinstance(one, Fallback | Mapping) else {"uses": address_of(one)}
+        for one in several
+    ]
+    return trees if isinstance(given, Sequence) else trees[0]
+
+
+def _tree(policy: Model | Mapping[str, Any] | str | float | None) -> Any:
     """A policy as a tree that says no more than was said."""
     if isinstance(policy, Model):
         return policy.model_dump(mode="json", exclude_unset=True)

@@ -11,7 +11,17 @@ from typing import Annotated, Any, Literal, Self
 import msgpack
 from pydantic import AliasChoices, Field, model_validator
 
-from flowcore.graph.policy import Concurrency, Duration, Join, Model, RateLimit, Retry
+from flowcore.graph.policy import (
+    Cache,
+    CircuitBreaker,
+    Concurrency,
+    Duration,
+    Fallbacks,
+    Join,
+    Model,
+    RateLimit,
+    Retry,
+)
 
 __all__ = [
     "AgentConfig",
@@ -39,6 +49,8 @@ class NodeDefinition(Model):
     needs: tuple[str, ...] = ()
     """Ids of the nodes that must settle first."""
     retry: Retry | None = None
+    fallback: Fallbacks = ()
+    """Where the node's output comes from when its last attempt has failed, the first first."""
     timeout: Duration | None = None
     """Seconds one attempt may take."""
     queue: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")] | None = None
@@ -48,6 +60,10 @@ class NodeDefinition(Model):
     """Attempts at a time, on all workers together."""
     rate_limit: RateLimit | None = None
     """Attempts in a time, on all workers together."""
+    circuit_breaker: CircuitBreaker | None = None
+    """Failures after which attempts fail at once for a while, on all workers together."""
+    cache: Cache | None = None
+    """How long an output counts for other runs, too."""
 
 
 class Edge(Model):

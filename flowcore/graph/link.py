@@ -10,17 +10,28 @@ that ``>>`` binds tighter than ``|``: ``a >> b | c`` and ``a | b >> c`` both run
 not let ``[a, b] >> [c, d]`` reach us: write ``parallel(a, b) >> [c, d]``.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import update_wrapper
 from inspect import iscoroutinefunction
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, Union, overload
 
 from flowcore.errors import UsageError
-from flowcore.graph.policy import Concurrency, Join, RateLimit, Retry
+from flowcore.graph.policy import (
+    Cache,
+    CircuitBreaker,
+    Concurrency,
+    Fallback,
+    Join,
+    RateLimit,
+    Retry,
+)
 
 __all__ = [
+    "BreakerLike",
+    "CacheLike",
+    "FallbackLike",
     "Group",
     "Linkable",
     "Needs",
@@ -44,6 +55,12 @@ Operand: TypeAlias = Union["Linkable", list["Operand"], tuple["Operand", ...]]
 Needs: TypeAlias = Union[str, "Linkable", Iterable["Needs"]]
 
 
+#: What may stand for a policy in Python.
+FallbackLike: TypeAlias = Fallback | Mapping[str, Any] | Callable[..., Any]
+BreakerLike: TypeAlias = CircuitBreaker | Mapping[str, Any] | int
+CacheLike: TypeAlias = Cache | Mapping[str, Any] | float | str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
     """What ``@node`` says about a function; None: nothing."""
@@ -56,6 +73,9 @@ class NodeSpec:
     join: Join | None = None
     concurrency: Concurrency | Mapping[str, Any] | int | None = None
     rate_limit: RateLimit | Mapping[str, Any] | str | None = None
+    fallback: FallbackLike | Sequence[FallbackLike] | None = None
+    circuit_breaker: BreakerLike | None = None
+    cache: CacheLike | None = None
 
 
 class Linkable:
@@ -106,6 +126,16 @@ class NodeFunction(Linkable, Generic[P, R]):
     def __reduce__(self) -> str:
         """Pickle by name, as functions do."""
         return self.__qualname__
+
+    def configured(self, *, name: str | None = None, **options: Any) -> "NodeFunction[P, R]":
+        """Make a node of the same function with other policies, for use in many flows.
+
+        Args:
+            name: Id in a flow; the same as before when left out.
+            **options: As for ``@node``; those left out stay as they are.
+        """
+        spec = replace(self.__flowcore__, **options)
+        return NodeFunction(self.__wrapped__, replace(spec, name=name or spec.name))
 
     @property
     def is_async(self) -> bool:
@@ -187,6 +217,9 @@ def node(
     join: Join | None = None,
     concurrency: Concurrency | Mapping[str, Any] | int | None = None,
     rate_limit: RateLimit | Mapping[str, Any] | str | None = None,
+    fallback: FallbackLike | Sequence[FallbackLike] | None = None,
+    circuit_breaker: BreakerLike | None = None,
+    cache: CacheLike | None = None,
 ) -> Callable[[Callable[P, R]], NodeFunction[P, R]]: ...
 def node(
     function: Callable[P, R] | None = None, /, *, name: str | None = None, **options: Any
@@ -201,8 +234,9 @@ def node(
         name: Id in a flow; the function's own name when left out.
         **options: ``retry`` (Retry or a map), ``timeout`` (seconds or ``"30s"``), ``queue``
             (Celery queue), ``join`` (``all_success``, ``all_done``, ``any_success`` or
-            ``none_failed``), ``concurrency`` (attempts at a time on all workers) and
-            ``rate_limit`` (``"10/s"``).
+            ``none_failed``), ``concurrency`` (attempts at a time on all workers),
+            ``rate_limit`` (``"10/s"``), ``fallback`` (``{"value": ...}``, a function, or a list
+            of these), ``circuit_breaker`` (failures that open it) and ``cache`` (``"10m"``).
 
     Returns:
         The node, or a decorator.

@@ -4,13 +4,34 @@ In: values of a definition. Out: frozen pydantic models. Not here: applying them
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 
 from flowcore.types import parse_duration
 
-__all__ = ["Backoff", "Concurrency", "Duration", "Join", "Model", "RateLimit", "Retry"]
+__all__ = [
+    "Backoff",
+    "Cache",
+    "CircuitBreaker",
+    "Concurrency",
+    "Duration",
+    "Fallback",
+    "Fallbacks",
+    "Join",
+    "Model",
+    "RateLimit",
+    "Retry",
+]
 
 #: When a join runs, decided once all its predecessors have settled.
 Join: TypeAlias = Literal["all_success", "all_done", "any_success", "none_failed"]
@@ -55,6 +76,102 @@ class Retry(Model):
     """Names of exception classes worth another attempt (``OSError``, ``mod.Error``); empty: all."""
 
 
+class Fallback(Model):
+    """What a node gives when its last attempt has failed: one of the two."""
+
+    value: Any = None
+    """The node's output then: plain data, taken as it is written."""
+    uses: str | None = None
+    """A function that gives it: ``module:callable``, with the arguments of the node that it takes,
+    and ``error``, a map with ``type`` and ``message``."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_fields_set & {"value", "uses"}) != 1 or self.uses == "":
+            msg = (
+                "a fallback has either 'value' or 'uses', such as {value: 0} or {uses: shop:guess}"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_serializer
+    def _as_given(self) -> dict[str, Any]:
+        return {"value": self.value} if self.uses is None else {"uses": self.uses}
+
+
+def _listed(value: Any) -> Any:
+    """One fallback is a chain of one."""
+    if isinstance(value, Mapping | Fallback):
+        return (value,)
+    if not isinstance(value, list | tuple) or not value:
+        msg = "a fallback is a map such as {value: 0} or {uses: shop:guess}, or a list of these"
+        raise ValueError(msg)
+    return value
+
+
+#: Fallbacks in the order in which they are tried.
+Fallbacks: TypeAlias = Annotated[tuple[Fallback, ...], BeforeValidator(_listed)]
+
+
+class CircuitBreaker(Model):
+    """After how many failures nothing is tried any more for a while, on all workers together."""
+
+    failures: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 5
+    """So many failed attempts within ``within`` open the circuit: attempts fail at once then."""
+    within: Duration = 60.0
+    """Seconds."""
+    reset_after: Duration = 30.0
+    """Seconds until the open circuit lets ``trials`` attempts through, to see."""
+    trials: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    """How many attempts may try a circuit that is half open. As many successes close it, one
+    failure opens it again."""
+    count: tuple[str, ...] = ()
+    """Names of exception classes that count as failures (``OSError``, ``mod.Error``); empty:
+    all."""
+    key: str | None = None
+    """Each value of this text, which may hold ``${{ expression }}``, has its own circuit."""
+    name: str | None = None
+    """Nodes that give the same name share a circuit; otherwise each node of a flow has its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        """``5`` is short for ``{failures: 5}``."""
+        return {"failures": value} if isinstance(value, int) else value
+
+    @model_validator(mode="after")
+    def _some_time(self) -> Self:
+        if self.within <= 0 or self.reset_after <= 0:
+            msg = "'within' and 'reset_after' must be more than 0 seconds"
+            raise ValueError(msg)
+        return self
+
+
+class Cache(Model):
+    """For how long an output counts for all runs and workers."""
+
+    ttl: Duration
+    """Seconds."""
+    key: str | None = None
+    """The text, which may hold ``${{ expression }}``, for which an output counts; left out, it
+    counts for the same arguments."""
+    name: str | None = None
+    """Nodes that give the same name share outputs; otherwise each node of a flow has its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        """``10m`` is short for ``{ttl: 10m}``."""
+        return {"ttl": value} if isinstance(value, int | float | str) else value
+
+    @model_validator(mode="after")
+    def _some_time(self) -> Self:
+        if self.ttl <= 0:
+            msg = "'ttl' must be more than 0 seconds"
+            raise ValueError(msg)
+        return self
+
+
 class Concurrency(Model):
     """How many attempts may run at a time, on all workers together."""
 
@@ -63,6 +180,8 @@ class Concurrency(Model):
     """Each value of this text, which may hold ``${{ expression }}``, has its own limit."""
     name: str | None = None
     """Nodes that give the same name share a limit; otherwise each node of a flow has its own."""
+    max_wait: Duration | None = None
+    """Seconds after which an attempt that has no place fails (a bulkhead); left out, it waits."""
 
     @model_validator(mode="before")
     @classmethod

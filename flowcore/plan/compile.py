@@ -111,8 +111,10 @@ def _intern(
     policy_of: list[int] = []
     for node in nodes:
         retry = node.retry or default_retry
-        limits = (node.concurrency, node.rate_limit)
-        key = (node.uses, retry, node.timeout, node.queue, node.join, *limits)
+        shared = (node.concurrency, node.rate_limit, node.circuit_breaker, node.cache)
+        # As JSON: a value may hold lists, and 1, 1.0 and True are equal but not the same.
+        instead = tuple(one.model_dump_json() for one in node.fallback)
+        key = (node.uses, retry, node.timeout, node.queue, node.join, *shared, instead)
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
         if at == len(policies):
@@ -125,6 +127,9 @@ def _intern(
                     join=node.join,
                     concurrency=node.concurrency,
                     rate_limit=node.rate_limit,
+                    fallback=node.fallback,
+                    circuit_breaker=node.circuit_breaker,
+                    cache=node.cache,
                 )
             )
     return tuple(policies), tuple(policy_of)

@@ -14,15 +14,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import Any
+from typing import Any, Self
 
 import msgpack
 
-from flowcore.graph.policy import Concurrency, RateLimit, Retry
+from flowcore.graph.policy import (
+    Cache,
+    CircuitBreaker,
+    Concurrency,
+    Fallback,
+    RateLimit,
+    Retry,
+)
 
 __all__ = ["Plan", "Policy"]
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +43,9 @@ class Policy:
     join: str = "all_success"
     concurrency: Concurrency | None = None
     rate_limit: RateLimit | None = None
+    fallback: tuple[Fallback, ...] = ()
+    circuit_breaker: CircuitBreaker | None = None
+    cache: Cache | None = None
 
     @property
     def alone(self) -> bool:
@@ -44,7 +54,37 @@ class Policy:
         The pool's hard time limit belongs to a message; and what waits for a limit gives its
         worker back.
         """
-        return bool(self.timeout or self.concurrency or self.rate_limit)
+        return bool(self.timeout or self.guarded)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether something that all workers share decides if the node's function is called."""
+        return bool(self.concurrency or self.rate_limit or self.circuit_breaker or self.cache)
+
+    def to_wire(self) -> dict[str, Any]:
+        """What is said about it, as plain data."""
+        given = {key: value for key in _PLAIN if (value := getattr(self, key)) is not None}
+        models = {key: model.model_dump() for key in _MODELS if (model := getattr(self, key))}
+        chain = [one.model_dump() for one in self.fallback]
+        return {**given, **models, **({"fallback": chain} if chain else {})}
+
+    @classmethod
+    def from_wire(cls, given: Mapping[str, Any]) -> Self:
+        """Read what ``to_wire`` wrote."""
+        plain = {key: given[key] for key in _PLAIN if key in given}
+        models = {key: kind(**given[key]) for key, kind in _MODELS.items() if key in given}
+        chain = tuple(Fallback(**one) for one in given.get("fallback", ()))
+        return cls(**plain, **models, fallback=chain)
+
+
+_PLAIN = ("uses", "timeout", "queue", "join")
+_MODELS = {
+    "retry": Retry,
+    "concurrency": Concurrency,
+    "rate_limit": RateLimit,
+    "circuit_breaker": CircuitBreaker,
+    "cache": Cache,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,18 +183,7 @@ class Plan:
             "version": self.version,
             "ids": self.ids,
             "params": self.params,
-            "policies": [
-                [
-                    policy.uses,
-                    policy.retry.model_dump() if policy.retry else None,
-                    policy.timeout,
-                    policy.queue,
-                    policy.join,
-                    policy.concurrency.model_dump() if policy.concurrency else None,
-                    policy.rate_limit.model_dump() if policy.rate_limit else None,
-                ]
-                for policy in self.policies
-            ],
+            "policies": [policy.to_wire() for policy in self.policies],
             "policy_of": self.policy_of,
             "pred": self.pred,
             "when": [[*edge, text] for edge, text in sorted(self.when.items())],
@@ -190,18 +219,7 @@ class Plan:
             version=raw["version"],
             ids=tuple(raw["ids"]),
             params=tuple(raw["params"]),
-            policies=tuple(
-                Policy(
-                    uses=uses,
-                    retry=Retry(**retry) if retry else None,
-                    timeout=timeout,
-                    queue=queue,
-                    join=join,
-                    concurrency=Concurrency(**slots) if slots else None,
-                    rate_limit=RateLimit(**rate) if rate else None,
-                )
-                for uses, retry, timeout, queue, join, slots, rate in raw["policies"]
-            ),
+            policies=tuple(map(Policy.from_wire, raw["policies"])),
             policy_of=tuple(raw["policy_of"]),
             pred=pred,
             succ=successors(pred),

@@ -33,7 +33,11 @@ class ExecutionResult:
 
 @runtime_checkable
 class IWorkflow(Protocol):
-    """A flow bound to a backend."""
+    """A flow bound to a backend.
+
+    One that can be followed and controlled also has ``start(input_data)``, which gives a handle
+    with the methods of ``Run``; without it a backend has no streaming, callbacks or control.
+    """
 
     def run(self, input_data: Any = None) -> Awaitable[ExecutionResult]:
         """Execute the workflow once."""

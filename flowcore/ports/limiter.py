@@ -18,6 +18,8 @@ class Places:
 
     name: str
     limit: int
+    max_wait: float | None = None
+    """Seconds that one may wait for a place; None: for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ class Limiter(Protocol):
             rate: How many may begin in a time.
 
         Returns:
-            None when it may begin; else the seconds after which to ask again. Who waits for a
-            place is in a line, and may be woken earlier.
+            None when it may begin; else the seconds after which to ask again, or infinity for one
+            that has waited for a place as long as it may. Who waits for a place is in a line, and
+            may be woken earlier.
         """
         ...
 

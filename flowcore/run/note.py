@@ -23,7 +23,8 @@ class Note:
     """What a node says, before it is an event."""
 
     type: EventType
-    """One of ``NODE_EMITTED``, ``NODE_TOKEN``, ``NODE_LOG`` and ``STREAM_GAP``."""
+    """One of ``NODE_EMITTED``, ``NODE_TOKEN``, ``NODE_LOG``, ``NODE_FALLBACK``, ``NODE_CACHED``,
+    ``NODE_CIRCUIT`` and ``STREAM_GAP``."""
     packed: bytes
     """msgpack of the event's data."""
     ago: float = 0.0

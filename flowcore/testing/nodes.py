@@ -11,7 +11,7 @@ from flowcore.nodes.context import Context
 
 __all__ = [
     "add", "add_later", "fail", "fail_until", "hold", "inputs", "kill_once", "nap", "odd", "say",
-    "seen", "stamp",
+    "seen", "stamp", "told",
 ]  # fmt: skip
 
 
@@ -53,6 +53,11 @@ def stamp(seconds: float = 0.0) -> list[float]:
     began = time.monotonic()
     time.sleep(seconds)
     return [began, time.monotonic()]
+
+
+def told(error: dict[str, str]) -> dict[str, str]:
+    """As a fallback: give the error that led to it."""
+    return error
 
 
 def fail(message: str = "as it must") -> None:

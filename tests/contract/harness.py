@@ -39,7 +39,17 @@ from flowcore.stores.redis.sharded import Shard, ShardedEventLog, ShardedReader,
 from flowcore.stores.redis.store import Leases, RedisStore, script_source
 from flowcore.stores.redis.wire import read_unit
 
-__all__ = ["LEASES", "RUN", "Clock", "Harness", "in_memory", "make_plan", "on_redis", "on_shards"]
+__all__ = [
+    "LEASES",
+    "RUN",
+    "Clock",
+    "Harness",
+    "in_memory",
+    "make_plan",
+    "on_clock",
+    "on_redis",
+    "on_shards",
+]
 
 LEASES = Leases(lease=6.0, dispatch=5.0, retention=3600.0, max_lost=2)
 RUN = "run"
@@ -58,6 +68,22 @@ _SERVER_TIME = """  local t = redis.call('TIME')
 """
 _CLOCK_KEY = "test:clock"
 _TEST_TIME = f"  return tonumber(redis.call('GET', '{_CLOCK_KEY}'))\n"
+
+
+_MICROS = "test:micros"
+
+
+def on_clock(client: "redis.Redis", clock: "Clock", source: str) -> str:
+    """A script that asks for the server's time in one place, reading a clock moved by hand."""
+    assert source.count("redis.call('TIME')") == 1
+
+    def tell(_: int = 0) -> None:
+        client.set(_MICROS, clock.ms * 1000)
+
+    tell()
+    clock.on_advance.append(tell)
+    told = f"local m = redis.call('GET', '{_MICROS}') return {{ m:sub(1, -7), m:sub(-6) }}"
+    return source.replace("redis.call('TIME')", f"(function() {told} end)()")
 
 
 def make_plan(

@@ -1,5 +1,6 @@
 """Limits that hold on all workers together; one suite for both limiters."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -11,11 +12,10 @@ from flowcore.ports.limiter import Limiter, Places, Rate
 from flowcore.stores.inmemory.limiter import InMemoryLimiter
 from flowcore.stores.redis.limiter import RedisLimiter
 from flowcore.stores.redis.script import Line, Script
-from tests.contract.harness import Clock
+from tests.contract.harness import Clock, on_clock
 
 TWO = Places("db", 2)
 RATE = Rate("api", 2, 1.0)
-_CLOCK = "test:micros"
 
 
 @dataclass
@@ -39,16 +39,8 @@ def _on_redis(client: "redis.Redis") -> It:
     limiter = RedisLimiter(client, lease=6)
     line = Line(client)
     for name in ("acquire", "release"):
-        text = (resources.files("flowcore.stores.redis") / "lua" / f"{name}.lua").read_text()
-        assert text.count("redis.call('TIME')") == 1
-        told = (
-            f"(function() local m = redis.call('GET', '{_CLOCK}') "
-            "return { m:sub(1, -7), m:sub(-6) } end)()"
-        )
-        setattr(limiter, f"_{name}", Script(line, text.replace("redis.call('TIME')", told)))
-
-    def tell(_: int = 0) -> None:
-        client.set(_CLOCK, clock.ms * 1000)
+        path = resources.files("flowcore.stores.redis") / "lua" / f"{name}.lua"
+        setattr(limiter, f"_{name}", Script(line, on_clock(client, clock, path.read_text())))
 
     class OnClock:
         def __getattr__(self, name: str) -> object:
@@ -58,8 +50,6 @@ def _on_redis(client: "redis.Redis") -> It:
             return clock.ms // 1000, clock.ms % 1000 * 1000
 
     limiter._client = OnClock()
-    tell()
-    clock.on_advance.append(tell)
     return It(limiter, clock, lambda: list(map(str, client.keys("fc:*"))))
 
 
@@ -170,3 +160,25 @@ def test_nothing_is_kept_for_ever(it: It) -> None:
     for key in it.kept():
         client = it.limiter._client  # type: ignore[attr-defined]
         assert client.pttl(key.removeprefix("b'").removesuffix("'")) > 0, key
+
+
+def test_who_may_not_wait_is_refused_at_once(it: It) -> None:
+    now = Places("db", 2, max_wait=0.0)
+    it.take("a")
+    it.take("b")
+    assert it.limiter.acquire("c", places=now, rate=None) == math.inf
+    assert it.give("a") == [], "it does not stand in the line"
+    assert it.limiter.acquire("c", places=now, rate=None) is None
+
+
+def test_who_may_wait_for_a_while_is_refused_after_it(it: It) -> None:
+    soon = Places("db", 2, max_wait=3.0)
+    it.take("a")
+    it.take("b")
+    assert it.limiter.acquire("c", places=soon, rate=None) == 3.0
+    it.clock.advance(1)
+    assert it.limiter.acquire("c", places=soon, rate=None) == 2.0
+    it.limiter.renew([("db", "a"), ("db", "b")])
+    it.clock.advance(2)
+    assert it.limiter.acquire("c", places=soon, rate=None) == math.inf
+    assert it.give("a") == []

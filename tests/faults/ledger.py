@@ -45,13 +45,14 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class PowerLoss:
-    """What was written between these times may be gone: Unix seconds."""
+    """What was answered between these times may be gone: Unix seconds."""
 
     since: float
     until: float
 
     def covers(self, at: float) -> bool:
-        return self.since - 0.1 <= at <= self.until + 0.1
+        # Answers are noted a little later than they were given; the server counts milliseconds.
+        return self.since - 0.01 <= at <= self.until + 0.1
 
 
 class Ledger:

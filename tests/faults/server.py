@@ -123,6 +123,24 @@ class Server:
         )
         return file, file.stat().st_size
 
+    def written(self, *, patience: float = 10.0) -> float:
+        """Wait until all that was answered so far is in the append-only file; say when that was.
+
+        While it syncs, a server that syncs every second puts off writing by up to two.
+
+        Returns:
+            Unix seconds: what was answered until then is in the file.
+        """
+        ends = time.monotonic() + patience
+        with self.client(0) as client:
+            while True:
+                at, state = time.time(), client.info("persistence")
+                if not state["aof_buffer_length"] and not state["aof_pending_bio_fsync"]:
+                    return at
+                if time.monotonic() > ends:
+                    raise RuntimeError(f"the server does not get its writes to the disk: {state}")
+                time.sleep(0.002)
+
     def limit_files(self, size: int | None) -> None:
         """Let no file of the server grow above ``size`` bytes; None lifts the limit."""
         soft = resource.RLIM_INFINITY if size is None else size

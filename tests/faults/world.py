@@ -233,9 +233,12 @@ class World:
 
 
 def find_faketime() -> Path | None:
-    """Find libfaketime, if this machine has it (``apt-get install faketime``)."""
+    """Find libfaketime, if this machine has it (``apt-get install faketime``).
+
+    The one for many threads has a mutex around its clock, which a child may inherit locked.
+    """
     for root in _FAKETIME:
-        for pattern in ("faketime/libfaketimeMT.so.1", "*/faketime/libfaketimeMT.so.1"):
+        for pattern in ("faketime/libfaketime.so.1", "*/faketime/libfaketime.so.1"):
             for found in Path(root).glob(pattern):
                 return found if os.access(found, os.R_OK) else None
     return None

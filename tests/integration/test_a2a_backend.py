@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,7 @@ from flowcore.client.a2a import A2ABackend
 from flowcore.client.flow import start_run
 from tests.engine import Engine, poll
 from tests.integration.conftest import MakeEngine
-from tests.integration.modules.engine_nodes import mix
-from tests.integration.test_native_equals_reference import flows
-from tests.reference import interpret
+from tests.integration.test_native_equals_reference import assert_equals_reference, flows
 
 pytestmark = [pytest.mark.integration]
 
@@ -65,23 +64,7 @@ def test_a_flow_runs_on_agents_alone(agents: Engine) -> None:
 def test_a_random_flow_equals_the_reference_interpreter(
     agents: Engine, flow: tuple[dict[str, dict[str, Any]], set[tuple[str, str]]]
 ) -> None:
-    nodes, conditions = flow
-    edges = [
-        {"from": source, "to": target, "when": f"{source}.output.value % 2 == 0"}
-        for source, target in sorted(conditions)
-    ]
-    expected = interpret(
-        nodes,
-        mix,
-        lambda source, target, output: (
-            (source, target) not in conditions or output["value"] % 2 == 0
-        ),
-    )
-    config = {"execution": {"fail_fast": False}}
-    result = _start(agents, nodes, edges=edges, config=config).wait(60)
-    assert {name: record.state.value for name, record in result.nodes.items()} == expected.states
-    assert result.outputs == expected.outputs
-    assert result.state.value == expected.state
+    assert_equals_reference(flow, partial(_start, agents))
 
 
 def test_a_killed_worker_is_taken_over(make_engine: MakeEngine, tmp_path: Path) -> None:

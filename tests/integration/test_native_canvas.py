@@ -45,6 +45,15 @@ FLOWS: dict[str, dict[str, Any]] = {
             "e": {"uses": "engine_nodes:mix", "needs": ["c", "d"], "with": {"salt": 5}},
         }
     },
+    "a fallback": {
+        "nodes": {
+            "bad": {
+                "uses": "engine_nodes:fail",
+                "fallback": {"value": [1, 2]},
+            },
+            "end": {"uses": ECHO, "needs": ["bad"], "with": {"value": "${{ bad.output }}"}},
+        },
+    },
     "a dead branch": {
         "nodes": {
             "ask": {"uses": ECHO, "with": {"value": 3}},

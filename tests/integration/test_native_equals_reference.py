@@ -1,11 +1,13 @@
 """Random flows: the native engine comes to what the reference interpreter says."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flowcore.client.handle import Run
 from flowcore.run.event import Event, EventType
 from tests.engine import Engine
 from tests.integration.modules.engine_nodes import mix
@@ -46,6 +48,20 @@ def flows(draw: st.DrawFn) -> tuple[dict[str, dict[str, Any]], set[tuple[str, st
 def test_a_random_flow_equals_the_reference_interpreter(
     threaded: Engine, flow: tuple[dict[str, dict[str, Any]], set[tuple[str, str]]]
 ) -> None:
+    nodes, handle = flow[0], []
+
+    def start(**definition: Any) -> Run:
+        handle.append(threaded.start(**definition))
+        return handle[-1]
+
+    assert_equals_reference(flow, start)
+    _check_order(list(handle[0].events()), nodes)
+
+
+def assert_equals_reference(
+    flow: tuple[dict[str, dict[str, Any]], set[tuple[str, str]]], start: Callable[..., Run]
+) -> None:
+    """Start a random flow, and hold its end against the reference interpreter's."""
     nodes, conditions = flow
     edges = [
         {"from": source, "to": target, "when": f"{source}.output.value % 2 == 0"}
@@ -58,12 +74,11 @@ def test_a_random_flow_equals_the_reference_interpreter(
             (source, target) not in conditions or output["value"] % 2 == 0
         ),
     )
-    handle = threaded.start(nodes, edges=edges, config={"execution": {"fail_fast": False}})
-    result = handle.wait(60)
+    config = {"execution": {"fail_fast": False}}
+    result = start(nodes=nodes, edges=edges, config=config).wait(60)
     assert {name: record.state.value for name, record in result.nodes.items()} == expected.states
     assert result.outputs == expected.outputs
     assert result.state.value == expected.state
-    _check_order(list(handle.events()), nodes)
 
 
 def _check_order(events: list[Event], nodes: dict[str, dict[str, Any]]) -> None:

@@ -62,6 +62,29 @@ def test_another_worker_goes_on_for_one_that_was_killed_and_slowness_slows_no_ru
         assert {int(words[0]) for words in _heard(engine, run.id)} - {first}
 
 
+def test_a_resumed_run_is_told_of_again_and_nothing_stays_of_one_that_is_removed(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    with make_engine(
+        tmp_path, callbacks="worker_callbacks:Writing", namespace="shop", retention="4"
+    ) as engine:
+        engine.workers()
+        store: Any = engine.session.runtime.store
+        run = engine.start({"a": {"uses": "engine_nodes:no_such_node"}})
+
+        def told() -> list[str]:
+            return [id for _, _, id, method in _heard(engine, run.id) if method == "on_event"]
+
+        run.wait(timeout=PATIENCE)
+        poll(lambda: told() and store.client.zcard("fc:callbacks:shop") == 0, what="its end")
+        before = len(told())
+        run.resume()
+        poll(lambda: len(told()) > before, what="the resume")
+        assert told() == [str(number) for number in range(1, len(told()) + 1)]
+        poll(lambda: not store.client.keys("fc:{*"), what="retention")
+        assert store.client.zcard("fc:callbacks:shop") == 0
+
+
 @pytest.mark.parametrize("name", ["nowhere", "no.such:thing", "worker_callbacks:Nothing"])
 def test_a_worker_does_not_start_with_callbacks_that_cannot_be_called(
     make_engine: MakeEngine, tmp_path: Path, name: str

@@ -241,6 +241,24 @@ def test_an_argument_overrides_the_decorators_policy() -> None:
     }
 
 
+def test_a_configured_function_is_another_node_of_the_same_function() -> None:
+    patient = fetch.configured(name="patient", timeout="9s", cache="10m", circuit_breaker=5)
+    assert patient("x") == fetch("x")
+    sturdy = patient.configured(fallback=[plain, {"value": ""}], circuit_breaker={"failures": 2})
+    with FlowBuilder("f") as flow:
+        fetch >> patient >> sturdy.step("sturdy")
+    nodes = flow.definition()["nodes"]
+    uses = f"{__name__}:fetch"
+    shared = {"uses": uses, "timeout": "9s", "cache": "10m"}
+    assert nodes["fetch"] == {"uses": uses}
+    assert nodes["patient"] == {**shared, "circuit_breaker": 5, "needs": ["fetch"]}
+    chain = [{"uses": f"{__name__}:plain"}, {"value": ""}]
+    more = {"circuit_breaker": {"failures": 2}, "fallback": chain, "needs": ["patient"]}
+    assert nodes["sturdy"] == {**shared, **more}
+    plan = compile_plan(check(load_tree(flow.definition()), resolve=False))
+    assert type(plan).from_bytes(plan.to_bytes()) == plan
+
+
 def test_a_condition_makes_a_need_an_edge() -> None:
     with FlowBuilder("f") as flow:
         fetch >> split

@@ -388,3 +388,19 @@ def test_a_call_of_a_node_of_a_canvas_is_good_for_that_node_of_that_plan_only(
         with pytest.raises(Reject):
             app.tasks["flowcore.canvas_node"](state, **kwargs)
     assert runner.calls == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ({"cache": "5m"}, "cache"),
+        ({"concurrency": 2, "circuit_breaker": 3}, "concurrency, circuit_breaker"),
+        ({"fallback": {"uses": "end"}}, "a fallback with 'uses'"),
+    ],
+)
+def test_what_needs_a_run_is_refused(policy: dict[str, Any], told: str) -> None:
+    tree = {"id": "f", "nodes": {"a": {"uses": "end", **policy}}}
+    plan = compile_plan(check(load_tree(tree), resolve=False))
+    message = f"node 'a' has {told}, which a Celery canvas cannot keep: run the flow on the native"
+    with pytest.raises(UsageError, match=message):
+        to_canvas(plan, app=Celery(set_as_current=False), keys=KEYS)

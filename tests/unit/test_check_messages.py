@@ -45,6 +45,66 @@ def test_a_problem_looks_like_the_example_of_the_documentation() -> None:
 #: Text, then place, code and message; path; suggestion.
 WRONG: list[tuple[str, str, str, str | None]] = [
     (
+        "nodes: {a: {uses: end, fallback: {valeu: 1, value: 2}}}",
+        "1:35: error FC202: unknown key 'valeu'",
+        "nodes.a.fallback.valeu",
+        "did you mean 'value'?",
+    ),
+    (
+        "nodes: {a: {uses: end, fallback: [{value: 1}, {valeu: 1, value: 2}]}}",
+        "1:48: error FC202: unknown key 'valeu'",
+        "nodes.a.fallback[1].valeu",
+        "did you mean 'value'?",
+    ),
+    (
+        "nodes: {a: {uses: end, fallback: []}}",
+        (
+            "1:34: error FC211: a fallback is a map such as {value: 0} or {uses: shop:guess}, or a "
+            "list of these"
+        ),
+        "nodes.a.fallback",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, fallback: {value: 1, uses: end}}}",
+        (
+            "1:34: error FC211: a fallback has either 'value' or 'uses', such as {value: 0} or "
+            "{uses: shop:guess}"
+        ),
+        "nodes.a.fallback",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, fallback: {uses: 'nowhere_at_all:guess'}}}",
+        "1:41: error FC210: there is no module 'nowhere_at_all'",
+        "nodes.a.fallback.uses",
+        "is its directory on PYTHONPATH?",
+    ),
+    (
+        "nodes: {a: {uses: end, circuit_breaker: {failures: 0}}}",
+        "1:52: error FC205: must be at least 1, got the number 0",
+        "nodes.a.circuit_breaker.failures",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, circuit_breaker: {reset_after: 0s}}}",
+        "1:41: error FC211: 'within' and 'reset_after' must be more than 0 seconds",
+        "nodes.a.circuit_breaker",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, cache: {key: x}}}",
+        "1:24: error FC204: 'ttl' is missing",
+        "nodes.a.cache.ttl",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, cache: {ttl: 5, key: '${{ b.output }}'}}}",
+        "1:50: error FC203: node 'b' is not defined",
+        "nodes.a.cache.key",
+        None,
+    ),
+    (
         "nodes: {a: {uses: end}}\nedgs: []",
         "2:1: error FC202: unknown key 'edgs'",
         "edgs",

@@ -12,6 +12,7 @@ from flowcore.check.check import check
 from flowcore.engine import unit as module
 from flowcore.engine.execute import Executor
 from flowcore.engine.grain import Estimates
+from flowcore.engine.guard import Shared
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
@@ -25,6 +26,8 @@ from flowcore.ports.unit import Bundle, Grain, Pack, UnitTicket
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import unpack
 from flowcore.stores.inmemory import InMemoryStore
+from flowcore.stores.inmemory.breaker import InMemoryBreakers
+from flowcore.stores.inmemory.cache import InMemoryCache
 from flowcore.stores.inmemory.limiter import InMemoryLimiter
 
 HERE = __name__
@@ -110,7 +113,9 @@ class Scene:
             reader=store,
             events=store,
             keeper=LeaseKeeper(store, interval=60),
-            limiter=InMemoryLimiter(),
+            shared=Shared(
+                limiter=InMemoryLimiter(), breakers=InMemoryBreakers(), cache=InMemoryCache()
+            ),
             limits=Limits(),
             payloads=Payloads(),
         )

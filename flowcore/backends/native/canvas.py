@@ -101,8 +101,10 @@ def to_canvas(plan: Plan, *, app: Celery, keys: Keyring, input: Any = None) -> S
         waits for ``other`` and ignores its result.
 
     Raises:
-        UsageError: The plan is larger than Celery's own canvas can carry, or has no nodes.
+        UsageError: The plan is larger than Celery's own canvas can carry, has no nodes, or has
+            policies that need a run.
     """
+    _refuse_shared(plan)
     layers = _layers(plan)
     packed = base64.b64encode(zlib.compress(plan.to_bytes())).decode("ascii")
     state: State = {
@@ -154,12 +156,31 @@ def _layers(plan: Plan) -> list[list[int]]:
     return layers
 
 
+def _refuse_shared(plan: Plan) -> None:
+    """A canvas has no run that could wait, and nobody to keep what workers share."""
+    for node, name in enumerate(plan.ids):
+        policy = plan.policy(node)
+        found = [
+            key
+            for key in ("concurrency", "rate_limit", "circuit_breaker", "cache")
+            if getattr(policy, key)
+        ]
+        if any(one.uses is not None for one in policy.fallback[:1]):
+            found.append("a fallback with 'uses'")
+        if found:
+            msg = f"node {name!r} has {', '.join(found)}, which a Celery canvas cannot keep: "
+            raise UsageError(f"{msg}{_INSTEAD}")
+
+
+_INSTEAD = "run the flow on the native backend (flow.run, flow.enqueue)"
+
+
 def _refuse_large(layers: Sequence[Sequence[int]], state: int) -> None:
     """Stop before Celery does: every message of a group carries all that comes after it."""
     if not layers:
         msg = "a flow without nodes has no canvas"
         raise UsageError(msg)
-    instead = "run the flow on the native backend (flow.run, flow.enqueue), which has no such limit"
+    instead = f"{_INSTEAD}, which has no such limit"
     chords = sum(len(layer) > 1 for layer in layers)
     if chords > MAX_CHORDS:
         msg = f"the canvas has {chords} chords in a row; Celery fails past {MAX_CHORDS}: {instead}"
@@ -242,7 +263,10 @@ def _attempt(
         settled, fatal = _settle(plan, node, state, run_node)
     except Exception as error:
         _retry(task, plan.policy(node).retry, error)
-        settled, fatal = _failed(plan, node, state, error)
+        if instead := plan.policy(node).fallback:
+            settled, fatal = _succeeded(plan, node, _upstream(plan, state), instead[0].value), None
+        else:
+            settled, fatal = _failed(plan, node, state, error)
         if fatal and plan.fail_fast:
             raise
     if fatal and plan.fail_fast:
@@ -330,6 +354,11 @@ def _settle(
         )
     upstream = _upstream(plan, state)
     value = run_node(plan, node, upstream=upstream)
+    return _succeeded(plan, node, upstream, value), None
+
+
+def _succeeded(plan: Plan, node: int, upstream: Upstream, value: Any) -> State:
+    """How a node settled that gave ``value``."""
     output = unpack(pack(value, what=f"output of node {plan.ids[node]!r}"))
     upstream.put(node, output)
     dead = dead_edges(plan, node, upstream, state=NodeState.SUCCEEDED.value)
@@ -337,7 +366,7 @@ def _settle(
         "state": NodeState.SUCCEEDED.value,
         "output": output,
         "dead": [plan.ids[target] for target in dead],
-    }, None
+    }
 
 
 def _failed(

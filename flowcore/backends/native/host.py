@@ -18,6 +18,7 @@ from flowcore.engine.assignment import Attempt
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Executor
 from flowcore.engine.grain import Estimates
+from flowcore.engine.guard import Shared
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
@@ -25,7 +26,6 @@ from flowcore.engine.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError
 from flowcore.plan.plan import Plan
-from flowcore.ports.limiter import Limiter
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.presence import WorkerBoard
 from flowcore.ports.room import Room
@@ -58,7 +58,7 @@ class Services:
     dispatcher: CeleryDispatcher
     rows: RunRow
     board: WorkerBoard
-    limiter: Limiter
+    shared: Shared
     room: Room
     payloads: Payloads
     memory: MemoryStore
@@ -94,7 +94,7 @@ class NodeHost:
             reader=services.reader,
             events=services.events,
             keeper=self._keeper,
-            limiter=services.limiter,
+            shared=services.shared,
             limits=Limits(event=options.max_event),
             payloads=services.payloads,
             memory=services.memory,

@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import bootsteps
 
+from flowcore.backends.native.forking import free_locks_in_children
 from flowcore.backends.native.host import Services, show_end
 from flowcore.engine.janitor import Janitor
 from flowcore.errors import FlowcoreError
@@ -38,6 +39,7 @@ class JanitorStep(bootsteps.StartStopStep):
     def __init__(self, worker: Any, **options: Any) -> None:
         """Celery makes one for each worker."""
         super().__init__(worker, **options)
+        free_locks_in_children()  # steps are made before any starts: there is no pool yet
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 

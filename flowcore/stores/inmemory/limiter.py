@@ -3,6 +3,7 @@
 In: what attempts want. Out: the same answers. It is shipped for tests, in one process.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ class _Kept:
     held: dict[str, float] = field(default_factory=dict)
     line: dict[str, float] = field(default_factory=dict)
     """Who waits, the first first, and when each last asked."""
+    since: dict[str, float] = field(default_factory=dict)
+    """Since when they wait."""
     tat: float = 0.0
     due: dict[str, float] = field(default_factory=dict)
 
@@ -39,7 +42,7 @@ class InMemoryLimiter:
         with self._lock:
             now = self._clock()
             if places is not None and not self._has_place(places, holder, now):
-                return _POLL
+                return self._wait(places, holder, now)
             if rate is not None and (wait := self._turn(rate, holder, now)) > 0:
                 return wait
             if places is not None:
@@ -75,10 +78,20 @@ class InMemoryLimiter:
         _purge(kept.line, now - 3 * _POLL)
         line = list(kept.line)
         ahead = line.index(holder) if holder in kept.line else len(line)
-        if ahead < places.limit - len(kept.held):
-            return True
+        return ahead < places.limit - len(kept.held)
+
+    def _wait(self, places: Places, holder: str, now: float) -> float:
+        """Stand in the line, for as long as one may."""
+        kept = self._of(places.name)
+        kept.since = {one: at for one, at in kept.since.items() if one in kept.line}
+        since = kept.since.setdefault(holder, now)
+        left = math.inf if places.max_wait is None else places.max_wait - (now - since)
+        if left <= 0:
+            del kept.since[holder]
+            kept.line.pop(holder, None)
+            return math.inf
         kept.line[holder] = now
-        return False
+        return min(_POLL, left)
 
     def _turn(self, rate: Rate, holder: str, now: float) -> float:
         kept = self._of(rate.name)

@@ -3,6 +3,7 @@
 In: what attempts want. Out: the scripts' answers. See lua/acquire.lua for what is kept.
 """
 
+import math
 from collections.abc import Sequence
 from importlib import resources
 
@@ -35,10 +36,13 @@ class RedisLimiter:
             round(_POLL * 1000),
             *((_key(places.name), places.limit) if places else ("", 0)),
             *((_key(rate.name), rate.limit, round(rate.per * 1e6)) if rate else ("", 0, 0)),
+            "" if places is None or places.max_wait is None else round(places.max_wait * 1000),
         )
         with translated():
             wait: int = self._acquire(args=arguments)
-        return None if wait < 0 else wait / 1000
+        if wait < 0:
+            return None if wait == -1 else math.inf
+        return wait / 1000
 
     def renew(self, held: Sequence[tuple[str, str]]) -> None:
         """Prolong places that are still held."""

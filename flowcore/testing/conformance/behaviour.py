@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from flowcore.ports.capability import Capability
-from flowcore.testing.conformance.case import Case, Mismatch, Subject, expect, uses
+from flowcore.testing.conformance.case import NODES, Case, Mismatch, Subject, expect, uses
 
 __all__ = ["BEHAVIOUR"]
 
@@ -49,9 +49,44 @@ async def _exhausted(it: Subject) -> None:
 
 
 async def _timeout(it: Subject) -> None:
-    result = await it.run({"a": uses("nap", seconds=30, timeout="200ms")})
+    result = await it.run({"a": uses("nap", seconds=4, timeout="200ms")})
     error = result.nodes["a"].error
     expect(error.type if error else None, "NodeTimeoutError", "error of a node that takes too long")
+
+
+async def _fallback(it: Subject) -> None:
+    bad = uses("fail", fallback={"value": {"text": "instead"}})
+    result = await it.run({"bad": bad, "after": uses("seen", "bad")})
+    expect(result.success, True, "success of a run whose failed node has a fallback")
+    expect(result.output, {"text": "instead"}, "output behind it")
+    expect(result.nodes["bad"].state.value, "succeeded", "state of the node")
+
+
+async def _late(it: Subject) -> None:
+    slow = uses("nap", seconds=4, timeout="200ms", fallback={"value": 7})
+    result = await it.run({"slow": slow, "after": uses("add", "slow")})
+    expect(result.output, 8, "output behind a fallback that stands in for a timeout")
+
+
+async def _chain(it: Subject) -> None:
+    chain = [{"uses": f"{NODES}:fail"}, {"uses": f"{NODES}:told"}, {"value": "not reached"}]
+    result = await it.run({"bad": uses("fail", fallback=chain)})
+    expect(result.output, {"type": "ValueError", "message": "as it must"}, "output")
+
+
+async def _circuit(it: Subject) -> None:
+    rule = {"failures": 2, "reset_after": "1h", "name": it.token}
+    for _ in range(2):
+        await it.run({"bad": uses("fail", circuit_breaker=rule)})
+    error = (await it.run({"fine": uses("add", circuit_breaker=rule)})).nodes["fine"].error
+    expect(error.type if error else None, "CircuitOpenError", "error behind an open circuit")
+
+
+async def _cached(it: Subject) -> None:
+    node = uses("stamp", cache={"ttl": "1h", "name": it.token})
+    first, second = [(await it.run({"a": node})).output for _ in range(2)]
+    expect(len(first or ()), 2, "length of the first run's output")
+    expect(second, first, "output of a second run within the cache's time")
 
 
 async def _siblings(it: Subject) -> None:
@@ -128,6 +163,11 @@ BEHAVIOUR = [
         ("retry then success, attempts counted", Capability.RESILIENCE, _retry),
         ("retry exhausted: error node and type", Capability.RESILIENCE, _exhausted),
         ("timeout", Capability.RESILIENCE, _timeout),
+        ("fallback continues downstream", Capability.RESILIENCE, _fallback),
+        ("timeout with a fallback", Capability.RESILIENCE, _late),
+        ("a chain of fallbacks", Capability.RESILIENCE, _chain),
+        ("an open circuit refuses", Capability.RESILIENCE, _circuit),
+        ("an output is cached for other runs", Capability.RESILIENCE, _cached),
         ("failing branch cancels siblings", Capability.RESILIENCE, _siblings),
         ("failure tolerated by all_done", Capability.RESILIENCE, _tolerated),
         ("a cancelled run stops its nodes", Capability.CONTROL, _cancel),

@@ -35,7 +35,11 @@ class _AtWork(Fault):
 
 
 class KillServer(_AtWork):
-    """F6."""
+    """F6.
+
+    Nothing that was answered may be gone, but for what the server has put off writing while it
+    syncs: so it is killed when there is nothing of that, or at most a few milliseconds of it.
+    """
 
     family, title = "F6", "kill -9 of the server, and its restart"
 
@@ -45,7 +49,9 @@ class KillServer(_AtWork):
             return
         self.begin()
         before = server.pid
+        since = server.written()
         server.kill()
+        self.world.ledger.lose_power(PowerLoss(since=since, until=time.time()))
         time.sleep(self.dice.uniform(0.0, 1.0))
         server.start()
         self.end()
@@ -88,7 +94,7 @@ class LosePower(_AtWork):
         held, server = self.busy(), self.world.server
         if not held:
             return
-        since = time.time()
+        since = server.written()
         _, kept = server.appended()
         time.sleep(1.0)
         self.begin()

@@ -53,6 +53,28 @@ def fail(message: str = "no luck") -> None:
     raise ValueError(message)
 
 
+def fail_while(path: str, log: str) -> int:
+    """Fail as long as a file exists; note each call in another one, and say how many there were."""
+    with Path(log).open("a") as file:
+        file.write("x")
+    if Path(path).exists():
+        raise ConnectionError("down")
+    return len(Path(log).read_text())
+
+
+def count_after(path: str, log: str, of: str = "") -> int:
+    """Wait until a file exists, and say how often this was called."""
+    with Path(log).open("a") as file:
+        file.write("x")
+    wait_for(path)
+    return len(Path(log).read_text())
+
+
+def guess(error: dict[str, str], attempt: int) -> str:
+    """A fallback that knows of the error and of an argument of its node."""
+    return f"{error['type']} in spite of {attempt}"
+
+
 def fail_until(attempt: int, ctx: Context) -> int:
     if ctx.attempt < attempt:
         text = f"attempt {ctx.attempt} fails"

@@ -1,8 +1,10 @@
 -- Take a place of a limit, and a turn of a rate. What is kept: {limit}:held (who has a place, until
 -- when), {limit}:line (who waits, since when), {limit}:seen (when each last asked), {rate}:tat (when
 -- the next turn would be if all were evenly spaced, microseconds), {rate}:due (turns given ahead).
--- ARGV: holder, lease ms, poll ms, limit's key or '', places, rate's key or '', turns, per (microseconds)
--- Returns -1 when it may begin, else the milliseconds after which to ask again.
+-- ARGV: holder, lease ms, poll ms, limit's key or '', places, rate's key or '', turns, per (microseconds),
+--       how long it may wait for a place (ms) or ''
+-- Returns -1 when it may begin, -2 when it has waited for a place as long as it may, else the
+-- milliseconds after which to ask again.
 local t = redis.call('TIME')
 local micros = t[1] * 1000000 + t[2]
 local now = math.floor(micros / 1000)
@@ -17,10 +19,19 @@ if ARGV[4] ~= '' and not redis.call('ZSCORE', held, holder) then
   end
   local ahead = redis.call('ZRANK', line, holder) or redis.call('ZCARD', line)
   if ahead >= tonumber(ARGV[5]) - redis.call('ZCARD', held) then
+    local left = poll
+    if ARGV[9] ~= '' then
+      left = tonumber(ARGV[9]) - now + (tonumber(redis.call('ZSCORE', line, holder)) or now)
+      if left <= 0 then
+        redis.call('ZREM', line, holder)
+        redis.call('ZREM', seen, holder)
+        return -2
+      end
+    end
     redis.call('ZADD', line, 'NX', now, holder)
     redis.call('ZADD', seen, now, holder)
     for _, key in ipairs({ line, seen }) do redis.call('PEXPIRE', key, 4 * poll) end
-    return poll
+    return math.min(poll, left)
   end
 end
 

@@ -1,0 +1,90 @@
+"""FALLBACK: what a node gives when its last attempt has failed.
+
+In: a failure, and the node's chain of fallbacks. Out: a value of the first that gives one, or the
+failure with what each of them met. Not here: when an attempt is the last (execute).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from flowcore.engine.assignment import Assignment
+from flowcore.engine.bind import bind, signature_of
+from flowcore.engine.invoke import Invoker, Stopper
+from flowcore.engine.leases import LeaseKeeper
+from flowcore.errors import StoreFullError, StoreUnreachableError
+from flowcore.nodes.context import Context
+from flowcore.nodes.resolve import resolve
+from flowcore.run.record import Failure
+
+__all__ = ["Fallbacks", "NothingLeft"]
+
+
+class NothingLeft(Exception):  # noqa: N818  (no error of its own: it carries the node's)
+    """Every fallback has failed."""
+
+    def __init__(self, failure: Failure) -> None:
+        """Carry the node's failure."""
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Fallbacks:
+    """Asks the fallbacks of a node, one after the other."""
+
+    def __init__(
+        self,
+        invoker: Invoker,
+        keeper: LeaseKeeper,
+        *,
+        allowed: frozenset[str],
+        context: Callable[[Assignment], Context],
+        given: Callable[[Assignment], Mapping[str, Any]],
+    ) -> None:
+        """Call functions of ``allowed`` modules with the ``given`` arguments of their node."""
+        self._invoker = invoker
+        self._keeper = keeper
+        self._allowed = allowed
+        self._context = context
+        self._given = given
+
+    def value(self, work: Assignment, failure: Failure) -> tuple[Any, str | None]:
+        """Return the first value there is, and the function that gave it.
+
+        Raises:
+            NothingLeft: None of them gave any.
+        """
+        met: list[str] = []
+        for one in work.plan.policy(work.node).fallback:
+            if one.uses is None:
+                return one.value, None
+            try:
+                return self._call(one.uses, failure, work), one.uses
+            except (StoreUnreachableError, StoreFullError):
+                raise
+            except Exception as error:  # noqa: BLE001  (whatever it raises, the next one is asked)
+                met.append(f"{one.uses} raised {type(error).__name__}: {error}")
+        told = f"{failure.message} (its fallbacks failed, too: {'; '.join(met)})"
+        raise NothingLeft(replace(failure, message=told))
+
+    def _call(self, uses: str, failure: Failure, work: Assignment) -> Any:
+        function = resolve(uses, allowed=self._allowed).function
+        signature = signature_of(function)
+        error = {"type": failure.type, "message": failure.message}
+        given = {"error": error, **self._given(work)}
+        takes = {*signature.required, *signature.optional}
+        if not signature.open:
+            given = {name: value for name, value in given.items() if name in takes}
+        args, kwargs = bind(
+            signature,
+            given,
+            plan=work.plan,
+            node=work.node,
+            upstream=work.upstream,
+            context=self._context(work),
+        )
+        # The attempt's own may have been used up by its timeout.
+        stopper = Stopper(stopping=work.stopper.stopping, on_stuck=work.stopper.on_stuck)
+        self._keeper.exchange(work.ticket, stopper)
+        timeout = work.plan.policy(work.node).timeout
+        return self._invoker.call(function, args, kwargs, timeout=timeout, stopper=stopper)

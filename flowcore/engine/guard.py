@@ -1,0 +1,228 @@
+"""GUARD: what all workers share decides whether a node's function is called.
+
+In: a claimed attempt, and how to make it. Out: its output, or how it ended, or what it waits for.
+Not here: retries and fallbacks, which begin when an attempt has failed (execute); the counting
+(ports limiter, breaker, cache).
+
+From the outside in: an output that is known already; a place and a turn; a circuit; the attempt.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from flowcore.engine.assignment import Assignment, Attempt
+from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.retry import error_names
+from flowcore.engine.throttle import Throttle, limits_of, named
+from flowcore.errors import (
+    CircuitOpenError,
+    ExpressionError,
+    FlowcoreError,
+    NodeCancelledError,
+    StoreFullError,
+    StoreUnreachableError,
+)
+from flowcore.graph.policy import Cache as CachePolicy
+from flowcore.graph.policy import CircuitBreaker
+from flowcore.ports.breaker import Breakers, Circuit, Verdict
+from flowcore.ports.cache import Cache
+from flowcore.ports.limiter import Limiter, Places
+from flowcore.ports.store import Outcome, Ticket
+from flowcore.run.event import EventType
+from flowcore.run.reference import is_reference
+
+__all__ = ["Guard", "Hooks", "Shared"]
+
+_log = logging.getLogger(__name__)
+
+Ended: TypeAlias = bytes | Attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all workers share."""
+
+    limiter: Limiter
+    breakers: Breakers
+    cache: Cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the executor does for the guard."""
+
+    attempt: Callable[[Assignment], Ended]
+    """Calls the node's function."""
+    failed: Callable[[Assignment, BaseException], Attempt]
+    """Says what comes of a failure."""
+    known: Callable[[Assignment, bytes], Ended]
+    """Ends an attempt with an output that was known already."""
+    arguments: Callable[[Assignment], bytes]
+    """The arguments of the node's function, packed."""
+    tell: Callable[[Assignment, EventType, Mapping[str, Any]], object]
+    """Writes to the run's log."""
+    wake: Callable[[Ticket], object]
+    """Hears of a node whose turn it is under a limit."""
+
+
+class Guard:
+    """Stands before the functions of nodes with such policies."""
+
+    def __init__(self, shared: Shared, keeper: LeaseKeeper, hooks: Hooks) -> None:
+        """Keep the ports."""
+        self._shared = shared
+        self._keeper = keeper
+        self._do = hooks
+
+    def run(self, work: Assignment) -> Ended:
+        """Make the attempt, if it may be and has to be made."""
+        policy = work.plan.policy(work.node)
+        try:
+            if policy.cache is not None:
+                return self._cached(work, policy.cache)
+            return self._limited(work)
+        except (StoreUnreachableError, StoreFullError):
+            raise
+        except FlowcoreError as error:
+            return self._do.failed(work, error)
+
+    def stuck(self, work: Assignment, error: BaseException) -> None:
+        """An attempt has failed that cannot be left, and so does not come back to its guard."""
+        policy = work.plan.policy(work.node)
+        if policy.circuit_breaker is None:
+            return
+        try:
+            circuit = _circuit(policy.circuit_breaker, work)
+            self._leave(work, circuit, _verdict(policy.circuit_breaker, error))
+        except FlowcoreError as trouble:
+            _log.warning("a circuit was not told of a failure: %s", trouble)
+
+    # ── an output that is known already ─────────────────────────────────────────────────────────
+
+    def _cached(self, work: Assignment, policy: CachePolicy) -> Ended:
+        key = self._key(policy, work)
+        # One works it out; the others wait in its line, and are woken one by one.
+        flight = Throttle(
+            self._shared.limiter, work.ticket, places=Places(f"cache:{key}", 1), what="the cache"
+        )
+        if (found := self._shared.cache.get(key)) is not None:
+            flight.release(self._do.wake)  # it may have waited, and been given the place
+            return self._known(work, found)
+        if (wait := flight.acquire()) is not None:
+            return _ended(work, Outcome(kind="waiting", wait=wait))
+        try:
+            with self._keeper.place(self._shared.limiter, flight.held):
+                if (found := self._shared.cache.get(key)) is not None:
+                    return self._known(work, found)
+                ended = self._limited(work)
+                self._keep(key, policy, ended)
+                return ended
+        finally:
+            flight.release(self._do.wake)
+
+    def _known(self, work: Assignment, found: bytes) -> Ended:
+        self._do.tell(work, EventType.NODE_CACHED, {})
+        return self._do.known(work, found)
+
+    def _keep(self, key: str, policy: CachePolicy, ended: Ended) -> None:
+        output = _output(ended)
+        if output is None:
+            return
+        if is_reference(output):
+            _log.warning("an output that goes to the payload store is not cached: %s", key)
+            return
+        self._shared.cache.put(key, output, ttl=policy.ttl)
+
+    def _key(self, policy: CachePolicy, work: Assignment) -> str:
+        """The name, and what the output counts for; hashed, since it may be long or secret."""
+        name = policy.name or own_name(work)
+        if policy.key is None:
+            told = self._do.arguments(work)
+        else:
+            told = named("", policy.key, work.upstream).encode()
+        return f"{name}:{hashlib.blake2b(told, digest_size=16).hexdigest()}"
+
+    # ── places and turns ────────────────────────────────────────────────────────────────────────
+
+    def _limited(self, work: Assignment) -> Ended:
+        policy = work.plan.policy(work.node)
+        if not policy.concurrency and not policy.rate_limit:
+            return self._tried(work)
+        places, rate = limits_of(policy, own_name(work), work.upstream)
+        throttle = Throttle(self._shared.limiter, work.ticket, places=places, rate=rate)
+        wait = throttle.acquire()
+        if wait is not None:
+            return _ended(work, Outcome(kind="waiting", wait=wait))
+        try:
+            with self._keeper.place(self._shared.limiter, throttle.held):
+                return self._tried(work)
+        finally:
+            throttle.release(self._do.wake)
+
+    # ── circuits ────────────────────────────────────────────────────────────────────────────────
+
+    def _tried(self, work: Assignment) -> Ended:
+        policy = work.plan.policy(work.node).circuit_breaker
+        if policy is None:
+            return self._do.attempt(work)
+        circuit = _circuit(policy, work)
+        wait = self._shared.breakers.enter(circuit, _holder(work))
+        if wait is not None:
+            raise CircuitOpenError(
+                f"the circuit breaker {circuit.name} is open for {wait:.1f} s more, after "
+                f"{circuit.failures} failures within {circuit.within:g} s"
+            )
+        ended = self._do.attempt(work)
+        verdict: Verdict = "succeeded" if _output(ended) is not None else None
+        if isinstance(ended, Attempt) and ended.error is not None:
+            verdict = _verdict(policy, ended.error)
+        self._leave(work, circuit, verdict)
+        return ended
+
+    def _leave(self, work: Assignment, circuit: Circuit, verdict: Verdict) -> None:
+        change = self._shared.breakers.leave(circuit, _holder(work), verdict)
+        if change is not None:
+            _log.warning("the circuit breaker %s is %s", circuit.name, change)
+            self._do.tell(work, EventType.NODE_CIRCUIT, {"name": circuit.name, "state": change})
+
+
+def own_name(work: Assignment) -> str:
+    """What a limit of a node's own is called."""
+    return f"{work.plan.flow}.{work.name}"
+
+
+def _holder(work: Assignment) -> str:
+    return f"{work.run}|{work.node}|{work.attempt}"
+
+
+def _circuit(policy: CircuitBreaker, work: Assignment) -> Circuit:
+    return Circuit(
+        name=named(policy.name or own_name(work), policy.key, work.upstream),
+        failures=policy.failures,
+        within=policy.within,
+        reset_after=policy.reset_after,
+        trials=policy.trials,
+    )
+
+
+def _verdict(policy: CircuitBreaker, error: BaseException) -> Verdict:
+    """What a failed attempt says; one that was stopped from outside says nothing."""
+    if isinstance(error, NodeCancelledError | ExpressionError):
+        return None
+    counts = not policy.count or not error_names(error).isdisjoint(policy.count)
+    return "failed" if counts else "succeeded"
+
+
+def _output(ended: Ended) -> bytes | None:
+    """The output that the function itself gave: none of a fallback."""
+    if isinstance(ended, bytes):
+        return ended
+    good = ended.outcome.kind == "succeeded" and ended.error is None
+    return cast("bytes", ended.outcome.output) if good else None
+
+
+def _ended(work: Assignment, outcome: Outcome) -> Attempt:
+    return Attempt(ticket=work.ticket, plan=work.plan, outcome=outcome, upstream=work.upstream)

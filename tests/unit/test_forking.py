@@ -1,0 +1,43 @@
+"""Children of a pool and the locks that threads of their parent held; in a process of their own."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import os, sys, threading
+from kombu.transport import redis
+from flowcore.backends.native.forking import free_locks_in_children
+
+if sys.argv[1] == "free":
+    free_locks_in_children()
+
+held, done = threading.Event(), threading.Event()
+
+def hold():
+    with vars(redis.Channel)["client"].lock:
+        held.set()
+        done.wait(30)
+
+threading.Thread(target=hold).start()
+held.wait(30)
+child = os.fork()
+if child == 0:
+    os._exit(0 if vars(redis.Channel)["client"].lock.acquire(blocking=False) else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+done.set()
+"""
+
+
+def _child(mode: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_child_begins_with_free_locks() -> None:
+    assert _child("free") == "0"
+
+
+def test_without_it_a_child_inherits_the_lock_and_would_wait_for_ever() -> None:
+    assert _child("as it is") == "1"
