@@ -20,18 +20,21 @@ from flowcore.backends.native.broker import (
     redis_place,
     sentinel_place,
 )
+from flowcore.backends.native.callbacks import CallbackStep
 from flowcore.backends.native.flower import RunRow, TaskEvents
 from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.backends.native.signing import Keyring, Vault
 from flowcore.backends.native.slots import Slots
+from flowcore.engine.callbacks import CallbackTeller, find_callbacks
 from flowcore.engine.guard import Shared
 from flowcore.engine.payloads import Payloads
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.payloads import PayloadLedger, PayloadStore
 from flowcore.stores.redis.breaker import RedisBreakers
 from flowcore.stores.redis.cache import RedisCache
+from flowcore.stores.redis.callbacks import RedisCallbackDesk, ShardedCallbackDesk
 from flowcore.stores.redis.connect import connect, translated
 from flowcore.stores.redis.event_log import RedisEventLog
 from flowcore.stores.redis.limiter import RedisLimiter
@@ -147,6 +150,9 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
     )
     app.flowcore_agents = lambda: agents
     app.steps["worker"].add(HostStep)
+    if settings.callbacks:
+        app.flowcore_callbacks = services.teller
+        app.steps["worker"].add(CallbackStep)
     return Runtime(
         settings=settings,
         redis_url=redis_url,
@@ -258,6 +264,15 @@ class _Builder:
             memory=self.memory,
             keys=keys,
         )
+
+    def teller(self) -> CallbackTeller:
+        """Make what a worker tells its callbacks with; ``UsageError`` if one cannot be found."""
+        settings = self._settings
+        heard = [find_callbacks(name) for name in settings.callbacks]
+        urls = split_urls(self._redis_url)
+        desks = [RedisCallbackDesk(connect(url), namespace=settings.namespace) for url in urls]
+        desk = desks[0] if len(desks) == 1 else ShardedCallbackDesk(desks)
+        return CallbackTeller(heard, desk=desk, events=self.events, lease=settings.lease)
 
     def _shard(self, url: str) -> Shard:
         settings = self._settings

@@ -20,6 +20,7 @@ FLOWCORE_DISPATCH_LEASE    5.0                 seconds before an unclaimed messa
 FLOWCORE_MAX_LOST          3                   workers a node may lose before it is a dead letter
 FLOWCORE_RETENTION         604800 (7 days)     seconds a finished run is kept
 FLOWCORE_AGENTS            (none)              modules whose agents a worker hosts, by comma
+FLOWCORE_CALLBACKS         (none)              callbacks that workers call, by comma
 FLOWCORE_ALLOWED_MODULES   (none)              module prefixes that ``uses`` may import, by comma
 FLOWCORE_MAX_EVENT         65536 (64 KiB)      bytes of one event that a node emits
 FLOWCORE_PAYLOADS          see assembly        where large values go: file:///path, redis, off, or
@@ -120,6 +121,8 @@ class Settings:
     """Sign and verify messages: the first signs. Empty: a key that is kept in Redis does."""
     agents: tuple[str, ...]
     """Modules whose agents a worker hosts."""
+    callbacks: tuple[str, ...]
+    """Callbacks that workers call: entry points or ``module:object``."""
     log_level: str
     """Name of a level of the standard ``logging`` module, upper case."""
 
@@ -161,6 +164,7 @@ class Settings:
             work_first=read("FLOWCORE_WORK_FIRST", _switch, default=True),
             secrets=read(_SECRET, _secrets, ()),
             agents=read("FLOWCORE_AGENTS", _modules, ()),
+            callbacks=read("FLOWCORE_CALLBACKS", _names, ()),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )
         read.raise_problems()
@@ -349,6 +353,10 @@ def _modules(value: str) -> tuple[str, ...]:
     if not all(part.isidentifier() for name in names for part in name.split(".")):
         raise ValueError("dotted module names separated by commas, such as shop.nodes,billing")
     return names
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
 def _secrets(value: str) -> tuple[str, ...]:

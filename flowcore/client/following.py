@@ -5,29 +5,21 @@ the last one: a slow one keeps nobody waiting, and holds one page. Not here: the
 """
 
 import asyncio
-import inspect
-import logging
-import pkgutil
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from importlib.metadata import entry_points
 from typing import Any
 
 from flowcore.assembly.session import Session
 from flowcore.client.blocking import in_thread, refuse_in_loop
+from flowcore.engine.callbacks import find_callbacks, tell_all
 from flowcore.errors import RunNotFoundError, UsageError, WaitTimeoutError
-from flowcore.run.callbacks import METHODS, calls_of
 from flowcore.run.event import Event, EventType
 from flowcore.types import format_duration
 
 __all__ = ["Following", "Patience", "find_callbacks"]
 
-_log = logging.getLogger("flowcore.callbacks")
-
 #: How long one blocking read may last, in seconds: an abandoned wait ends within it.
 SLICE = 1.0
-
-_GROUP = "flowcore.callbacks"
 
 
 class Patience:
@@ -141,7 +133,7 @@ class Following:
         patience = Patience(self.id, timeout)
         with asyncio.Runner() as runner:
             for page in self._pages(after):
-                runner.run(_tell_all(heard, page))
+                runner.run(tell_all(heard, page))
                 patience.check(page)
 
     async def afollow(self, *callbacks: Any, after: int = 0, timeout: float | None = None) -> None:
@@ -149,7 +141,7 @@ class Following:
         heard = [find_callbacks(one) for one in callbacks]
         patience = Patience(self.id, timeout)
         async for page in self.pages(after=after):
-            await _tell_all(heard, page)
+            await tell_all(heard, page)
             patience.check(page)
 
     def _pages(self, after: int) -> Iterator[Sequence[Event]]:
@@ -185,50 +177,3 @@ def _filter(types: Collection[str], node: str | None) -> Any:
     return lambda event: (
         (not types or event.type in types) and (node is None or node in event.nodes)
     )
-
-
-def find_callbacks(given: Any) -> Any:
-    """Find callbacks by name; refuse what would never be called.
-
-    Raises:
-        UsageError: It has none of the methods, or cannot be found.
-    """
-    found = _named(given) if isinstance(given, str) else given
-    if not any(callable(getattr(found, method, None)) for method in METHODS):
-        msg = f"{given!r} has none of the methods of callbacks: {', '.join(METHODS)}"
-        raise UsageError(msg)
-    return found
-
-
-def _named(name: str) -> Any:
-    for point in entry_points(group=_GROUP, name=name):
-        found = point.load()
-        return found() if inspect.isclass(found) else found
-    if ":" not in name:
-        known = ", ".join(sorted(point.name for point in entry_points(group=_GROUP)))
-        msg = f"no callbacks are called {name!r} (installed: {known or 'none'}); or module:object"
-        raise UsageError(msg)
-    try:
-        found = pkgutil.resolve_name(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"callbacks {name!r} cannot be found: {error}") from error
-    return found() if inspect.isclass(found) else found
-
-
-async def _tell_all(heard: Sequence[Any], page: Sequence[Event]) -> None:
-    for event in page:
-        for method, about in calls_of(event):
-            for one in heard:
-                await _tell(one, method, about)
-
-
-async def _tell(callbacks: Any, method: str, event: Event) -> None:
-    call = getattr(callbacks, method, None)
-    if call is None:
-        return
-    try:
-        answer = call(event)
-        if inspect.isawaitable(answer):
-            await answer
-    except Exception:  # noqa: BLE001  (whatever it raises, the run goes on)
-        _log.exception("%s.%s failed for %s of run %s", callbacks, method, event.type, event.run)

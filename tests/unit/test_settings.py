@@ -34,6 +34,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         max_output=None,
         work_first=True,
         secrets=(),
+        callbacks=(),
         log_level="INFO",
     )
 
@@ -58,6 +59,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "FLOWCORE_MAX_EVENT": "512",
             "FLOWCORE_WORK_FIRST": "off",
             "FLOWCORE_SECRET": "the new one of ours, the old one of ours",
+            "FLOWCORE_CALLBACKS": "audit, shop.hooks:Metrics",
             "FLOWCORE_LOG_LEVEL": "debug",
         }
     )
@@ -81,6 +83,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         max_event=512,
         work_first=False,
         secrets=("the new one of ours", "the old one of ours"),
+        callbacks=("audit", "shop.hooks:Metrics"),
         log_level="DEBUG",
     )
 

@@ -66,6 +66,9 @@ if was ~= 'paused' then
   end
   event(R, 'run.resumed', ranges(head.again))
   arrive(R, head.list)
+  if redis.call('EXISTS', 'fc:callbacks-high:' .. (R.ns or '')) == 1 then -- workers tell of it again
+    redis.call('ZADD', 'fc:callbacks:' .. (R.ns or ''), 0, R.run)
+  end
 elseif R.max > 0 then
   event(R, 'run.resumed')
   release(R)

@@ -283,6 +283,8 @@ end
 
 local function purge(run)
   bury(run)
+  redis.call('ZREM', 'fc:callbacks:' .. (redis.call('HGET', base_of(run) .. 'run', 'ns') or ''), run)
+  redis.call('DEL', base_of(run) .. 'cb')
   for _, name in ipairs(KEPT) do redis.call('DEL', base_of(run) .. name) end
   for _, name in ipairs(DONE) do redis.call('DEL', base_of(run) .. name) end
   redis.call('ZREM', RUNS, run)

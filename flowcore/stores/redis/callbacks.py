@@ -1,0 +1,65 @@
+"""Turns of callbacks on Redis; see lua/callbacks.
+
+In: who has time. Out: turns. ``fc:callbacks:NS`` (sorted set) says when which run is due,
+``fc:callbacks-high:NS`` how far the index was read, ``fc:{run}:cb`` (hash) cursor and token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
+
+from flowcore.errors import StoreUnreachableError
+from flowcore.ports.callbacks import Turn
+from flowcore.stores.redis.connect import Client, translated
+from flowcore.stores.redis.script import Line, Script
+
+__all__ = ["RedisCallbackDesk", "ShardedCallbackDesk"]
+
+
+class RedisCallbackDesk:
+    """Implements ``CallbackDesk`` on one server."""
+
+    def __init__(self, client: Client, *, namespace: str = "") -> None:
+        """Give turns of this namespace's runs only; nothing is sent yet."""
+        line, folder = Line(client), resources.files(__package__) / "lua" / "callbacks"
+        self._namespace = namespace
+        self._take = Script(line, (folder / "take.lua").read_text())
+        self._keep = Script(line, (folder / "keep.lua").read_text())
+
+    def take(self, *, lease: float) -> Turn | None:
+        """Return a run that nobody tells of now."""
+        with translated():
+            got = self._take(args=(self._namespace, round(lease * 1000)))
+        return got and Turn(run=got[0].decode(), after=got[1], token=got[2])
+
+    def keep(self, turn: Turn, after: int, *, again: float, over: bool = False) -> bool:
+        """Note how far it was told."""
+        about = (turn.run, turn.token, after, round(again * 1000), int(over))
+        with translated():
+            return bool(self._keep(args=(self._namespace, *about)))
+
+
+class ShardedCallbackDesk:
+    """Implements ``CallbackDesk`` on several servers, each asked first in its turn."""
+
+    def __init__(self, desks: Sequence[RedisCallbackDesk]) -> None:
+        """Give turns of the runs on all of them."""
+        self._desks = desks
+        self._next = 0
+
+    def take(self, *, lease: float) -> Turn | None:
+        """Return a run of any server that answers."""
+        for _ in self._desks:
+            at = self._next
+            self._next = (at + 1) % len(self._desks)
+            try:
+                turn = self._desks[at].take(lease=lease)
+            except StoreUnreachableError:
+                continue  # runs on the others go on
+            if turn is not None:
+                return replace(turn, server=at)
+        return None
+
+    def keep(self, turn: Turn, after: int, *, again: float, over: bool = False) -> bool:
+        """Note how far it was told, where the run is."""
+        return self._desks[turn.server].keep(turn, after, again=again, over=over)
