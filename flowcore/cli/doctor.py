@@ -18,12 +18,14 @@ from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings, SettingsError
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, show_rows
+from flowcore.engine.callbacks import find_callbacks
 from flowcore.errors import (
     BrokerUnreachableError,
     FlowcoreError,
     ServiceError,
     StoreRefusedError,
     StoreUnreachableError,
+    UsageError,
     WrongServerError,
 )
 from flowcore.stores.redis.connect import MAKE_ROOM, connect, translated
@@ -73,6 +75,8 @@ def _findings() -> Iterator[Finding]:
         yield Finding(check="settings", status="fail", found=text, fix="correct the variable")
         return
     yield _directory(settings)
+    if settings.callbacks:
+        yield _callbacks(settings)
     where = "FLOWCORE_REDIS_URL" if settings.redis_url else "embedded"
     try:
         with Session(settings) as session:
@@ -125,6 +129,18 @@ def _directory(settings: Settings) -> Finding:
         found=f"{settings.home}" + (" can be read by others" if open_to_others else ""),
         fix=f"chmod 700 {settings.home}" if open_to_others else "",
     )
+
+
+def _callbacks(settings: Settings) -> Finding:
+    """What workers are to call back: can it be found from here?"""
+    names = ", ".join(settings.callbacks)
+    try:
+        for name in settings.callbacks:
+            find_callbacks(name)
+    except UsageError as error:
+        fix = "correct FLOWCORE_CALLBACKS, or PYTHONPATH: workers would not start"
+        return Finding(check="callbacks", status="fail", found=str(error), fix=fix)
+    return Finding(check="callbacks", status="ok", found=names)
 
 
 def _session(session: Session, where: str) -> Iterator[Finding]:

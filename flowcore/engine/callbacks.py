@@ -28,6 +28,9 @@ _GROUP = "flowcore.callbacks"
 _PAUSE = 0.2
 _PAUSE_AFTER_TROUBLE = 2.0
 
+#: Seconds for which a run that was quiet for long is left alone: there may be very many that sleep.
+_PATIENCE = 60.0
+
 
 def find_callbacks(given: Any) -> Any:
     """Find callbacks by name; refuse what would never be called.
@@ -43,18 +46,17 @@ def find_callbacks(given: Any) -> Any:
 
 
 def _named(name: str) -> Any:
-    for point in entry_points(group=_GROUP, name=name):
-        found = point.load()
-        return found() if inspect.isclass(found) else found
-    if ":" not in name:
+    points = list(entry_points(group=_GROUP, name=name))
+    if not points and ":" not in name:
         known = ", ".join(sorted(point.name for point in entry_points(group=_GROUP)))
         msg = f"no callbacks are called {name!r} (installed: {known or 'none'}); or module:object"
         raise UsageError(msg)
     try:
-        found = pkgutil.resolve_name(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"callbacks {name!r} cannot be found: {error}") from error
-    return found() if inspect.isclass(found) else found
+        found = points[0].load() if points else pkgutil.resolve_name(name)
+        return found() if inspect.isclass(found) else found
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"callbacks {name!r} cannot be found or made: {what}") from error
 
 
 async def tell_all(heard: Sequence[Any], page: Sequence[Event]) -> None:
@@ -73,7 +75,7 @@ async def _tell(callbacks: Any, method: str, event: Event) -> None:
         answer = call(event)
         if inspect.isawaitable(answer):
             await answer
-    except Exception:  # noqa: BLE001  (whatever it raises, the run goes on)
+    except (Exception, SystemExit):  # noqa: BLE001  (whatever it raises, the run goes on)
         _log.exception("%s.%s failed for %s of run %s", callbacks, method, event.type, event.run)
 
 
@@ -134,7 +136,7 @@ class CallbackTeller:
             whole = not page or page[-1].id == self._told
             over = bool(page) and whole and page[-1].type.is_terminal
             again = _PAUSE if whole and not over else 0
-            self._desk.keep(turn, self._told, again=again, over=over)
+            self._desk.keep(turn, self._told, again=again, over=over, patience=_PATIENCE)
         return True
 
     def renew(self) -> None:

@@ -28,7 +28,9 @@ class CallbackDesk(Protocol):
         """Return a run that nobody tells of now; None when there is none."""
         ...
 
-    def keep(self, turn: Turn, after: int, *, again: float, over: bool = False) -> bool:
+    def keep(
+        self, turn: Turn, after: int, *, again: float, over: bool = False, patience: float = 0.0
+    ) -> bool:
         """Note how far it was told; False if another has it.
 
         Args:
@@ -36,5 +38,7 @@ class CallbackDesk(Protocol):
             after: Id of the last event that was told.
             again: Seconds until somebody may take it.
             over: Its last event was told; only a resume brings it back.
+            patience: A run without news may be left alone for longer, a tenth of the time for
+                which it was quiet, but for no more seconds than this.
         """
         ...

@@ -251,6 +251,14 @@ def test_doctor_finds_the_embedded_server_well(shell: Shell) -> None:
     }
 
 
+def test_doctor_finds_callbacks_that_no_worker_could_call(shell: Shell) -> None:
+    done = shell("doctor", FLOWCORE_CALLBACKS="nowhere.at:all")
+    assert done.returncode == 1
+    (line,) = (line for line in done.stdout.splitlines() if " callbacks " in line)
+    assert line.startswith("fail")
+    assert "'nowhere.at:all' cannot be found" in line
+
+
 def test_a_large_output_is_a_file_and_is_shown_by_size_and_hash(shell: Shell) -> None:
     result = shell.data("run", "large.yaml", "--id", "r1")
     assert result["output"] == 1_000_000

@@ -69,3 +69,21 @@ def test_nothing_is_left_of_a_run_that_is_gone(desk: CallbackDesk, client: Any) 
     client.delete(f"fc:{{{RUN}}}:run")
     assert not desk.keep(turn, 1, again=0)
     assert client.keys("fc:callbacks:") == client.keys(f"fc:{{{RUN}}}:cb") == []
+
+
+def test_a_run_that_is_quiet_is_left_alone_for_a_tenth_of_that(
+    desk: CallbackDesk, client: Any
+) -> None:
+    (entry,) = client.xrevrange(f"fc:{{{RUN}}}:ev", count=1)
+    last = int(entry[0].split(b"-")[1])
+    ten_minutes_ago = (client.time()[0] - 600) * 1000
+    client.xadd(f"fc:{{{RUN}}}:ev", {**entry[1], b"ts": ten_minutes_ago}, id=f"0-{last + 1}")
+    turn = _take(desk)
+    assert desk.keep(turn, last + 1, again=0, patience=0.01)
+    assert _take(desk).token == turn.token + 1, "no longer than one has patience for"
+    for after, seconds in ((last, 0), (last + 1, 50)):
+        turn = Turn(run=RUN, after=0, token=int(client.hget(f"fc:{{{RUN}}}:cb", "token")))
+        before = client.time()[0]
+        assert desk.keep(turn, after, again=0, patience=90)
+        due = client.zscore("fc:callbacks:", RUN) / 1000 - before
+        assert seconds <= due <= seconds + 15, "one with news is due at once"

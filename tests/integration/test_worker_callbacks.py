@@ -4,20 +4,28 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowcore.run.callbacks import calls_of
+from flowcore.assembly.session import Session
+from flowcore.client.flow import Flow, start_run
+from flowcore.run.callbacks import METHODS, calls_of
 from tests.engine import MODULES, PATIENCE, Engine, poll
 from tests.integration.conftest import MakeEngine
 
 pytestmark = pytest.mark.integration
 
-NODES = {
+NODES: dict[str, Any] = {
     "poem": {"uses": "engine_nodes:recite", "with": {"words": ["a", "b"]}},
     "after": {"uses": "engine_nodes:echo", "needs": ["poem"], "with": {"value": 1}},
+}
+ALL: dict[str, Any] = {
+    "again": {"uses": "engine_nodes:fail_until", "with": {"attempt": 2}, "retry": {"delay": 0}},
+    "bad": {"uses": "engine_nodes:fail"},
+    "left": {"uses": "engine_nodes:echo", "needs": ["bad"]},
 }
 
 
@@ -30,15 +38,28 @@ def _heard(engine: Engine, run: str) -> list[list[str]]:
 def test_all_is_told_in_order_without_a_client_and_a_failure_fails_nothing(
     make_engine: MakeEngine, tmp_path: Path
 ) -> None:
-    names = "worker_callbacks:Failing,worker_callbacks:Writing"
+    names = "worker_callbacks:Failing, writing-of-tests"
     with make_engine(tmp_path, callbacks=names, namespace="shop") as engine:
         engine.workers()
-        run = engine.start(NODES)
-        assert run.wait(timeout=PATIENCE).output == 1
-        wanted = [(str(e.id), name) for e in run.events() for name, _ in calls_of(e)]
-        poll(lambda: len(_heard(engine, run.id)) >= len(wanted), what="the callbacks")
-        assert [(id, name) for _, _, id, name in _heard(engine, run.id)] == wanted
-        assert "callback broke" in (engine.home / "worker-0.log").read_text()
+        other = Session(
+            replace(engine.session.runtime.settings, namespace="elsewhere", callbacks=())
+        )
+        with other:
+            plan = Flow.load({"id": "other", "nodes": NODES}).plan()
+            stranger = start_run(other, plan, None)
+        runs = [engine.start(NODES), engine.start(ALL, config={"execution": {"fail_fast": False}})]
+        told: set[str] = set()
+        for run in runs:
+            run.wait(timeout=PATIENCE)
+            wanted = [(str(e.id), name) for e in run.events() for name, _ in calls_of(e)]
+            poll(lambda: len(_heard(engine, run.id)) >= len(wanted), what="the callbacks")  # noqa: B023
+            assert [(id, name) for _, _, id, name in _heard(engine, run.id)] == wanted
+            told |= {name for _, name in wanted}
+        assert told == set(METHODS), "each method was called"
+        assert _heard(engine, stranger.id) == [], "it is another project's"
+        log = (engine.home / "worker-0.log").read_text()
+        assert "callback broke" in log
+        assert "callback left" in log
 
 
 def test_another_worker_goes_on_for_one_that_was_killed_and_slowness_slows_no_run(
@@ -85,7 +106,10 @@ def test_a_resumed_run_is_told_of_again_and_nothing_stays_of_one_that_is_removed
         assert store.client.zcard("fc:callbacks:shop") == 0
 
 
-@pytest.mark.parametrize("name", ["nowhere", "no.such:thing", "worker_callbacks:Nothing"])
+@pytest.mark.parametrize(
+    "name",
+    ["nowhere", "no.such:thing", "worker_callbacks:Nothing", "worker_callbacks:CannotBeMade"],
+)
 def test_a_worker_does_not_start_with_callbacks_that_cannot_be_called(
     make_engine: MakeEngine, tmp_path: Path, name: str
 ) -> None:

@@ -29,12 +29,14 @@ class RedisCallbackDesk:
     def take(self, *, lease: float) -> Turn | None:
         """Return a run that nobody tells of now."""
         with translated():
-            got = self._take(args=(self._namespace, round(lease * 1000)))
+            got = self._take(args=(self._namespace, _ms(lease)))
         return got and Turn(run=got[0].decode(), after=got[1], token=got[2])
 
-    def keep(self, turn: Turn, after: int, *, again: float, over: bool = False) -> bool:
+    def keep(
+        self, turn: Turn, after: int, *, again: float, over: bool = False, patience: float = 0.0
+    ) -> bool:
         """Note how far it was told."""
-        about = (turn.run, turn.token, after, round(again * 1000), int(over))
+        about = (turn.run, turn.token, after, _ms(again), int(over), _ms(patience))
         with translated():
             return bool(self._keep(args=(self._namespace, *about)))
 
@@ -60,6 +62,13 @@ class ShardedCallbackDesk:
                 return replace(turn, server=at)
         return None
 
-    def keep(self, turn: Turn, after: int, *, again: float, over: bool = False) -> bool:
+    def keep(
+        self, turn: Turn, after: int, *, again: float, over: bool = False, patience: float = 0.0
+    ) -> bool:
         """Note how far it was told, where the run is."""
-        return self._desks[turn.server].keep(turn, after, again=again, over=over)
+        desk = self._desks[turn.server]
+        return desk.keep(turn, after, again=again, over=over, patience=patience)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,6 +1,7 @@
 """Callbacks that the tests' workers call: they write what they hear into a file."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,16 @@ class Failing:
 
     def on_event(self, event: Event) -> None:
         raise RuntimeError("callback broke")
+
+    def on_run_start(self, event: Event) -> None:
+        sys.exit("callback left")
+
+
+class CannotBeMade(Failing):
+    """Raises when it is made."""
+
+    def __init__(self) -> None:
+        raise KeyError("no password")
 
 
 def _write(method: str, event: Event) -> None:
