@@ -42,7 +42,7 @@ def _places(draft: Draft) -> dict[str, list[Path]]:
         for function, path in _fallbacks(raw.fields.get("fallback"), (*raw.path, "fallback")):
             places.setdefault(function, []).append(path)
     memory = draft.config.memory if draft.config else None
-    for key in ("counter", "summariser"):
+    for key in ("counter", "summariser", "embed"):
         if uses := getattr(memory, key, None):
             places.setdefault(uses, []).append(draft.memory_path(key))
     return places

@@ -28,6 +28,7 @@ from flowcore.cli.printing import (
 from flowcore.client.memory import Memory, export_threads, import_threads
 from flowcore.errors import UsageError
 from flowcore.graph.diagnostic import clean
+from flowcore.nodes.resolve import UnresolvedError, resolve
 
 __all__ = ["app"]
 
@@ -91,12 +92,40 @@ def show(
             write_json(message, indent=None)
     else:
         for message in messages:
-            text = message["content"]
-            said = text if isinstance(text, str) else json.dumps(plain(text), ensure_ascii=False)
-            number = message.get("id", "…")
-            write(clean(f"{number}  {message['role']}: {said}") + "\n")
+            write(clean(_line(message)) + "\n")
         for name, value in facts.items():
             write(clean(f"{name} = {json.dumps(plain(value), ensure_ascii=False)}") + "\n")
+    return ExitCode.OK
+
+
+@app.command()
+def recall(
+    thread: ThreadName,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A text.")],
+    embed: Annotated[
+        str, typer.Option("--embed", help="module:callable that makes a vector of a text.")
+    ],
+    count: Annotated[int, typer.Option("--k", min=1, help="Messages at most.")] = 5,
+    output: Output = Format.TABLE,
+) -> int:
+    """Show the messages of a thread that are nearest in meaning to a text.
+
+    Example: flowcore memory recall support/alice "where is my order" --embed bot:embed
+    """
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        resolve(embed)
+    except UnresolvedError as error:
+        raise UsageError(f"--embed: {error}") from error
+    with Session() as session:
+        _existing(thread, session)
+        memory = Memory.named(thread, embed=embed, session=session)
+        found = memory.recall(query, count)
+    if output is not Format.TABLE:
+        show_rows(output, found, {})
+        return ExitCode.OK
+    for message in found:
+        write(clean(f"{message['score']:.3f}  {_line(message)}") + "\n")
     return ExitCode.OK
 
 
@@ -151,6 +180,13 @@ def clear(thread: ThreadName, quiet: Quiet = False) -> int:
         _existing(thread, session).clear()
     note(f"{thread} is forgotten", quiet=quiet)
     return ExitCode.OK
+
+
+def _line(message: dict[str, Any]) -> str:
+    """A message for people."""
+    text = message["content"]
+    said = text if isinstance(text, str) else json.dumps(plain(text), ensure_ascii=False)
+    return f"{message.get('id', '…')}  {message['role']}: {said}"
 
 
 def _existing(name: str, session: Session) -> Memory:

@@ -4,12 +4,13 @@ In: a memory's name (a flow's id, unless the flow says otherwise) and a thread's
 conversation and its facts. Not here: what nodes are given (nodes.memory).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flowcore.assembly.session import Session, default_session
 from flowcore.client.blocking import in_thread
 from flowcore.engine.memory import MOST, MemoryRules, ThreadMemory
+from flowcore.engine.recall import VECTOR, floats_of
 from flowcore.errors import UsageError
 from flowcore.ports.memory import Thread
 from flowcore.run.wire import unpack
@@ -34,7 +35,13 @@ class Memory(ThreadMemory):
     __slots__ = ()
 
     def __init__(
-        self, name: str, thread: str, *, keep: int = MOST, session: Session | None = None
+        self,
+        name: str,
+        thread: str,
+        *,
+        keep: int = MOST,
+        embed: str | Callable[..., Any] | None = None,
+        session: Session | None = None,
     ) -> None:
         """Name a thread; it need not exist.
 
@@ -42,11 +49,12 @@ class Memory(ThreadMemory):
             name: The memory: a flow's id, or what the flow's config gives as ``name``.
             thread: The thread.
             keep: Messages that stay when one is added, the newest.
+            embed: Makes a vector of a text, for ``recall``: a function, or ``module:callable``.
             session: Where; the process's default session when left out.
         """
         super().__init__(
             store=(session or default_session()).runtime.memory,
-            rules=MemoryRules(max_messages=keep),
+            rules=MemoryRules(max_messages=keep, embed=embed),
             space=name,
             id=thread,
         )
@@ -60,7 +68,13 @@ class Memory(ThreadMemory):
         return store.threads(prefix=prefix, limit=limit)
 
     @classmethod
-    def named(cls, full: str, *, session: Session | None = None) -> "Memory":
+    def named(
+        cls,
+        full: str,
+        *,
+        embed: str | Callable[..., Any] | None = None,
+        session: Session | None = None,
+    ) -> "Memory":
         """Return the thread of a full name, such as ``support/alice``.
 
         Raises:
@@ -70,7 +84,7 @@ class Memory(ThreadMemory):
         if not (space and thread):
             msg = f"a thread's full name is MEMORY/THREAD, such as support/alice, got {full!r}"
             raise UsageError(msg)
-        return cls(space, thread, session=session)
+        return cls(space, thread, embed=embed, session=session)
 
     async def aadd(self, role: str, content: Any, **more: Any) -> int:
         """Add one message without blocking."""
@@ -83,6 +97,12 @@ class Memory(ThreadMemory):
     async def amessages(self, last: int | None = None) -> list[dict[str, Any]]:
         """Return the conversation without blocking."""
         return await in_thread(self.messages, last)
+
+    async def arecall(
+        self, query: Any, k: int = 5, *, min_score: float | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the messages nearest in meaning without blocking."""
+        return await in_thread(lambda: self.recall(query, k, min_score=min_score))
 
     async def aget(self, name: str, default: Any = None) -> Any:
         """Return a fact without blocking."""
@@ -106,11 +126,17 @@ def export_threads(prefix: str = "", *, session: Session) -> Iterator[dict[str, 
             "thread": row.name,
             "summary": None if kept.summary is None else unpack(kept.summary),
             "messages": [
-                {"id": entry.id, "time": entry.time, **unpack(entry.packed)}
+                {"id": entry.id, "time": entry.time, **_readable(unpack(entry.packed))}
                 for entry in kept.entries
             ],
             "facts": {name: unpack(packed) for name, packed in store.facts(row.name).items()},
         }
+
+
+def _readable(message: dict[str, Any]) -> dict[str, Any]:
+    """A message whose vector, if it has one, is a list of numbers."""
+    vector = message.get(VECTOR)
+    return message if vector is None else {**message, VECTOR: floats_of(vector)}
 
 
 def import_threads(given: Iterator[Any], *, replace: bool = False, session: Session) -> int:

@@ -6,15 +6,14 @@ here: atomic steps (the store).
 All kinds keep messages in the order in which they came; they differ in what they keep and show.
 """
 
-import asyncio
-import inspect
 import itertools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from flowcore.engine.calling import call
+from flowcore.engine.recall import VECTOR, embedded, nearest, packed_vector
 from flowcore.errors import PayloadTooLargeError, UsageError
 from flowcore.nodes.resolve import resolve
 from flowcore.ports.memory import Conversation, MemoryStore
@@ -45,6 +44,7 @@ class MemoryRules:
     counter: str | None = None
     summarise_after: int | None = None
     summariser: str | None = None
+    embed: str | Callable[..., Any] | None = None
     ttl: float | None = None
 
     @classmethod
@@ -55,7 +55,7 @@ class MemoryRules:
     @property
     def keep(self) -> int:
         """How many messages stay in the store."""
-        if self.type == "conversation" and self.max_messages:
+        if self.type in {"conversation", "vector"} and self.max_messages:
             return self.max_messages
         return MOST
 
@@ -138,12 +138,28 @@ class ThreadMemory:
         """Return what is shown of the conversation."""
         _refuse_unless(isinstance(last, int | None), f"'last' is a number, got {last!r}")
         kept = self.store.read(self.name)
-        shown = self.rules.shown(_read(kept))
+        shown = self.rules.shown([_said(message) for message in _read(kept)])
         if last is not None:
             shown = shown[-last:] if last > 0 else []
         if kept.summary is not None:
             shown.insert(0, {"role": "system", "content": unpack(kept.summary)})
         return shown
+
+    def recall(
+        self, query: Any, k: int = 5, *, min_score: float | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the messages that are nearest in meaning."""
+        given: Any = k
+        fits = isinstance(given, int) and not isinstance(given, bool) and given > 0
+        _refuse_unless(fits, f"'k' is a number of messages, at least 1, got {k!r}")
+        if isinstance(query, str):
+            if self.rules.embed is None:
+                msg = "recall needs 'embed', a function that makes a vector of a text"
+                raise UsageError(f"{msg}: memory: {{type: vector, embed: module:callable}}")
+            wanted = embedded(self.rules.embed, query)
+        else:
+            wanted = packed_vector(query, whose="recall got")
+        return nearest(_read(self.store.read(self.name)), wanted, k=k, min_score=min_score)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a fact."""
@@ -188,6 +204,10 @@ class ThreadMemory:
         role = message.get("role", "user")
         _refuse_unless(isinstance(role, str), f"a message's role is text, got {role!r}")
         said = {key: value for key, value in message.items() if key not in {"id", "time"}}
+        if VECTOR in message:
+            said[VECTOR] = packed_vector(message[VECTOR], whose=f"{VECTOR!r} is")
+        elif self.rules.embed is not None:
+            said[VECTOR] = embedded(self.rules.embed, message["content"])
         return self._bounded({**said, "role": role}, "message")
 
     def _bounded(self, value: Any, what: str) -> bytes:
@@ -207,7 +227,8 @@ class ThreadMemory:
             return
         older = len(kept.entries) - max(1, after // 2)
         so_far = None if kept.summary is None else unpack(kept.summary)
-        summary = _summarise(self.rules.summariser, _read(kept)[:older], so_far)
+        messages = [_said(message) for message in _read(kept)[:older]]
+        summary = call(self.rules.summariser, messages=messages, summary=so_far)
         if not isinstance(summary, str) or not summary:
             msg = f"summariser {self.rules.summariser} gave {summary!r:.80} instead of text"
             raise UsageError(msg)
@@ -223,19 +244,11 @@ def _refuse_unless(fits: bool, words: str) -> None:  # noqa: FBT001  (reads as a
         raise UsageError(words)
 
 
-def _summarise(name: str, messages: list[dict[str, Any]], so_far: str | None) -> Any:
-    """Call a summariser, sync or async, from whatever thread."""
-    summary = resolve(name).function(messages=messages, summary=so_far)
-    if not inspect.isawaitable(summary):
-        return summary
-    # This thread may be that of an event loop, which cannot wait for itself.
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(asyncio.run, _awaited(summary)).result()
-
-
-async def _awaited(value: Awaitable[Any]) -> Any:
-    return await value
-
-
 def _read(kept: Conversation) -> list[dict[str, Any]]:
+    """The messages, with their vectors."""
     return [{"id": entry.id, "time": entry.time, **unpack(entry.packed)} for entry in kept.entries]
+
+
+def _said(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message without its vector."""
+    return {key: value for key, value in message.items() if key != VECTOR}

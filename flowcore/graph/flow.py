@@ -107,11 +107,11 @@ class ExecutionConfig(Model):
 class MemoryConfig(Model):
     """Memory that outlives a run, shared by all runs of a thread."""
 
-    type: Literal["conversation", "conversation_buffer", "window", "tokens", "summary"] = (
-        "conversation"
-    )
+    type: Literal[
+        "conversation", "conversation_buffer", "window", "tokens", "summary", "vector"
+    ] = "conversation"
     """What is kept and shown: all, up to ``max_messages``; the last ``max_messages``; the last that
-    fit in ``max_tokens``; the newer half, and a summary of what came before."""
+    fit in ``max_tokens``; the newer half, and a summary of what came before; all, with vectors."""
     max_messages: Count | None = None
     max_tokens: Count | None = None
     counter: str | None = None
@@ -124,6 +124,8 @@ class MemoryConfig(Model):
         str | None, Field(validation_alias=AliasChoices("summariser", "summarizer"))
     ] = None
     """``module:callable`` that makes text of ``messages`` and the ``summary`` so far."""
+    embed: str | None = None
+    """``module:callable`` that makes a vector, a list of numbers, of a text."""
     ttl: Duration | None = None
     """Seconds without a new message after which a thread is forgotten; None: never."""
     thread: str | None = None
@@ -144,6 +146,7 @@ class MemoryConfig(Model):
             "window": ("max_messages",),
             "tokens": ("max_tokens",),
             "summary": ("summarise_after", "summariser"),
+            "vector": ("embed",),
         }.get(self.type, ())
         missing = [name for name in needs if getattr(self, name) is None]
         if missing:

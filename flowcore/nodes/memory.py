@@ -47,6 +47,21 @@ class Memory(Protocol):
         """
         ...
 
+    def recall(
+        self, query: Any, k: int = 5, *, min_score: float | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the messages that are nearest in meaning to a text, the nearest first.
+
+        Args:
+            query: A text, for which the flow's memory has to have ``embed``; or a vector.
+            k: How many at most.
+            min_score: Only those as near: the cosine of the vectors, from -1 to 1.
+
+        Returns:
+            Messages as ``messages`` gives them, each with its ``score``.
+        """
+        ...
+
     def get(self, name: str, default: Any = None) -> Any:
         """Return a fact, or the default when there is none of this name."""
         ...
@@ -86,6 +101,7 @@ _TAKES: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "read": (frozenset(), frozenset({"last"})),
     "append": (frozenset({"content"}), frozenset({"role", "name"})),
     "extend": (frozenset({"messages"}), frozenset()),
+    "recall": (frozenset({"query"}), frozenset({"k", "min_score"})),
     "clear": (frozenset(), frozenset()),
     "get": (frozenset({"name"}), frozenset({"default"})),
     "set": (frozenset({"name", "value"}), frozenset({"ttl"})),
@@ -103,6 +119,7 @@ _DOES: Mapping[str, Callable[[Memory, dict[str, Any]], Any]] = {
     "read": lambda it, given: it.messages(**given),
     "append": lambda it, given: it.add(**{"role": "user", **given}),
     "extend": lambda it, given: it.extend(given["messages"]),
+    "recall": lambda it, given: it.recall(**given),
     "clear": lambda it, _: it.clear(),
     "get": lambda it, given: it.get(given["name"], given.get("default")),
     "set": _set,
@@ -118,8 +135,9 @@ def memory(ctx: MemoryUser, **given: Any) -> Any:
         ctx: The attempt.
         **given: The node's ``with``, by itself: a parameter of its own name would be taken from the
             run's input, too. ``op``: ``read`` (the messages; so if left out), ``append`` (content,
-            role: user), ``extend`` (messages), ``clear``; ``get``, ``set``, ``delete`` (name,
-            value, ttl) and ``facts``. ``thread``: another thread than the run's. What it takes.
+            role: user), ``extend`` (messages), ``recall`` (query, k, min_score), ``clear``;
+            ``get``, ``set``, ``delete`` (name, value, ttl) and ``facts``. ``thread``: another
+            thread than the run's. What it takes.
 
     Returns:
         Messages, a message's number, a fact or facts; the value that was set.

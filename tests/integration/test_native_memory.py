@@ -10,7 +10,9 @@ import pytest
 
 from flowcore import Memory
 from flowcore.cli.main import main
+from flowcore.client.memory import export_threads, import_threads
 from tests.engine import Engine
+from tests.integration.modules.engine_nodes import embed
 
 pytestmark = pytest.mark.integration
 
@@ -111,3 +113,35 @@ def test_threads_are_shown_moved_and_cleared_in_a_shell(
     run("import", str(tmp_path / "gone"), code=3)
     run("show", "shell/nobody", code=3)
     run("clear", "shell", code=2)
+
+
+def test_a_run_recalls_what_another_has_said_and_a_shell_does_too(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {"memory": {"type": "vector", "embed": "engine_nodes:embed", "max_messages": 50}}
+    tell = {"uses": "memory", "with": {"op": "append", "content": "${{ inputs.text }}"}}
+    for text in ("the cat sleeps", "a ship at sea", "dogs bark"):
+        given = {"thread": "meaning", "text": text}
+        assert engine.start({"tell": tell}, given, config=config).wait(60).success
+    ask = {"uses": "memory", "with": {"op": "recall", "query": "where is my cat", "k": 1}}
+    (found,) = engine.start({"ask": ask}, {"thread": "meaning"}, config=config).wait(60).output
+    assert found["content"] == "the cat sleeps"
+    memory = Memory("test", "meaning", embed=embed, session=engine.session)
+    assert asyncio.run(memory.arecall("ship", 1))[0]["content"] == "a ship at sea"
+    assert [message["content"] for message in memory.recall(embed("dog"), 1)] == ["dogs bark"]
+
+    monkeypatch.setenv("FLOWCORE_REDIS_URL", engine.session.runtime.redis_url)
+    monkeypatch.setenv("FLOWCORE_HOME", str(engine.home))
+    by = ("--embed", f"{embed.__module__}:embed")
+    assert main(["memory", "recall", "test/meaning", "cat", *by, "--k", "1"]) == 0
+    assert capsys.readouterr().out == "1.000  1  user: the cat sleeps\n"
+    assert main(["memory", "recall", "test/meaning", "cat", *by, "-o", "json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+    assert main(["memory", "recall", "test/nobody", "cat", *by]) == 3
+    assert main(["memory", "recall", "test/meaning", "cat", "--embed", "nowhere:at_all"]) == 2
+    capsys.readouterr()
+
+    lines = list(export_threads("test/meaning", session=engine.session))
+    memory.clear()
+    assert import_threads(iter(lines), session=engine.session) == 1
+    assert memory.recall("cat", 1)[0]["content"] == "the cat sleeps", "vectors travel, too"
