@@ -8,7 +8,7 @@ In: nothing. Out: one line for each size: the middle of 20 recalls, and what of 
 import statistics
 import time
 
-import numpy
+import numpy as np
 
 from flowcore.engine.memory import MemoryRules, ThreadMemory
 from flowcore.engine.recall import nearest, packed_vector
@@ -27,7 +27,7 @@ def _middle(seconds: list[float]) -> float:
 
 def main() -> None:
     """Measure and print."""
-    dice = numpy.random.default_rng(1)
+    dice = np.random.default_rng(1)
     with running_valkey() as url:
         store = RedisMemory(connect(url))
         for count, width in SIZES:
