@@ -6,6 +6,7 @@ ARGS ?=
 
 VENV := .venv
 FLOWER_VENV := .venv-flower
+A2A_VENV := .venv-a2a
 DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
@@ -25,7 +26,7 @@ help: ## Show this list
 run: $(VENV)/.installed ## Run the example flow on an embedded server
 	$(BIN)/flowcore run examples/census.yaml $(ARGS)
 
-test: $(VENV)/.installed $(FLOWER_VENV)/.synced ## Run the tests; ARGS go to pytest
+test: $(VENV)/.installed $(FLOWER_VENV)/.synced $(A2A_VENV)/.synced ## Run the tests; ARGS go to pytest
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed ## Check format, style, types, import layers and dependencies
@@ -47,7 +48,7 @@ lock: $(VENV)/.bootstrapped ## Compile requirements/*.in to hash-locked *.txt; A
 	UV=$(UV) scripts/lock $(ARGS)
 
 clean: ## Remove the environments, caches and build results
-	rm -rf $(VENV) $(FLOWER_VENV) $(DOCS_VENV) build dist htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(FLOWER_VENV) $(A2A_VENV) $(DOCS_VENV) build dist htmlcov .coverage .coverage.*
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find flowcore worker tests scripts examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -69,6 +70,11 @@ $(VENV)/.installed: $(VENV)/.synced pyproject.toml
 $(FLOWER_VENV)/.synced: $(VENV)/.bootstrapped requirements/flower.txt
 	$(PYTHON) -m venv --without-pip $(FLOWER_VENV)
 	$(SYNC) --python $(FLOWER_VENV)/bin/python requirements/flower.txt
+	@touch $@
+
+$(A2A_VENV)/.synced: $(VENV)/.bootstrapped requirements/a2a.txt
+	$(PYTHON) -m venv --without-pip $(A2A_VENV)
+	$(SYNC) --python $(A2A_VENV)/bin/python requirements/a2a.txt
 	@touch $@
 
 $(DOCS_VENV)/.synced: $(VENV)/.bootstrapped requirements/docs.txt
