@@ -13,6 +13,7 @@ from flowcore.check.draft import Draft, RawEdge, RawNode
 from flowcore.check.rules_fields import disagree, keys_of, spelled, unify, validate
 from flowcore.graph.flow import Config, Edge, FlowDefinition, NodeDefinition
 from flowcore.graph.source import Path
+from flowcore.graph.value_schema import is_quick, schema_problem
 
 __all__ = ["check_shape"]
 
@@ -73,6 +74,9 @@ def _check_inputs(draft: Draft, inputs: Mapping[str, Any]) -> None:
             what = f"'type' must be one of {', '.join(JSON_TYPES)}, got {describe(kind)}"
             hint = draft.problems.near(kind, JSON_TYPES)
             draft.problems.add("FC222", what, (*path, "type"), hint)
+        elif not is_quick(schema) and (problem := schema_problem(schema)):
+            inside, reason = problem
+            draft.problems.add("FC211", f"input {quote(name)} {reason}", (*path, *inside))
 
 
 # ── Nodes ───────────────────────────────────────────────────────────────────────────────────────

@@ -3,14 +3,15 @@
 In: a plan's declared inputs, the run's input. Out: the input with defaults filled in, or every
 problem at once. Not here: the declarations themselves (check).
 
-Of JSON Schema this reads ``default``, ``type`` and ``enum``; an input without a default has to be
-given. Inputs that nobody declared pass.
+``default``, ``type`` and ``enum`` are looked at here, more of JSON Schema by a validator; an input
+without a default has to be given. Inputs that nobody declared pass.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowcore.errors import UsageError
+from flowcore.graph.value_schema import is_quick, value_problems
 
 __all__ = ["accept_input"]
 
@@ -58,12 +59,17 @@ def accept_input(declared: Mapping[str, Any], given: Any) -> Any:
     schemas = {name: one if isinstance(one, Mapping) else {} for name, one in declared.items()}
     defaults = {name: one["default"] for name, one in schemas.items() if "default" in one}
     filled = {**defaults, **values}
-    problems = [
-        problem for name, one in schemas.items() if (problem := _problem(name, one, filled))
-    ]
+    problems = [problem for name, one in schemas.items() for problem in _look(name, one, filled)]
     if problems:
         raise UsageError("bad input: " + "; ".join(problems))
     return filled
+
+
+def _look(name: str, schema: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    problem = _problem(name, schema, given)
+    if problem is not None:
+        return [problem]
+    return [] if is_quick(schema) else value_problems(schema, given[name], name=name)
 
 
 def _problem(name: str, schema: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:

@@ -57,6 +57,21 @@ WRONG: list[tuple[str, str, str, str | None]] = [
         "did you mean 'value'?",
     ),
     (
+        "inputs: {x: {minimum: a lot}}\nnodes: {a: {uses: end}}",
+        "1:23: error FC211: input 'x' is no JSON Schema: 'a lot' is not of type 'number'",
+        "inputs.x.minimum",
+        None,
+    ),
+    (
+        "inputs: {x: {items: {$ref: 'http://a/b'}}}\nnodes: {a: {uses: end}}",
+        (
+            "1:28: error FC211: input 'x' '$ref' stays inside of the schema ('#/$defs/…'), got "
+            "'http://a/b'"
+        ),
+        "inputs.x.items.$ref",
+        None,
+    ),
+    (
         "nodes: {a: {uses: end, fallback: []}}",
         (
             "1:34: error FC211: a fallback is a map such as {value: 0} or {uses: shop:guess}, or a "

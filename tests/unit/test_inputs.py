@@ -59,3 +59,63 @@ def test_kinds_are_those_of_json_schema(kind: str, good: Any, bad: Any) -> None:
     with pytest.raises(UsageError):
         accept_input({"x": {"type": kind}}, {"x": bad})
     accept_input({"x": True}, {"x": bad})
+
+
+RICH: dict[str, Any] = {
+    "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+    "name": {"type": "string", "pattern": "^[a-z]+$", "maxLength": 5, "default": "x"},
+    "order": {
+        "type": "object",
+        "required": ["id"],
+        "properties": {
+            "id": {"type": "string", "format": "ipv4"},
+            "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}, "minItems": 1},
+        },
+        "additionalProperties": False,
+        "$defs": {"line": {"type": "object", "properties": {"n": {"exclusiveMinimum": 0}}}},
+        "default": {"id": "127.0.0.1"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"port": 0}, "'port' does not fit: 0 is less than the minimum of 1"),
+        ({"port": "80"}, "'port' should be integer, got '80'"),
+        ({"port": 80, "name": "A"}, "'name' does not fit: 'A' does not match '^[a-z]+$'"),
+        ({"port": 80, "order": {}}, "'order' does not fit: 'id' is a required property"),
+        ({"port": 80, "order": {"id": "x"}}, "'order.id' does not fit: 'x' is not a 'ipv4'"),
+        (
+            {"port": 80, "order": {"id": "::1", "lines": [{"n": 1}, {"n": 0}]}},
+            "'order.lines[1].n' does not fit: 0 is less than or equal to the minimum of 0",
+        ),
+        (
+            {"port": 80, "order": {"id": "1.1.1.1", "more": 1}},
+            "'order' does not fit: Additional properties are not allowed ('more' was unexpected)",
+        ),
+    ],
+)
+def test_all_of_json_schema_is_held(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        accept_input(RICH, given)
+    assert problem in str(caught.value)
+
+
+def test_what_fits_all_of_json_schema_passes_with_its_defaults() -> None:
+    lines = ({"n": 1}, {"n": 2.5})
+    given = {"port": 80, "order": {"id": "10.0.0.1", "lines": lines}}
+    assert accept_input(RICH, given) == {**given, "name": "x"}
+
+
+def test_a_large_value_is_not_told_whole() -> None:
+    with pytest.raises(UsageError) as caught:
+        accept_input({"x": {"type": "string", "maxLength": 9}}, {"x": "y" * 10_000})
+    assert len(str(caught.value)) < 200
+
+
+def test_a_schema_that_refers_to_nothing_is_told_of_and_nothing_is_fetched() -> None:
+    with pytest.raises(UsageError, match="refers to nothing"):
+        accept_input({"x": {"$ref": "#/$defs/y"}}, {"x": 1})
+    with pytest.raises(UsageError, match="refers to nothing"):
+        accept_input({"x": {"$ref": "http://127.0.0.1:1/schema.json"}}, {"x": 1})
