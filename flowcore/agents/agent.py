@@ -78,8 +78,12 @@ class AgentSpec:
         return self.call(*args, **kwargs)
 
     def card(self, *, queue: str) -> Json:
-        """Write the protocol's card; the queue stands for an address."""
+        """Write the protocol's card; the queue stands for an address.
+
+        The protocol wants at least one skill: without any, the agent is one, of its own name.
+        """
         about = {"protocolBinding": "flowcore", "protocolVersion": PROTOCOL_VERSION}
+        skills = self.skills or (Skill(id=self.name, description=self.description),)
         return {
             "name": self.name,
             "description": self.description,
@@ -88,9 +92,7 @@ class AgentSpec:
             "capabilities": {"streaming": True, "pushNotifications": False},
             "defaultInputModes": list(self.input_modes),
             "defaultOutputModes": list(self.output_modes),
-            "skills": [
-                {**skill.to_json(), "tags": [*skill.tags, *self.tags]} for skill in self.skills
-            ],
+            "skills": [{**skill.to_json(), "tags": [*skill.tags, *self.tags]} for skill in skills],
         }
 
     def argument(self, message: Message) -> Any:

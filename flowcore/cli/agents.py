@@ -60,6 +60,8 @@ def agents(
             hint = "next: flowcore agents send NAME TEXT"
     if not rows and output is Format.TABLE:
         none = "no agents; start some: flowcore worker --agents MODULE"
+        if skill or tag:
+            none = "no agent has that; all of them: flowcore agents"
         note("no dead letters" if dead else none, quiet=quiet)
         return ExitCode.OK
     show_rows(output, rows, _DEAD if dead else _COLUMNS)
@@ -114,7 +116,8 @@ def send(  # noqa: PLR0917  (typer reads options from parameters)
         try:
             found = client.wait(begun, timeout=seconds(timeout) or 60.0)
         except AgentTaskError:
-            _show(client.get(begun), output)
+            if output is not Format.TABLE:
+                _show(client.get(begun), output)
             raise
     _show(found, output)
     if found.state is TaskState.INPUT_REQUIRED:

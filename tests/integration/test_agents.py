@@ -203,11 +203,14 @@ def test_the_command_line_lists_sends_and_refuses(
     def said(*words: str, code: int = 0) -> str:
         assert main(["agents", *words]) == code
         told = capsys.readouterr()
+        assert not code or not told.out, "data goes to stdout, errors to stderr"
         return told.err if code else told.out
 
     rows = json.loads(said("--skill", "loud", "-o", "json"))
     assert [(row["name"], row["state"], row["instances"]) for row in rows] == [("shout", "live", 2)]
     assert json.loads(said("--tag", "no-such", "-o", "json")) == []
+    assert main(["agents", "--skill", "no-such"]) == 0
+    assert "no agent has that" in capsys.readouterr().err
     assert json.loads(said("card", "echo"))["name"] == "echo"
     assert said("send", "echo", "hello") == "hello\n"
     assert said("send", "counter", "-i", "to=2") == "0;1;\n"

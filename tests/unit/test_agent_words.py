@@ -88,3 +88,14 @@ def test_a_message_that_is_not_signed_is_not_obeyed(signature: str) -> None:
     assert opened(_Said(signature, body), _Keys()) is None
     assert opened(_Said(b"good".hex(), body), _Keys()) == {"task": "t"}
     assert opened(_Said(b"good".hex(), b"\xc1"), _Keys()) is None
+
+
+def test_an_agent_without_skills_is_one_and_is_found_by_its_tags() -> None:
+    @agent("plain", tags=["text"])
+    def plain(text: str) -> str:
+        """Does what it does."""
+        return text
+
+    assert plain.card(queue="q")["skills"] == [
+        {"id": "plain", "name": "plain", "description": "Does what it does.", "tags": ["text"]}
+    ]
