@@ -32,7 +32,8 @@
     │   ├── NodeExitError            FC508
     │   ├── PayloadLostError         FC509  a large value is not where it was put, or damaged
     │   ├── CircuitOpenError         FC510  nothing is tried for a while, after many failures
-    │   └── BulkheadFullError        FC511  no place within max_wait
+    │   ├── BulkheadFullError        FC511  no place within max_wait
+    │   └── ApprovalRejectedError    FC512  somebody has said no
     ├── AgentError                   FC700  something about an agent or its task
     │   ├── AgentNotFoundError       FC701
     │   ├── AgentNegotiationError    FC702  the two sides do not understand each other
@@ -66,6 +67,7 @@ __all__ = [
     "AgentTaskError",
     "AgentTaskStateError",
     "AgentWaitError",
+    "ApprovalRejectedError",
     "BackendError",
     "BindingError",
     "BlockingCallError",
@@ -239,6 +241,9 @@ class NodeError(FlowcoreError):
 
     code = "FC500"
 
+    is_final: ClassVar[bool] = False
+    """Whether another attempt would make no sense."""
+
 
 class ResolveError(NodeError):
     """``uses`` names nothing that can be called here."""
@@ -304,6 +309,13 @@ class BulkheadFullError(NodeError):
     """No place of a limit came free within ``max_wait``."""
 
     code = "FC511"
+
+
+class ApprovalRejectedError(NodeError):
+    """Somebody has rejected what an ``approval`` node asked; asking again would be rude."""
+
+    code = "FC512"
+    is_final = True
 
 
 class ServiceError(FlowcoreError):

@@ -42,6 +42,7 @@ COMMANDS = (
     ("rerun", "flowcore.cli.control:rerun", "Run again, wholly or from a node on, as a new run."),
     ("requeue", "flowcore.cli.control:requeue", "Resume a run with dead letters."),
     ("signal", "flowcore.cli.signal:signal", "Give a signal to a run that waits for it."),
+    ("approve", "flowcore.cli.approve:approve", "Say yes or no to a run that asks."),
     ("memory", "flowcore.cli.memory:app", "See, move and clear what flows remember."),
     ("validate", "flowcore.cli.define:validate", "Check definitions; show every problem at once."),
     ("graph", "flowcore.cli.define:graph", "Draw a flow."),

@@ -13,7 +13,7 @@ from flowcore.engine import control
 from flowcore.errors import RunNotFoundError, UsageError
 from flowcore.plan.plan import Plan
 from flowcore.run.record import RunSummary
-from flowcore.run.status import RunState
+from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import pack
 
 __all__ = ["Controls"]
@@ -179,6 +179,53 @@ class Controls:
     async def asignal(self, name: str, /, **value: Any) -> None:
         """Signal without blocking."""
         await in_thread(functools.partial(self.signal, name, **value))
+
+    def approve(self, node: str | None = None, /, **more: Any) -> str:
+        """Say yes to a node that waits for an approval.
+
+        Args:
+            node: The node; the only one that waits when left out. One that does not wait yet finds
+                the answer when it does.
+            **more: What the node gives on with it, such as ``comment`` or ``by``: plain data.
+
+        Returns:
+            The node.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            UsageError: It is no such node, none or several wait, or the run has ended.
+        """
+        return self._answer(node, {**more, "approved": True})
+
+    async def aapprove(self, node: str | None = None, /, **more: Any) -> str:
+        """Approve without blocking."""
+        return await in_thread(self._answer, node, {**more, "approved": True})
+
+    def reject(self, node: str | None = None, /, **more: Any) -> str:
+        """Say no to a node that waits for an approval; see ``approve``."""
+        return self._answer(node, {**more, "approved": False})
+
+    async def areject(self, node: str | None = None, /, **more: Any) -> str:
+        """Reject without blocking."""
+        return await in_thread(self._answer, node, {**more, "approved": False})
+
+    def _answer(self, node: str | None, value: dict[str, Any]) -> str:
+        plan, record = self._plan(), self._session.runtime.reader.record(self.id)
+        if record is None:
+            raise RunNotFoundError(self.id)
+        asks = {name for at, name in enumerate(plan.ids) if plan.policy(at).uses == "approval"}
+        waiting = sorted(n for n in asks if record.nodes[n].state is NodeState.WAITING)
+        told = f"those that wait are: {', '.join(waiting) or 'none'}"
+        if node is None and len(waiting) != 1:
+            raise UsageError(f"name the node to answer; {told}")
+        if node is not None and node not in asks:
+            raise UsageError(f"node {node!r} of run {self.id!r} asks for no approval; {told}")
+        name = node or waiting[0]
+        if record.nodes[name].state.is_terminal:
+            state = record.nodes[name].state
+            raise UsageError(f"node {name!r} has {state}: the answer comes too late; {told}")
+        self.signal(name, **value)
+        return name
 
     def _summary(self) -> RunSummary:
         found = self._session.runtime.reader.summary(self.id)

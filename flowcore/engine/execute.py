@@ -29,6 +29,7 @@ from flowcore.engine.upstream import Upstream
 from flowcore.errors import (
     FlowcoreError,
     NodeCancelledError,
+    NodeError,
     StoreFullError,
     StoreUnreachableError,
 )
@@ -341,8 +342,9 @@ class Executor:
         failure = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
         if isinstance(error, NodeCancelledError):
             return Outcome(kind="cancelled", failure=failure)
+        final = isinstance(error, NodeError) and error.is_final
         delay = next_delay(
-            work.plan.policy(work.node).retry,
+            None if final else work.plan.policy(work.node).retry,
             failures=work.attempt - work.lost,
             names=error_names(error),
             random=random.random,

@@ -11,7 +11,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flowcore.errors import NodeCancelledError, NodeTimeoutError, UsageError
+from flowcore.errors import (
+    ApprovalRejectedError,
+    NodeCancelledError,
+    NodeTimeoutError,
+    UsageError,
+)
 from flowcore.nodes.context import Context
 from flowcore.nodes.memory import memory
 from flowcore.types import format_duration, parse_duration
@@ -120,6 +125,54 @@ def signal(ctx: Context, **more: Any) -> Any:
     raise NodeTimeoutError(msg)
 
 
+def approval(ctx: Context, **more: Any) -> Any:
+    """Ask somebody, without a worker; give on the answer: ``{"approved": true, …}``.
+
+    Args:
+        ctx: The attempt.
+        **more: ``message``, what is asked; ``timeout``, how long to wait at most: seconds, or text
+            such as ``2d``; ``default``, true or false, the answer when the time is over;
+            ``on_reject``: ``fail`` (so if left out) or ``continue``, which gives on
+            ``{"approved": false, …}``.
+
+    Raises:
+        ApprovalRejectedError: The answer is no.
+        NodeTimeoutError: The time is over, and there is no default.
+    """
+    if extra := more.keys() - {"message", "timeout", "default", "on_reject"}:
+        takes = "'message', 'timeout', 'default', 'on_reject'"
+        raise UsageError(f"approval takes {takes}, got {sorted(extra)}")
+    default, on_reject = more.get("default"), more.get("on_reject", "fail")
+    if default not in {None, True, False} or on_reject not in {"fail", "continue"}:
+        msg = "approval: 'default' is true or false, 'on_reject' is fail or continue"
+        raise UsageError(f"{msg}, got {default!r} and {on_reject!r}")
+    message = more.get("message", "an approval")
+    timeout = more.get("timeout")
+    answer = _answer(ctx, default)
+    if answer is None:
+        seconds = None if timeout is None else _duration(timeout, "timeout")
+        raise Park(seconds=seconds, signal=ctx.node_id, reason=f"waits for {message}")
+    if not answer["approved"] and on_reject == "fail":
+        why = f": {answer['comment']}" if answer.get("comment") else ""
+        raise ApprovalRejectedError(f"rejected{why}")
+    return answer
+
+
+def _answer(ctx: Context, default: bool | None) -> dict[str, Any] | None:  # noqa: FBT001
+    """What has been answered so far; None: nothing, or nothing that says yes or no."""
+    if ctx.resumed is None:
+        return None
+    if ctx.resumed.by == "signal":
+        value = ctx.resumed.value
+        if isinstance(value, dict) and isinstance(value.get("approved"), bool):
+            return value
+        ctx.logger.warning("this answer has no 'approved', true or false: %.200r", value)
+        return None
+    if default is None:
+        raise NodeTimeoutError("nobody has approved or rejected in time")
+    return {"approved": default}
+
+
 def _duration(given: Any, what: str) -> float:
     try:
         return float(parse_duration(given))
@@ -146,13 +199,14 @@ BUILTIN: Mapping[str, Callable[..., Any]] = {
     "sleep": sleep,
     "wait": wait,
     "signal": signal,
+    "approval": approval,
     "memory": memory,
 }
 
 #: Names that later releases will give a meaning; refused until then.
 PLANNED: frozenset[str] = frozenset(
     {
-        "agent", "approval", "condition", "for_each", "http", "llm", "loop", "map", "message",
+        "agent", "condition", "for_each", "http", "llm", "loop", "map", "message",
          "parallel", "switch", "tool", "workflow",
     }
 )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flowcore import Flow, Run
+from flowcore.cli.main import main
 from flowcore.client.flow import start_run
 from flowcore.errors import RunNotFoundError, UsageError
 from flowcore.run.status import NodeState, RunState
@@ -191,3 +192,111 @@ def test_waits_and_signals_take_nothing_from_the_runs_input(engine: Engine) -> N
     assert run.wait(timeout=60).outputs["review"] == {"done": True}
     failed = start(engine, {"review": {"uses": "signal"}}, {"name": "go"}).wait(timeout=60)
     assert "signal needs the 'name' of a signal" in str(failed.error)
+
+
+BUY = {"uses": "approval", "with": {"message": "buy it?"}}
+
+
+def ask(engine: Engine, node: dict[str, Any], **more: Any) -> Run:
+    run = start(engine, {"buy": node, "after": {"uses": "passthrough", "needs": ["buy"]}, **more})
+    poll(functools.partial(node_is, run, "buy", NodeState.WAITING), what="the question")
+    return run
+
+
+def test_an_approval_gives_on_the_answer(engine: Engine) -> None:
+    run = ask(engine, BUY)
+    assert run.approve(comment="fine", by="ada") == "buy"
+    assert run.wait(60).output == {"approved": True, "comment": "fine", "by": "ada"}
+
+
+def test_a_rejection_fails_the_node_and_is_not_tried_again(engine: Engine) -> None:
+    run = ask(engine, {**BUY, "retry": {"max_attempts": 5, "delay": 0}})
+    run.reject("buy", comment="too dear")
+    result = run.wait(60)
+    error = result.nodes["buy"].error
+    assert error is not None
+    assert (error.type, error.message) == ("ApprovalRejectedError", "rejected: too dear")
+    assert result.nodes["buy"].attempts == 1
+
+
+def test_a_rejection_may_be_an_answer_like_any_other(engine: Engine) -> None:
+    run = ask(engine, {**BUY, "with": {"on_reject": "continue"}})
+    run.reject()
+    assert run.wait(60).output == {"approved": False}
+
+
+def test_an_approval_that_comes_early_is_kept(engine: Engine, tmp_path: Path) -> None:
+    hold = {"uses": f"{NODES}:wait_for", "with": {"path": str(tmp_path / "go")}}
+    run = start(engine, {"a": hold, "buy": {**BUY, "needs": ["a"]}})
+    assert run.approve("buy") == "buy"
+    (tmp_path / "go").touch()
+    assert run.wait(60).output == {"approved": True}
+
+
+def test_when_the_time_is_over_the_default_is_the_answer(engine: Engine) -> None:
+    given: dict[str, Any] = {"timeout": "50ms", "default": True}
+    run = start(engine, {"buy": {**BUY, "with": given}})
+    assert run.wait(60).output == {"approved": True}
+    given = {"timeout": "50ms", "default": False}
+    rejected = start(engine, {"buy": {**BUY, "with": given}}).wait(60)
+    assert rejected.nodes["buy"].error.type == "ApprovalRejectedError"  # type: ignore[union-attr]
+    late = start(engine, {"buy": {**BUY, "with": {"timeout": "50ms"}}}).wait(60)
+    assert late.nodes["buy"].error.type == "NodeTimeoutError"  # type: ignore[union-attr]
+
+
+def test_an_answer_that_is_neither_yes_nor_no_is_told_of_and_the_node_waits_on(
+    engine: Engine,
+) -> None:
+    run = ask(engine, BUY)
+    run.signal("buy", aproved=True)
+    log = engine.session.runtime.events
+
+    def told() -> bool:
+        return any("has no 'approved'" in str(event.data) for event in log.read(run.id))
+
+    poll(told, what="the warning")
+    poll(functools.partial(node_is, run, "buy", NodeState.WAITING), what="the question again")
+    run.approve()
+    assert run.wait(60).success
+
+
+def test_answers_to_nobody_are_refused(engine: Engine) -> None:
+    run = ask(engine, BUY, other=BUY)
+    poll(functools.partial(node_is, run, "other", NodeState.WAITING), what="the other")
+    with pytest.raises(
+        UsageError, match="name the node to answer; those that wait are: buy, other"
+    ):
+        run.approve()
+    with pytest.raises(UsageError, match=r"'after' of run .* asks for no approval"):
+        run.approve("after")
+    run.approve("other")
+    poll(functools.partial(node_is, run, "other", NodeState.SUCCEEDED), what="the other's end")
+    with pytest.raises(UsageError, match="has succeeded: the answer comes too late"):
+        run.reject("other")
+    run.approve()
+    assert run.wait(60).success
+    with pytest.raises(RunNotFoundError):
+        Run("nobody", session=engine.session).approve("buy")
+
+
+@pytest.mark.parametrize("given", [{"defualt": True}, {"default": "yes"}, {"on_reject": "stop"}])
+def test_what_an_approval_does_not_take_is_told(engine: Engine, given: dict[str, Any]) -> None:
+    failed = start(engine, {"buy": {**BUY, "with": given}}).wait(60)
+    assert failed.nodes["buy"].error.type == "UsageError"  # type: ignore[union-attr]
+
+
+def test_a_shell_approves_and_rejects(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FLOWCORE_REDIS_URL", engine.session.runtime.redis_url)
+    monkeypatch.setenv("FLOWCORE_HOME", str(engine.home))
+    run = ask(engine, BUY)
+    assert main(["approve", run.id, "--comment", "fine", "-i", "by=ada"]) == 0
+    assert "buy is approved" in capsys.readouterr().err
+    assert run.wait(60).output == {"approved": True, "by": "ada", "comment": "fine"}
+    run = ask(engine, BUY)
+    assert main(["approve", run.id, "buy", "--reject"]) == 0
+    assert not run.wait(60).success
+    assert main(["approve", run.id]) == 2
+    assert main(["approve", "nobody"]) == 3
+    assert main(["approve", run.id, "-i", "[1]"]) == 2

@@ -145,6 +145,18 @@ async def _pause(it: Subject) -> None:
     expect(result.nodes["a"].attempts, 1, "attempts of what had run before")
 
 
+async def _approval(it: Subject) -> None:
+    nodes = {"ask": {"uses": "approval"}, "after": uses("seen", "ask")}
+    run = await it.start(nodes)
+    await run.asignal("ask", approved=True, by="the suite")
+    result = await asyncio.wait_for(run.await_end(), 30)
+    expect(result.output, {"approved": True, "by": "the suite"}, "output behind an approval")
+    run = await it.start(nodes)
+    await run.asignal("ask", approved=False)
+    error = (await asyncio.wait_for(run.await_end(), 30)).nodes["ask"].error
+    expect(error.type if error else None, "ApprovalRejectedError", "error of a rejected node")
+
+
 async def _killed(it: Subject) -> None:
     mark = str(it.folder / f"{it.token}-killed")
     nodes = {"a": uses("add"), "b": uses("kill_once", "a", path=mark), "c": uses("seen", "b")}
@@ -172,6 +184,7 @@ BEHAVIOUR = [
         ("failure tolerated by all_done", Capability.RESILIENCE, _tolerated),
         ("a cancelled run stops its nodes", Capability.CONTROL, _cancel),
         ("pause and resume", Capability.CONTROL, _pause),
+        ("human approval", Capability.CONTROL, _approval),
         ("worker killed in mid-node", Capability.DURABILITY, _killed),
     )
 ]

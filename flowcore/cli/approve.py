@@ -1,0 +1,52 @@
+"""``flowcore approve``: say yes or no to a run that asks.
+
+In: a run, perhaps a node. Out: the node goes on with the answer.
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from flowcore.assembly.session import Session
+from flowcore.cli.given import RunId, parse_input
+from flowcore.cli.outcome import ExitCode
+from flowcore.cli.printing import Quiet, note
+from flowcore.client.handle import Run
+from flowcore.errors import UsageError
+
+__all__ = ["approve"]
+
+
+def approve(
+    run: RunId,
+    node: Annotated[
+        str | None, typer.Argument(metavar="[NODE]", help="The node; default: the one that waits.")
+    ] = None,
+    reject: Annotated[bool, typer.Option("--reject", help="Say no.")] = False,
+    comment: Annotated[str | None, typer.Option("--comment", help="Why.")] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-i",
+            "--input",
+            metavar="JSON|@FILE|KEY=VALUE",
+            help="What else goes with the answer, a map; may be repeated. '@-' reads stdin.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> int:
+    """Say yes, or no, to a node that waits for an approval.
+
+    Example: flowcore approve order-42 review --comment "looks good"
+    """
+    value: Any = parse_input(given or ())
+    if value is not None and not isinstance(value, dict):
+        msg = "what goes with an answer is a map: give it as key=value or as a JSON object"
+        raise UsageError(msg)
+    more = {**(value or {}), **({} if comment is None else {"comment": comment})}
+    with Session() as session:
+        handle = Run.get(run, session=session)
+        name = handle.reject(node, **more) if reject else handle.approve(node, **more)
+    word = "rejected" if reject else "approved"
+    note(f"{name} is {word}\nnext: flowcore watch {run}", quiet=quiet)
+    return ExitCode.OK
