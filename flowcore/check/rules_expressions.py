@@ -3,7 +3,7 @@
 In: a draft and its graph. Out: problems. Not here: evaluating (expr).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -43,7 +43,7 @@ def check_expressions(draft: Draft, graph: Graph) -> None:
     """Note expressions that cannot be read, or that read what is not defined or not upstream."""
     _check_thread(draft)
     distant: list[Reading] = []
-    for reading in chain(_in_nodes(draft, graph), _in_edges(draft, graph)):
+    for reading in chain(_in_nodes(draft, graph), _in_ifs(draft, graph), _in_edges(draft, graph)):
         if reading.name not in graph.number:
             hint = draft.problems.near(reading.name, [*graph.number, INPUTS])
             what = f"node {quote(reading.name)} is not defined"
@@ -111,24 +111,41 @@ def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
             yield from _texts(item, (*path, index))
 
 
+def _in_ifs(draft: Draft, graph: Graph) -> Iterator[Reading]:
+    for key, raw in draft.nodes.items():
+        text, path, number = raw.fields.get("if"), (*raw.path, "if"), graph.number[key]
+        if not isinstance(text, str):
+            continue
+        for name, offset in _places(draft, text, path):
+            if name != INPUTS:
+                yield Reading(
+                    name=name, path=path, offset=offset, at=number, reader=number, itself=False
+                )
+
+
+def _places(draft: Draft, text: str, path: Path) -> Iterable[tuple[str, int]]:
+    """The names that a condition reads, and where in it; none if it cannot be read."""
+    if OPEN in text:
+        hint = "write it without ${{ }}"
+        draft.problems.add("FC212", "a condition is one expression already", path, hint)
+        return ()
+    try:
+        return compile_expression(text).places.items()
+    except ExpressionSyntaxError as error:
+        _note(draft, error, path)
+        return ()
+
+
 def _in_edges(draft: Draft, graph: Graph) -> Iterator[Reading]:
     for raw in draft.edges:
         source, target = graph.number.get(raw.edge.source), graph.number.get(raw.edge.target)
         path = (*raw.path, "when")
         if raw.edge.when is None:
             continue
-        if OPEN in raw.edge.when:
-            hint = "write it without ${{ }}"
-            draft.problems.add("FC212", "a condition is one expression already", path, hint)
-            continue
-        try:
-            places = compile_expression(raw.edge.when).places
-        except ExpressionSyntaxError as error:
-            _note(draft, error, path)
-            continue
+        places = _places(draft, raw.edge.when, path)
         if source is None or target is None:
             continue
-        for name, offset in places.items():
+        for name, offset in places:
             if name != INPUTS:
                 yield Reading(
                     name=name, path=path, offset=offset, at=source, reader=target, itself=True

@@ -67,7 +67,7 @@ _PARTS: Mapping[type[BaseModel], Mapping[str, type[BaseModel]]] = {
 }
 
 #: Keys that later releases will give a meaning.
-PLANNED_KEYS = frozenset({"for_each", "if", "max_iterations", "max_parallel", "until"})
+PLANNED_KEYS = frozenset({"for_each", "max_iterations", "max_parallel", "until"})
 
 _EXPECTED = {
     "string": "text",

@@ -8,13 +8,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, cast
 
 from flowcore.engine.assignment import Assignment, Attempt
-from flowcore.engine.bind import Signature, bind, signature_of
+from flowcore.engine.bind import bind
 from flowcore.engine.complete import dead_edges
+from flowcore.engine.condition import holds
 from flowcore.engine.describe import describe
 from flowcore.engine.fallback import Fallbacks, NothingLeft
 from flowcore.engine.guard import Guard, Hooks, Shared
@@ -22,9 +22,10 @@ from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
+from flowcore.engine.prepare import Prepared, Preparer
 from flowcore.engine.retry import error_names, next_delay
 from flowcore.engine.speaking import Speaker
-from flowcore.engine.streaming import is_generator, streaming
+from flowcore.engine.streaming import streaming
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import (
     FlowcoreError,
@@ -33,10 +34,9 @@ from flowcore.errors import (
     StoreFullError,
     StoreUnreachableError,
 )
-from flowcore.expr.template import Template, compile_template
+from flowcore.expr.template import compile_template
 from flowcore.nodes.builtin import Park
 from flowcore.nodes.context import Context
-from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
@@ -46,28 +46,7 @@ from flowcore.run.wire import pack, unpack
 
 __all__ = ["Executor"]
 
-_BARE = Signature()
 _NIL = pack(None)
-
-#: Outputs of more predecessors than this are fetched apart, a portion at a time.
-_WITH_CLAIM = 16
-
-_HERE = str(Path(__file__).parent)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """What is known of a node before it runs, worked out once per process."""
-
-    function: Callable[..., Any]
-    signature: Signature
-    template: Template
-    wanted: tuple[int, ...]
-    """Nodes whose outputs it will most likely read."""
-    bare: bool
-    """Takes no arguments at all."""
-    chunks: bool
-    """Gives its output in chunks."""
 
 
 class Executor:
@@ -110,7 +89,6 @@ class Executor:
         self._keeper = keeper
         self._invoker = Invoker()
         self._payloads = payloads
-        self._allowed = allowed
         self._on_stuck = on_stuck
         self._on_first = on_first
         self._speaker = Speaker(events, limits, memory)
@@ -133,13 +111,13 @@ class Executor:
             context=self._speaker.context,
             given=self._given,
         )
-        self._prepared: dict[tuple[str, int], _Prepared] = {}
+        self._prepared = Preparer(allowed)
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
         """Claim, run, and say how it ended; None when somebody else has the node."""
         # A module's first import comes after the claim, which counts the attempt: it may take
         # long, and may even end this process.
-        known = self._prepared.get((plan.hash, ticket.node))
+        known = self._prepared.known(plan, ticket.node)
         wanted = known.wanted if known else ()
         claim = self._store.claim(ticket, worker=worker, outputs_of=wanted)
         if claim is None:
@@ -190,7 +168,7 @@ class Executor:
         """Fetch in one go what these nodes will most likely read."""
         wanted: dict[int, None] = {}
         for node in nodes:
-            known = self._prepared.get((plan.hash, node))
+            known = self._prepared.known(plan, node)
             if known is not None and known.wanted:
                 wanted.update(dict.fromkeys(known.wanted))
         if wanted:
@@ -204,36 +182,9 @@ class Executor:
         Raises:
             Exception: Whatever the node raised.
         """
-        prepared = self._prepare(plan, node)
+        prepared = self._prepared.of(plan, node)
         work = Assignment(run=run, plan=plan, node=node, upstream=upstream, stopper=Stopper())
         return self._call(prepared, work)
-
-    def _prepare(self, plan: Plan, node: int) -> _Prepared:
-        key = (plan.hash, node)
-        found = self._prepared.get(key)
-        if found is not None:
-            return found
-        function = resolve(plan.policy(node).uses, allowed=self._allowed).function
-        signature, chunks = signature_of(function), is_generator(function)
-        template = compile_template(plan.params[node])
-        given = plan.params[node]
-        open_ = [name for name in (*signature.required, *signature.optional) if name not in given]
-        refs = template.node_refs
-        wanted = [source for source in plan.pred[node] if open_ or plan.ids[source] in refs]
-        if not signature.known and not given:
-            wanted = list(plan.pred[node])
-        prepared = _Prepared(
-            function=function,
-            signature=signature,
-            template=template,
-            wanted=tuple(wanted[-_WITH_CLAIM:]),
-            bare=signature == _BARE and not given and not chunks,
-            chunks=chunks,
-        )
-        if len(self._prepared) > 200_000:  # noqa: PLR2004  (a bound on memory, not a meaning)
-            self._prepared.clear()
-        self._prepared[key] = prepared
-        return prepared
 
     def attempt(self, work: Assignment) -> bytes | Attempt:
         """Make an attempt that is claimed already.
@@ -243,7 +194,9 @@ class Executor:
         """
         plan, node = work.plan, work.node
         try:
-            prepared = self._prepare(plan, node)
+            prepared = self._prepared.of(plan, node)
+            if prepared.condition and not holds(prepared.condition, work):
+                return _ended(work, Outcome(kind="skipped"))
             if prepared.bare:
                 value = self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
             else:
@@ -300,7 +253,7 @@ class Executor:
         """The arguments of the node's function, but for its context, packed."""
         plan, node = work.plan, work.node
         args, kwargs = bind(
-            self._prepare(plan, node).signature,
+            self._prepared.of(plan, node).signature,
             self._given(work),
             plan=plan,
             node=node,
@@ -318,7 +271,7 @@ class Executor:
         what = f"the arguments of node {work.name!r}, which its cache goes by (give it a 'key')"
         return pack([plan.policy(node).uses, *told], what=what)
 
-    def _call(self, prepared: _Prepared, work: Assignment) -> Any:
+    def _call(self, prepared: Prepared, work: Assignment) -> Any:
         plan, node = work.plan, work.node
         given = plan.params[node]
         if prepared.template.names:

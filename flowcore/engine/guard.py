@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from flowcore.engine.assignment import Assignment, Attempt
+from flowcore.engine.condition import holds
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.retry import error_names
 from flowcore.engine.throttle import Throttle, limits_of, named
@@ -81,6 +82,8 @@ class Guard:
         """Make the attempt, if it may be and has to be made."""
         policy = work.plan.policy(work.node)
         try:
+            if policy.condition is not None and not holds(policy.condition, work):
+                return _ended(work, Outcome(kind="skipped"))
             if policy.cache is not None:
                 return self._cached(work, policy.cache)
             return self._limited(work)

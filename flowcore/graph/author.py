@@ -107,6 +107,7 @@ class FlowBuilder:
         fallback: FallbackLike | Sequence[FallbackLike] | None = None,
         circuit_breaker: BreakerLike | None = None,
         cache: CacheLike | None = None,
+        if_: str | None = None,
         with_: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> Step:
@@ -125,6 +126,7 @@ class FlowBuilder:
             fallback: Overrides the decorator's.
             circuit_breaker: Overrides the decorator's.
             cache: Overrides the decorator's.
+            if_: CEL expression; the node is skipped where it is false.
             with_: Arguments, for those whose names mean something else here.
             **arguments: Arguments; text may hold ``${{ expression }}``.
 
@@ -157,6 +159,7 @@ class FlowBuilder:
                 _tree(spec.circuit_breaker if circuit_breaker is None else circuit_breaker),
             ),
             ("cache", _tree(spec.cache if cache is None else cache)),
+            ("if", if_),
         )
         tree.update((key, value) for key, value in chosen if value is not None)
         before = self._ids(needs)

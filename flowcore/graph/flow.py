@@ -48,6 +48,8 @@ class NodeDefinition(Model):
     """Arguments by name; text may hold ``${{ expression }}``."""
     needs: tuple[str, ...] = ()
     """Ids of the nodes that must settle first."""
+    if_: Annotated[str | None, Field(alias="if")] = None
+    """CEL expression over what is upstream; the node is skipped where it is false."""
     retry: Retry | None = None
     fallback: Fallbacks = ()
     """Where the node's output comes from when its last attempt has failed, the first first."""

@@ -147,6 +147,7 @@ class NodeFunction(Linkable, Generic[P, R]):
         id: str | None = None,
         *,
         needs: Needs = (),
+        if_: str | None = None,
         with_: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> "Step":
@@ -155,6 +156,7 @@ class NodeFunction(Linkable, Generic[P, R]):
         Args:
             id: The node's id; the function's name when left out.
             needs: Nodes that must settle first, beside those that ``>>`` names.
+            if_: CEL expression; the node is skipped where it is false.
             with_: Arguments, for those that are called ``id``, ``needs`` or ``with_`` here.
             **arguments: Arguments of the function; text may hold ``${{ expression }}``.
 
@@ -166,7 +168,7 @@ class NodeFunction(Linkable, Generic[P, R]):
         """
         flow = _current(repr(self))
         name = id or self.__flowcore__.name
-        return flow.add(name, self, needs=needs, with_=with_, **arguments)
+        return flow.add(name, self, needs=needs, if_=if_, with_=with_, **arguments)
 
     def span(self) -> "Group":
         """See ``Linkable``."""
@@ -317,6 +319,7 @@ class OpenFlow(Protocol):
         uses: str | Callable[..., Any],
         *,
         needs: Needs = (),
+        if_: str | None = None,
         with_: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> Step:

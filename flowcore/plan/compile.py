@@ -114,7 +114,7 @@ def _intern(
         shared = (node.concurrency, node.rate_limit, node.circuit_breaker, node.cache)
         # As JSON: a value may hold lists, and 1, 1.0 and True are equal but not the same.
         instead = tuple(one.model_dump_json() for one in node.fallback)
-        key = (node.uses, retry, node.timeout, node.queue, node.join, *shared, instead)
+        key = (node.uses, retry, node.timeout, node.queue, node.join, node.if_, *shared, instead)
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
         if at == len(policies):
@@ -130,6 +130,7 @@ def _intern(
                     fallback=node.fallback,
                     circuit_breaker=node.circuit_breaker,
                     cache=node.cache,
+                    condition=node.if_,
                 )
             )
     return tuple(policies), tuple(policy_of)

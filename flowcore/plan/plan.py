@@ -46,6 +46,8 @@ class Policy:
     fallback: tuple[Fallback, ...] = ()
     circuit_breaker: CircuitBreaker | None = None
     cache: Cache | None = None
+    condition: str | None = None
+    """The node's ``if``: CEL over what is upstream."""
 
     @property
     def alone(self) -> bool:
@@ -77,7 +79,7 @@ class Policy:
         return cls(**plain, **models, fallback=chain)
 
 
-_PLAIN = ("uses", "timeout", "queue", "join")
+_PLAIN = ("uses", "timeout", "queue", "join", "condition")
 _MODELS = {
     "retry": Retry,
     "concurrency": Concurrency,

@@ -141,8 +141,9 @@ class Wait:
 class Outcome:
     """How one attempt ended."""
 
-    kind: Literal["succeeded", "failed", "retry", "waiting", "cancelled", "lost"]
-    """``lost``: the process that ran it is known to be dead, so its lease need not run out."""
+    kind: Literal["succeeded", "failed", "skipped", "retry", "waiting", "cancelled", "lost"]
+    """``skipped``: the node's own condition does not hold. ``lost``: the process that ran it is
+    known to be dead, so its lease need not run out."""
     output: bytes | None = None
     """msgpack, or a reference to it (run.reference); a store keeps what it is given."""
     failure: Failure | None = None

@@ -339,3 +339,27 @@ def test_a_plan_reads_back_as_it_was_put(it: Harness) -> None:
     assert it.store.get_plan(plan.hash) == plan
     it.submit(plan)
     assert it.reopened().get_plan(plan.hash) == plan
+
+
+def test_a_node_may_say_itself_that_it_is_skipped(it: Harness) -> None:
+    plan = make_plan([[], [0], [0], [1, 2], [1]], join={3: "all_done"})
+    it.submit(plan)
+    it.do(0)
+    it.claim(1)
+    advance = it.settle(1, kind="skipped", failure=None)
+    assert advance.accepted
+    assert it.nodes() == "skdpk"
+    assert it.settle(1, kind="skipped", failure=None).accepted is False, "once"
+    it.do(2)
+    assert it.do(3).finished is RunState.SUCCEEDED
+    assert it.nodes() == "skssk"
+    it.assert_ended_well()
+
+
+def test_a_skip_of_a_run_that_is_stopping_cancels_the_node(it: Harness) -> None:
+    it.submit(make_plan([[]]))
+    it.claim(0)
+    it.store.stop(RUN, reason="enough")
+    assert it.settle(0, kind="skipped", failure=None).finished is RunState.CANCELLED
+    assert it.nodes() == "c"
+    it.assert_ended_well()

@@ -41,7 +41,10 @@ from flowcore.stores.inmemory.state import PLAN_GRACE
 from tests.contract.harness import LEASES, Clock, Harness, in_memory, make_plan, on_redis
 
 RULES = ["all_success", "all_done", "any_success", "none_failed"]
-KINDS = ["succeeded", "succeeded", "succeeded", "failed", "retry", "waiting", "cancelled", "lost"]
+KINDS = [
+    *("succeeded", "succeeded", "succeeded", "failed", "skipped"),
+    *("retry", "waiting", "cancelled", "lost"),
+]
 WAITS = [
     Wait(seconds=1.5, reason="a limit", resumes=False),
     Wait(seconds=5),
@@ -267,7 +270,9 @@ class Duel(RuleBasedStateMachine):
         outcome = Outcome(
             kind=kind,
             output=b"\x01" if kind == "succeeded" else None,
-            failure=None if kind in {"succeeded", "waiting"} else Failure(type="E", message=kind),
+            failure=None
+            if kind in {"succeeded", "skipped", "waiting"}
+            else Failure(type="E", message=kind),
             delay=1.5,
             wait=WAITS[cut % len(WAITS)] if kind == "waiting" else None,
             # Half of the draws cut nothing: whole paths should live, too.

@@ -72,6 +72,30 @@ WRONG: list[tuple[str, str, str, str | None]] = [
         None,
     ),
     (
+        "nodes: {a: {uses: end, if: '${{ inputs.go }}'}}",
+        "1:28: error FC212: a condition is one expression already",
+        "nodes.a.if",
+        "write it without ${{ }}",
+    ),
+    (
+        "nodes: {a: {uses: end, if: 'inputs.go &&'}}",
+        "1:41: error FC212: cannot read the expression: the expression ends too early",
+        "nodes.a.if",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, if: b.output}, b: {uses: end}}",
+        "1:28: error FC213: node 'b' is not upstream of 'a'",
+        "nodes.a.if",
+        "add 'b' to the needs of 'a'",
+    ),
+    (
+        "nodes: {a: {uses: end, if: true}}",
+        "1:28: error FC205: expected text, got true",
+        "nodes.a.if",
+        'put it in quotes: "true"',
+    ),
+    (
         "nodes: {a: {uses: end, fallback: []}}",
         (
             "1:34: error FC211: a fallback is a map such as {value: 0} or {uses: shop:guess}, or a "

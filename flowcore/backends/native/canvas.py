@@ -165,6 +165,8 @@ def _refuse_shared(plan: Plan) -> None:
             for key in ("concurrency", "rate_limit", "circuit_breaker", "cache")
             if getattr(policy, key)
         ]
+        if policy.condition is not None:
+            found.append("'if'")
         if any(one.uses is not None for one in policy.fallback[:1]):
             found.append("a fallback with 'uses'")
         if found:

@@ -14,6 +14,7 @@ __all__ = ["InlineRows"]
 
 _ENDS = {
     "succeeded": "task-succeeded",
+    "skipped": "task-succeeded",
     "failed": "task-failed",
     "retry": "task-retried",
     "waiting": "task-retried",
@@ -59,8 +60,9 @@ class InlineRows:
             "retries": 0,
         }
         end = {"type": _ENDS[outcome.kind], **row, "timestamp": ended}
-        if outcome.kind == "succeeded":
-            end |= {"result": "'recorded'", "runtime": seconds}
+        if end["type"] == "task-succeeded":
+            word = "recorded" if outcome.kind == "succeeded" else "skipped"
+            end |= {"result": repr(word), "runtime": seconds}
         elif outcome.wait is not None:
             end["exception"] = outcome.wait.reason
         elif outcome.failure is not None:

@@ -59,8 +59,8 @@ def register_tasks(app: Any) -> None:
         if done.outcome.kind in ("retry", "waiting", "cancelled"):
             _record_unfinished(host, done, plan, worker=request.hostname)
         request.flowcore_attempt = done
-        if done.outcome.kind == "succeeded":
-            return "recorded"
+        if done.outcome.kind in {"succeeded", "skipped"}:
+            return "recorded" if done.outcome.kind == "succeeded" else "skipped"
         # The cause gives Flower the node's own traceback.
         raise NodeFailed(_sentence(done)) from done.error
 

@@ -104,6 +104,8 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
             step.advance(node, outcome.dead)
     elif stopping:
         step.cancel(node)
+    elif outcome.kind == "skipped":
+        step.skip(node)
     else:
         failure = _reason(outcome)
         _note_dead(run, node, outcome)

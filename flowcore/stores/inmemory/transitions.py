@@ -280,6 +280,14 @@ class Step:
         self.run.joins[target] = settled, ok, bad
         return None
 
+    def skip(self, node: int) -> None:
+        """Record that a node's own condition does not hold, and follow the dead path."""
+        run = self.run
+        run.nodes[node] = NodeState.SKIPPED
+        run.left -= 1
+        self.event(EventType.NODES_SKIPPED, [node])
+        self.advance(node)
+
     def _skip(self, node: int, *, failed: int) -> None:
         run = self.run
         run.nodes[node] = NodeState.SKIPPED

@@ -76,7 +76,9 @@ def uses(function: str, *needs: str, **more: Any) -> dict[str, Any]:
     return node
 
 
-_KEYS = frozenset({"join", "retry", "timeout", "queue", "fallback", "circuit_breaker", "cache"})
+_KEYS = frozenset(
+    {"join", "retry", "timeout", "queue", "fallback", "circuit_breaker", "cache", "if"}
+)
 
 
 def expect(found: object, wanted: object, what: str) -> None:

@@ -155,6 +155,20 @@ def _join_rule(rule: str) -> Callable[[Subject], Awaitable[None]]:
     return check
 
 
+async def _own_condition(it: Subject) -> None:
+    for wanted in (True, False):
+        nodes = {
+            "a": uses("odd", upstream=7 if wanted else 8),
+            "b": uses("add", "a", **{"if": "a.output.odd"}),
+            "c": uses("add", "b"),
+            "d": uses("add", "a", "b", join="all_done"),
+        }
+        result = await it.run(nodes)
+        found = {name: record.state.value for name, record in result.nodes.items()}
+        word = "succeeded" if wanted else "skipped"
+        expect(found, {"a": "succeeded", "b": word, "c": word, "d": "succeeded"}, "states")
+
+
 async def _long_chain(it: Subject) -> None:
     nodes = {"n0": uses("add")}
     nodes |= {f"n{at}": uses("add", f"n{at - 1}") for at in range(1, 300)}
@@ -182,6 +196,7 @@ _CASES: dict[str, Callable[[Subject], Awaitable[None]]] = {
     "condition false": _condition(8, {"then": "skipped", "other": "succeeded", "end": "succeeded"}),
     "inclusive branches": _inclusive,
     "all edges dead": _all_dead,
+    "a node's own condition": _own_condition,
     **{f"join {rule}": _join_rule(rule) for rule in _RULES},
     "300-chain": _long_chain,
     "wrong definition": _wrong_definition,

@@ -53,6 +53,11 @@ else
     event(R, 'node.succeeded', node, attempt, ARGV[6])
     if ARGV[8] ~= '' then redis.call('HSET', R.base .. 'dead', node, ARGV[8]) end
     if R.state ~= 'stopping' then arrive(R, arrivals(R, node, 1 + OK, dead)) end
+  elseif kind == 'skipped' and R.state ~= 'stopping' then
+    put_letter(R, node, 'k')
+    R.left = R.left - 1
+    event(R, 'nodes.skipped', node)
+    arrive(R, arrivals(R, node, 1))
   elseif R.state == 'stopping' then
     cancel(R, node, attempt)
   else

@@ -1,0 +1,87 @@
+"""PREPARE: what is known of a node before it runs, worked out once per process.
+
+In: a plan's node. Out: its function, and how it is called. Not here: calling it (execute).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flowcore.engine.bind import Signature, signature_of
+from flowcore.engine.streaming import is_generator
+from flowcore.expr.template import Template, compile_template
+from flowcore.nodes.resolve import resolve
+from flowcore.plan.plan import Plan
+
+__all__ = ["Prepared", "Preparer"]
+
+_BARE = Signature()
+
+#: Outputs of more predecessors than this are fetched apart, a portion at a time.
+_WITH_CLAIM = 16
+
+#: A bound on memory.
+_MOST = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A node and how it is called."""
+
+    function: Callable[..., Any]
+    signature: Signature
+    template: Template
+    wanted: tuple[int, ...]
+    """Nodes whose outputs it will most likely read."""
+    bare: bool
+    """Takes no arguments at all."""
+    chunks: bool
+    """Gives its output in chunks."""
+    condition: str | None
+    """Whether it runs at all."""
+
+
+class Preparer:
+    """Prepares the nodes of a process, each once."""
+
+    def __init__(self, allowed: frozenset[str]) -> None:
+        """Resolve functions of ``allowed`` modules."""
+        self._allowed = allowed
+        self._known: dict[tuple[str, int], Prepared] = {}
+
+    def known(self, plan: Plan, node: int) -> Prepared | None:
+        """Return a node that was prepared already: it imports nothing."""
+        return self._known.get((plan.hash, node))
+
+    def of(self, plan: Plan, node: int) -> Prepared:
+        """Prepare a node.
+
+        Raises:
+            UnresolvedError: Its function cannot be found, or may not be called.
+        """
+        key = (plan.hash, node)
+        found = self._known.get(key)
+        if found is not None:
+            return found
+        policy, given = plan.policy(node), plan.params[node]
+        function = resolve(policy.uses, allowed=self._allowed).function
+        signature, chunks = signature_of(function), is_generator(function)
+        template = compile_template(given)
+        open_ = [name for name in (*signature.required, *signature.optional) if name not in given]
+        refs = template.node_refs
+        wanted = [source for source in plan.pred[node] if open_ or plan.ids[source] in refs]
+        if not signature.known and not given:
+            wanted = list(plan.pred[node])
+        prepared = Prepared(
+            function=function,
+            signature=signature,
+            template=template,
+            wanted=tuple(wanted[-_WITH_CLAIM:]),
+            bare=signature == _BARE and not given and not chunks,
+            chunks=chunks,
+            condition=policy.condition,
+        )
+        if len(self._known) > _MOST:
+            self._known.clear()
+        self._known[key] = prepared
+        return prepared
