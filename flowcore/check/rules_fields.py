@@ -20,6 +20,7 @@ from flowcore.graph.flow import (
     ExecutionConfig,
     LlmConfig,
     MemoryConfig,
+    NodeDefaults,
     NodeDefinition,
     StreamingConfig,
 )
@@ -60,6 +61,7 @@ _PARTS: Mapping[type[BaseModel], Mapping[str, type[BaseModel]]] = {
         "execution": ExecutionConfig,
         "memory": MemoryConfig,
         "streaming": StreamingConfig,
+        "defaults": NodeDefaults,
         "llm": LlmConfig,
         "agents": AgentConfig,
     },

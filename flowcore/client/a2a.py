@@ -29,18 +29,25 @@ class A2ABackend(NativeBackend):
 def _hosted(tree: Any) -> Any:
     if not isinstance(tree, Mapping):
         return tree
-    nodes = tree.get("nodes")
+    nodes, queue = tree.get("nodes"), _default_queue(tree)
     if isinstance(nodes, Mapping):
-        return {**tree, "nodes": {name: _node(each) for name, each in nodes.items()}}
+        return {**tree, "nodes": {name: _node(each, queue) for name, each in nodes.items()}}
     if isinstance(nodes, list):
-        return {**tree, "nodes": [_node(each) for each in nodes]}
+        return {**tree, "nodes": [_node(each, queue) for each in nodes]}
     return tree
 
 
-def _node(node: Any) -> Any:
+def _default_queue(tree: Mapping[str, Any]) -> Any:
+    """What ``defaults`` says, at the top or in ``config``."""
+    config = tree.get("config")
+    found = tree.get("defaults") or (isinstance(config, Mapping) and config.get("defaults"))
+    return found.get("queue") if isinstance(found, Mapping) else None
+
+
+def _node(node: Any, default: Any) -> Any:
     if not isinstance(node, Mapping):
         return node
-    queue = node.get("queue")
+    queue = node.get("queue", default)
     if queue is not None and not isinstance(queue, str):
         return node
     return {**node, "queue": node_queue(queue)}

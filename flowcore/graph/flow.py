@@ -32,6 +32,7 @@ __all__ = [
     "FlowDefinition",
     "LlmConfig",
     "MemoryConfig",
+    "NodeDefaults",
     "NodeDefinition",
     "StreamingConfig",
 ]
@@ -66,6 +67,14 @@ class NodeDefinition(Model):
     """Failures after which attempts fail at once for a while, on all workers together."""
     cache: Cache | None = None
     """How long an output counts for other runs, too."""
+
+
+class NodeDefaults(Model):
+    """What nodes have that do not say otherwise; a node's own ``null`` is saying otherwise."""
+
+    retry: Retry | None = None
+    timeout: Duration | None = None
+    queue: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")] | None = None
 
 
 class Edge(Model):
@@ -188,6 +197,7 @@ class Config(Model):
     execution: ExecutionConfig = ExecutionConfig()
     memory: MemoryConfig | None = None
     streaming: StreamingConfig = StreamingConfig()
+    defaults: NodeDefaults = NodeDefaults()
     llm: LlmConfig | None = None
     tools: tuple[str, ...] = ()
     agents: tuple[AgentConfig, ...] = ()
@@ -207,6 +217,8 @@ class Config(Model):
     @property
     def default_retry(self) -> Retry | None:
         """The retry of nodes that have none of their own."""
+        if "retry" in self.defaults.model_fields_set:
+            return self.defaults.retry
         strategy = self.backend_config.retry_strategy
         if not (self.execution.retry_failed_nodes or strategy):
             return None

@@ -14,8 +14,7 @@ from typing import Any
 
 from flowcore.check.check import CheckedFlow
 from flowcore.errors import UnsupportedValueError
-from flowcore.graph.flow import FlowDefinition, MemoryConfig, NodeDefinition
-from flowcore.graph.policy import Retry
+from flowcore.graph.flow import Config, FlowDefinition, MemoryConfig, NodeDefinition
 from flowcore.plan.plan import Plan, Policy, layers, successors
 
 __all__ = ["compile_plan"]
@@ -63,7 +62,7 @@ def _compile(flow: CheckedFlow) -> Plan:
     definition = flow.definition
     number = {id: index for index, id in enumerate(flow.order)}
     nodes = [definition.nodes[id] for id in flow.order]
-    policies, policy_of = _intern(nodes, definition.config.default_retry)
+    policies, policy_of = _intern(nodes, definition.config)
     pred = tuple(_numbers(flow.needs.get(id, ()), number) for id in flow.order)
     when = sorted(((number[a], number[b]), text) for (a, b), text in flow.when.items())
     plan = Plan(
@@ -103,18 +102,22 @@ def _numbers(ids: Sequence[str], number: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def _intern(
-    nodes: Iterable[NodeDefinition], default_retry: Retry | None
+    nodes: Iterable[NodeDefinition], config: Config
 ) -> tuple[tuple[Policy, ...], tuple[int, ...]]:
     """Give each distinct policy one number, in order of first use."""
     known: dict[tuple[object, ...], int] = {}
     policies: list[Policy] = []
     policy_of: list[int] = []
+    defaults, default_retry = config.defaults, config.default_retry
     for node in nodes:
-        retry = node.retry or default_retry
+        said = node.model_fields_set
+        retry = node.retry if "retry" in said else default_retry
+        timeout = node.timeout if "timeout" in said else defaults.timeout
+        queue = node.queue if "queue" in said else defaults.queue
         shared = (node.concurrency, node.rate_limit, node.circuit_breaker, node.cache)
         # As JSON: a value may hold lists, and 1, 1.0 and True are equal but not the same.
         instead = tuple(one.model_dump_json() for one in node.fallback)
-        key = (node.uses, retry, node.timeout, node.queue, node.join, node.if_, *shared, instead)
+        key = (node.uses, retry, timeout, queue, node.join, node.if_, *shared, instead)
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
         if at == len(policies):
@@ -122,8 +125,8 @@ def _intern(
                 Policy(
                     uses=node.uses,
                     retry=retry,
-                    timeout=node.timeout,
-                    queue=node.queue,
+                    timeout=timeout,
+                    queue=queue,
                     join=node.join,
                     concurrency=node.concurrency,
                     rate_limit=node.rate_limit,

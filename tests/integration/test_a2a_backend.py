@@ -54,6 +54,13 @@ def test_a_flow_runs_on_agents_alone(agents: Engine) -> None:
     assert result.outputs["d"] == {"y": 1}
 
 
+def test_nodes_go_to_the_agents_of_their_queues_defaults_included() -> None:
+    nodes = {"a": {"uses": "end"}, "b": {"uses": "end", "queue": "cpu"}}
+    for spelled in ({"defaults": {"queue": "gpu"}}, {"config": {"defaults": {"queue": "gpu"}}}):
+        plan = A2ABackend().create_workflow({"id": "test", "nodes": nodes, **spelled}).flow.plan()
+        assert plan.queues == {"a2a-nodes.gpu", "a2a-nodes.cpu"}
+
+
 @pytest.mark.timeout(300)
 @settings(
     max_examples=15,

@@ -96,6 +96,12 @@ WRONG: list[tuple[str, str, str, str | None]] = [
         'put it in quotes: "true"',
     ),
     (
+        "nodes: {a: {uses: end}}\ndefaults: {timout: 3s}",
+        "2:12: error FC202: unknown key 'timout'",
+        "defaults.timout",
+        "did you mean 'timeout'?",
+    ),
+    (
         "nodes: {a: {uses: end, fallback: []}}",
         (
             "1:34: error FC211: a fallback is a map such as {value: 0} or {uses: shop:guess}, or a "

@@ -182,6 +182,22 @@ def test_what_does_not_matter_leaves_the_hash_alone(change: dict[str, Any]) -> N
     assert _compile({**BASE, **change}) == _compile(BASE)
 
 
+def test_nodes_have_what_the_defaults_say_unless_they_say_otherwise() -> None:
+    defaults = {"retry": {"max_attempts": 5}, "timeout": "30s", "queue": "gpu"}
+    own = {"retry": {"max_attempts": 2}, "timeout": 1, "queue": "cpu"}
+    none = {"retry": None, "timeout": None, "queue": None}
+    tree = _nodes(a={}, b=own, c=none)
+    for spelled in ({"config": {"defaults": defaults}}, {"defaults": defaults}):
+        plan = _compile({**tree, **spelled})
+        found = [
+            (policy.retry and policy.retry.max_attempts, policy.timeout, policy.queue)
+            for policy in map(plan.policy, range(3))
+        ]
+        assert found == [(5, 30.0, "gpu"), (2, 1.0, "cpu"), (None, None, None)]
+    strategy = {"config": {"backend_config": {"retry_strategy": "linear"}, "defaults": defaults}}
+    assert _compile({**tree, **strategy}).policy(0).retry == Retry(max_attempts=5)
+
+
 def test_a_node_without_a_retry_gets_the_configs() -> None:
     tree = _nodes(a={}, b={"retry": {"max_attempts": 7}})
     plan = _compile({**tree, "config": {"backend_config": {"retry_strategy": "linear"}}})
