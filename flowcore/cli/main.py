@@ -51,6 +51,7 @@ COMMANDS = (
     ("worker", "flowcore.cli.worker:worker", "Start a worker for this project."),
     ("agents", "flowcore.cli.agents:app", "See agents and their tasks; send them messages."),
     ("bench", "flowcore.cli.bench:bench", "Measure the engine against Celery alone."),
+    ("nodes", "flowcore.cli.nodes:nodes", "List the built-in node types."),
     ("backends", "flowcore.cli.define:backends", "List the backends of this installation."),
     ("conformance", "flowcore.cli.conformance:conformance", "Check a backend, case by case."),
     ("doctor", "flowcore.cli.doctor:doctor", "Check that everything a run needs is there."),

@@ -446,6 +446,17 @@ def test_a_backend_is_held_against_what_every_backend_must_do(shell: Shell) -> N
     assert shell("conformance", "nobody").returncode == 2
 
 
+def test_node_types_are_listed_and_explained(shell: Shell) -> None:
+    rows = json.loads(shell("nodes", "-o", "json").stdout)
+    known = {row["type"]: row["status"] for row in rows}
+    assert known["wait"] == known["approval"] == "there"
+    assert known["http"] == "planned"
+    assert all(row["does"] for row in rows if row["status"] == "there")
+    assert "on_reject" in shell("nodes", "approval").stdout
+    unknown = shell("nodes", "aproval")
+    assert (unknown.returncode, unknown.stdout) == (3, "")
+
+
 def test_help_is_fast(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     took = []
     for _ in range(9):
