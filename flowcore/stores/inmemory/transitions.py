@@ -282,9 +282,7 @@ class Step:
 
     def skip(self, node: int) -> None:
         """Record that a node's own condition does not hold, and follow the dead path."""
-        run = self.run
-        run.nodes[node] = NodeState.SKIPPED
-        run.left -= 1
+        self._skip(node, failed=0)
         self.event(EventType.NODES_SKIPPED, [node])
         self.advance(node)
 
