@@ -51,9 +51,8 @@
         ├── PayloadStoreError        FC606  large values cannot be written or read now
         └── WrongServerError         FC607  a Redis Cluster, or a Sentinel itself
 
-A class that only one room raises lives in that room.
-
-In: nothing. Out: exceptions whose facts are attributes. Each sentence names the way out.
+In: nothing. Out: exceptions whose facts are attributes; each sentence names the way out. A class
+that only one room raises may live there.
 """
 
 from collections.abc import Sequence
@@ -314,8 +313,7 @@ class BulkheadFullError(NodeError):
 class ApprovalRejectedError(NodeError):
     """Somebody has rejected what an ``approval`` node asked; asking again would be rude."""
 
-    code = "FC512"
-    is_final = True
+    code, is_final = "FC512", True
 
 
 class ServiceError(FlowcoreError):
