@@ -13,6 +13,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--broker", choices=["redis", "rabbitmq"], help="the broker of engines")
 
 
+#: Files that take a minute or more, and sleep for most of it: begun last, they would be waited for.
+_LONG = ("test_faults.py", "test_rabbitmq.py", "test_sentinel.py", "test_native_survival.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; xdist hands files out in this order."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 # A busy machine is no bug: no test fails for the time it takes.
 settings.register_profile("flowcore", deadline=None)
 settings.load_profile("flowcore")
