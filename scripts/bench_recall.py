@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from flowcore.engine.memory import MemoryRules, ThreadMemory
-from flowcore.engine.recall import nearest, packed_vector
+from flowcore.engine.recall import VECTOR, nearest, packed_vector
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.memory import RedisMemory
 from tests.services import running_valkey
@@ -38,12 +38,12 @@ def main() -> None:
             for at in range(0, count, 500):
                 memory.extend(
                     [
-                        {"role": "user", "content": f"message {n}", "vector": vectors[n]}
+                        {"role": "user", "content": f"message {n}", VECTOR: vectors[n]}
                         for n in range(at, min(at + 500, count))
                     ]
                 )
             messages = [
-                {"id": n, "content": "", "vector": vectors[n].tobytes()} for n in range(count)
+                {"id": n, "content": "", VECTOR: vectors[n].tobytes()} for n in range(count)
             ]
             whole, search = [], []
             for _ in range(20):

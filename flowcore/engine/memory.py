@@ -152,6 +152,9 @@ class ThreadMemory:
         given: Any = k
         fits = isinstance(given, int) and not isinstance(given, bool) and given > 0
         _refuse_unless(fits, f"'k' is a number of messages, at least 1, got {k!r}")
+        number = isinstance(min_score, int | float) and not isinstance(min_score, bool)
+        fits = min_score is None or (number and -1 <= min_score <= 1)
+        _refuse_unless(fits, f"'min_score' is a number from -1 to 1, got {min_score!r}")
         if isinstance(query, str):
             if self.rules.embed is None:
                 msg = "recall needs 'embed', a function that makes a vector of a text"
@@ -204,8 +207,9 @@ class ThreadMemory:
         role = message.get("role", "user")
         _refuse_unless(isinstance(role, str), f"a message's role is text, got {role!r}")
         said = {key: value for key, value in message.items() if key not in {"id", "time"}}
-        if VECTOR in message:
-            said[VECTOR] = packed_vector(message[VECTOR], whose=f"{VECTOR!r} is")
+        own = said.pop("vector", None) if self.rules.embed is not None else None
+        if (given_vector := said.get(VECTOR, own)) is not None:
+            said[VECTOR] = packed_vector(given_vector, whose="'vector' is")
         elif self.rules.embed is not None:
             said[VECTOR] = embedded(self.rules.embed, message["content"])
         return self._bounded({**said, "role": role}, "message")

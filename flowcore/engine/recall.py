@@ -9,7 +9,6 @@ search is exact: a thread has a bound, and a matrix of all its vectors is one pr
 
 import importlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,8 +17,8 @@ from flowcore.errors import UsageError
 
 __all__ = ["VECTOR", "embedded", "floats_of", "nearest", "packed_vector"]
 
-#: The key of a message's vector.
-VECTOR = "vector"
+#: The key of a message's vector in the store, which no field of a user's has.
+VECTOR = "flowcore.vector"
 
 #: Numbers of one vector.
 _MOST = 65_536
@@ -36,20 +35,25 @@ def embedded(embed: str | Callable[..., Any], content: Any) -> bytes:
 
 
 def packed_vector(given: Any, *, whose: str) -> bytes:
-    """Pack numbers.
+    """Pack numbers as a direction: of length 1, as cosines have no use for another.
 
     Raises:
         UsageError: They are no vector.
     """
     numpy = _numpy()
     try:
-        vector = numpy.asarray(given, dtype="<f4")
-    except (TypeError, ValueError) as error:
+        vector = numpy.asarray(given)
+    except ValueError as error:
         raise UsageError(f"{whose} {given!r:.80}, which is no list of numbers") from error
-    if vector.ndim != 1 or not 0 < vector.size <= _MOST or not numpy.isfinite(vector).all():
+    fits = vector.ndim == 1 and 0 < vector.size <= _MOST and vector.dtype.kind in "iuf"
+    if not fits or not numpy.isfinite(vector).all():
         msg = f"{whose} {given!r:.80}, which is no list of 1 to {_MOST:,} finite numbers"
         raise UsageError(msg)
-    packed: bytes = vector.tobytes()
+    vector = vector.astype("<f8")
+    if (peak := numpy.abs(vector).max()) > 0:
+        vector /= peak  # first, or the squares of large and of tiny numbers would be lost
+        vector /= numpy.linalg.norm(vector)
+    packed: bytes = vector.astype("<f4").tobytes()
     return packed
 
 
@@ -65,32 +69,23 @@ def nearest(
     """Return the nearest messages with their ``score``, the nearest first.
 
     Args:
-        messages: Those without a vector are passed over.
+        messages: Those without a vector, or with one of another length, are passed over.
         query: A packed vector.
         k: How many at most.
         min_score: Of those no less near: the cosine, from -1 to 1.
 
     Raises:
-        UsageError: Some vectors have another number of dimensions.
+        UsageError: There are vectors, and none is as long as the query's.
     """
     numpy = _numpy()
-    able = [message for message in messages if VECTOR in message]
-    wanted = numpy.frombuffer(query, dtype="<f4")
-    for message in able:
-        if len(message[VECTOR]) != len(query):
-            has, asked = len(message[VECTOR]) // 4, wanted.size
-            msg = (
-                f"message {message['id']} has a vector of {has} numbers, and the query {asked}, "
-                "so 'embed' is another function by now: clear the thread, or give the memory "
-                "another 'name'"
-            )
-            raise UsageError(msg)
+    have = [message for message in messages if isinstance(message.get(VECTOR), bytes)]
+    able = [message for message in have if len(message[VECTOR]) == len(query)]
     if not able:
+        if have:
+            raise UsageError(_unlike(len(have[-1][VECTOR]) // 4, len(query) // 4))
         return []
     matrix = numpy.frombuffer(b"".join(each[VECTOR] for each in able), dtype="<f4")
-    matrix = matrix.reshape(len(able), wanted.size)
-    lengths = numpy.linalg.norm(matrix, axis=1) * numpy.linalg.norm(wanted)
-    scores = (matrix @ wanted) / numpy.where(lengths > 0, lengths, math.inf)
+    scores = matrix.reshape(len(able), -1) @ numpy.frombuffer(query, dtype="<f4")
     # Of two that are equally near, the newer one.
     order = numpy.lexsort((-numpy.arange(len(able)), -scores))[:k]
     found = [(able[at], float(scores[at])) for at in order]
@@ -99,6 +94,13 @@ def nearest(
         for message, score in found
         if min_score is None or score >= min_score
     ]
+
+
+def _unlike(has: int, asked: int) -> str:
+    return (
+        f"the thread's vectors have {has} numbers, and the query's {asked}, so 'embed' is another "
+        "function by now: clear the thread, or give the memory another 'name'"
+    )
 
 
 def _numpy() -> Any:

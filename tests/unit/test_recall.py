@@ -25,7 +25,11 @@ async def embed_later(text: str) -> list[float]:
 
 
 def odd(text: str) -> Any:
-    return {"nan": [float("nan")], "empty": [], "words": ["a"], "deep": [[1.0]]}[text]
+    odd_ones = {"nan": [float("nan")], "empty": [], "words": ["a"], "deep": [[1.0]]} | {
+        "digits": ["1", "0"],
+        "uneven": [[1.0], [1.0, 2.0]],
+    }
+    return odd_ones[text]
 
 
 def thread(store: InMemoryMemory | None = None, **rules: Any) -> ThreadMemory:
@@ -87,14 +91,33 @@ def test_what_is_no_text_is_embedded_as_json() -> None:
     assert it.recall("dog")[0]["score"] == pytest.approx(1.0)
 
 
-def test_vectors_of_another_length_are_told_of() -> None:
+def test_vectors_of_another_length_are_passed_over_unless_there_are_no_others() -> None:
     it = thread()
     it.add("user", "cat")
-    with pytest.raises(UsageError, match="1 has a vector of 4 numbers, and the query 2"):
+    with pytest.raises(UsageError, match="vectors have 4 numbers, and the query's 2"):
         it.recall([1, 0])
+    it.add("user", "odd one", vector=[1, 0])
+    assert said(it.recall("cat")) == ["cat"], "one odd vector spoils nothing"
+    assert said(it.recall([1, 0])) == ["odd one"]
 
 
-@pytest.mark.parametrize("text", ["nan", "empty", "words", "deep"])
+def test_where_nothing_is_embedded_a_vector_is_a_field_like_any_other() -> None:
+    store = InMemoryMemory()
+    plain = thread(store, type="conversation", embed=None)
+    plain.add("user", "x", vector="v1")
+    plain.add("user", "y", vector=[1, 2])
+    assert [message["vector"] for message in plain.messages()] == ["v1", [1, 2]]
+    assert thread(store).recall("cat") == []
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30, 1e300])
+def test_scores_do_not_depend_on_the_length_of_vectors(scale: float) -> None:
+    it = thread()
+    it.add("user", "x", vector=[scale, scale, 0, 0])
+    assert it.recall([scale, 0, 0, 0])[0]["score"] == pytest.approx(0.5**0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("text", ["nan", "empty", "words", "deep", "digits", "uneven"])
 def test_what_is_no_vector_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="which is no list of"):
         thread(embed=f"{HERE}:odd").add("user", text)
@@ -106,6 +129,9 @@ def test_recall_needs_a_function_and_a_number() -> None:
     plain = thread(type="conversation", embed=None)
     with pytest.raises(UsageError, match="recall needs 'embed'"):
         plain.recall("cat")
+    for score in ("0.5", float("nan"), 2, True):
+        with pytest.raises(UsageError, match="'min_score' is a number"):
+            thread().recall("cat", min_score=score)  # type: ignore[arg-type]
     for k in (0, True, "3"):
         with pytest.raises(UsageError, match="'k' is a number of messages"):
             thread().recall("cat", k)  # type: ignore[arg-type]
@@ -121,9 +147,10 @@ def test_without_numpy_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_vector_is_kept_as_little_endian_32_bit_floats() -> None:
-    packed = packed_vector([1.0, -2.5], whose="x")
-    assert packed == b"\x00\x00\x80\x3f\x00\x00\x20\xc0"
-    assert floats_of(packed) == [1.0, -2.5]
+    packed = packed_vector([0, -2.5], whose="x")
+    assert packed == b"\x00\x00\x00\x00\x00\x00\x80\xbf"
+    assert floats_of(packed) == [0.0, -1.0]
+    assert floats_of(packed_vector([0, 0], whose="x")) == [0.0, 0.0]
 
 
 def test_the_node_type_recalls() -> None:
