@@ -3,16 +3,15 @@
 In: a run, perhaps a node. Out: the node goes on with the answer.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from flowcore.assembly.session import Session
-from flowcore.cli.given import RunId, parse_input
+from flowcore.cli.given import RunId, parse_map
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Quiet, note
 from flowcore.client.handle import Run
-from flowcore.errors import UsageError
 
 __all__ = ["approve"]
 
@@ -39,11 +38,9 @@ def approve(
 
     Example: flowcore approve order-42 review --comment "looks good"
     """
-    value: Any = parse_input(given or ())
-    if value is not None and not isinstance(value, dict):
-        msg = "what goes with an answer is a map: give it as key=value or as a JSON object"
-        raise UsageError(msg)
-    more = {**(value or {}), **({} if comment is None else {"comment": comment})}
+    more = parse_map(given or (), what="what goes with an answer")
+    if comment is not None:
+        more["comment"] = comment
     with Session() as session:
         handle = Run.get(run, session=session)
         name = handle.reject(node, **more) if reject else handle.approve(node, **more)

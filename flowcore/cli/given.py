@@ -30,7 +30,7 @@ from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.types import parse_duration
 
-__all__ = ["FlowArgument", "Given", "RunId", "parse_input", "read_flow", "seconds"]
+__all__ = ["FlowArgument", "Given", "RunId", "parse_input", "parse_map", "read_flow", "seconds"]
 
 FlowArgument = Annotated[
     str,
@@ -181,6 +181,22 @@ def parse_input(words: Sequence[str]) -> Any:
         msg = f"several -i are merged by name, so {bad[0]!r} has to be a JSON object or key=value"
         raise UsageError(msg)
     return {key: value for part in parts for key, value in part.items()}
+
+
+def parse_map(words: Sequence[str], *, what: str) -> dict[str, Any]:
+    """Read ``-i`` options that have to come to a map; an empty one when nothing was given.
+
+    Args:
+        words: As for ``parse_input``.
+        what: What they are, for the error.
+
+    Raises:
+        UsageError: They are no map, or cannot be read.
+    """
+    value = parse_input(words)
+    if value is not None and not isinstance(value, dict):
+        raise UsageError(f"{what} is a map: give it as key=value or as a JSON object")
+    return value or {}
 
 
 def _part(word: str) -> Any:

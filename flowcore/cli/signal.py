@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from flowcore.assembly.session import Session
-from flowcore.cli.given import RunId, parse_input
+from flowcore.cli.given import RunId, parse_map
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Quiet, note
 from flowcore.client.handle import Run
-from flowcore.errors import UsageError
 
 __all__ = ["signal"]
 
@@ -35,11 +34,8 @@ def signal(
 
     If none does yet, it is kept for the first that will.
     """
-    value = parse_input(given or ())
-    if value is not None and not isinstance(value, dict):
-        msg = "the value of a signal is a map: give it as key=value or as a JSON object"
-        raise UsageError(msg)
+    value = parse_map(given or (), what="the value of a signal")
     with Session() as session:
-        Run.get(run, session=session).signal(name, **(value or {}))
+        Run.get(run, session=session).signal(name, **value)
     note(f"next: flowcore watch {run}", quiet=quiet)
     return ExitCode.OK

@@ -12,8 +12,8 @@ from flowcore.assembly.session import Session, default_session
 from flowcore.backends.native.canvas import Canvas, to_canvas
 from flowcore.check.check import CheckedFlow, check
 from flowcore.client.blocking import in_thread, refuse_in_import, refuse_in_loop
-from flowcore.client.following import find_callbacks
 from flowcore.client.handle import Run
+from flowcore.engine.callbacks import find_callbacks
 from flowcore.engine.submit import submit
 from flowcore.errors import StoreFullError, UsageError
 from flowcore.graph.author import FlowBuilder

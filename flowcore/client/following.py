@@ -16,7 +16,7 @@ from flowcore.errors import RunNotFoundError, UsageError, WaitTimeoutError
 from flowcore.run.event import Event, EventType
 from flowcore.types import format_duration
 
-__all__ = ["Following", "Patience", "find_callbacks"]
+__all__ = ["Following", "Patience"]
 
 #: How long one blocking read may last, in seconds: an abandoned wait ends within it.
 SLICE = 1.0

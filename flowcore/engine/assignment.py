@@ -13,7 +13,7 @@ from flowcore.engine.upstream import Upstream
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Outcome, Ticket
 
-__all__ = ["Assignment", "Attempt"]
+__all__ = ["Assignment", "Attempt", "ended"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,3 +61,21 @@ class Attempt:
     seconds: float = 0.0
     """How long it took."""
     error: BaseException | None = None
+
+
+def ended(
+    work: Assignment,
+    outcome: Outcome,
+    *,
+    seconds: float = 0.0,
+    error: BaseException | None = None,
+) -> Attempt:
+    """Say how an attempt has ended."""
+    return Attempt(
+        ticket=work.ticket,
+        plan=work.plan,
+        outcome=outcome,
+        upstream=work.upstream,
+        seconds=seconds,
+        error=error,
+    )

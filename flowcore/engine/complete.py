@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from flowcore.engine.condition import holds
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import ExpressionError, StoreFullError, StoreUnreachableError
-from flowcore.expr.cel import compile_expression
+from flowcore.errors import StoreFullError, StoreUnreachableError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import Advance
@@ -83,19 +83,7 @@ def dead_edges(plan: Plan, node: int, upstream: Upstream, *, state: str) -> tupl
         text = plan.when.get((node, target))
         if text is None:
             continue
-        expression = compile_expression(text)
-        context = upstream.context(
-            expression.node_refs, names=expression.names, states={node: state}
-        )
-        edge = f"{plan.ids[node]} -> {plan.ids[target]}"
-        try:
-            holds = expression.evaluate(context)
-        except ExpressionError as error:
-            msg = f"condition of edge {edge}, {text!r}: {error}"
-            raise ExpressionError(msg) from error
-        if not isinstance(holds, bool):
-            msg = f"condition of edge {edge}, {text!r}, gave {holds!r} instead of true or false"
-            raise ExpressionError(msg)
-        if not holds:
+        what = f"condition of edge {plan.ids[node]} -> {plan.ids[target]}"
+        if not holds(text, upstream, what=what, states={node: state}):
             dead.append(target)
     return tuple(dead)

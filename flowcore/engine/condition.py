@@ -1,28 +1,37 @@
-"""Whether a node's own condition, its ``if``, holds.
+"""Whether a condition holds: a node's ``if``, an edge's ``when``.
 
-In: an attempt. Out: yes or no. Not here: the conditions of edges (complete).
+In: an expression, and what it can see. Out: yes or no. Not here: what follows (execute, complete).
 """
 
-from flowcore.engine.assignment import Assignment
+from collections.abc import Mapping
+
+from flowcore.engine.upstream import Upstream
 from flowcore.errors import ExpressionError
 from flowcore.expr.cel import compile_expression
 
 __all__ = ["holds"]
 
 
-def holds(text: str, work: Assignment) -> bool:
-    """Work out an ``if``.
+def holds(
+    text: str, upstream: Upstream, *, what: str, states: Mapping[int, str] | None = None
+) -> bool:
+    """Work out a condition.
+
+    Args:
+        text: CEL.
+        upstream: What it can see.
+        what: How an error names it, such as ``condition of edge a -> b``.
+        states: How nodes ended, where it is not known to ``upstream``.
 
     Raises:
         ExpressionError: It failed on its data, or gave something else than true or false.
     """
     expression = compile_expression(text)
-    context = work.upstream.context(expression.node_refs, names=expression.names)
+    context = upstream.context(expression.node_refs, names=expression.names, states=states)
     try:
         found = expression.evaluate(context)
     except ExpressionError as error:
-        raise ExpressionError(f"'if' of node {work.name!r}, {text!r}: {error}") from error
+        raise ExpressionError(f"{what}, {text!r}: {error}") from error
     if not isinstance(found, bool):
-        msg = f"'if' of node {work.name!r}, {text!r}, gave {found!r} instead of true or false"
-        raise ExpressionError(msg)
+        raise ExpressionError(f"{what}, {text!r}, gave {found!r} instead of true or false")
     return found

@@ -9,15 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
-from flowcore.engine.assignment import Assignment, Attempt
+from flowcore.engine.assignment import Assignment, Attempt, ended
 from flowcore.engine.bind import bind
 from flowcore.engine.complete import dead_edges
-from flowcore.engine.condition import holds
 from flowcore.engine.describe import describe
 from flowcore.engine.fallback import Fallbacks, NothingLeft
-from flowcore.engine.guard import Guard, Hooks, Shared
+from flowcore.engine.guard import Guard, Hooks, Shared, is_wanted
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
@@ -34,7 +34,7 @@ from flowcore.errors import (
     StoreFullError,
     StoreUnreachableError,
 )
-from flowcore.expr.template import compile_template
+from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.builtin import Park
 from flowcore.nodes.context import Context
 from flowcore.plan.plan import Plan
@@ -96,8 +96,8 @@ class Executor:
             shared,
             keeper,
             Hooks(
-                attempt=self.attempt,
-                failed=lambda work, error: _ended(work, self._failed(error, work), error=error),
+                attempt=partial(self.attempt, asked=True),
+                failed=lambda work, error: ended(work, self._failed(error, work), error=error),
                 known=self._known,
                 arguments=self._arguments,
                 tell=self._speaker.tell,
@@ -146,14 +146,14 @@ class Executor:
         began = time.monotonic()
         try:
             guarded = plan.policy(ticket.node).guarded
-            ended = self._guard.run(work) if guarded else self.attempt(work)
+            came_to = self._guard.run(work) if guarded else self.attempt(work)
         finally:
             self._keeper.drop(ticket)
         seconds = time.monotonic() - began
-        if isinstance(ended, Attempt):
-            return replace(ended, seconds=seconds)
-        outcome = Outcome(kind="succeeded", output=ended)
-        return _ended(work, outcome, seconds=seconds)
+        if isinstance(came_to, Attempt):
+            return replace(came_to, seconds=seconds)
+        outcome = Outcome(kind="succeeded", output=came_to)
+        return ended(work, outcome, seconds=seconds)
 
     def _stuck(self, error: BaseException, work: Assignment) -> None:
         """Record an attempt that cannot be ended; a fallback may take its time, so apart."""
@@ -186,8 +186,12 @@ class Executor:
         work = Assignment(run=run, plan=plan, node=node, upstream=upstream, stopper=Stopper())
         return self._call(prepared, work)
 
-    def attempt(self, work: Assignment) -> bytes | Attempt:
+    def attempt(self, work: Assignment, *, asked: bool = False) -> bytes | Attempt:
         """Make an attempt that is claimed already.
+
+        Args:
+            work: The attempt.
+            asked: The node's own condition was worked out before, and holds.
 
         Returns:
             The output of a plain success, packed; otherwise how the attempt ended.
@@ -195,8 +199,8 @@ class Executor:
         plan, node = work.plan, work.node
         try:
             prepared = self._prepared.of(plan, node)
-            if prepared.condition and not holds(prepared.condition, work):
-                return _ended(work, Outcome(kind="skipped"))
+            if prepared.condition and not asked and not is_wanted(prepared.condition, work):
+                return ended(work, Outcome(kind="skipped"))
             if prepared.bare:
                 value = self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
             else:
@@ -214,12 +218,12 @@ class Executor:
             wait = Wait(
                 seconds=park.seconds, until=park.until, signal=park.signal, reason=park.reason
             )
-            return _ended(work, Outcome(kind="waiting", wait=wait))
+            return ended(work, Outcome(kind="waiting", wait=wait))
         except (StoreUnreachableError, StoreFullError):
             # The engine's trouble, and none of the node's: when the lease is over it is run again.
             raise
         except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
-            return _ended(work, self._failed(error, work), error=error)
+            return ended(work, self._failed(error, work), error=error)
 
     def _passed(self, work: Assignment, packed: bytes, value: Any) -> bytes | Attempt:
         """End an attempt that has an output: the conditions on it have their say."""
@@ -233,28 +237,24 @@ class Executor:
             raise
         except FlowcoreError as error:
             # The output is good, and no fallback would be better.
-            return _ended(work, self._failed(error, work, falls=False), error=error)
-        return _ended(work, Outcome(kind="succeeded", output=packed, dead=dead))
+            return ended(work, self._failed(error, work, falls=False), error=error)
+        return ended(work, Outcome(kind="succeeded", output=packed, dead=dead))
 
     def _known(self, work: Assignment, packed: bytes) -> bytes | Attempt:
-        return self._passed(work, packed, unpack(packed))
+        value = unpack(packed) if work.plan.is_conditional(work.node) else None
+        return self._passed(work, packed, value)
 
     def _given(self, work: Assignment) -> Mapping[str, Any]:
-        """What the node's ``with`` comes to."""
-        given = work.plan.params[work.node]
-        template = compile_template(given)
-        if not template.names:
-            return given
-        context = work.upstream.context(template.node_refs, names=template.names)
-        # A template has the shape of what it was made from: here, a map.
-        return cast("Mapping[str, Any]", template.render(context))
+        """What the node's ``with`` comes to, also of a node that could not be prepared."""
+        return _rendered(compile_template(work.plan.params[work.node]), work)
 
     def _arguments(self, work: Assignment) -> bytes:
         """The arguments of the node's function, but for its context, packed."""
         plan, node = work.plan, work.node
+        prepared = self._prepared.of(plan, node)
         args, kwargs = bind(
-            self._prepared.of(plan, node).signature,
-            self._given(work),
+            prepared.signature,
+            _rendered(prepared.template, work),
             plan=plan,
             node=node,
             upstream=work.upstream,
@@ -273,12 +273,9 @@ class Executor:
 
     def _call(self, prepared: Prepared, work: Assignment) -> Any:
         plan, node = work.plan, work.node
-        given = plan.params[node]
-        if prepared.template.names:
-            given = self._given(work)
         args, kwargs = bind(
             prepared.signature,
-            given,
+            _rendered(prepared.template, work),
             plan=plan,
             node=node,
             upstream=work.upstream,
@@ -337,18 +334,10 @@ class Executor:
         return Outcome(kind="succeeded", output=packed, dead=dead)
 
 
-def _ended(
-    work: Assignment,
-    outcome: Outcome,
-    *,
-    seconds: float = 0.0,
-    error: BaseException | None = None,
-) -> Attempt:
-    return Attempt(
-        ticket=work.ticket,
-        plan=work.plan,
-        outcome=outcome,
-        upstream=work.upstream,
-        seconds=seconds,
-        error=error,
-    )
+def _rendered(template: Template, work: Assignment) -> Mapping[str, Any]:
+    """What a node's ``with`` comes to."""
+    if not template.names:
+        return work.plan.params[work.node]
+    context = work.upstream.context(template.node_refs, names=template.names)
+    # A template has the shape of what it was made from: here, a map.
+    return cast("Mapping[str, Any]", template.render(context))

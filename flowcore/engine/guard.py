@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-from flowcore.engine.assignment import Assignment, Attempt
+from flowcore.engine.assignment import Assignment, Attempt, ended
 from flowcore.engine.condition import holds
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.retry import error_names
-from flowcore.engine.throttle import Throttle, limits_of, named
+from flowcore.engine.throttle import Throttle, holder_of, limits_of, named
 from flowcore.errors import (
     CircuitOpenError,
     ExpressionError,
@@ -35,7 +35,7 @@ from flowcore.ports.store import Outcome, Ticket
 from flowcore.run.event import EventType
 from flowcore.run.reference import is_reference
 
-__all__ = ["Guard", "Hooks", "Shared"]
+__all__ = ["Guard", "Hooks", "Shared", "is_wanted"]
 
 _log = logging.getLogger(__name__)
 
@@ -82,8 +82,8 @@ class Guard:
         """Make the attempt, if it may be and has to be made."""
         policy = work.plan.policy(work.node)
         try:
-            if policy.condition is not None and not holds(policy.condition, work):
-                return _ended(work, Outcome(kind="skipped"))
+            if policy.condition is not None and not is_wanted(policy.condition, work):
+                return ended(work, Outcome(kind="skipped"))
             if policy.cache is not None:
                 return self._cached(work, policy.cache)
             return self._limited(work)
@@ -115,14 +115,14 @@ class Guard:
             flight.release(self._do.wake)  # it may have waited, and been given the place
             return self._known(work, found)
         if (wait := flight.acquire()) is not None:
-            return _ended(work, Outcome(kind="waiting", wait=wait))
+            return ended(work, Outcome(kind="waiting", wait=wait))
         try:
             with self._keeper.place(self._shared.limiter, flight.held):
                 if (found := self._shared.cache.get(key)) is not None:
                     return self._known(work, found)
-                ended = self._limited(work)
-                self._keep(key, policy, ended)
-                return ended
+                found_out = self._limited(work)
+                self._keep(key, policy, found_out)
+                return found_out
         finally:
             flight.release(self._do.wake)
 
@@ -130,8 +130,8 @@ class Guard:
         self._do.tell(work, EventType.NODE_CACHED, {})
         return self._do.known(work, found)
 
-    def _keep(self, key: str, policy: CachePolicy, ended: Ended) -> None:
-        output = _output(ended)
+    def _keep(self, key: str, policy: CachePolicy, came_to: Ended) -> None:
+        output = _output(came_to)
         if output is None:
             return
         if is_reference(output):
@@ -158,7 +158,7 @@ class Guard:
         throttle = Throttle(self._shared.limiter, work.ticket, places=places, rate=rate)
         wait = throttle.acquire()
         if wait is not None:
-            return _ended(work, Outcome(kind="waiting", wait=wait))
+            return ended(work, Outcome(kind="waiting", wait=wait))
         try:
             with self._keeper.place(self._shared.limiter, throttle.held):
                 return self._tried(work)
@@ -172,21 +172,21 @@ class Guard:
         if policy is None:
             return self._do.attempt(work)
         circuit = _circuit(policy, work)
-        wait = self._shared.breakers.enter(circuit, _holder(work))
+        wait = self._shared.breakers.enter(circuit, holder_of(work.ticket))
         if wait is not None:
             raise CircuitOpenError(
                 f"the circuit breaker {circuit.name} is open for {wait:.1f} s more, after "
                 f"{circuit.failures} failures within {circuit.within:g} s"
             )
-        ended = self._do.attempt(work)
-        verdict: Verdict = "succeeded" if _output(ended) is not None else None
-        if isinstance(ended, Attempt) and ended.error is not None:
-            verdict = _verdict(policy, ended.error)
+        came_to = self._do.attempt(work)
+        verdict: Verdict = "succeeded" if _output(came_to) is not None else None
+        if isinstance(came_to, Attempt) and came_to.error is not None:
+            verdict = _verdict(policy, came_to.error)
         self._leave(work, circuit, verdict)
-        return ended
+        return came_to
 
     def _leave(self, work: Assignment, circuit: Circuit, verdict: Verdict) -> None:
-        change = self._shared.breakers.leave(circuit, _holder(work), verdict)
+        change = self._shared.breakers.leave(circuit, holder_of(work.ticket), verdict)
         if change is not None:
             _log.warning("the circuit breaker %s is %s", circuit.name, change)
             self._do.tell(work, EventType.NODE_CIRCUIT, {"name": circuit.name, "state": change})
@@ -197,8 +197,13 @@ def own_name(work: Assignment) -> str:
     return f"{work.plan.flow}.{work.name}"
 
 
-def _holder(work: Assignment) -> str:
-    return f"{work.run}|{work.node}|{work.attempt}"
+def is_wanted(condition: str, work: Assignment) -> bool:
+    """Say whether a node's own condition, its ``if``, holds.
+
+    Raises:
+        ExpressionError: It cannot be worked out.
+    """
+    return holds(condition, work.upstream, what=f"'if' of node {work.name!r}")
 
 
 def _circuit(policy: CircuitBreaker, work: Assignment) -> Circuit:
@@ -219,13 +224,9 @@ def _verdict(policy: CircuitBreaker, error: BaseException) -> Verdict:
     return "failed" if counts else "succeeded"
 
 
-def _output(ended: Ended) -> bytes | None:
+def _output(came_to: Ended) -> bytes | None:
     """The output that the function itself gave: none of a fallback."""
-    if isinstance(ended, bytes):
-        return ended
-    good = ended.outcome.kind == "succeeded" and ended.error is None
-    return cast("bytes", ended.outcome.output) if good else None
-
-
-def _ended(work: Assignment, outcome: Outcome) -> Attempt:
-    return Attempt(ticket=work.ticket, plan=work.plan, outcome=outcome, upstream=work.upstream)
+    if isinstance(came_to, bytes):
+        return came_to
+    good = came_to.outcome.kind == "succeeded" and came_to.error is None
+    return cast("bytes", came_to.outcome.output) if good else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from flowcore.engine.calling import call
-from flowcore.engine.recall import VECTOR, embedded, nearest, packed_vector
+from flowcore.engine.recall import VECTOR, embedded, nearest, packed_vector, without_vector
 from flowcore.errors import PayloadTooLargeError, UsageError
 from flowcore.nodes.resolve import resolve
 from flowcore.ports.memory import Conversation, MemoryStore
@@ -138,7 +138,7 @@ class ThreadMemory:
         """Return what is shown of the conversation."""
         _refuse_unless(isinstance(last, int | None), f"'last' is a number, got {last!r}")
         kept = self.store.read(self.name)
-        shown = self.rules.shown([_said(message) for message in _read(kept)])
+        shown = self.rules.shown([without_vector(message) for message in _read(kept)])
         if last is not None:
             shown = shown[-last:] if last > 0 else []
         if kept.summary is not None:
@@ -231,7 +231,7 @@ class ThreadMemory:
             return
         older = len(kept.entries) - max(1, after // 2)
         so_far = None if kept.summary is None else unpack(kept.summary)
-        messages = [_said(message) for message in _read(kept)[:older]]
+        messages = [without_vector(message) for message in _read(kept)[:older]]
         summary = call(self.rules.summariser, messages=messages, summary=so_far)
         if not isinstance(summary, str) or not summary:
             msg = f"summariser {self.rules.summariser} gave {summary!r:.80} instead of text"
@@ -251,8 +251,3 @@ def _refuse_unless(fits: bool, words: str) -> None:  # noqa: FBT001  (reads as a
 def _read(kept: Conversation) -> list[dict[str, Any]]:
     """The messages, with their vectors."""
     return [{"id": entry.id, "time": entry.time, **unpack(entry.packed)} for entry in kept.entries]
-
-
-def _said(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message without its vector."""
-    return {key: value for key, value in message.items() if key != VECTOR}

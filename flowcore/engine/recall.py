@@ -15,7 +15,7 @@ from typing import Any
 from flowcore.engine.calling import call
 from flowcore.errors import UsageError
 
-__all__ = ["VECTOR", "embedded", "floats_of", "nearest", "packed_vector"]
+__all__ = ["VECTOR", "embedded", "floats_of", "nearest", "packed_vector", "without_vector"]
 
 #: The key of a message's vector in the store, which no field of a user's has.
 VECTOR = "flowcore.vector"
@@ -63,6 +63,11 @@ def floats_of(vector: bytes) -> list[float]:
     return numbers
 
 
+def without_vector(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message as it is shown."""
+    return {key: value for key, value in message.items() if key != VECTOR}
+
+
 def nearest(
     messages: Sequence[Mapping[str, Any]], query: bytes, *, k: int, min_score: float | None
 ) -> list[dict[str, Any]]:
@@ -90,7 +95,7 @@ def nearest(
     order = numpy.lexsort((-numpy.arange(len(able)), -scores))[:k]
     found = [(able[at], float(scores[at])) for at in order]
     return [
-        {**{key: value for key, value in message.items() if key != VECTOR}, "score": score}
+        {**without_vector(message), "score": score}
         for message, score in found
         if min_score is None or score >= min_score
     ]

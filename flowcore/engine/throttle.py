@@ -15,7 +15,7 @@ from flowcore.plan.plan import Policy
 from flowcore.ports.limiter import Limiter, Places, Rate
 from flowcore.ports.store import Ticket, Wait
 
-__all__ = ["Throttle", "limits_of", "named"]
+__all__ = ["Throttle", "holder_of", "limits_of", "named"]
 
 
 class Throttle:
@@ -32,7 +32,7 @@ class Throttle:
     ) -> None:
         """Count with ``limiter``; people are told that the attempt waits for ``what``."""
         self._limiter = limiter
-        self._holder = f"{ticket.run}|{ticket.node}|{ticket.attempt}"
+        self._holder = holder_of(ticket)
         self._places = places
         self._rate = rate
         self._what = what
@@ -67,6 +67,11 @@ class Throttle:
         for holder in self._limiter.release(self._places.name, self._places.limit, self._holder):
             run, node, attempt = holder.rsplit("|", 2)
             wake(Ticket(run=run, node=int(node), attempt=int(attempt)))
+
+
+def holder_of(ticket: Ticket) -> str:
+    """Name an attempt to those who count attempts of all workers."""
+    return f"{ticket.run}|{ticket.node}|{ticket.attempt}"
 
 
 def limits_of(policy: Policy, own: str, upstream: Upstream) -> tuple[Places | None, Rate | None]:

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 Count = Annotated[int, Field(ge=1, strict=True)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")]
 
 
 class NodeDefinition(Model):
@@ -56,7 +57,7 @@ class NodeDefinition(Model):
     """Where the node's output comes from when its last attempt has failed, the first first."""
     timeout: Duration | None = None
     """Seconds one attempt may take."""
-    queue: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")] | None = None
+    queue: Name | None = None
     """Celery queue whose workers run the node."""
     join: Join = "all_success"
     concurrency: Concurrency | None = None
@@ -74,7 +75,7 @@ class NodeDefaults(Model):
 
     retry: Retry | None = None
     timeout: Duration | None = None
-    queue: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")] | None = None
+    queue: Name | None = None
 
 
 class Edge(Model):
@@ -142,7 +143,7 @@ class MemoryConfig(Model):
     thread: str | None = None
     """The thread; may hold ``${{ expression }}`` over inputs. Else the input ``thread``, else each
     run has its own."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")] | None = None
+    name: Name | None = None
     """Flows that give the same name share threads; otherwise a flow has its own."""
 
     @model_validator(mode="before")

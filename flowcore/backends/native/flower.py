@@ -26,7 +26,7 @@ from flowcore.backends.native.producing import Producers
 from flowcore.run.record import RunSummary
 from flowcore.run.status import RunState
 
-__all__ = ["BROKER_TROUBLE", "RunRow", "TaskEvents", "shown_kwargs"]
+__all__ = ["BROKER_TROUBLE", "RESULTS", "RunRow", "TaskEvents", "shown_kwargs"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 #: a batch a name of its own, beside ``OperationalError``, and any other publish leaves a
 #: transport's errors as they are.
 BROKER_TROUBLE = (KombuError, OSError)
+
+#: What is shown as a task's result, by how its node ended: outputs stay in the run store.
+RESULTS = {"succeeded": "recorded", "skipped": "skipped"}
 
 #: Events in one broker message: 80 kB, far below what a Redis subscriber's buffer may hold.
 _MOST = 200

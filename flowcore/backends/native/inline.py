@@ -6,7 +6,7 @@ In: attempts that a unit ran inline. Out: the task events their messages would h
 import time
 from typing import Any
 
-from flowcore.backends.native.flower import RunRow, shown_kwargs
+from flowcore.backends.native.flower import RESULTS, RunRow, shown_kwargs
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Outcome
 
@@ -60,8 +60,7 @@ class InlineRows:
             "retries": 0,
         }
         end = {"type": _ENDS[outcome.kind], **row, "timestamp": ended}
-        if end["type"] == "task-succeeded":
-            word = "recorded" if outcome.kind == "succeeded" else "skipped"
+        if word := RESULTS.get(outcome.kind):
             end |= {"result": repr(word), "runtime": seconds}
         elif outcome.wait is not None:
             end["exception"] = outcome.wait.reason

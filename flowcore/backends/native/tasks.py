@@ -8,6 +8,7 @@ from typing import Any
 
 from celery.exceptions import Ignore, Retry
 
+from flowcore.backends.native.flower import RESULTS
 from flowcore.backends.native.host import NodeHost, show_end
 from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
 from flowcore.backends.native.signing import accept
@@ -59,8 +60,8 @@ def register_tasks(app: Any) -> None:
         if done.outcome.kind in ("retry", "waiting", "cancelled"):
             _record_unfinished(host, done, plan, worker=request.hostname)
         request.flowcore_attempt = done
-        if done.outcome.kind in {"succeeded", "skipped"}:
-            return "recorded" if done.outcome.kind == "succeeded" else "skipped"
+        if word := RESULTS.get(done.outcome.kind):
+            return word
         # The cause gives Flower the node's own traceback.
         raise NodeFailed(_sentence(done)) from done.error
 
