@@ -22,7 +22,8 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.store import NewRun, Outcome, Submitted, Ticket
 from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
 from flowcore.stores.redis.connect import connect
-from flowcore.stores.redis.store import Leases, RedisStore, script_source
+from flowcore.stores.redis.script import script_source
+from flowcore.stores.redis.store import Leases, RedisStore
 
 __all__ = ["OUTPUT", "Meter", "Scripts", "broker_prices", "flow", "server", "store_prices"]
 

@@ -4,13 +4,15 @@ In: a Document. Out: CheckedFlow, whose existence proves that every rule holds.
 Not here: numbers and policies (plan).
 """
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flowcore.check.draft import Draft
 from flowcore.check.rules_expressions import check_expressions
 from flowcore.check.rules_graph import Graph, check_graph
 from flowcore.check.rules_shape import check_shape
+from flowcore.check.rules_structure import check_structure
 from flowcore.check.rules_uses import check_uses
 from flowcore.graph.diagnostic import InvalidFlowError, refuse
 from flowcore.graph.flow import Config, FlowDefinition
@@ -29,12 +31,14 @@ class CheckedFlow:
             in the author's order.
         needs: For each node, in that order, the ids it waits for: needs and edges, each once.
         when: Conditions of edges, by (source, target).
+        flows: The flows inside it, by the node that runs them; a deployed one by its name.
     """
 
     definition: FlowDefinition
     order: tuple[str, ...]
     needs: Mapping[str, tuple[str, ...]]
     when: Mapping[tuple[str, str], str]
+    flows: Mapping[str, "CheckedFlow | str"] = field(default_factory=dict)
 
 
 def check(
@@ -54,17 +58,52 @@ def check(
     Raises:
         InvalidFlowError: It has problems; all of them are listed.
     """
+    return _check(document, resolve=resolve, allowed=allowed)
+
+
+def _check(
+    document: Document,
+    *,
+    resolve: bool,
+    allowed: frozenset[str],
+    branches: bool = False,
+    within: tuple[str, ...] = (),
+) -> CheckedFlow:
+    """Check a definition, or one inside another.
+
+    Args:
+        document: The definition.
+        resolve: Whether to import what it uses.
+        allowed: What it may use.
+        branches: It is of nodes whose expressions are those of the flow around them.
+        within: The files it is inside of.
+    """
     draft = Draft(document=document)
+    place = document.source.name if document.source else ""
+    if place and (place := os.path.realpath(place)) in within:
+        raise RecursionError(place)
+
+    def nested(document: Document, *, branches: bool = False) -> CheckedFlow:
+        return _check(
+            document,
+            resolve=resolve,
+            allowed=allowed,
+            branches=branches,
+            within=(*within, place),
+        )
+
     check_shape(draft)
     graph = check_graph(draft)
-    check_expressions(draft, graph)
+    flows = check_structure(draft, graph, nested)
+    if not branches:
+        check_expressions(draft, graph)
     check_uses(draft, allowed, imports=resolve)
     if draft.problems.found:
         raise refuse(document, draft.problems.found)
-    return _checked(draft, graph)
+    return _checked(draft, graph, flows)
 
 
-def _checked(draft: Draft, graph: Graph) -> CheckedFlow:
+def _checked(draft: Draft, graph: Graph, flows: Mapping[str, "CheckedFlow | str"]) -> CheckedFlow:
     ids = graph.ids
     definition = FlowDefinition.model_validate(
         {
@@ -80,4 +119,5 @@ def _checked(draft: Draft, graph: Graph) -> CheckedFlow:
         order=tuple(ids[node] for node in order),
         needs={ids[node]: tuple(ids[before] for before in graph.pred[node]) for node in order},
         when={(ids[source], ids[node]): text for (source, node), text in graph.when.items()},
+        flows=flows,
     )

@@ -3,14 +3,15 @@
 In: a draft and its graph. Out: problems. Not here: evaluating (expr).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from flowcore.check.diagnostic import quote
-from flowcore.check.draft import Draft
+from flowcore.check.draft import Draft, RawNode
 from flowcore.check.rules_graph import Graph
+from flowcore.check.rules_structure import CHOOSING, scope_names
 from flowcore.expr.cel import INPUTS, ExpressionSyntaxError, compile_expression
 from flowcore.expr.template import OPEN, compile_text
 from flowcore.graph.source import Path
@@ -18,7 +19,16 @@ from flowcore.graph.source import Path
 __all__ = ["check_expressions"]
 
 #: Fields of a node whose texts may hold expressions.
-_WITH_TEXTS = ("with", "concurrency", "rate_limit", "circuit_breaker", "cache")
+_WITH_TEXTS = (
+    *("with", "concurrency", "rate_limit", "circuit_breaker", "cache"),
+    *("for_each", "initial"),
+)
+
+#: Fields that are worked out before there is an item, or an iteration.
+_BEFORE = frozenset({"for_each", "initial"})
+
+#: What the end of a loop can read: ``item``, too, should the loop be that of an item.
+_LAST = frozenset({INPUTS, "output", "state", "iteration", "item", "index"})
 
 #: Nodes looked for in one pass over the graph, one bit each (half a kilobyte a node).
 BATCH = 4096
@@ -79,16 +89,16 @@ def _is_near(graph: Graph, reading: Reading) -> bool:
 def _in_nodes(draft: Draft, graph: Graph) -> Iterator[Reading]:
     for key, raw in draft.nodes.items():
         number = graph.number[key]
-        for path, text in chain.from_iterable(
-            _texts(raw.fields.get(field), (*raw.path, field)) for field in _WITH_TEXTS
-        ):
+        own = {INPUTS, *scope_names(raw.fields)}
+        for path, text in _templates(raw):
             try:
                 found = compile_text(text).references
             except ExpressionSyntaxError as error:
                 _note(draft, error, path)
                 continue
             for ref in found:
-                if ref.name != INPUTS:
+                # A list of items is worked out before there is an item.
+                if ref.name not in (own if path[-1] not in _BEFORE else {INPUTS}):
                     yield Reading(
                         name=ref.name,
                         path=path,
@@ -97,6 +107,27 @@ def _in_nodes(draft: Draft, graph: Graph) -> Iterator[Reading]:
                         reader=number,
                         itself=False,
                     )
+
+
+def _templates(raw: RawNode) -> Iterator[tuple[Path, str]]:
+    """The texts of a node, and of its branches, that may hold expressions."""
+    fields = raw.fields
+    for field in _WITH_TEXTS:
+        yield from _texts(fields.get(field), (*raw.path, field))
+    branches = fields.get("branches")
+    for name, branch in branches.items() if isinstance(branches, dict) else ():
+        for field in _WITH_TEXTS if isinstance(branch, dict) else ():
+            yield from _texts(branch.get(field), (*raw.path, "branches", name, field))
+
+
+def _cases(raw: RawNode) -> Iterator[tuple[Path, str]]:
+    """The conditions of a node that chooses, as far as they are written like those of edges."""
+    uses, given = raw.fields.get("uses"), raw.fields.get("with")
+    if isinstance(uses, str) and uses in CHOOSING and isinstance(given, dict):
+        cases = given.get("cases")
+        for name, text in cases.items() if isinstance(cases, dict) else ():
+            if isinstance(text, str) and OPEN not in text:
+                yield (*raw.path, "with", "cases", name), text
 
 
 def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
@@ -113,14 +144,30 @@ def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
 
 def _in_ifs(draft: Draft, graph: Graph) -> Iterator[Reading]:
     for key, raw in draft.nodes.items():
-        text, path, number = raw.fields.get("if"), (*raw.path, "if"), graph.number[key]
-        if not isinstance(text, str):
-            continue
-        for name, offset in _places(draft, text, path):
-            if name != INPUTS:
-                yield Reading(
-                    name=name, path=path, offset=offset, at=number, reader=number, itself=False
-                )
+        number = graph.number[key]
+        branches = raw.fields.get("branches")
+        conditions = [
+            (raw.fields, raw.path, "if", {INPUTS}),
+            (raw.fields, raw.path, "until", _LAST),
+        ]
+        for name, branch in branches.items() if isinstance(branches, dict) else ():
+            inner = branch if isinstance(branch, dict) else {}
+            conditions.append((inner, (*raw.path, "branches", name), "if", {INPUTS}))
+        for fields, place, field, own in conditions:
+            if isinstance(text := fields.get(field), str):
+                yield from _in_condition(draft, text, (*place, field), number, own)
+        for path, text in _cases(raw):
+            yield from _in_condition(draft, text, path, number, {INPUTS})
+
+
+def _in_condition(
+    draft: Draft, text: str, path: Path, number: int, own: Collection[str]
+) -> Iterator[Reading]:
+    for name, offset in _places(draft, text, path):
+        if name not in own:
+            yield Reading(
+                name=name, path=path, offset=offset, at=number, reader=number, itself=False
+            )
 
 
 def _places(draft: Draft, text: str, path: Path) -> Iterable[tuple[str, int]]:

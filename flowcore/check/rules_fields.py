@@ -68,9 +68,6 @@ _PARTS: Mapping[type[BaseModel], Mapping[str, type[BaseModel]]] = {
     Edge: {},
 }
 
-#: Keys that later releases will give a meaning.
-PLANNED_KEYS = frozenset({"for_each", "max_iterations", "max_parallel", "until"})
-
 _EXPECTED = {
     "string": "text",
     "tuple": "a list",
@@ -184,10 +181,6 @@ class _Translation:
 
     def _unknown(self, problems: Problems) -> None:
         key, part = str(self._keys[-1]), self._part()
-        if part is NodeDefinition and key in PLANNED_KEYS:
-            what = f"{quote(key)} is planned, not in this release"
-            problems.add("FC218", what, self._path, at_key=True)
-            return
         known = keys_of(part)
         hint = problems.near(key, known) or f"known keys: {', '.join(known)}"
         problems.add("FC202", f"unknown key {quote(key)}", self._path, hint, at_key=True)

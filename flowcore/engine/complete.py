@@ -79,11 +79,15 @@ def dead_edges(plan: Plan, node: int, upstream: Upstream, *, state: str) -> tupl
     if not plan.when:
         return ()
     dead: list[int] = []
+    is_loop = plan.scope == "loop"
     for target in plan.succ[node]:
         text = plan.when.get((node, target))
         if text is None:
             continue
         what = f"condition of edge {plan.ids[node]} -> {plan.ids[target]}"
-        if not holds(text, upstream, what=what, states={node: state}):
+        if is_loop:
+            what = f"'until' of node {plan.label(node)!r}"
+        # A loop goes on while its condition does not hold.
+        if holds(text, upstream, what=what, node=node, states={node: state}) == is_loop:
             dead.append(target)
     return tuple(dead)

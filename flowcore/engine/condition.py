@@ -13,13 +13,19 @@ __all__ = ["holds"]
 
 
 def holds(
-    text: str, upstream: Upstream, *, what: str, states: Mapping[int, str] | None = None
+    text: str,
+    upstream: Upstream,
+    *,
+    what: str,
+    node: int,
+    states: Mapping[int, str] | None = None,
 ) -> bool:
     """Work out a condition.
 
     Args:
         text: CEL.
         upstream: What it can see.
+        node: Whose condition it is, or whose edge's.
         what: How an error names it, such as ``condition of edge a -> b``.
         states: How nodes ended, where it is not known to ``upstream``.
 
@@ -27,7 +33,9 @@ def holds(
         ExpressionError: It failed on its data, or gave something else than true or false.
     """
     expression = compile_expression(text)
-    context = upstream.context(expression.node_refs, names=expression.names, states=states)
+    context = upstream.context(
+        expression.node_refs, names=expression.names, states=states, node=node
+    )
     try:
         found = expression.evaluate(context)
     except ExpressionError as error:

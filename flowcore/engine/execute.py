@@ -24,6 +24,7 @@ from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.prepare import Prepared, Preparer
 from flowcore.engine.retry import error_names, next_delay
+from flowcore.engine.spawn import ChildFailed, Spawner
 from flowcore.engine.speaking import Speaker
 from flowcore.engine.streaming import streaming
 from flowcore.engine.upstream import Upstream
@@ -33,11 +34,13 @@ from flowcore.errors import (
     NodeError,
     StoreFullError,
     StoreUnreachableError,
+    UsageError,
 )
 from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.builtin import Park
 from flowcore.nodes.context import Context
 from flowcore.plan.plan import Plan
+from flowcore.plan.policy import Body
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
 from flowcore.run.event import EventType
@@ -63,6 +66,7 @@ class Executor:
         limits: Limits,
         payloads: Payloads,
         memory: MemoryStore | None = None,
+        spawner: Spawner | None = None,
         allowed: frozenset[str] = frozenset(),
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
@@ -79,6 +83,7 @@ class Executor:
             limits: How large an output or an event may be.
             payloads: Packs outputs, and keeps the large ones elsewhere.
             memory: For what outlives runs.
+            spawner: For nodes that start runs of their own.
             allowed: Module prefixes nodes may come from, beyond the default.
             on_stuck: Records an attempt of a worker that timed out and does not end.
             on_wake: Hears of a node whose turn it is under a limit.
@@ -87,6 +92,7 @@ class Executor:
         self._store = store
         self._reader = reader
         self._keeper = keeper
+        self._spawner = spawner
         self._invoker = Invoker()
         self._payloads = payloads
         self._on_stuck = on_stuck
@@ -198,17 +204,13 @@ class Executor:
         """
         plan, node = work.plan, work.node
         try:
+            body = plan.policies[plan.policy_of[node]].body
+            if body is not None:
+                return self._structured(work, body)
             prepared = self._prepared.of(plan, node)
             if prepared.condition and not asked and not is_wanted(prepared.condition, work):
                 return ended(work, Outcome(kind="skipped"))
-            if prepared.bare:
-                value = self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
-            else:
-                try:
-                    value = self._call(prepared, work)
-                finally:
-                    if work.emission is not None:
-                        work.emission.close()
+            value = self._value(prepared, work)
             packed = _NIL
             if value is not None:
                 what = f"output of node {work.name!r}"
@@ -225,6 +227,31 @@ class Executor:
         except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
             return ended(work, self._failed(error, work), error=error)
 
+    def _value(self, prepared: Prepared, work: Assignment) -> Any:
+        if prepared.bare:
+            return self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
+        try:
+            return self._call(prepared, work)
+        finally:
+            if work.emission is not None:
+                work.emission.close()
+
+    def _structured(self, work: Assignment, body: Body) -> bytes | Attempt:
+        """Have the turn of a node that starts a run of its own."""
+        condition = work.plan.policy(work.node).condition
+        if condition and work.resumed is None and not is_wanted(condition, work):
+            return ended(work, Outcome(kind="skipped"))
+        if self._spawner is None:
+            raise UsageError(f"node {work.name!r} starts a run, which cannot be done here")
+        try:
+            came_to = self._spawner.turn(work, body)
+        except ChildFailed as child:
+            return ended(work, self._decided(child.failure, work))
+        if isinstance(came_to, Outcome):
+            return ended(work, came_to)
+        what = f"output of node {work.name!r}"
+        return self._passed(work, self._payloads.pack(came_to, run=work.run, what=what), came_to)
+
     def _passed(self, work: Assignment, packed: bytes, value: Any) -> bytes | Attempt:
         """End an attempt that has an output: the conditions on it have their say."""
         plan, node = work.plan, work.node
@@ -238,7 +265,8 @@ class Executor:
         except FlowcoreError as error:
             # The output is good, and no fallback would be better.
             return ended(work, self._failed(error, work, falls=False), error=error)
-        return ended(work, Outcome(kind="succeeded", output=packed, dead=dead))
+        # With no edge dead it is a success like any other, which a unit records with the next ones.
+        return ended(work, Outcome(kind="succeeded", output=packed, dead=dead)) if dead else packed
 
     def _known(self, work: Assignment, packed: bytes) -> bytes | Attempt:
         value = unpack(packed) if work.plan.is_conditional(work.node) else None
@@ -293,10 +321,31 @@ class Executor:
         if isinstance(error, NodeCancelledError):
             return Outcome(kind="cancelled", failure=failure)
         final = isinstance(error, NodeError) and error.is_final
+        return self._decided(
+            failure, work, names=None if final else error_names(error), falls=falls
+        )
+
+    def _decided(
+        self,
+        failure: Failure,
+        work: Assignment,
+        *,
+        names: frozenset[str] | None = frozenset(),
+        falls: bool = True,
+    ) -> Outcome:
+        """Decide what comes of a failure.
+
+        Args:
+            failure: What happened.
+            work: The attempt.
+            names: Those of the error's class and its bases; None: another attempt makes no sense.
+            falls: Whether a fallback may stand in.
+        """
+        retry = work.plan.policy(work.node).retry
         delay = next_delay(
-            None if final else work.plan.policy(work.node).retry,
+            None if names is None else retry,
             failures=work.attempt - work.lost,
-            names=error_names(error),
+            names=names or frozenset({failure.type, failure.type.rpartition(".")[2]}),
             random=random.random,
         )
         if delay is not None:
@@ -336,8 +385,8 @@ class Executor:
 
 def _rendered(template: Template, work: Assignment) -> Mapping[str, Any]:
     """What a node's ``with`` comes to."""
-    if not template.names:
+    if template.still:
         return work.plan.params[work.node]
-    context = work.upstream.context(template.node_refs, names=template.names)
+    context = work.upstream.context(template.node_refs, names=template.names, node=work.node)
     # A template has the shape of what it was made from: here, a map.
     return cast("Mapping[str, Any]", template.render(context))

@@ -145,7 +145,7 @@ class Guard:
         if policy.key is None:
             told = self._do.arguments(work)
         else:
-            told = named("", policy.key, work.upstream).encode()
+            told = named("", policy.key, work).encode()
         return f"{name}:{hashlib.blake2b(told, digest_size=16).hexdigest()}"
 
     # ── places and turns ────────────────────────────────────────────────────────────────────────
@@ -154,7 +154,7 @@ class Guard:
         policy = work.plan.policy(work.node)
         if not policy.concurrency and not policy.rate_limit:
             return self._tried(work)
-        places, rate = limits_of(policy, own_name(work), work.upstream)
+        places, rate = limits_of(policy, own_name(work), work)
         throttle = Throttle(self._shared.limiter, work.ticket, places=places, rate=rate)
         wait = throttle.acquire()
         if wait is not None:
@@ -194,7 +194,7 @@ class Guard:
 
 def own_name(work: Assignment) -> str:
     """What a limit of a node's own is called."""
-    return f"{work.plan.flow}.{work.name}"
+    return f"{work.plan.flow}.{work.plan.label(work.node)}"
 
 
 def is_wanted(condition: str, work: Assignment) -> bool:
@@ -203,12 +203,12 @@ def is_wanted(condition: str, work: Assignment) -> bool:
     Raises:
         ExpressionError: It cannot be worked out.
     """
-    return holds(condition, work.upstream, what=f"'if' of node {work.name!r}")
+    return holds(condition, work.upstream, what=f"'if' of node {work.name!r}", node=work.node)
 
 
 def _circuit(policy: CircuitBreaker, work: Assignment) -> Circuit:
     return Circuit(
-        name=named(policy.name or own_name(work), policy.key, work.upstream),
+        name=named(policy.name or own_name(work), policy.key, work),
         failures=policy.failures,
         within=policy.within,
         reset_after=policy.reset_after,

@@ -104,13 +104,14 @@ def _resumed(what: bytes | None) -> Resumed | None:
 def thread_of(store: MemoryStore, work: Assignment) -> ThreadMemory:
     """Find the thread of a run: what its flow says, else the input ``thread``, else the run."""
     config = work.plan.memory
-    thread: Any = work.run
+    root = work.run.partition("/")[0]  # the items of a map, and sub-flows, are part of their run
+    thread: Any = root
     if text := config.get("thread"):
         template = compile_template({"thread": text})
         context = work.upstream.context(template.node_refs, names=template.names)
         thread = cast("Mapping[str, Any]", template.render(context))["thread"]
     else:
-        thread = work.upstream.inputs.get("thread") or work.run
+        thread = work.upstream.inputs.get("thread") or root
     return ThreadMemory(
         store=store,
         rules=MemoryRules.of(config),

@@ -15,7 +15,7 @@ from flowcore.errors import UsageError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import NewRun, RunStore, Submitted
-from flowcore.run.record import Origin
+from flowcore.run.record import Origin, Parent
 
 __all__ = ["new_run_id", "submit"]
 
@@ -47,6 +47,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     payloads: Payloads | None = None,
     slots: Callable[[], int] | None = None,
     origin: Origin | None = None,
+    parent: Parent | None = None,
 ) -> tuple[str, Submitted]:
     """Create a run, or find the one that has this id already.
 
@@ -63,17 +64,19 @@ def submit(  # noqa: PLR0913  (what a run is made of)
             with others.
         payloads: Keeps a large input elsewhere.
         origin: A run of the same plan to take over from what need not run again.
+        parent: The attempt of a node that starts it, and gives it its id.
 
     Raises:
         UsageError: The id has characters that a run id cannot have, or the input is not what the
             flow declares.
         UnsupportedValueError: The input is not plain data.
         KeyError: There is no run of that origin.
+        OrphanError: The attempt of the parent is not running any longer.
         PayloadTooLargeError: The input is larger than an output may be.
     """
     fresh = run_id is None
     run_id = new_run_id(plan.flow) if run_id is None else run_id
-    if not _RUN_ID.fullmatch(run_id):
+    if parent is None and not _RUN_ID.fullmatch(run_id):
         msg = (
             f"a run id is 1 to 120 letters, digits and any of _ . : - and starts with a letter, "
             f"a digit or _, got {run_id!r}"
@@ -95,6 +98,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         priority=priority,
         tags=tuple(tags),
         origin=origin,
+        parent=parent,
         fresh=fresh,
     )
     store.put_plan(plan)

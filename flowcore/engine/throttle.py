@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from flowcore.engine.upstream import Upstream
+from flowcore.engine.assignment import Assignment
 from flowcore.errors import BulkheadFullError
 from flowcore.expr.template import compile_template
-from flowcore.plan.plan import Policy
+from flowcore.plan.policy import Policy
 from flowcore.ports.limiter import Limiter, Places, Rate
 from flowcore.ports.store import Ticket, Wait
 
@@ -74,7 +74,7 @@ def holder_of(ticket: Ticket) -> str:
     return f"{ticket.run}|{ticket.node}|{ticket.attempt}"
 
 
-def limits_of(policy: Policy, own: str, upstream: Upstream) -> tuple[Places | None, Rate | None]:
+def limits_of(policy: Policy, own: str, work: Assignment) -> tuple[Places | None, Rate | None]:
     """Work out which limits count for a node that may have its ``own``.
 
     Raises:
@@ -83,15 +83,15 @@ def limits_of(policy: Policy, own: str, upstream: Upstream) -> tuple[Places | No
     places: Places | None = None
     rate: Rate | None = None
     if (slots := policy.concurrency) is not None:
-        name = named(slots.name or own, slots.key, upstream)
+        name = named(slots.name or own, slots.key, work)
         places = Places(name, slots.limit, slots.max_wait)
     if (turns := policy.rate_limit) is not None:
-        name = named(turns.name or own, turns.key, upstream)
+        name = named(turns.name or own, turns.key, work)
         rate = Rate(name, turns.limit, turns.per)
     return places, rate
 
 
-def named(name: str, key: str | None, upstream: Upstream) -> str:
+def named(name: str, key: str | None, work: Assignment) -> str:
     """Add to a name what its key is worth.
 
     Raises:
@@ -100,6 +100,6 @@ def named(name: str, key: str | None, upstream: Upstream) -> str:
     if key is None:
         return name
     template = compile_template({"key": key})
-    context = upstream.context(template.node_refs, names=template.names)
+    context = work.upstream.context(template.node_refs, names=template.names, node=work.node)
     values = cast("Mapping[str, Any]", template.render(context))
     return f"{name}:{values['key']}"

@@ -3,11 +3,13 @@
 In: the plan, the claim's outputs, a reader. Out: outputs by node, and the context of expressions.
 """
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.portions import portions
+from flowcore.engine.scope import Scoped
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import RunReader
 
@@ -15,6 +17,29 @@ __all__ = ["Upstream"]
 
 _CHUNK = 64
 _UNREAD = object()
+
+#: Runs whose outside is remembered.
+_OUTSIDES = 4
+
+
+class _Recent:
+    """The outsides of the latest runs: a map of 10,000 items is decoded once, not 10,000 times."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, str], tuple[RunReader, Scoped]] = OrderedDict()
+
+    def get(self, reader: RunReader, run: str) -> Scoped | None:
+        found = self._kept.get((id(reader), run))
+        return found[1] if found else None
+
+    def put(self, reader: RunReader, run: str, scoped: Scoped) -> None:
+        # With the reader, so that its number is not given to another one.
+        self._kept[id(reader), run] = reader, scoped
+        while len(self._kept) > _OUTSIDES:
+            self._kept.popitem(last=False)
+
+
+_RECENT = _Recent()
 
 
 class Upstream:
@@ -47,14 +72,25 @@ class Upstream:
         self._values: dict[int, Any] = {}
         self._input: Any = _UNREAD
         self._inputs: Mapping[str, Any] | None = None
+        self._scope: Scoped | None = None
 
     @property
     def inputs(self) -> Mapping[str, Any]:
         """The run's input; a run whose input is not a map has none by name."""
         if self._inputs is None:
-            whole = self.input
+            whole = self._scoped.inputs if self._scoped else self.input
             self._inputs = whole if isinstance(whole, Mapping) else {}
         return self._inputs
+
+    @property
+    def _scoped(self) -> Scoped | None:
+        """What is around the nodes of a structured node; None for those of a flow."""
+        if self._scope is None and self._plan.scope:
+            self._scope = _RECENT.get(self._reader, self._run)
+            if self._scope is None:
+                self._scope = Scoped(self._plan, self.input)
+                _RECENT.put(self._reader, self._run, self._scope)
+        return self._scope
 
     @property
     def input(self) -> Any:
@@ -110,7 +146,7 @@ class Upstream:
         """
         before = self._plan.pred[node]
         if not before:
-            return self.input
+            return self._scoped.flows_into(node) if self._scoped else self.input
         found = self.outputs(before)
         if len(before) == 1:
             return found.get(before[0])
@@ -123,6 +159,11 @@ class Upstream:
         name as a key, the value under it. Otherwise the latest ancestor, in the
         canonical order, whose output is a map with that key; otherwise the run's input.
         """
+        if self._scoped is not None:
+            return self._scoped.lookup(name, self.value_of(node), self._own(node))
+        return self._folded(node, name)
+
+    def _folded(self, node: int, name: str) -> tuple[bool, Any]:
         batch: list[int] = []
         for ancestor in self._plan.ancestors(node):
             if self._plan.ids[ancestor] == name:
@@ -140,6 +181,12 @@ class Upstream:
         if (hit := self._search(batch, name)) is not None:
             return True, self._values[hit][name]
         return name in self.inputs, self.inputs.get(name)
+
+    def _own(self, node: int | None) -> dict[str, Any]:
+        """The names that a structured node adds for one of its nodes."""
+        if self._scoped is None or node is None:
+            return {}
+        return self._scoped.own(node, lambda before: self.outputs([before]).get(before))
 
     def _search(self, batch: list[int], name: str) -> int | None:
         self.fetch(batch)
@@ -168,6 +215,7 @@ class Upstream:
         *,
         names: Collection[str],
         states: Mapping[int, str] | None = None,
+        node: int | None = None,
     ) -> dict[str, Any]:
         """Build what expressions read: ``inputs``, each node by id, and ``nodes``.
 
@@ -175,7 +223,13 @@ class Upstream:
             refs: Ids of the nodes they read.
             names: All names they read; the run's input is fetched only if it is one of them.
             states: States that are not recorded yet, by node.
+            node: Whose expressions they are; one that has an output reads it as ``output``.
         """
+        if self._scoped is not None:
+            context = self._scoped.context(self._own(node))
+            if node in self._values:
+                context["output"] = self._values[node]
+            return context
         ids = self._plan.ids
         wanted = [ids.index(ref) for ref in refs if ref in ids]
         found = self.outputs(wanted)

@@ -61,6 +61,9 @@ class Template:
     render: Callable[[Mapping[str, Json]], Json]
     """Fill in values; a tree without expressions is returned as it is, not copied."""
 
+    still: bool = False
+    """Whether nothing in it is computed."""
+
     @property
     def node_refs(self) -> frozenset[str]:
         """The ids of nodes it reads."""
@@ -93,7 +96,7 @@ def compile_template(value: Json) -> Template:
 
 
 def _constant(value: Json) -> Template:
-    return Template(names=frozenset(), render=lambda _: value)
+    return Template(names=frozenset(), render=lambda _: value, still=True)
 
 
 def _text(value: str) -> Template:

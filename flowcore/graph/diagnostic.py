@@ -41,6 +41,9 @@ CODES: Mapping[str, str] = {
     "FC220": "a value that JSON cannot hold",
     "FC221": "`uses` names something that is not allowed",
     "FC222": "not one of the known choices",
+    "FC223": "keys that do not belong together",
+    "FC224": "a sub-flow that cannot be used",
+    "FC225": "a choice that does not follow",
 }
 
 MAX_SHOWN = 60

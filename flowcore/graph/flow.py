@@ -5,11 +5,12 @@ Not here: reading YAML or Python (load, author), rules (check), order (plan).
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import msgpack
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from flowcore.graph.policy import (
     Cache,
@@ -41,6 +42,32 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")]
 
 
+def _tolerance(value: Any) -> Any:
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d{1,3}(?:\.\d+)?)\s*%", value)):
+        value = float(found[1]) / 100
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and value >= 0 and (isinstance(value, int) or value <= 1):
+        return value
+    msg = "write a number of items, such as 3, or a part of them, such as 10%"
+    raise ValueError(msg)
+
+
+#: A whole number of items, or the fraction of them that ``10%`` stands for.
+Tolerance = Annotated[
+    int | float,
+    BeforeValidator(_tolerance),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": r"^\d{1,3}(\.\d+)?\s*%$"},
+            ],
+            "description": "a number of items, or a part of them such as 10%",
+        }
+    ),
+]
+
+
 class NodeDefinition(Model):
     """One step of a flow."""
 
@@ -68,6 +95,24 @@ class NodeDefinition(Model):
     """Failures after which attempts fail at once for a while, on all workers together."""
     cache: Cache | None = None
     """How long an output counts for other runs, too."""
+    for_each: Any = None
+    """A list, or one ``${{ expression }}`` that gives one: the node runs once for each ``item``."""
+    max_parallel: Count | None = None
+    """Of a ``for_each``: items under way at once."""
+    chunk_size: Count | None = None
+    """Of a ``for_each``: the node gets so many items at once, as a list."""
+    tolerated_failures: Tolerance = 0
+    """Of a ``for_each``: how many items may fail, or which part of them, as ``10%``."""
+    until: str | None = None
+    """CEL expression over ``output``, ``state`` and ``iteration``: the node runs until it holds."""
+    max_iterations: Count | None = None
+    """Of an ``until``: it fails if it has run so often. Alone: it runs so often."""
+    initial: Any = None
+    """Of a loop: ``state`` in the first iteration; after that it is the output so far."""
+    flow: str | Mapping[str, Any] | None = None
+    """Of a ``workflow``: the sub-flow; a deployed one's name, a file, or a definition."""
+    branches: Mapping[str, Mapping[str, Any]] | None = None
+    """Of a ``parallel``: nodes by name, which run at once."""
 
 
 class NodeDefaults(Model):

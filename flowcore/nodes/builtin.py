@@ -19,9 +19,21 @@ from flowcore.errors import (
 )
 from flowcore.nodes.context import Context
 from flowcore.nodes.memory import memory
+from flowcore.nodes.structured import STRUCTURED
 from flowcore.types import format_duration, parse_duration
 
-__all__ = ["BUILTIN", "PLANNED", "Park", "end", "passthrough", "signal", "sleep", "start", "wait"]
+__all__ = [
+    "BUILTIN",
+    "PLANNED",
+    "Park",
+    "condition",
+    "end",
+    "passthrough",
+    "signal",
+    "sleep",
+    "start",
+    "wait",
+]
 
 
 class Park(Exception):  # noqa: N818  (no error: the node goes on later)
@@ -61,6 +73,28 @@ def passthrough(upstream: Any = None, **values: Any) -> Any:
 def end(upstream: Any = None, **values: Any) -> Any:
     """End a flow: gives on like ``passthrough``."""
     return passthrough(upstream, **values)
+
+
+def condition(**more: Any) -> str | list[str] | None:
+    """Choose where to go on: give on the name of the first case that holds.
+
+    Args:
+        **more: ``cases``, a condition (CEL) for each name of a node that runs after this one;
+            ``default``, the name for when none of them holds; ``match``: ``first`` (so if left
+            out), or ``all``, which chooses every case that holds and gives on a list of names.
+            Nodes that are not chosen are skipped; those that no case names run in any case.
+
+    Raises:
+        UsageError: A case is neither true nor false.
+    """
+    cases, default = more.get("cases") or {}, more.get("default")
+    for name, holds in cases.items():
+        if not isinstance(holds, bool):
+            raise UsageError(f"case {name!r} gave {holds!r} instead of true or false")
+    chosen = [name for name, holds in cases.items() if holds]
+    if more.get("match", "first") == "all":
+        return chosen or ([default] if default else [])
+    return chosen[0] if chosen else default
 
 
 def sleep(seconds: float, ctx: Context) -> None:
@@ -201,12 +235,10 @@ BUILTIN: Mapping[str, Callable[..., Any]] = {
     "signal": signal,
     "approval": approval,
     "memory": memory,
+    "condition": condition,
+    "switch": condition,
+    **STRUCTURED,
 }
 
 #: Names that later releases will give a meaning; refused until then.
-PLANNED: frozenset[str] = frozenset(
-    {
-        "agent", "condition", "for_each", "http", "llm", "loop", "map", "message",
-         "parallel", "switch", "tool", "workflow",
-    }
-)  # fmt: skip
+PLANNED: frozenset[str] = frozenset({"agent", "http", "llm", "message", "tool"})

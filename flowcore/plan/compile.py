@@ -7,21 +7,27 @@ edges, so that two spellings of one flow share one stored plan.
 """
 
 import gc
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from flowcore.check.check import CheckedFlow
+from flowcore.check.rules_structure import CHOOSING, as_template, choices
 from flowcore.errors import UnsupportedValueError
-from flowcore.graph.flow import Config, FlowDefinition, MemoryConfig, NodeDefinition
-from flowcore.plan.plan import Plan, Policy, layers, successors
+from flowcore.graph.flow import FlowDefinition, MemoryConfig, NodeDefinition
+from flowcore.nodes.structured import STRUCTURED, WITH_FLOW
+from flowcore.plan.plan import Plan, layers, successors
+from flowcore.plan.policy import Body, Policy
 
 __all__ = ["compile_plan"]
 
 #: Looked up first: asking whether 100,000 values are Mappings is a tenth of the whole compile.
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _NOTHING: Mapping[str, Any] = {}
+#: Keys that make a node of any type one that starts others.
+_STRUCTURED = frozenset({"for_each", "until", "max_iterations"})
 
 
 def compile_plan(flow: CheckedFlow) -> Plan:
@@ -62,15 +68,15 @@ def _compile(flow: CheckedFlow) -> Plan:
     definition = flow.definition
     number = {id: index for index, id in enumerate(flow.order)}
     nodes = [definition.nodes[id] for id in flow.order]
-    policies, policy_of = _intern(nodes, definition.config)
+    policies, policy_of = _intern(zip(flow.order, nodes, strict=True), flow)
     pred = tuple(_numbers(flow.needs.get(id, ()), number) for id in flow.order)
-    when = sorted(((number[a], number[b]), text) for (a, b), text in flow.when.items())
+    when = sorted(((number[a], number[b]), text) for (a, b), text in _when(flow).items())
     plan = Plan(
         hash="",
         flow=definition.id,
         version=definition.version,
         ids=tuple(flow.order),
-        params=tuple(_plain_mapping(node.with_) if node.with_ else _NOTHING for node in nodes),
+        params=tuple(map(_params, nodes)),
         policies=policies,
         policy_of=policy_of,
         pred=pred,
@@ -102,14 +108,15 @@ def _numbers(ids: Sequence[str], number: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def _intern(
-    nodes: Iterable[NodeDefinition], config: Config
+    nodes: Iterable[tuple[str, NodeDefinition]], flow: CheckedFlow
 ) -> tuple[tuple[Policy, ...], tuple[int, ...]]:
     """Give each distinct policy one number, in order of first use."""
     known: dict[tuple[object, ...], int] = {}
     policies: list[Policy] = []
     policy_of: list[int] = []
+    config = flow.definition.config
     defaults, default_retry = config.defaults, config.default_retry
-    for node in nodes:
+    for id, node in nodes:
         said = node.model_fields_set
         retry = node.retry if "retry" in said else default_retry
         timeout = node.timeout if "timeout" in said else defaults.timeout
@@ -117,26 +124,108 @@ def _intern(
         shared = (node.concurrency, node.rate_limit, node.circuit_breaker, node.cache)
         # As JSON: a value may hold lists, and 1, 1.0 and True are equal but not the same.
         instead = tuple(one.model_dump_json() for one in node.fallback)
-        key = (node.uses, retry, timeout, queue, node.join, node.if_, *shared, instead)
+        body = id if not said.isdisjoint(_STRUCTURED) or node.uses in STRUCTURED else None
+        key = (node.uses, retry, timeout, queue, node.join, node.if_, *shared, instead, body)
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
         if at == len(policies):
-            policies.append(
-                Policy(
-                    uses=node.uses,
-                    retry=retry,
-                    timeout=timeout,
-                    queue=queue,
-                    join=node.join,
-                    concurrency=node.concurrency,
-                    rate_limit=node.rate_limit,
-                    fallback=node.fallback,
-                    circuit_breaker=node.circuit_breaker,
-                    cache=node.cache,
-                    condition=node.if_,
-                )
+            policy = Policy(
+                uses=node.uses,
+                retry=retry,
+                timeout=timeout,
+                queue=queue,
+                join=node.join,
+                concurrency=node.concurrency,
+                rate_limit=node.rate_limit,
+                fallback=node.fallback,
+                circuit_breaker=node.circuit_breaker,
+                cache=node.cache,
+                condition=node.if_,
             )
+            policies.append(policy if body is None else _structured(policy, node, id, flow))
     return tuple(policies), tuple(policy_of)
+
+
+def _structured(policy: Policy, node: NodeDefinition, id: str, flow: CheckedFlow) -> Policy:
+    """Put a node's modifiers around it, the innermost first: its type, a loop, a map."""
+    inner = replace(policy, join="all_success", condition=None)
+    if node.uses in WITH_FLOW:
+        sub = flow.flows[id]
+        if isinstance(sub, CheckedFlow):
+            body = Body(kind="flow", plan=compile_plan(sub).to_bytes())
+        else:
+            body = Body(kind="flow", name=sub)
+        inner = replace(inner, body=body)
+    elif node.uses == "parallel":
+        inner = _around(inner, _branches(flow.flows[id]))
+    if node.until is not None or node.max_iterations is not None:
+        loop = Body(
+            kind="loop",
+            inner=(inner,),
+            until=node.until,
+            most=node.max_iterations,
+            initial=_plain(node.initial),
+        )
+        inner = _around(inner, loop)
+    if node.for_each is not None:
+        items = Body(
+            kind="map",
+            inner=(inner,),
+            over=_plain(node.for_each),
+            max_parallel=node.max_parallel,
+            chunk_size=node.chunk_size,
+            tolerated=node.tolerated_failures,
+        )
+        inner = _around(inner, items)
+    return replace(inner, join=policy.join, condition=policy.condition)
+
+
+def _around(policy: Policy, body: Body) -> Policy:
+    """A node that starts others: what is said of how it runs is said of them."""
+    # Not under the name of what it starts, which takes another time than this does.
+    kind = {"map": "for_each", "loop": "loop"}.get(body.kind)
+    uses = f"{kind} {policy.uses}" if kind else policy.uses
+    return Policy(uses=uses, queue=policy.queue, body=body)
+
+
+def _branches(sub: "CheckedFlow | str | None") -> Body:
+    """The branches of a parallel node, which were checked as a flow of their own."""
+    if not isinstance(sub, CheckedFlow):
+        raise TypeError(sub)
+    plan = compile_plan(sub)
+    return Body(
+        kind="parallel",
+        ids=plan.ids,
+        params=plan.params,
+        inner=tuple(map(plan.policy, range(len(plan)))),
+    )
+
+
+def _when(flow: CheckedFlow) -> dict[tuple[str, str], str]:
+    """Conditions of edges; what a ``condition`` node chooses is one of them."""
+    when = dict(flow.when)
+    for id, node in flow.definition.nodes.items():
+        if node.uses not in CHOOSING:
+            continue
+        chosen = f"nodes[{json.dumps(id)}].output"
+        every = node.with_.get("match") == "all"
+        for target in choices(node.with_):
+            name = json.dumps(target)
+            text = f"{name} in {chosen}" if every else f"{chosen} == {name}"
+            given = when.get((id, target))
+            when[id, target] = text if given is None else f"({given}) && {text}"
+    return when
+
+
+def _params(node: NodeDefinition) -> Mapping[str, Any]:
+    """A node's arguments; the cases of a ``condition`` are expressions, however written."""
+    if not node.with_:
+        return _NOTHING
+    given = _plain_mapping(node.with_)
+    if node.uses in CHOOSING:
+        cases = given.get("cases") or {}
+        given["cases"] = {name: as_template(text) for name, text in cases.items()}
+    return given
 
 
 def _plain_mapping(value: Mapping[Any, Any]) -> dict[Any, Any]:

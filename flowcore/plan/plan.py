@@ -14,79 +14,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import Any, Self
+from itertools import repeat
+from typing import Any, Literal
 
 import msgpack
 
-from flowcore.graph.policy import (
-    Cache,
-    CircuitBreaker,
-    Concurrency,
-    Fallback,
-    RateLimit,
-    Retry,
-)
+from flowcore.plan.policy import Policy
 
-__all__ = ["Plan", "Policy"]
+__all__ = ["Plan", "Scope"]
 
-WIRE_VERSION = 4
+WIRE_VERSION = 5
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """How a node is run; shared by all nodes that have the same one."""
-
-    uses: str
-    retry: Retry | None = None
-    timeout: float | None = None
-    queue: str | None = None
-    join: str = "all_success"
-    concurrency: Concurrency | None = None
-    rate_limit: RateLimit | None = None
-    fallback: tuple[Fallback, ...] = ()
-    circuit_breaker: CircuitBreaker | None = None
-    cache: Cache | None = None
-    condition: str | None = None
-    """The node's ``if``: CEL over what is upstream."""
-
-    @property
-    def alone(self) -> bool:
-        """Whether such a node has a message to itself.
-
-        The pool's hard time limit belongs to a message; and what waits for a limit gives its
-        worker back.
-        """
-        return bool(self.timeout or self.guarded)
-
-    @property
-    def guarded(self) -> bool:
-        """Whether something that all workers share decides if the node's function is called."""
-        return bool(self.concurrency or self.rate_limit or self.circuit_breaker or self.cache)
-
-    def to_wire(self) -> dict[str, Any]:
-        """What is said about it, as plain data."""
-        given = {key: value for key in _PLAIN if (value := getattr(self, key)) is not None}
-        models = {key: model.model_dump() for key in _MODELS if (model := getattr(self, key))}
-        chain = [one.model_dump() for one in self.fallback]
-        return {**given, **models, **({"fallback": chain} if chain else {})}
-
-    @classmethod
-    def from_wire(cls, given: Mapping[str, Any]) -> Self:
-        """Read what ``to_wire`` wrote."""
-        plain = {key: given[key] for key in _PLAIN if key in given}
-        models = {key: kind(**given[key]) for key, kind in _MODELS.items() if key in given}
-        chain = tuple(Fallback(**one) for one in given.get("fallback", ()))
-        return cls(**plain, **models, fallback=chain)
-
-
-_PLAIN = ("uses", "timeout", "queue", "join", "condition")
-_MODELS = {
-    "retry": Retry,
-    "concurrency": Concurrency,
-    "rate_limit": RateLimit,
-    "circuit_breaker": CircuitBreaker,
-    "cache": Cache,
-}
+#: What the nodes of a plan are that a structured node has made: see ``plan.children``.
+Scope = Literal["", "map", "loop", "parallel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +55,17 @@ class Plan:
     max_parallel: int | None = None
     timeout: float | None = None
     fail_fast: bool = True
+    spared: int = 0
+    """How many of its nodes may fail without any consequence."""
     streaming: bool = True
     """Whether tokens and log records of nodes are events."""
     buffer_size: int = 100
     """Events of one node that may wait to be written."""
     memory: Mapping[str, Any] = field(default_factory=dict)
     """What the definition says of memory."""
+    scope: Scope = ""
+    first: int = 0
+    """Of a loop: the iteration that its first node is."""
     _fellows: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -152,6 +97,10 @@ class Plan:
             self._fellows.update(Counter(map(id, self.succ)))
         return self._fellows[id(self.succ[node])]
 
+    def label(self, node: int) -> str:
+        """The node's id as the author wrote it: an item of a map has the map's."""
+        return self.ids[node].partition("[")[0]
+
     def is_conditional(self, node: int) -> bool:
         """Whether an edge from this node has a condition."""
         return any((node, target) in self.when for target in self.succ[node])
@@ -172,7 +121,9 @@ class Plan:
     def digest(self) -> str:
         """Compute the content hash: equal for equal plans, whatever order their mappings have."""
         # Arguments go in as JSON: its encoder sorts keys at the speed of C.
-        loose = json.dumps([self.params, self.inputs], sort_keys=True, separators=(",", ":"))
+        loose = json.dumps(
+            [_folded(self.params), self.inputs], sort_keys=True, separators=(",", ":")
+        )
         content = {**self._content(), "params": loose, "inputs": None}
         packed = msgpack.packb(content, use_bin_type=True)
         return hashlib.blake2b(packed, digest_size=16).hexdigest()
@@ -184,7 +135,7 @@ class Plan:
             "flow": self.flow,
             "version": self.version,
             "ids": self.ids,
-            "params": self.params,
+            "params": _folded(self.params),
             "policies": [policy.to_wire() for policy in self.policies],
             "policy_of": self.policy_of,
             "pred": self.pred,
@@ -193,8 +144,10 @@ class Plan:
             "max_parallel": self.max_parallel,
             "timeout": self.timeout,
             "fail_fast": self.fail_fast,
+            "spared": self.spared,
             "streaming": [self.streaming, self.buffer_size],
             "memory": self.memory,
+            "scope": [self.scope, self.first],
         }
 
     def to_bytes(self) -> bytes:
@@ -215,12 +168,13 @@ class Plan:
             raise ValueError(msg)
         pred = tuple(map(tuple, raw["pred"]))
         streaming, buffer_size = raw["streaming"]
+        scope, first = raw["scope"]
         return cls(
             hash=raw["hash"],
             flow=raw["flow"],
             version=raw["version"],
             ids=tuple(raw["ids"]),
-            params=tuple(raw["params"]),
+            params=tuple(one for count, one in raw["params"] for one in repeat(one, count)),
             policies=tuple(map(Policy.from_wire, raw["policies"])),
             policy_of=tuple(raw["policy_of"]),
             pred=pred,
@@ -231,10 +185,26 @@ class Plan:
             max_parallel=raw["max_parallel"],
             timeout=raw["timeout"],
             fail_fast=raw["fail_fast"],
+            spared=raw["spared"],
             streaming=streaming,
             buffer_size=buffer_size,
             memory=raw["memory"],
+            scope=scope,
+            first=first,
         )
+
+
+def _folded(params: tuple[Mapping[str, Any], ...]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Say once what stands in a row: the items of a map share one mapping."""
+    folded: list[tuple[int, Mapping[str, Any]]] = []
+    last: Mapping[str, Any] | None = None
+    for one in params:
+        if one is last:
+            folded[-1] = (folded[-1][0] + 1, one)
+        else:
+            folded.append((1, one))
+            last = one
+    return folded
 
 
 def successors(pred: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:

@@ -42,6 +42,10 @@ class RunReader(Protocol):
         """Return nodes that were given up because their workers died, latest first."""
         ...
 
+    def children(self, run: str) -> Mapping[str, int]:
+        """Return the runs that nodes of a run have started, and by the number of which node."""
+        ...
+
     def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
         """Return where these nodes stand."""
         ...

@@ -18,7 +18,7 @@ from flowcore.ports.reader import RunQuery, RunReader
 from flowcore.ports.unit import Adopted, Bundle, Flush, Grain, UnitTicket
 from flowcore.run.event import Event
 from flowcore.run.note import Note
-from flowcore.run.record import Failure, Origin
+from flowcore.run.record import Failure, Origin, Parent
 from flowcore.run.status import RunState
 
 __all__ = [
@@ -56,6 +56,8 @@ class NewRun:
     tags: tuple[str, ...] = ()
     origin: Origin | None = None
     """A run of the same plan; from the node it names on, this one runs what that one ran."""
+    parent: Parent | None = None
+    """The attempt that starts it: it has to be running, and is woken when this run ends."""
     fresh: bool = False
     """Whether the id was drawn for this run, so that none can have it already."""
 
@@ -126,6 +128,8 @@ class Wait:
     until: float | None = None
     """Unix seconds, on the store's clock."""
     signal: str | None = None
+    child: str | None = None
+    """The id of a run that this node has started; a node that waits for it waits for no more."""
     reason: str = ""
     """For people."""
     resumes: bool = True
@@ -133,7 +137,12 @@ class Wait:
 
     def about(self) -> dict[str, Any]:
         """What its event says."""
-        words = {"reason": self.reason, "signal": self.signal, "until": self.until}
+        words = {
+            "reason": self.reason,
+            "signal": self.signal,
+            "until": self.until,
+            "child": self.child,
+        }
         return {key: value for key, value in words.items() if value}
 
 
@@ -168,6 +177,8 @@ class Advance:
     """The unit that now owns ``kept``."""
     kept: tuple[int, ...] = ()
     """All nodes that the unit owns and that have not settled."""
+    parent: Parent | None = None
+    """The node that now has its turn, because the run that it waited for has ended."""
     stopping: bool = False
     """The run is being stopped: nothing more is to be begun."""
     paused: bool = False
@@ -225,10 +236,11 @@ class RunStore(Protocol):
         """Create the run and record the intent to dispatch its starts, once per id.
 
         With an origin that names a node, what the origin has done and what is not after that node
-        is taken over, outputs and all.
+        is taken over, outputs and all. With a parent, which is paused, the run is paused, too.
 
         Raises:
             KeyError: The store has no run of that origin.
+            OrphanError: The attempt that is to be its parent is not running (any longer).
         """
         ...
 
@@ -312,14 +324,22 @@ class RunStore(Protocol):
         """
         ...
 
-    def resume(self, run: str, *, grain: Grain | None = None) -> Resumed | None:
+    def resume(
+        self, run: str, *, grain: Grain | None = None, parent: Parent | None = None
+    ) -> Resumed | None:
         """Let a run go on that is paused, or that has failed or was cancelled; None when unknown.
 
         Of a run that has ended, what has succeeded is kept (see ``plan.reuse.after_failure``) and
         the rest runs again, with attempts that nobody has had.
 
+        Args:
+            run: Its id.
+            grain: How to share out what is ready.
+            parent: The attempt that wants it to go on, of the node that has started it.
+
         Raises:
             KeyError: The run has ended and its plan is gone.
+            OrphanError: That attempt is not running (any longer).
         """
         ...
 

@@ -37,11 +37,14 @@ def apply_event(nodes: dict[str, NodeRecord], event: Event) -> None:
     for name in event.nodes:
         record = nodes.get(name) or NodeRecord(id=name, state=NodeState.PENDING)
         if state is NodeState.RUNNING:
+            attempt = event.attempt or 1
+            # One that has waited goes on: it began before that.
+            again = record.attempts == attempt and record.finished is None
             record = replace(
                 record,
                 state=state,
-                attempts=event.attempt or 1,
-                started=event.time,
+                attempts=attempt,
+                started=record.started if again and record.started else event.time,
                 finished=None,
                 worker=event.data.get("worker"),
             )

@@ -11,11 +11,13 @@ from flowcore.run.status import NodeState, RunState
 
 __all__ = [
     "DEADLINE_PASSED",
+    "GIVEN_UP",
     "WORKER_LOST",
     "DeadLetter",
     "Failure",
     "NodeRecord",
     "Origin",
+    "Parent",
     "RunRecord",
     "RunSummary",
 ]
@@ -65,6 +67,18 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """The attempt of a node that started a run: the items of a map, a loop, a sub-flow."""
+
+    run: str
+    node: int
+    """Its number in that run's plan."""
+    name: str
+    """Its id."""
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """A node that was given up because its worker died each time."""
 
@@ -100,6 +114,8 @@ class RunSummary:
     priority: int = 5
     origin: Origin | None = None
     """The run of which this one is a rerun."""
+    parent: Parent | None = None
+    """The node of another run that this one is part of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +130,7 @@ WORKER_LOST = Failure(
     code="FC505",
     message="its worker died each time it ran; find out why (memory?) before you run it again",
 )
+GIVEN_UP = "the run that it is part of was stopped"
 DEADLINE_PASSED = Failure(
     type="RunTimeoutError",
     code="FC404",

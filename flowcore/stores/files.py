@@ -35,7 +35,7 @@ class FilePayloads:
 
     def put(self, reference: Reference, payload: bytes) -> None:
         """Write a file and rename it."""
-        directory = self._base / reference.space
+        directory = self._directory(reference.space)
         part = directory / f".{secrets.token_hex(8)}"
         with self._told("cannot write to"):
             self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,17 +52,20 @@ class FilePayloads:
         """Read a file."""
         with self._told("cannot read from"):
             try:
-                return (self._base / reference.space / reference.digest).read_bytes()
+                return (self._directory(reference.space) / reference.digest).read_bytes()
             except FileNotFoundError:
                 return None
 
     def remove(self, space: str) -> None:
         """Remove a directory; another worker may be at it too."""
-        directory = self._base / space
+        directory = self._directory(space)
         with self._told("cannot remove from"):
             while directory.exists():
                 with contextlib.suppress(FileNotFoundError):
                     shutil.rmtree(directory)
+
+    def _directory(self, space: str) -> Path:
+        return self._base / space.replace("/", "~")
 
     @contextlib.contextmanager
     def _told(self, trouble: str) -> Iterator[None]:

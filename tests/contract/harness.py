@@ -11,7 +11,8 @@ from typing import Any, cast
 import msgpack
 import redis
 
-from flowcore.plan.plan import Plan, Policy, layers, successors
+from flowcore.plan.plan import Plan, layers, successors
+from flowcore.plan.policy import Policy
 from flowcore.ports.store import (
     Advance,
     Claim,
@@ -34,9 +35,9 @@ from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisReader
 from flowcore.stores.redis.room import RedisRoom
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.script import Line, Script, script_source
 from flowcore.stores.redis.sharded import Shard, ShardedEventLog, ShardedReader, ShardedStore
-from flowcore.stores.redis.store import Leases, RedisStore, script_source
+from flowcore.stores.redis.store import Leases, RedisStore
 from flowcore.stores.redis.wire import read_unit
 
 __all__ = [
@@ -93,13 +94,14 @@ def make_plan(
     max_parallel: int | None = None,
     timeout: float | None = None,
     fail_fast: bool = True,
+    spared: int = 0,
     flow: str = "flow",
 ) -> Plan:
     """A plan straight from lists of predecessors; node 0 is called ``n0``."""
     before = tuple(map(tuple, pred))
     rules = [(join or {}).get(node, "all_success") for node in range(len(before))]
     kinds = sorted(set(rules))
-    facts = repr((before, rules, max_parallel, timeout, fail_fast, flow))
+    facts = repr((before, rules, max_parallel, timeout, fail_fast, spared, flow))
     return Plan(
         hash=hashlib.blake2b(facts.encode(), digest_size=16).hexdigest(),
         flow=flow,
@@ -116,6 +118,7 @@ def make_plan(
         max_parallel=max_parallel,
         timeout=timeout,
         fail_fast=fail_fast,
+        spared=spared,
     )
 
 

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from flowcore.errors import OrphanError
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
     Advance,
@@ -35,7 +36,7 @@ from flowcore.ports.store import (
     Wait,
 )
 from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
-from flowcore.run.record import Failure, Origin
+from flowcore.run.record import Failure, Origin, Parent
 from flowcore.run.status import RunState
 from flowcore.stores.inmemory.state import PLAN_GRACE
 from tests.contract.harness import LEASES, Clock, Harness, in_memory, make_plan, on_redis
@@ -70,6 +71,7 @@ def plans(draw: st.DrawFn) -> Plan:
         max_parallel=draw(st.sampled_from([None, None, 1, 2, 3])),
         timeout=draw(st.sampled_from([None, None, 20.0])),
         fail_fast=draw(st.booleans()),
+        spared=draw(st.sampled_from([0, 0, 0, 1, 2])),
     )
 
 
@@ -274,7 +276,7 @@ class Duel(RuleBasedStateMachine):
             if kind in {"succeeded", "skipped", "waiting"}
             else Failure(type="E", message=kind),
             delay=1.5,
-            wait=WAITS[cut % len(WAITS)] if kind == "waiting" else None,
+            wait=self.wait_of(ticket, cut) if kind == "waiting" else None,
             # Half of the draws cut nothing: whole paths should live, too.
             dead=tuple(n for bit, n in enumerate(after) if cut & 4 and cut >> bit & 1),
         )
@@ -284,6 +286,47 @@ class Duel(RuleBasedStateMachine):
             self.keep(ticket.run, advance)
         if not (lose and kind != "succeeded"):
             self.post(advance.dispatch)
+
+    def wait_of(self, ticket: Ticket, cut: int) -> Wait:
+        """Half of those that have started a run wait for it."""
+        child = f"{ticket.run}/{ticket.node}"
+        started = child in self.plans and cut % 2
+        return Wait(child=child) if started else WAITS[cut % len(WAITS)]
+
+    @precondition(lambda self: self.claimed and len(self.plans) < 5)
+    @rule(index=INDEX, plan=plans(), lose=st.booleans(), grain=st.none() | grains())
+    def start_a_child(self, index: int, plan: Plan, grain: Grain | None, *, lose: bool) -> None:
+        """An attempt starts a run, be it still running or not, and perhaps once more."""
+        parent = self.parent(index)
+        run = f"{parent.run}/{parent.node}"
+        plan = self.plans.get(run, plan)
+        new = NewRun(id=run, plan=plan.hash, input=b"\x80", parent=parent)
+        submitted = self.both(
+            lambda it: _or_orphan(lambda: it.store.submit(new, plan, grain=grain))
+        )
+        if submitted is None:
+            return
+        self.plans[run] = plan
+        if not lose:
+            self.post(submitted.dispatch)
+
+    @precondition(lambda self: self.claimed and any("/" in run for run in self.plans))
+    @rule(index=INDEX, grain=st.none() | grains())
+    def resume_a_child(self, index: int, grain: Grain | None) -> None:
+        """The attempt that has started a run wants it to go on, or another one does."""
+        parent = self.parent(index)
+        run = f"{parent.run}/{parent.node}"
+        if run in self.plans:
+            resumed = self.both(
+                lambda it: _or_orphan(lambda: it.store.resume(run, grain=grain, parent=parent))
+            )
+            self.post(resumed.dispatch if resumed else None)
+
+    def parent(self, index: int) -> Parent:
+        # The latest ones are the likeliest to be running.
+        ticket = self.claimed[-1 - index % min(3, len(self.claimed))]
+        name = self.plans[ticket.run].ids[ticket.node]
+        return Parent(run=ticket.run, node=ticket.node, name=name, attempt=ticket.attempt)
 
     @precondition(lambda self: self.units)
     @rule(
@@ -449,6 +492,8 @@ class Duel(RuleBasedStateMachine):
         assert len(busy) <= (plan.max_parallel or len(plan))
         if self.pair[0].state(run) is RunState.PAUSED:
             assert "dispatched" not in states.values()
+        self.both(lambda it: it.reader.children(run))
+        self.both(lambda it: it.reader.summary(run))
         units = self.pair[0].units(run)
         owned = {node: f"{run}|{name}" for name, nodes in units.items() for node in nodes}
         assert all(f"{run}|{node}" in agenda or owned.get(node) in agenda for node in busy), (
@@ -509,6 +554,13 @@ class Duel(RuleBasedStateMachine):
         self.both(lambda it: dict(it.reader.outputs(run)))
         for it in self.pair:
             it.assert_ended_well(run)
+
+
+def _or_orphan(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except OrphanError:
+        return None
 
 
 @pytest.mark.integration

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from flowcore.plan.explain import dot, mermaid, svg, text
 from flowcore.plan.explain.layout import arrange
-from flowcore.plan.plan import Plan, Policy, layers, successors
+from flowcore.plan.plan import Plan, layers, successors
+from flowcore.plan.policy import Policy
 
 RENDERERS = (text.render, mermaid.render, dot.render, svg.render)
 SVG = "{http://www.w3.org/2000/svg}"

@@ -5,7 +5,8 @@ from itertools import product
 import pytest
 
 from flowcore.plan.joins import Arrival, is_fatal_skip, is_live, is_tolerated, runs
-from flowcore.plan.plan import Plan, Policy, layers, successors
+from flowcore.plan.plan import Plan, layers, successors
+from flowcore.plan.policy import Policy
 from flowcore.run.status import NodeState
 
 SUCCEEDED = Arrival(state=NodeState.SUCCEEDED)

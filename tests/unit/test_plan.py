@@ -121,8 +121,8 @@ def test_a_plan_reads_back_from_the_wire_equal(dag: dict[str, set[str]], argumen
 
 def test_a_plan_of_another_wire_version_is_refused() -> None:
     packed = _compile(_nodes(a={})).to_bytes()
-    with pytest.raises(ValueError, match="wire version 5"):
-        Plan.from_bytes(packed.replace(b"\xa1v\x04", b"\xa1v\x05"))
+    with pytest.raises(ValueError, match="wire version 6"):
+        Plan.from_bytes(packed.replace(b"\xa1v\x05", b"\xa1v\x06"))
 
 
 BASE = _nodes(a={"with": {"x": 1, "y": 2}}, b={"needs": ["a"]}, c={"needs": ["a"]})

@@ -15,6 +15,7 @@ from flowcore.backends.native.publish import CeleryDispatcher
 from flowcore.backends.native.signing import Keyring
 from flowcore.backends.native.slots import Slots
 from flowcore.engine.assignment import Attempt
+from flowcore.engine.children import EngineChildren
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Executor
 from flowcore.engine.grain import Estimates
@@ -22,6 +23,7 @@ from flowcore.engine.guard import Shared
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
+from flowcore.engine.spawn import Spawner
 from flowcore.engine.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError
@@ -88,6 +90,7 @@ class NodeHost:
         """Wire the engine to the ports."""
         self.services = services
         self._work_first = options.work_first
+        self._slots = Slots(services.board)
         self._keeper = LeaseKeeper(services.store, interval=options.heartbeat)
         self._executor = Executor(
             store=services.store,
@@ -98,19 +101,30 @@ class NodeHost:
             limits=Limits(event=options.max_event),
             payloads=services.payloads,
             memory=services.memory,
+            spawner=Spawner(services.reader, services.payloads, self._children()),
             allowed=options.allowed,
             on_stuck=self._settle,
             on_first=self._show_start,
             on_wake=self._wake,
         )
         self._watch = UnitWatch()
-        self._slots = Slots(services.board)
         self._units = UnitHost(
             store=services.store,
             executor=self._executor,
             estimates=Estimates(),
             record=self._record,
             slots=self._slots.count,
+        )
+
+    def _children(self) -> EngineChildren:
+        services = self.services
+        slots = self._slots.count if self._work_first else None
+        return EngineChildren(
+            store=services.store,
+            reader=services.reader,
+            dispatcher=services.dispatcher,
+            payloads=services.payloads,
+            slots=slots,
         )
 
     def run(self, ticket: Ticket, plan_hash: str, *, worker: str) -> Attempt | None:
@@ -269,10 +283,13 @@ class NodeHost:
         advance = complete(write, self.services.dispatcher, plan)
         if advance.finished is not None:
             show_end(self.services, run, worker=worker)
+        if advance.parent is not None:
+            over = advance.parent
+            self._wake(Ticket(run=over.run, node=over.node, attempt=over.attempt))
         return advance
 
     def _wake(self, ticket: Ticket) -> None:
-        """Another node has the place that this one gave back; should this fail, it asks again."""
+        """Give a node its turn that waits no more; should this fail, it gets it later."""
         services = self.services
         try:
             dispatch = services.store.wake(ticket).dispatch
@@ -282,6 +299,8 @@ class NodeHost:
             _log.warning("node %d of run %s was not woken: %s", ticket.node, ticket.run, error)
 
     def _show_start(self, run: str, plan: Plan, worker: str) -> None:
+        if "/" in run:
+            return  # part of another run, which has a row
         self.services.rows.started(run=run, flow=plan.flow, hostname=worker)
 
 
@@ -291,6 +310,8 @@ def show_end(services: Services, run: str, *, worker: str) -> None:
     A node that waited for a retry when its run was stopped sends nothing any more: it is told of
     here. One whose message is still on its way is told of by who receives that.
     """
+    if "/" in run:
+        return  # part of another run, which has a row
     try:
         summary = services.reader.summary(run)
         if summary is None or not summary.state.is_terminal:

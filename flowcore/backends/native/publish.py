@@ -19,7 +19,8 @@ from flowcore.backends.native.flower import BROKER_TROUBLE, TaskEvents, shown_kw
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.signing import Keyring, sign_message
 from flowcore.errors import StoreUnreachableError
-from flowcore.plan.plan import Plan, Policy
+from flowcore.plan.plan import Plan
+from flowcore.plan.policy import Policy
 from flowcore.ports.store import Dispatch
 from flowcore.ports.unit import Bundle
 
@@ -171,7 +172,7 @@ class CeleryDispatcher:
         run, flow = dispatch.run, dispatch.flow
         headers = _headers(NODE_TASK, f"{run}.{name}", root=run)
         headers |= {
-            "shadow": f"{flow}.{name}",
+            "shadow": f"{flow}.{plan.label(node)}",
             "parent_id": f"{run}.{plan.ids[before[-1]]}" if before else run,
             "retries": attempt - 1,
             "timelimit": [hard, None],

@@ -60,6 +60,10 @@ class Seen:
         """A canvas is not recorded."""
         return ()
 
+    def children(self, run: str) -> Mapping[str, int]:  # noqa: ARG002
+        """A canvas is not recorded."""
+        return {}
+
     def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:  # noqa: ARG002
         """A canvas is not recorded."""
         return ()

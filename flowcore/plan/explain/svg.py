@@ -12,7 +12,8 @@ from html import escape
 from math import ceil
 
 from flowcore.plan.explain.layout import Layout, arrange
-from flowcore.plan.plan import Plan, Policy
+from flowcore.plan.plan import Plan
+from flowcore.plan.policy import Policy
 from flowcore.types import format_duration
 
 __all__ = ["STYLE", "render"]

@@ -4,17 +4,18 @@ In: a step. Out: the run moved. Not here: the moves themselves (transitions), wh
 (plan.reuse).
 """
 
+from flowcore.errors import OrphanError
 from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import Frontier, after_failure, from_node
 from flowcore.ports.unit import Grain
 from flowcore.run.event import EventType
-from flowcore.run.record import Origin
+from flowcore.run.record import Origin, Parent
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.settling import milliseconds
 from flowcore.stores.inmemory.state import DEADLINE, RETENTION, KeptRun, World
 from flowcore.stores.inmemory.transitions import Step
 
-__all__ = ["begin", "frontier_of", "pause", "resume", "signal"]
+__all__ = ["adopt", "begin", "frontier_of", "pause", "resume", "signal"]
 
 
 def pause(step: Step) -> None:
@@ -47,9 +48,29 @@ def signal(step: Step, name: str, value: bytes) -> None:
         run.signals[name] = value
 
 
-def resume(step: Step, grain: Grain | None) -> bool:
+def adopt(world: World, run: KeptRun, parent: Parent) -> KeptRun:
+    """Note that a run is part of another, which is returned.
+
+    Raises:
+        OrphanError: The attempt is not running any longer.
+    """
+    if not world.may_start(parent):
+        msg = f"run {run.new.id!r}: the attempt that wanted it is not running any longer"
+        raise OrphanError(msg, run_id=run.new.id)
+    over = world.runs[parent.run]
+    over.children[run.new.id] = parent.node
+    over.open_children.add(run.new.id)
+    run.parent = parent
+    return over
+
+
+def resume(step: Step, grain: Grain | None, parent: Parent | None) -> bool:
     """Let a run go on; False when it is not one that waits for that."""
     run = step.run
+    if not run.is_paused and run.state not in {RunState.FAILED, RunState.CANCELLED}:
+        return False
+    if parent is not None:
+        adopt(step.world, run, parent)
     step.share_out(grain)
     step.spare, step.idle = -1, False  # who resumes a run keeps nothing of it
     if run.is_paused:
@@ -62,8 +83,6 @@ def resume(step: Step, grain: Grain | None) -> bool:
             run.held.clear()
             step.place(ready)
         return True
-    if run.state not in {RunState.FAILED, RunState.CANCELLED}:
-        return False
     frontier = after_failure(run.plan, run.nodes, run.dead)
     _revive(step)
     _reopen(run, frontier)
@@ -98,6 +117,7 @@ def _reopen(run: KeptRun, frontier: Frontier) -> None:
         run.base,
         run.held,
         run.waits,
+        run.awaited,
         run.signals,
         run.resumed,
     ):

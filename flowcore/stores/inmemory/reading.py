@@ -32,6 +32,7 @@ def summary(run: KeptRun) -> RunSummary:
         namespace=run.new.namespace,
         priority=run.new.priority,
         origin=run.new.origin,
+        parent=run.parent,
     )
 
 
@@ -51,7 +52,8 @@ def record(run: KeptRun) -> RunRecord:
 def matches(run: KeptRun, query: RunQuery) -> bool:
     """Whether a list of runs wants this one."""
     return (
-        (not query.states or run.state in query.states)
+        run.new.parent is None
+        and (not query.states or run.state in query.states)
         and (query.flow is None or run.plan.flow == query.flow)
         and (query.tag is None or query.tag in run.new.tags)
     )

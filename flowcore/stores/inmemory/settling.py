@@ -94,6 +94,7 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         step.park(node, outcome.wait or Wait())
         return
     step.unschedule(node)
+    step.stop_children(node)
     if outcome.kind == "succeeded":
         run.nodes[node] = NodeState.SUCCEEDED
         run.outputs[node] = outcome.output or _NIL

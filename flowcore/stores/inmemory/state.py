@@ -14,14 +14,24 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.store import NewRun, Ticket
 from flowcore.ports.unit import UnitTicket
 from flowcore.run.event import Event
-from flowcore.run.record import Failure
+from flowcore.run.record import Failure, Parent
 from flowcore.run.status import NodeState, RunState
 
-__all__ = ["DEADLINE", "PLAN_GRACE", "RETENTION", "Entry", "KeptRun", "KeptUnit", "World"]
+__all__ = [
+    "DEADLINE",
+    "GIVE_UP",
+    "PLAN_GRACE",
+    "RETENTION",
+    "Entry",
+    "KeptRun",
+    "KeptUnit",
+    "World",
+]
 
 #: What an agenda entry is about, when it is not a node.
 DEADLINE = "T"
 RETENTION = "R"
+GIVE_UP = "K"
 
 #: A plan outlives the last run that was pinned to it by this much, so that readers still find it.
 PLAN_GRACE = 3_600_000
@@ -77,9 +87,19 @@ class KeptRun:
     """By node: attempt and number of the latest notes."""
     bundled: int = 0
     """How many units have been made for the queue: their names count on."""
+    children: dict[str, int] = field(default_factory=dict)
+    """The runs that nodes have started, and which node."""
+    open_children: set[str] = field(default_factory=set)
+    """Those of them that have not ended."""
+    parent: Parent | None = None
+    """The attempt that started it, or that last let it go on."""
+    spared: int = 0
+    """How many nodes may still fail without any consequence."""
     outputs: dict[int, bytes] = field(default_factory=dict)
     waits: dict[int, str | None] = field(default_factory=dict)
     """By node that wants to know what ends its wait: the signal, or None for a time."""
+    awaited: dict[int, str] = field(default_factory=dict)
+    """By node that waits for a run that it has started: that run."""
     signals: dict[str, bytes] = field(default_factory=dict)
     """Signals that nobody has taken."""
     resumed: dict[int, bytes] = field(default_factory=dict)
@@ -144,6 +164,20 @@ class World:
             if at <= now
         ]
         return (entry for _, _, entry in sorted(overdue))
+
+    def may_start(self, parent: Parent) -> bool:
+        """Whether an attempt may start a run: it is the one that is running."""
+        run = self.runs.get(parent.run)
+        return (
+            run is not None
+            and (run.accepts_work or run.is_paused)
+            and run.holds(parent.node, parent.attempt)
+        )
+
+    def is_wanted(self, run: KeptRun) -> bool:
+        """Whether a run is kept for the one that it is part of."""
+        over = self.runs.get(run.parent.run) if run.parent else None
+        return over is not None and not over.state.is_terminal
 
     def use_plan(self, plan: Plan) -> None:
         """One more run is pinned to a plan."""

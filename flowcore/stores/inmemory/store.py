@@ -17,7 +17,6 @@ from flowcore.ports.store import (
     NewRun,
     Outcome,
     Resumed,
-    RunQuery,
     Submitted,
     Sweep,
     Ticket,
@@ -25,11 +24,12 @@ from flowcore.ports.store import (
 from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.event import Event, EventType
 from flowcore.run.note import Note
-from flowcore.run.record import WORKER_LOST, DeadLetter, RunRecord, RunSummary
+from flowcore.run.record import WORKER_LOST, Parent
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.inmemory import reading, settling
-from flowcore.stores.inmemory.control import begin, frontier_of, pause, resume, signal
+from flowcore.stores.inmemory import settling
+from flowcore.stores.inmemory.control import adopt, begin, frontier_of, pause, resume, signal
 from flowcore.stores.inmemory.flushing import flush
+from flowcore.stores.inmemory.reader import InMemoryReader
 from flowcore.stores.inmemory.state import KeptRun, World
 from flowcore.stores.inmemory.sweeping import sweep
 from flowcore.stores.inmemory.transitions import Step
@@ -40,7 +40,7 @@ _PAGE = 1000
 _NIL = b"\xc0"
 
 
-class InMemoryStore:
+class InMemoryStore(InMemoryReader):
     """Keeps runs in this process; safe to share between threads.
 
     Args:
@@ -61,13 +61,13 @@ class InMemoryStore:
         max_lost: int = 3,
     ) -> None:
         self._clock = clock
-        self._changed = threading.Condition()
-        self._world = World(
+        world = World(
             lease=settling.milliseconds(lease),
             dispatch_lease=settling.milliseconds(dispatch),
             retention=settling.milliseconds(retention),
             max_lost=max_lost,
         )
+        super().__init__(world, threading.Condition())
 
     # ── RunStore ────────────────────────────────────────────────────────────────────────────────
 
@@ -92,17 +92,21 @@ class InMemoryStore:
             origin = run.origin
             frontier = frontier_of(world, origin, plan) if origin and origin.node else None
             world.forget_plans(now)
-            world.use_plan(plan)
             kept = KeptRun(
                 new=run,
                 plan=plan,
                 created=now,
                 nodes=[NodeState.PENDING] * len(plan),
                 left=len(plan),
+                spared=plan.spared,
             )
+            over = adopt(world, kept, run.parent) if run.parent else None
+            world.use_plan(plan)
             world.runs[run.id] = kept
             step = Step(world, kept, now)
             step.event(EventType.RUN_CREATED)
+            if over is not None and over.is_paused:
+                pause(step)
             step.share_out(grain)
             step.spare, step.idle = -1, False  # a client keeps nothing
             begin(step, frontier)
@@ -256,6 +260,7 @@ class InMemoryStore:
             dispatch=step.announce(),
             unit=unit,
             kept=tuple(sorted(kept.nodes)) if kept else (),
+            parent=step.told,
             stopping=run.state is RunState.STOPPING,
             paused=run.is_paused,
             resumed=run.resumes > 0,
@@ -294,69 +299,20 @@ class InMemoryStore:
             self._changed.notify_all()
             return kept.state
 
-    def resume(self, run: str, *, grain: Grain | None = None) -> Resumed | None:
+    def resume(
+        self, run: str, *, grain: Grain | None = None, parent: Parent | None = None
+    ) -> Resumed | None:
         """Let a run go on."""
         with self._changed:
             kept = self._world.runs.get(run)
             if kept is None:
                 return None
             step = Step(self._world, kept, self._now())
-            if not resume(step, grain):
+            if not resume(step, grain, parent):
                 return Resumed(resumed=False, state=kept.state)
             step.finish()
             self._changed.notify_all()
             return Resumed(resumed=True, state=kept.state, dispatch=step.announce())
-
-    # ── RunReader ───────────────────────────────────────────────────────────────────────────────
-
-    def record(self, run: str) -> RunRecord | None:
-        """Return the run with all its nodes."""
-        with self._changed:
-            kept = self._world.runs.get(run)
-            return None if kept is None else reading.record(kept)
-
-    def summary(self, run: str) -> RunSummary | None:
-        """Return the run's row."""
-        with self._changed:
-            kept = self._world.runs.get(run)
-            return None if kept is None else reading.summary(kept)
-
-    def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
-        """Return matching runs, newest first."""
-        with self._changed:
-            runs = sorted(self._world.runs.values(), key=reading.recency, reverse=True)
-            found = [run for run in runs if reading.matches(run, query)]
-            return [reading.summary(run) for run in found[: query.limit]]
-
-    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:
-        """Return nodes that were given up, latest first."""
-        with self._changed:
-            return reading.dead_letters(self._world)[:limit]
-
-    def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
-        """Return where these nodes stand."""
-        with self._changed:
-            kept = self._world.runs.get(run)
-            known = kept.nodes if kept else []
-            return {node: known[node] for node in nodes if node < len(known)}
-
-    def input(self, run: str) -> bytes:
-        """Return the msgpack of the run's input."""
-        with self._changed:
-            return self._world.runs[run].new.input
-
-    def outputs(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, bytes]:
-        """Return msgpack of the outputs that exist."""
-        with self._changed:
-            kept = self._world.runs.get(run)
-            if kept is None:
-                return {}
-            wanted = kept.outputs if nodes is None else nodes
-            return {node: kept.outputs[node] for node in wanted if node in kept.outputs}
-
-    def sizes(self, run: str, nodes: Sequence[int] | None = None) -> Mapping[int, int]:
-        """Return the bytes of the outputs that exist."""
-        return {node: len(blob) for node, blob in self.outputs(run, nodes).items()}
 
     # ── EventLog ────────────────────────────────────────────────────────────────────────────────
 

@@ -5,9 +5,9 @@ In: the world and the time. Out: what was overdue, dealt with. Not here: the mov
 
 from flowcore.ports.store import Dispatch, Sweep
 from flowcore.ports.unit import Bundle
-from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
+from flowcore.run.record import DEADLINE_PASSED, GIVEN_UP, WORKER_LOST
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.inmemory.state import DEADLINE, RETENTION, World
+from flowcore.stores.inmemory.state import DEADLINE, GIVE_UP, RETENTION, Entry, World
 from flowcore.stores.inmemory.transitions import Step
 
 __all__ = ["sweep"]
@@ -20,19 +20,12 @@ def sweep(world: World, *, now: int, limit: int) -> Sweep:
     steps: dict[str, Step] = {}
     for _, entry in zip(range(limit), world.due(now), strict=False):
         run, what = entry
-        if what == RETENTION:
-            del world.agenda[entry]
-            del world.runs[run]
-            world.bury(run)
+        if run not in world.runs or (what == RETENTION and not _is_kept(world, entry, now)):
+            world.agenda.pop(entry, None)
             steps.pop(run, None)
-        elif entry in world.agenda:  # an earlier entry of this round may have stopped the run
-            step = steps.setdefault(run, Step(world, world.runs[run], now))
-            if what == DEADLINE:
-                _deadline(step)
-            elif what in step.run.units:
-                _look_at_unit(step, what)
-            else:
-                _look_at(step, int(what))
+        elif entry in world.agenda and what != RETENTION:
+            # An earlier entry of this round may have stopped the run.
+            _look(steps.setdefault(run, Step(world, world.runs[run], now)), what)
     # In this order, for a run that ends gets a new entry: that of its retention.
     finished = {run: state for run, step in steps.items() if (state := step.finish())}
     return Sweep(
@@ -46,6 +39,28 @@ def sweep(world: World, *, now: int, limit: int) -> Sweep:
         finished=finished,
         next_due=max(0, min(world.agenda.values()) - now) / 1000 if world.agenda else None,
     )
+
+
+def _is_kept(world: World, entry: Entry, now: int) -> bool:
+    """Whether a run is still kept when its time is over: the one that it is part of goes on."""
+    run = entry[0]
+    if world.is_wanted(world.runs[run]):
+        world.agenda[entry] = now + world.retention
+        return True
+    del world.runs[run]
+    world.bury(run)
+    return False
+
+
+def _look(step: Step, what: str) -> None:
+    if what == DEADLINE:
+        _deadline(step)
+    elif what == GIVE_UP:
+        _abandon(step)
+    elif what in step.run.units:
+        _look_at_unit(step, what)
+    else:
+        _look_at(step, int(what))
 
 
 def _again(step: Step, what: tuple[int, int] | Bundle) -> Dispatch | None:
@@ -89,6 +104,15 @@ def _remind(step: Step, what: int | str) -> int:
     times = run.late[what]
     step.schedule(what, step.world.dispatch_lease * 2 ** min(times, _MOST_DOUBLINGS))
     return times
+
+
+def _abandon(step: Step) -> None:
+    """The run that this one is part of does not want it any more."""
+    run = step.run
+    step.unschedule(GIVE_UP)
+    if run.left:
+        run.stop = run.stop or GIVEN_UP
+        step.abort()
 
 
 def _deadline(step: Step) -> None:

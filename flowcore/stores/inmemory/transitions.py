@@ -5,18 +5,23 @@ In: one command on one run. Out: the run moved, its events appended, what to pub
 Not here: who may call what (store), what is overdue (sweeping).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from flowcore.plan.reuse import Frontier
-from flowcore.ports.store import Dispatch, Wait
-from flowcore.ports.unit import Bundle, Grain
-from flowcore.run.event import Event, EventType
+from flowcore.ports.store import Wait
+from flowcore.run.event import EventType
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.inmemory.sharing import Sharing
-from flowcore.stores.inmemory.state import DEADLINE, PLAN_GRACE, RETENTION, KeptRun, KeptUnit, World
+from flowcore.stores.inmemory.dispatching import Dispatching
+from flowcore.stores.inmemory.state import (
+    DEADLINE,
+    GIVE_UP,
+    PLAN_GRACE,
+    RETENTION,
+    KeptRun,
+)
 
 __all__ = ["Step"]
 
@@ -45,123 +50,8 @@ _LAST_EVENT = {
 
 
 @dataclass(slots=True)
-class Step:
+class Step(Dispatching):
     """One atomic step on one run."""
-
-    world: World
-    run: KeptRun
-    now: int
-    ready: list[tuple[int, int]] = field(default_factory=list)
-    """(node, attempt) pairs to publish."""
-    bundles: list[Bundle] = field(default_factory=list)
-    late: list[tuple[tuple[int, int] | Bundle, int]] = field(default_factory=list)
-    """Dispatches nobody claimed, and how many times already."""
-    grain: Grain | None = None
-    """How to share out what becomes ready; None: everything is dispatched by itself."""
-    spare: int = 0
-    """Microseconds of work that the unit may still take."""
-    idle: bool = True
-    """Whether the unit has nothing to do, and so takes a node however long that is."""
-    current: int | None = None
-    """A node the unit is running: it stays."""
-    kept: list[int] = field(default_factory=list)
-
-    def event(
-        self,
-        kind: EventType,
-        nodes: Iterable[int] = (),
-        attempt: int | None = None,
-        data: Mapping[str, Any] | None = None,
-        *,
-        ago: int = 0,
-    ) -> None:
-        """Append to the run's log; what happened ``ago`` ms before now, too."""
-        run = self.run
-        run.events.append(
-            Event(
-                id=len(run.events) + 1,
-                type=kind,
-                run=run.new.id,
-                time=(self.now - ago) / 1000,
-                nodes=tuple(run.plan.ids[node] for node in nodes),
-                attempt=attempt,
-                data=data or {},
-            )
-        )
-
-    def schedule(self, what: int | str, delay: float) -> None:
-        """Ask for a look at a node (or the deadline, or the retention) in ``delay`` ms."""
-        self.world.agenda[self.run.new.id, str(what)] = self.now + round(delay)
-
-    def unschedule(self, what: int | str) -> None:
-        """Take an entry off the agenda."""
-        self.world.agenda.pop((self.run.new.id, str(what)), None)
-
-    def share_out(self, grain: Grain | None) -> None:
-        """Read how what becomes ready is to be shared out."""
-        self.grain = None if self.run.plan.max_parallel else grain
-        self.spare = round(grain.budget * 1e6) if grain else 0
-
-    def place(self, ready: Sequence[tuple[int, int]]) -> None:
-        """Share out (node, attempt) pairs: some stay, some travel together, the rest alone."""
-        if self.grain is None:
-            self.dispatch(ready)
-            return
-        sharing = Sharing(self, self.grain)
-        sharing.share(ready)
-        for node in sharing.kept:
-            self.run.nodes[node] = NodeState.RUNNING
-            self.run.attempts[node] = 1
-        self.kept += sharing.kept
-        for nodes in sharing.together:
-            self.bundle(nodes)
-        listed = [*sharing.kept, *(node for nodes in sharing.together for node in nodes)]
-        self.dispatch(sharing.alone, listed=listed)
-
-    def bundle(self, nodes: list[int]) -> None:
-        """Dispatch several nodes in one message."""
-        run = self.run
-        run.bundled += 1
-        unit = f"b{run.bundled}"
-        for node in nodes:
-            run.nodes[node] = NodeState.DISPATCHED
-        run.units[unit] = KeptUnit(set(nodes), adopted=False)
-        self.schedule(unit, self.world.dispatch_lease)
-        self.bundles.append(Bundle(unit=unit, node=nodes[0], count=len(nodes)))
-
-    def write_unit(self, unit: str, nodes: set[int], *, told: int | None = None) -> None:
-        """Keep what a worker's unit owns; nothing is left of one without nodes."""
-        if nodes:
-            self.run.units[unit] = KeptUnit(nodes, adopted=True, told=told)
-            self.schedule(unit, self.world.lease)
-        else:
-            self.run.units.pop(unit, None)
-            self.unschedule(unit)
-
-    def take_slots(self, count: int) -> None:
-        """Take slots of ``max_parallel``, or give them back."""
-        if self.run.plan.max_parallel:
-            self.run.active += count
-
-    def dispatch(self, pairs: Iterable[tuple[int, int]], *, listed: Iterable[int] = ()) -> None:
-        """Record the intent to dispatch (node, attempt) pairs, as far as slots are free.
-
-        The event names those already ``listed`` too.
-        """
-        run, listed = self.run, list(listed)
-        for node, attempt in pairs:
-            full = run.plan.max_parallel and run.active >= run.plan.max_parallel
-            if full or run.is_paused:
-                run.nodes[node] = NodeState.HELD
-                run.held.append(node)
-                continue
-            self.take_slots(1)
-            run.nodes[node] = NodeState.DISPATCHED
-            self.schedule(node, self.world.dispatch_lease)
-            listed.append(node)
-            self.ready.append((node, attempt))
-        if listed:
-            self.event(EventType.NODES_DISPATCHED, sorted(listed))
 
     def park(self, node: int, wait: Wait) -> None:
         """Let a node wait without a worker."""
@@ -173,6 +63,12 @@ class Step:
         if wait.resumes:
             run.resumed.pop(node, None)
             run.waits[node] = wait.signal
+            if wait.child is not None:
+                run.awaited[node] = wait.child
+                # It may have ended before this node has come to wait.
+                if wait.child not in run.open_children:
+                    self.unpark(node)
+                    return
             if wait.signal in run.signals:
                 self.unpark(node, run.signals.pop(wait.signal))
                 return
@@ -188,16 +84,9 @@ class Step:
         run = self.run
         if node in run.waits:
             del run.waits[node]
-            run.resumed[node] = what
+            run.resumed[node] = run.awaited.pop(node, "").encode() or what
         self.unschedule(node)
         self.dispatch([(node, run.attempts[node] + 1)])
-
-    def release(self) -> None:
-        """Give free slots to the nodes that were held, oldest first."""
-        run = self.run
-        while run.held and not run.is_paused and run.active < (run.plan.max_parallel or 0):
-            node = run.held.popleft()
-            self.dispatch([(node, run.attempts[node] + 1)])
 
     def abort(self) -> None:
         """Stop the run: what is not running never will; what is running is told on renewal."""
@@ -219,9 +108,27 @@ class Step:
         self.ready.clear()
         self.bundles.clear()
         self.late.clear()
+        self.stop_children()
         if run.state is not RunState.STOPPING:
             run.state = RunState.STOPPING
             self.event(EventType.RUN_STOPPING)
+
+    def stop_children(self, node: int | None = None) -> None:
+        """Have the runs stopped that a node has started, or all nodes have."""
+        for child in self.run.open_children:
+            if node is None or self.run.children[child] == node:
+                self.world.agenda[child, GIVE_UP] = self.now
+
+    def _tell_parent(self) -> None:
+        """Give the node its turn that has started this run."""
+        parent = self.run.parent
+        over = self.world.runs.get(parent.run) if parent else None
+        if parent is None or over is None or self.run.new.id not in over.children:
+            return
+        over.open_children.discard(self.run.new.id)
+        if over.nodes[parent.node] is NodeState.WAITING:
+            self.world.agenda[parent.run, str(parent.node)] = self.now
+            self.told = parent
 
     def advance(self, node: int, dead: Collection[int] = ()) -> None:
         """Count down every chord of a settled node."""
@@ -244,10 +151,11 @@ class Step:
                 if counts := self._count(target, run.nodes[source], live=live):
                     full.append((target, counts))
             for target, counts in full:
-                if _RULES[run.plan.policy(target).join](*counts):
+                join = run.plan.policy(target).join
+                if _RULES[join](*counts):
                     ready.append((target, run.attempts[target] + 1))
                     continue
-                self._skip(target, failed=counts[1])
+                self._skip(target, failed=counts[1] if join == "any_success" else 0)
                 skipped.append(target)
                 stack.append([(target, after, True) for after in run.plan.succ[target]])
             full.clear()
@@ -306,7 +214,9 @@ class Step:
         self.event(EventType.NODE_FAILED, [node], run.attempts[node], data)
         if run.state is RunState.STOPPING:
             return
-        if not self._tolerated(node, dead):
+        if run.spared:
+            run.spared -= 1
+        elif not self._tolerated(node, dead):
             run.cause = run.cause or str(node)
             if run.plan.fail_fast:
                 self.abort()
@@ -340,6 +250,7 @@ class Step:
             self.dispatch([(node, attempt + 1)])
         else:
             self.world.dead[run.new.id, node] = self.now
+            self.stop_children(node)
             self.fail(node, failure, data)
         if run.accepts_work:
             self.release()
@@ -364,33 +275,14 @@ class Step:
         self.unschedule(DEADLINE)
         run.units.clear()
         self.schedule(RETENTION, world.retention)
+        self.unschedule(GIVE_UP)
+        self._tell_parent()
         digest = run.plan.hash
         world.plan_users[digest] -= 1
         if not world.plan_users[digest]:
             del world.plan_users[digest]
             world.plan_expiry[digest] = self.now + world.retention + PLAN_GRACE
         return run.state
-
-    def announce(self) -> Dispatch | None:
-        """Say what the caller must publish; None for nothing."""
-        return self.dispatch_of(self.ready, self.bundles)
-
-    def dispatch_of(
-        self, nodes: Sequence[tuple[int, int]], bundles: Sequence[Bundle]
-    ) -> Dispatch | None:
-        """Put nodes and bundles into a dispatch; None for nothing."""
-        if not nodes and not bundles:
-            return None
-        run = self.run
-        return Dispatch(
-            run=run.new.id,
-            plan=run.plan.hash,
-            flow=run.plan.flow,
-            namespace=run.new.namespace,
-            priority=run.new.priority,
-            nodes=tuple(nodes),
-            bundles=tuple(bundles),
-        )
 
 
 def _final(run: KeptRun) -> RunState:

@@ -15,8 +15,7 @@ from flowcore.run.note import MOST_SAID, Note, events_of, pack_notes
 from flowcore.run.wire import unpack
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import parse_ranges, run_key
-from flowcore.stores.redis.script import Line, Script
-from flowcore.stores.redis.store import script_source
+from flowcore.stores.redis.script import Line, Script, script_source
 
 __all__ = ["RedisEventLog"]
 

@@ -14,7 +14,7 @@ from flowcore.errors import PayloadStoreError
 from flowcore.run.reference import Reference
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import run_key
-from flowcore.stores.redis.store import script_source
+from flowcore.stores.redis.script import script_source
 
 __all__ = ["CHUNK", "RedisLedger", "RedisPayloads"]
 

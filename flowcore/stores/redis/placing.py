@@ -50,7 +50,11 @@ def server_name(url: str) -> str:
 
 
 def home_of(run: str, names: Sequence[str]) -> int:
-    """Return the number of the server on which a run of this id is created."""
+    """Return the number of the server on which a run of this id is created.
+
+    What a run has started is with it: their ids begin with its own and a slash.
+    """
+    run = run.partition("/")[0]
     return max(range(len(names)), key=lambda at: _score(names[at], run))
 
 

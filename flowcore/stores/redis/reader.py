@@ -15,7 +15,8 @@ from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.event_log import RedisEventLog
 from flowcore.stores.redis.keys import DEAD, RUNS, run_key
-from flowcore.stores.redis.store import script_source
+from flowcore.stores.redis.script import script_source
+from flowcore.stores.redis.wire import read_parent
 
 __all__ = ["RedisReader"]
 
@@ -35,6 +36,7 @@ _ROW = (
     "ns",
     "prio",
     "origin",
+    "up",
 )
 
 
@@ -106,6 +108,12 @@ class RedisReader:
                     )
                 )
         return letters
+
+    def children(self, run: str) -> Mapping[str, int]:
+        """Return the runs that nodes of a run have started."""
+        with translated():
+            kids = self._client.hgetall(run_key(run, "kids"))
+        return {child.decode(): int(node[1:]) for child, node in kids.items()}
 
     def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
         """Return where these nodes stand."""
@@ -192,6 +200,7 @@ def _summary(run: str, row: Mapping[str, bytes], error: Failure | None) -> RunSu
         namespace=(row["ns"] or b"").decode(),
         priority=int(row["prio"]),
         origin=_origin(row["origin"]),
+        parent=read_parent(row["up"]),
     )
 
 

@@ -7,11 +7,13 @@ the socket before each command, is a third of their price. Scripts are safe to r
 connection is made again and the call with it.
 """
 
+import functools
 import hashlib
 import os
 import threading
 import time
 from collections.abc import Sequence
+from importlib import resources
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -20,7 +22,14 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from flowcore.stores.redis.connect import REFUSALS, RETRIES, Client
 
-__all__ = ["Line", "Script"]
+__all__ = ["ON_CORE", "ON_WEB", "Line", "Script", "script_source"]
+
+#: Scripts that change no more than the nodes they name.
+ON_CORE = ("claim", "adopt", "renew")
+ON_WEB = (
+    *("submit", "settle", "flush", "lose", "wake", "signal", "sweep", "stop"),
+    *("pause", "resume"),
+)
 
 _BACKOFF = 0.05
 _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError)
@@ -80,3 +89,11 @@ class Script:
             # An answer may still be under way: it must not be taken for the next one's.
             connection.disconnect()
             raise
+
+
+@functools.cache
+def script_source(name: str) -> str:
+    """Return the text of a script, with that of the ``lua`` folder it is built on."""
+    parts = ("core", "dispatch", "web", name) if name in ON_WEB else ("core", name)
+    folder = resources.files(__package__) / "lua"
+    return "".join((folder / f"{part}.lua").read_text() for part in parts)

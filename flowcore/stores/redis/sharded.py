@@ -28,7 +28,7 @@ from flowcore.ports.store import (
 from flowcore.ports.unit import Adopted, Flush, Grain, UnitTicket
 from flowcore.run.event import Event
 from flowcore.run.note import Note
-from flowcore.run.record import DeadLetter, RunRecord, RunSummary
+from flowcore.run.record import DeadLetter, Parent, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.event_log import RedisEventLog
@@ -118,9 +118,11 @@ class ShardedStore:
 
     def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
         """Create the run at its home, unless another server has it from before."""
-        # What a run takes over from another is copied on that one's server.
+        # What a run takes over from another is copied on that one's server, and what is part of
+        # another ends in the same step as that one's wait.
         origin = run.origin
-        home = self.placement.home(run.id) if origin is None else self.placement.locate(origin.run)
+        near = run.parent or origin
+        home = self.placement.home(run.id) if near is None else self.placement.locate(near.run)
         other = None if run.fresh else self.placement.elsewhere(run.id, home)
         at = home if other is None else other
         try:
@@ -216,10 +218,14 @@ class ShardedStore:
         """Start nothing more of a run."""
         return self.placement.ask(run, lambda at: self.shards[at].store.pause(run), _is_none)
 
-    def resume(self, run: str, *, grain: Grain | None = None) -> Resumed | None:
+    def resume(
+        self, run: str, *, grain: Grain | None = None, parent: Parent | None = None
+    ) -> Resumed | None:
         """Let a run go on."""
         return self.placement.ask(
-            run, lambda at: self.shards[at].store.resume(run, grain=grain), _is_none
+            run,
+            lambda at: self.shards[at].store.resume(run, grain=grain, parent=parent),
+            _is_none,
         )
 
     def _admit(self, run: str, at: int) -> None:
@@ -311,6 +317,12 @@ class ShardedReader:
         letters = [letter for page in pages.values() for letter in page]
         # Those of one time stand as in the sorted set of one server, and a run's are on one server.
         return sorted(letters, key=lambda one: (one.time, f"{one.run}|"), reverse=True)[:limit]
+
+    def children(self, run: str) -> Mapping[str, int]:
+        """Return the runs that nodes of a run have started."""
+        return self._place.ask(
+            run, lambda at: self._shards[at].reader.children(run), lambda found: not found
+        )
 
     def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:
         """Return where these nodes stand."""

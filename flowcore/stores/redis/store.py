@@ -7,14 +7,13 @@ import functools
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
 
 import msgpack
 
-from flowcore.errors import ServiceError
+from flowcore.errors import OrphanError, ServiceError
 from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import after_failure, from_node
 from flowcore.ports.store import (
@@ -29,11 +28,11 @@ from flowcore.ports.store import (
     Ticket,
 )
 from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
-from flowcore.run.record import DEADLINE_PASSED, WORKER_LOST
+from flowcore.run.record import DEADLINE_PASSED, GIVEN_UP, WORKER_LOST, Parent
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import plan_key, run_key, web_entries, web_key
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.script import ON_CORE, ON_WEB, Line, Script, script_source
 from flowcore.stores.redis.wire import (
     arrivals,
     frontier_list,
@@ -44,10 +43,11 @@ from flowcore.stores.redis.wire import (
     shares,
     wire_delay,
     wire_outcome,
+    wire_parent,
     wire_wait,
 )
 
-__all__ = ["Leases", "RedisStore", "script_source"]
+__all__ = ["Leases", "RedisStore"]
 
 _WEB_CHUNK = 5000
 
@@ -55,13 +55,6 @@ _WEB_CHUNK = 5000
 _TRIES = 3
 
 _RESUMABLE = frozenset({RunState.PAUSED, RunState.FAILED, RunState.CANCELLED})
-
-#: Scripts that change no more than the nodes they name.
-_ON_CORE = ("claim", "adopt", "renew")
-_ON_WEB = (
-    *("submit", "settle", "flush", "lose", "wake", "signal", "sweep", "stop"),
-    *("pause", "resume"),
-)
 
 #: What ``renew.lua`` says of a ticket that another attempt has replaced.
 _LOST = 2
@@ -89,7 +82,7 @@ class RedisStore:
         self.client = client
         self._leases = leases
         line = Line(client)
-        self._scripts = {name: Script(line, script_source(name)) for name in (*_ON_CORE, *_ON_WEB)}
+        self._scripts = {name: Script(line, script_source(name)) for name in (*ON_CORE, *ON_WEB)}
         self.get_plan = functools.lru_cache(maxsize=64)(self._load_plan)
 
     def put_plan(self, plan: Plan) -> None:
@@ -130,14 +123,16 @@ class RedisStore:
             run.priority,
             msgpack.packb(shares(grain)) if grain else b"",
         )
+        started_by = wire_parent(run.parent), plan.spared
         for _ in range(_TRIES):
-            answer = self._call("submit", *arguments, *self._taken_over(run, plan))
+            answer = self._call("submit", *arguments, *self._taken_over(run, plan), *started_by)
             if answer[0] not in {b"noplan", b"changed"}:
                 break
             self.put_plan(plan)
         else:
             msg = f"the plan {plan.hash} vanished while run {run.id!r} was submitted"
             raise ServiceError(msg)
+        _refuse_orphan(run.id, answer)
         state = RunState(answer[1].decode())
         if answer[0] == b"exists":
             return Submitted(created=False, state=state)
@@ -308,6 +303,7 @@ class RedisStore:
             msgpack.packb(WORKER_LOST.as_dict()),
             msgpack.packb(DEADLINE_PASSED.as_dict()),
             msgpack.packb({"error": WORKER_LOST.as_dict()}),
+            GIVEN_UP,
         )
         dispatches: list[Dispatch] = []
         overdue: list[tuple[Dispatch, int]] = []
@@ -338,7 +334,9 @@ class RedisStore:
         answer = self._call("pause", run)
         return None if answer is None else RunState(answer[0].decode())
 
-    def resume(self, run: str, *, grain: Grain | None = None) -> Resumed | None:
+    def resume(
+        self, run: str, *, grain: Grain | None = None, parent: Parent | None = None
+    ) -> Resumed | None:
         """Let a run go on; what is to run again is decided here, upon what the script checks."""
         for _ in range(_TRIES):
             with translated():
@@ -360,10 +358,17 @@ class RedisStore:
                 else (b"", b"")
             )
             answer = self._call(
-                "resume", run, state.value, row[1] or b"", msgpack.packb(head), *shared
+                "resume",
+                run,
+                state.value,
+                row[1] or b"",
+                msgpack.packb(head),
+                *shared,
+                wire_parent(parent),
             )
             if answer is None:
                 return None
+            _refuse_orphan(run, answer)
             if answer[0] == b"resumed":
                 _, now, *about, pairs, bundles = answer
                 dispatch = read_dispatch(run.encode(), about, pairs, bundles)
@@ -377,9 +382,7 @@ class RedisStore:
             return self._scripts[name](args=arguments)
 
 
-@functools.cache
-def script_source(name: str) -> str:
-    """Return the text of a script, with that of the ``lua`` folder it is built on."""
-    parts = ("core", "dispatch", "web", name) if name in _ON_WEB else ("core", name)
-    folder = resources.files(__package__) / "lua"
-    return "".join((folder / f"{part}.lua").read_text() for part in parts)
+def _refuse_orphan(run: str, answer: Sequence[Any]) -> None:
+    if answer[0] == b"orphan":
+        msg = f"run {run!r} was not started: the attempt that wanted it is not running any longer"
+        raise OrphanError(msg, run_id=run)

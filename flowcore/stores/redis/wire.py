@@ -13,7 +13,7 @@ from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import Frontier
 from flowcore.ports.store import Advance, Dispatch, Outcome, Wait
 from flowcore.ports.unit import Bundle, Grain
-from flowcore.run.record import Failure
+from flowcore.run.record import Failure, Parent
 from flowcore.run.status import RunState
 from flowcore.stores.redis.keys import RULE_LETTERS, parse_ranges
 
@@ -25,10 +25,12 @@ __all__ = [
     "read_bundles",
     "read_dispatch",
     "read_pairs",
+    "read_parent",
     "read_unit",
     "shares",
     "wire_delay",
     "wire_outcome",
+    "wire_parent",
     "wire_wait",
 ]
 
@@ -113,7 +115,7 @@ def read_advance(run: str, answer: Any) -> Advance:
     """Read what ``answer`` in web.lua says of a step."""
     if answer is None:
         return Advance(accepted=False)
-    final, plan, flow, ns, prio, pairs, bundles, unit, owned, flags, *ahead = answer
+    final, plan, flow, ns, prio, pairs, bundles, unit, owned, flags, told, *ahead = answer
     about = (plan, flow, ns, prio)
     return Advance(
         accepted=True,
@@ -121,11 +123,28 @@ def read_advance(run: str, answer: Any) -> Advance:
         dispatch=read_dispatch(run.encode(), about, pairs, bundles),
         unit=unit.decode() or None,
         kept=read_unit(owned[1:]),
+        parent=read_parent(told),
         stopping=bool(flags & _STOPPING),
         paused=bool(flags & _PAUSED),
         resumed=bool(flags & _RESUMED),
         ahead=ahead[0].decode() if ahead else "",
     )
+
+
+def wire_parent(parent: Parent | None) -> bytes:
+    """The attempt that starts a run, as ``submit.lua`` reads it."""
+    if parent is None:
+        return b""
+    packed: bytes = msgpack.packb((parent.run, parent.node, parent.name, parent.attempt))
+    return packed
+
+
+def read_parent(packed: bytes | None) -> Parent | None:
+    """Read what ``wire_parent`` wrote."""
+    if not packed:
+        return None
+    run, node, name, attempt = msgpack.unpackb(packed)
+    return Parent(run=run, node=node, name=name, attempt=attempt)
 
 
 def read_dispatch(
@@ -178,4 +197,6 @@ def wire_wait(wait: Wait | None) -> tuple[str, int | str]:
     until = "" if wait.until is None else milliseconds(wait.until)
     if wait.signal is not None:
         return f"s{wait.signal}", until
+    if wait.child is not None:
+        return f"c{wait.child}", until
     return "t" if wait.resumes else "", until

@@ -8,12 +8,14 @@
 -- attempts before the run was resumed), {base}sig (hash: 's:' and a name for a signal that nobody
 -- has taken, 'n:' and a node for what it waits for, 'p:' and a node for what ended its wait),
 -- {base}heard (hash by node: attempt and number of the latest notes),
+-- {base}kids (hash by id of a run that a node has started: 'o' and the node, 'e' once it has ended),
 -- {base}own (hash by unit: the nodes that travel or run together), {base}ev (stream, ids 0-1,
 -- 0-2, ... without a gap, but that an entry of type "batch" or "notes" stands for several events and
 -- has the id of the last) and {base}done (stream, one entry once the run has ended).
 -- The agenda (one sorted set for the server) names everything somebody must look at by a time:
 -- "run|node" for a dispatched, running or waiting node, "run|" and the name of a unit for one that
--- is dispatched or running, "run|T" for a deadline, "run|R" for the end of retention.
+-- is dispatched or running, "run|T" for a deadline, "run|R" for the end of retention, "run|K" for a run
+-- that is to be stopped because the one that it is part of is.
 -- A unit is 'd' (nobody has adopted it) or 'x', then its nodes as "policy:ranges;policy:ranges",
 -- then '!' and the node that it was last said to have started, if any.
 -- A plan's web (hash) gives, per node, {successor, in-degree, rule, policy} of each successor.
@@ -37,10 +39,11 @@ local function base_of(run) return PREFIX .. '{' .. run .. '}:' end
 local FIELDS = {
   'state', 'plan', 'active', 'max', 'left', 'fast', 'flow', 'ns', 'prio', 'cause', 'stop',
   'total', 'keep', 'lease', 'dlease', 'timeout', 'retried', 'waited', 'started', 'resumes',
+  'up', 'kids', 'spared',
 }
 -- What a script needs that changes no more than one node.
 local FEW = { 'state', 'lease', 'timeout', 'retried', 'waited', 'resumes' }
-local NUMBERS = { active = 1, max = 1, left = 1, total = 1, keep = 1, lease = 1, dlease = 1, timeout = 1 }
+local NUMBERS = { active = 1, max = 1, left = 1, total = 1, keep = 1, lease = 1, dlease = 1, timeout = 1, spared = 1 }
 
 -- Read a run into a table; nil when there is none.
 local function open_run(run, fields)

@@ -1,7 +1,8 @@
 -- Let a run go on: one that is paused, or one that has failed or was cancelled.
 -- ARGV: run, the state it is in, how often it was resumed from an end or '', how to go on (msgpack:
 --       nodes to run again, what has arrived at them), policy of each node (msgpack) and how to share
---       out what is ready (msgpack) or '' and ''
+--       out what is ready (msgpack) or '' and '', the attempt that wants it to go on (as in submit.lua)
+--       or ''
 
 -- Nodes of a run that has ended are to run again, with attempts that nobody has had.
 local function reopen(R, again, letters)
@@ -50,6 +51,15 @@ local R = open_run(ARGV[1])
 if not R then return false end
 if R.state ~= ARGV[2] or (R.resumes or '') ~= ARGV[3] then return { 'changed' } end
 if redis.call('EXISTS', PREFIX .. 'plan:' .. R.plan) == 0 then return { 'noplan' } end
+if ARGV[7] ~= '' then
+  local up = cmsgpack.unpack(ARGV[7])
+  local over = open_run(up[1])
+  if not may_start(over, up) then return { 'orphan' } end
+  redis.call('HSET', over.base .. 'kids', R.run, 'o' .. up[2])
+  redis.call('HSET', over.base .. 'run', 'kids', '1')
+  redis.call('HSET', R.base .. 'run', 'up', ARGV[7])
+  R.up = ARGV[7]
+end
 local head = cmsgpack.unpack(ARGV[4])
 local was = R.state
 R.state = R.started and 'running' or 'pending'

@@ -47,6 +47,7 @@ elseif kind == 'waiting' and R.state ~= 'stopping' then
   park(R, node, attempt, due, ARGV[12], ARGV[6])
 else
   redis.call('ZREM', AGENDA, member)
+  stop_children(R, node)
   if good then
     redis.call('HSET', R.base .. 'out', node, blob)
     R.left = R.left - 1

@@ -2,7 +2,8 @@
 -- ARGV: run, plan, flow, version, ns, input, tags (msgpack), total, starts and their
 --       policies (msgpack), max, fail-fast, timeout ms, retention ms, lease ms, dispatch lease ms,
 --       priority, how to share out the starts (msgpack) or '', what to take over from another run
---       (msgpack) or '', the states of that run's nodes
+--       (msgpack) or '', the states of that run's nodes, the attempt that starts it (msgpack: run,
+--       node, its id, attempt) or '', how many failures it is spared
 
 -- What need not run again comes from another run: outputs, states, and which edges do not hold.
 local function take_over(R, taken)
@@ -32,11 +33,24 @@ local run, plan = ARGV[1], ARGV[2]
 local base = base_of(run)
 local there = redis.call('HGET', base .. 'run', 'state')
 if there then return { 'exists', there } end
+local up = ARGV[20] ~= '' and cmsgpack.unpack(ARGV[20]) or nil
+local over = up and open_run(up[1])
+if up and not may_start(over, up) then
+  if redis.call('HEXISTS', PLANS, plan) == 0 then -- put for this run alone
+    redis.call('PEXPIRE', PREFIX .. 'plan:' .. plan, 3600000)
+    redis.call('PEXPIRE', PREFIX .. 'web:' .. plan, 3600000)
+  end
+  return { 'orphan' }
+end
 if redis.call('EXISTS', PREFIX .. 'plan:' .. plan) == 0 then return { 'noplan' } end
 local taken = ARGV[18] ~= '' and cmsgpack.unpack(ARGV[18]) or nil
 local reused = taken and taken.list
 if reused and (redis.call('GET', base_of(taken.run) .. 'st') or '') ~= ARGV[19] then
   return { 'changed' }
+end
+if up then
+  redis.call('HSET', over.base .. 'kids', run, 'o' .. up[2])
+  if not over.kids then redis.call('HSET', over.base .. 'run', 'kids', '1') end
 end
 local now = clock()
 redis.call('HSET', base .. 'run', 'state', 'pending', 'plan', plan, 'flow', ARGV[3],
@@ -44,15 +58,21 @@ redis.call('HSET', base .. 'run', 'state', 'pending', 'plan', plan, 'flow', ARGV
   'active', 0, 'max', ARGV[10], 'fast', ARGV[11], 'timeout', ARGV[12], 'keep', ARGV[13],
   'lease', ARGV[14], 'dlease', ARGV[15], 'created', now, 'prio', ARGV[16])
 if taken then redis.call('HSET', base .. 'run', 'origin', cmsgpack.pack({ taken.run, taken.node })) end
+if up then redis.call('HSET', base .. 'run', 'up', ARGV[20]) end
+if ARGV[21] ~= '0' then redis.call('HSET', base .. 'run', 'spared', ARGV[21]) end
 redis.call('SET', base .. 'in', ARGV[6])
 redis.call('SET', base .. 'st', string.rep('p', tonumber(ARGV[8])))
-redis.call('ZADD', RUNS, now, run)
+if not up then redis.call('ZADD', RUNS, now, run) end
 if redis.call('HINCRBY', PLANS, plan, 1) == 1 then
   redis.call('PERSIST', PREFIX .. 'plan:' .. plan)
   redis.call('PERSIST', PREFIX .. 'web:' .. plan)
 end
 local R = open_run(run)
 event(R, 'run.created')
+if over and over.state == 'paused' then
+  R.state = 'paused'
+  event(R, 'run.paused')
+end
 if ARGV[17] ~= '' then
   share_out(R, cmsgpack.unpack(ARGV[17]))
   R.spare, R.idle = -1, false -- a client keeps nothing

@@ -1,7 +1,7 @@
 -- Deal with what is overdue on the agenda. Every worker runs this; it needs no leader, because
 -- each entry is moved or removed in the same step that reads it.
 -- ARGV: limit, most losses, failure of a lost node (msgpack), failure of a late run (msgpack),
---       event data of a lost node (msgpack)
+--       event data of a lost node (msgpack), why a run is stopped with the one that started it
 local now = clock()
 local most = tonumber(ARGV[2])
 local opened, order = {}, {}
@@ -41,10 +41,23 @@ local function deadline(R)
   abort(R)
 end
 
+-- The run that this one is part of does not want it any more.
+local function abandon(R)
+  if R.left == 0 then return end
+  if not R.stop then
+    R.stop = ARGV[6]
+    redis.call('HSET', R.base .. 'run', 'stop', ARGV[6])
+  end
+  abort(R)
+end
+
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, ARGV[1])) do
   local run, what = member:match('^(.*)|(%w+)$')
   local R = run_of(run)
-  if what == 'R' then
+  if what == 'R' and is_wanted(run) then
+    redis.call('ZADD', AGENDA, now + R.keep, member)
+    for _, name in ipairs(KEPT) do redis.call('PEXPIRE', R.base .. name, R.keep + 3600000) end
+  elseif what == 'R' then
     purge(run)
     redis.call('ZREM', AGENDA, member)
     opened[run] = false
@@ -52,6 +65,9 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT'
     redis.call('ZREM', AGENDA, member)
   elseif what == 'T' then
     deadline(R)
+  elseif what == 'K' then
+    redis.call('ZREM', AGENDA, member)
+    abandon(R)
   elseif not tonumber(what) then
     local text = redis.call('HGET', R.base .. 'own', what)
     if not text then

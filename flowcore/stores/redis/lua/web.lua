@@ -1,5 +1,17 @@
 -- The web of chords: put after dispatch.lua, before each script that settles nodes.
 
+-- The runs that a node has started, or all nodes have, are to be stopped.
+local function stop_children(R, node)
+  if not R.kids then return end
+  local kids = redis.call('HGETALL', R.base .. 'kids')
+  for k = 1, #kids, 2 do
+    local open = kids[k + 1]:sub(1, 1) == 'o'
+    if open and (not node or tonumber(kids[k + 1]:sub(2)) == node) then
+      redis.call('ZADD', AGENDA, R.now, kids[k] .. '|K')
+    end
+  end
+end
+
 -- Stop a run: nothing that is not running will run; what is running is told by its heartbeat.
 local function abort(R)
   local letters = redis.call('GET', R.base .. 'st') or ''
@@ -27,15 +39,20 @@ local function abort(R)
     if units[k + 1]:sub(1, 1) == 'd' then write_unit(R, units[k], 'd', {}) end
   end
   R.out, R.bundles, R.again = {}, {}, nil
+  stop_children(R)
   if R.state ~= 'stopping' then
     R.state = 'stopping'
     event(R, 'run.stopping')
   end
 end
 
--- End the wait of a node, which may want to know by what: a signal's value, or '' for the time.
+-- End the wait of a node, which may want to know by what: a signal's value, '' for the time, the id
+-- of the run that it waited for.
 local function unpark(R, node, what)
-  if R.waited and redis.call('HDEL', R.base .. 'sig', 'n:' .. node) == 1 then
+  local awaited = R.waited and redis.call('HGET', R.base .. 'sig', 'n:' .. node)
+  if awaited then
+    redis.call('HDEL', R.base .. 'sig', 'n:' .. node)
+    if awaited:sub(1, 1) == 'c' then what = awaited:sub(2) end
     redis.call('HSET', R.base .. 'sig', 'p:' .. node, what)
   end
   redis.call('ZREM', AGENDA, R.run .. '|' .. node)
@@ -43,7 +60,7 @@ local function unpark(R, node, what)
 end
 
 -- Let a node wait without a worker. `due` (ms) is less than 0 for ever; `what` is '' for a turn,
--- 't' for a time, 's' and a name for a signal.
+-- 't' for a time, 's' and a name for a signal, 'c' and the id of a run that the node has started.
 local function park(R, node, attempt, due, what, data)
   put_letter(R, node, 'q')
   event(R, 'node.waiting', node, attempt, data)
@@ -56,7 +73,11 @@ local function park(R, node, attempt, due, what, data)
     end
     redis.call('HDEL', sig, 'p:' .. node)
     redis.call('HSET', sig, 'n:' .. node, what)
-    local came = what ~= 't' and redis.call('HGET', sig, 's:' .. what:sub(2))
+    -- A run may have ended before the node has come to wait for it.
+    if what:sub(1, 1) == 'c' and redis.call('HGET', R.base .. 'kids', what:sub(2)) ~= 'o' .. node then
+      return unpark(R, node, '')
+    end
+    local came = what:sub(1, 1) == 's' and redis.call('HGET', sig, 's:' .. what:sub(2))
     if came then
       redis.call('HDEL', sig, 's:' .. what:sub(2))
       return unpark(R, node, came)
@@ -182,8 +203,27 @@ local function tolerated(R, node, dead)
   return live > 0
 end
 
-local KEPT = { 'run', 'st', 'out', 'err', 'ev', 'in', 'done', 'att', 'dead' }
+local KEPT = { 'run', 'st', 'out', 'err', 'ev', 'in', 'done', 'att', 'dead', 'kids' }
 local DONE = { 'join', 'held', 'late', 'lost', 'own', 'base', 'sig', 'heard' }
+
+-- A run that is part of another has ended: the node that has started it has its turn.
+local function tell_parent(R)
+  local up = cmsgpack.unpack(R.up)
+  local over = base_of(up[1])
+  if not redis.call('HGET', over .. 'kids', R.run) then return end
+  redis.call('HSET', over .. 'kids', R.run, 'e' .. up[2])
+  if redis.call('GETRANGE', over .. 'st', up[2], up[2]) == 'q' then
+    redis.call('ZADD', AGENDA, R.now, up[1] .. '|' .. up[2])
+    R.told = R.up
+  end
+end
+
+-- Whether an attempt of a run may start a run, or let one go on: it is the one that is running.
+local function may_start(over, up)
+  local open = { running = 1, pending = 1, paused = 1 }
+  return over and open[over.state] and letter_of(over, up[2]) == 'x'
+    and attempt_of(over, up[2]) == up[4]
+end
 
 -- End the run when every node has settled. Returns the final state or ''.
 local function finish(R)
@@ -198,6 +238,10 @@ local function finish(R)
   for _, name in ipairs(DONE) do redis.call('DEL', R.base .. name) end
   for _, name in ipairs(KEPT) do redis.call('PEXPIRE', R.base .. name, R.keep + 3600000) end
   redis.call('ZADD', AGENDA, R.now + R.keep, R.run .. '|R')
+  if R.up then
+    redis.call('ZREM', AGENDA, R.run .. '|K')
+    tell_parent(R)
+  end
   if redis.call('HINCRBY', PLANS, R.plan, -1) <= 0 then
     redis.call('HDEL', PLANS, R.plan)
     redis.call('PEXPIRE', PREFIX .. 'plan:' .. R.plan, R.keep + 3600000)
@@ -225,7 +269,9 @@ local function fail(R, node, attempt, blob, brief, dead)
   R.left = R.left - 1
   event(R, 'node.failed', node, attempt, brief)
   if R.state == 'stopping' then return end
-  if not tolerated(R, node, dead) then
+  if R.spared and R.spared > 0 then
+    R.spared = redis.call('HINCRBY', R.base .. 'run', 'spared', -1)
+  elseif not tolerated(R, node, dead) then
     if not R.cause then
       R.cause = tostring(node)
       R.mark = true
@@ -252,6 +298,7 @@ local function lost(R, node, most, blob, brief)
   end
   if count > most then
     redis.call('ZADD', DEAD, R.now, R.run .. '|' .. node)
+    stop_children(R, node)
     fail(R, node, attempt, blob, brief, {})
   else
     dispatch(R, { { node, attempt + 1 } })
@@ -281,6 +328,13 @@ local function bury(run)
   if #names > 0 then chunked('ZREM', DEAD, names) end
 end
 
+-- What a run that goes on has started is kept for it.
+local function is_wanted(run)
+  local up = redis.call('HGET', base_of(run) .. 'run', 'up')
+  local state = up and redis.call('HGET', base_of(cmsgpack.unpack(up)[1]) .. 'run', 'state')
+  return state and state ~= 'succeeded' and state ~= 'failed' and state ~= 'cancelled'
+end
+
 local function purge(run)
   bury(run)
   redis.call('ZREM', 'fc:callbacks:' .. (redis.call('HGET', base_of(run) .. 'run', 'ns') or ''), run)
@@ -294,5 +348,6 @@ local function answer(R, final, unit, owned)
   return {
     final, R.plan, R.flow, R.ns, R.prio, R.out, R.bundles, unit or '', owned or '',
     (R.state == 'stopping' and 1 or 0) + (R.state == 'paused' and 2 or 0) + (R.resumes and 4 or 0),
+    R.told or '',
   }
 end

@@ -1,0 +1,264 @@
+"""Check nodes that start others: maps, loops, branches, sub-flows, and the choice between nodes.
+
+In: a draft and its graph. Out: problems, and the flows inside this one, checked. Not here: what
+these nodes do (engine), what their expressions read (rules_expressions).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any, Protocol, TypeVar
+
+from flowcore.check.diagnostic import describe, quote
+from flowcore.check.draft import Draft, RawNode
+from flowcore.check.rules_graph import Graph
+from flowcore.errors import DefinitionError
+from flowcore.expr.template import OPEN
+from flowcore.graph.diagnostic import InvalidFlowError
+from flowcore.graph.load import load_file
+from flowcore.graph.source import Document, Path
+from flowcore.nodes.structured import STRUCTURED, WITH_FLOW
+
+__all__ = ["CHOOSING", "as_template", "check_structure", "choices", "scope_names"]
+
+_Checked_co = TypeVar("_Checked_co", covariant=True)
+
+
+class Nested(Protocol[_Checked_co]):
+    """Checks a definition inside this one."""
+
+    def __call__(self, document: Document, *, branches: bool = False) -> _Checked_co:
+        """Check it; with ``branches``, its nodes' expressions are those of the flow around."""
+        ...
+
+
+#: Types that choose between the nodes after them.
+CHOOSING = frozenset({"condition", "switch"})
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}(?:@[A-Za-z0-9_.\-]{1,100})?")
+_FILE = re.compile(r".*(?:[/\\]|\.(?:ya?ml|json)$)")
+
+#: Keys that mean something only beside another one.
+_BESIDE = (
+    ("for_each", ("max_parallel", "chunk_size", "tolerated_failures")),
+    ("until' or 'max_iterations", ("initial",)),
+)
+#: Keys of one type, or of some.
+_OF_TYPES: Mapping[str, frozenset[str]] = {
+    "flow": WITH_FLOW,
+    "branches": frozenset({"parallel"}),
+}
+_NEEDED = {"for_each": "for_each", "map": "for_each", "loop": "until' or 'max_iterations"}
+_LOOPS = frozenset({"until", "max_iterations"})
+
+
+def scope_names(fields: Mapping[str, Any]) -> frozenset[str]:
+    """The names that expressions of a node can read, beside nodes and inputs."""
+    names: set[str] = set()
+    if fields.get("for_each") is not None:
+        names |= {"item", "index"}
+    if not _LOOPS.isdisjoint(fields):
+        names |= {"state", "iteration"}
+    return frozenset(names)
+
+
+def as_template(text: Any) -> Any:
+    """Write a case as a template, if it is written as an expression."""
+    return f"${{{{ {text} }}}}" if isinstance(text, str) and OPEN not in text else text
+
+
+def choices(given: Mapping[str, Any]) -> Iterator[str]:
+    """The nodes that a ``condition`` chooses from, in its order."""
+    cases, default = given.get("cases"), given.get("default")
+    names = list(cases) if isinstance(cases, Mapping) else []
+    yield from names
+    if isinstance(default, str) and default not in names:
+        yield default
+
+
+def check_structure(
+    draft: Draft, graph: Graph, nested: Nested[_Checked_co]
+) -> dict[str, _Checked_co | str]:
+    """Note what does not fit together; return the flows inside this one by their node.
+
+    Args:
+        draft: Nodes whose shape is known.
+        graph: How they hang together.
+        nested: Checks a definition inside this one.
+    """
+    succ = graph.succ()
+    flows: dict[str, _Checked_co | str] = {}
+    for id, raw in draft.nodes.items():
+        _check_keys(draft, raw)
+        uses = _uses(raw)
+        if uses in WITH_FLOW:
+            found = _sub_flow(draft, raw, nested)
+            if found is not None:
+                flows[id] = found
+        elif uses == "parallel":
+            checked = _branches(draft, raw, nested)
+            if checked is not None:
+                flows[id] = checked
+        elif uses in CHOOSING:
+            after = [graph.ids[target] for target in succ[graph.number[id]]]
+            _check_choice(draft, raw, after)
+    return flows
+
+
+def _uses(raw: RawNode) -> str:
+    uses = raw.fields.get("uses")
+    return uses if isinstance(uses, str) else ""
+
+
+def _check_keys(draft: Draft, raw: RawNode) -> None:
+    fields, uses = raw.fields, _uses(raw)
+    loops = not _LOOPS.isdisjoint(fields)
+    there = {"for_each": fields.get("for_each") is not None, "until' or 'max_iterations": loops}
+    for key, others in _BESIDE:
+        for other in others:
+            if other in fields and not there[key]:
+                what = f"{quote(other)} means nothing without '{key}'"
+                draft.problems.add("FC223", what, (*raw.path, other), at_key=True)
+    for key, types in _OF_TYPES.items():
+        if key in fields and uses not in types:
+            what = f"{quote(key)} means nothing beside uses: {uses}"
+            hint = f"write uses: {'workflow' if key == 'flow' else min(types)}"
+            draft.problems.add("FC223", what, (*raw.path, key), hint, at_key=True)
+    needed = _NEEDED.get(uses)
+    if needed is not None and not there[needed]:
+        what = f"uses: {uses} needs '{needed}'"
+        draft.problems.add("FC204", what, (*raw.path, needed.partition("'")[0]))
+    _check_items(draft, raw)
+    if uses in STRUCTURED:
+        _refuse_shared(draft, raw)
+
+
+def _check_items(draft: Draft, raw: RawNode) -> None:
+    items, path = raw.fields.get("for_each"), (*raw.path, "for_each")
+    wanted = "expected a list, or one ${{ expression }} that gives one"
+    if isinstance(items, str) and OPEN not in items:
+        draft.problems.add("FC205", wanted, path, f"write ${{{{ {items} }}}}")
+    elif items is not None and not isinstance(items, str | list):
+        draft.problems.add("FC205", f"{wanted}, got {describe(items)}", path)
+
+
+def _refuse_shared(draft: Draft, raw: RawNode) -> None:
+    for key in ("cache", "concurrency", "rate_limit", "circuit_breaker"):
+        if raw.fields.get(key) is not None:
+            what = f"{quote(key)} cannot stand on a node that starts a run"
+            hint = "write it on the nodes inside"
+            draft.problems.add("FC223", what, (*raw.path, key), hint, at_key=True)
+
+
+def _sub_flow(draft: Draft, raw: RawNode, nested: Nested[_Checked_co]) -> _Checked_co | str | None:
+    given, path = raw.fields.get("flow"), (*raw.path, "flow")
+    if given is None:
+        draft.problems.add("FC204", "'flow' is missing: which flow is to run", path)
+        return None
+    if isinstance(given, Mapping):
+        tree = {"id": draft.head.get("id", "workflow"), **given}
+        return _inside(draft, tree, path, nested)
+    if not isinstance(given, str):
+        return None  # its shape is told already
+    if not _FILE.fullmatch(given):
+        if _NAME.fullmatch(given):
+            return given
+        hint = "write the name of a deployed flow, a file, or a definition"
+        draft.problems.add("FC214", f"{quote(given)} is not a flow's name", path, hint)
+        return None
+    return _file(draft, given, path, nested)
+
+
+def _file(draft: Draft, given: str, path: Path, nested: Nested[_Checked_co]) -> _Checked_co | None:
+    source = draft.document.source
+    place = FilePath(source.name).parent / given if source else FilePath(given)
+    try:
+        return nested(load_file(place, limits=draft.document.limits))
+    except InvalidFlowError as error:
+        first = error.diagnostics[0].message
+        more = f", and {len(error.diagnostics) - 1} more" if len(error.diagnostics) > 1 else ""
+        what = f"the flow in {quote(given)} has problems: {first}{more}"
+        draft.problems.add("FC224", what, path, f"flowcore validate {given}")
+    except RecursionError:
+        what = f"{quote(given)} runs itself as a sub-flow"
+        draft.problems.add("FC224", what, path, "a sub-flow has to end somewhere")
+    except DefinitionError as error:
+        draft.problems.add("FC224", f"cannot read {quote(given)}: {error}", path)
+    return None
+
+
+def _branches(draft: Draft, raw: RawNode, nested: Nested[_Checked_co]) -> _Checked_co | None:
+    given, path = raw.fields.get("branches"), (*raw.path, "branches")
+    if given is None:
+        draft.problems.add("FC204", "'branches' is missing: what is to run at once", path)
+        return None
+    if not isinstance(given, Mapping):
+        return None
+    for name, fields in given.items():
+        if isinstance(fields, Mapping) and "needs" in fields:
+            what = f"branch {quote(name)} runs at once with the others and cannot need anything"
+            place = (*path, name, "needs")
+            draft.problems.add("FC223", what, place, "use uses: workflow", at_key=True)
+    alone = {
+        name: {key: value for key, value in fields.items() if key != "needs"}
+        if isinstance(fields, Mapping)
+        else fields
+        for name, fields in given.items()
+    }
+    tree: dict[str, Any] = {"id": draft.head.get("id", "workflow"), "nodes": alone}
+    if draft.config is not None:
+        tree["config"] = draft.config.model_dump(
+            mode="json", by_alias=True, exclude_unset=True, include={"defaults", "execution"}
+        )
+    return _inside(draft, tree, path, nested, under="nodes", branches=True)
+
+
+def _inside(
+    draft: Draft,
+    tree: Mapping[str, Any],
+    path: Path,
+    nested: Nested[_Checked_co],
+    *,
+    under: str = "",
+    branches: bool = False,
+) -> _Checked_co | None:
+    """Check a definition inside this one; its problems stand where they are in this one."""
+    document = Document(tree=tree, name=draft.document.name, limits=draft.document.limits)
+    try:
+        return nested(document, branches=branches)
+    except InvalidFlowError as error:
+        for found in error.diagnostics:
+            inner = found.path[1:] if under and found.path[:1] == (under,) else found.path
+            draft.problems.add(
+                found.code,
+                found.message,
+                (*path, *inner),
+                found.suggestion,
+                at_key=found.at_key,
+                offset=found.offset,
+            )
+        return None
+
+
+def _check_choice(draft: Draft, raw: RawNode, after: list[str]) -> None:
+    given = raw.fields.get("with")
+    given = given if isinstance(given, Mapping) else {}
+    path = (*raw.path, "with")
+    cases = given.get("cases")
+    if not isinstance(cases, Mapping) or not cases:
+        what = "'cases' is missing: a condition for each node to choose from"
+        draft.problems.add("FC204", what, (*path, "cases"), "write cases: {NODE: CONDITION}")
+        return
+    if given.get("match", "first") not in ("first", "all"):
+        what = f"'match' must be one of first, all, got {describe(given['match'])}"
+        draft.problems.add("FC222", what, (*path, "match"))
+    for extra in sorted(given.keys() - {"cases", "default", "match"}):
+        hint = draft.problems.near(extra, ("cases", "default", "match"))
+        what = f"unknown key {quote(extra)}"
+        draft.problems.add("FC202", what, (*path, extra), hint, at_key=True)
+    for name in choices(given):
+        if name not in after:
+            place = (*path, "cases", name) if name in cases else (*path, "default")
+            what = f"node {quote(name)} does not run after this one"
+            hint = draft.problems.near(name, after) or f"add needs: [{raw.path[-1]}] to it"
+            draft.problems.add("FC225", what, place, hint, at_key=name in cases)

@@ -1,0 +1,301 @@
+"""SPAWN: a node that starts a run of its own, and what it gives on when that has ended.
+
+In: an attempt of a structured node. Out: that it waits for the run, or its output, or a failure.
+Not here: the plans of such runs (plan.children), what their nodes see (scope), recording it.
+
+A node's first turn starts the run and ends by waiting for it, without a worker; the end of that run
+gives the node its next turn. The run's id is made of this one's and the node's, so that a second
+attempt finds the run that the first has started, whatever became of the attempt.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from flowcore.engine.assignment import Assignment
+from flowcore.engine.payloads import Payloads
+from flowcore.engine.portions import portions
+from flowcore.errors import (
+    ChildRunError,
+    ExpressionError,
+    LoopLimitError,
+    OrphanError,
+    UsageError,
+)
+from flowcore.expr.cel import compile_expression
+from flowcore.expr.template import compile_template
+from flowcore.plan.captures import captured
+from flowcore.plan.children import branches_plan, flow_plan, loop_plan, map_plan, segment
+from flowcore.plan.plan import Plan
+from flowcore.plan.policy import Body
+from flowcore.ports.store import Outcome, RunReader, Submitted, Wait
+from flowcore.run.record import Failure, Parent, RunSummary
+from flowcore.run.status import NodeState, RunState
+
+__all__ = ["ChildFailed", "Children", "Spawner"]
+
+#: Items of one map.
+MOST_ITEMS = 100_000
+
+
+class ChildFailed(Exception):  # noqa: N818  (no error of its own: it carries the node's)
+    """The run that a node has started has failed."""
+
+    def __init__(self, failure: Failure) -> None:
+        """Carry the failure that decided the run."""
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Children(Protocol):
+    """Starts runs for nodes."""
+
+    def start(self, id: str, plan: Plan, input: Any, parent: Parent) -> Submitted:
+        """Create the run, once per id, and ring for its starts."""
+        ...
+
+    def resume(self, id: str, parent: Parent) -> None:
+        """Let a run go on that has failed or was cancelled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Started:
+    """A run to start: or, without a plan, one that would have nothing to do."""
+
+    id: str
+    plan: Plan | None
+    input: Any = None
+    reason: str = ""
+
+
+class Spawner:
+    """Runs structured nodes."""
+
+    def __init__(self, reader: RunReader, payloads: Payloads, children: Children) -> None:
+        """Keep the ports."""
+        self._reader = reader
+        self._payloads = payloads
+        self._children = children
+
+    def turn(self, work: Assignment, body: Body) -> Any:
+        """Have a structured node's turn.
+
+        Args:
+            work: The attempt.
+            body: What the node starts.
+
+        Returns:
+            The node's output; or an ``Outcome``: it waits.
+
+        Raises:
+            ChildFailed: The run that it has started has failed.
+            FlowcoreError: The run cannot be started, or was cancelled, or is gone.
+        """
+        if work.resumed is None:
+            return self._start(work, body, self._first(work, body))
+        return self._go_on(work, body, work.resumed.decode())
+
+    # ── starting ────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, work: Assignment, body: Body, what: _Started) -> Any:
+        if what.plan is None:
+            return []
+        if work.before_emit is not None:
+            work.before_emit()  # the store has to know that this attempt is running
+        try:
+            submitted = self._children.start(what.id, what.plan, what.input, _parent(work))
+        except OrphanError:
+            return Outcome(kind="cancelled")  # somebody else has the node
+        if not submitted.created:
+            if submitted.state is RunState.SUCCEEDED:
+                return self._go_on(work, body, what.id)
+            if submitted.state.is_terminal:
+                self._children.resume(what.id, _parent(work))
+        return _waits(what.id, what.reason)
+
+    def _first(self, work: Assignment, body: Body) -> _Started:
+        """What to start at a node's first turn."""
+        plan, node, id = work.plan, work.node, f"{work.run}/{_tail(work.name)}"
+        if body.kind == "flow":
+            sub, given = self._sub_flow(work, body)
+            return _Started(id=id, plan=sub, input=given, reason=f"runs the flow {sub.flow}")
+        if body.kind == "map":
+            items = _chunks(self._items(work, body), body.chunk_size)
+            if not items:
+                return _Started(id=id, plan=None)
+            given = {**self._outside(work, body), "items": items}
+            reason = f"runs {len(items)} item{'s' if len(items) > 1 else ''}"
+            made = map_plan(plan, node, body, len(items))
+            return _Started(id=id, plan=made, input=given, reason=reason)
+        if body.kind == "loop":
+            state = work.upstream.value_of(node)
+            if body.initial is not None:
+                state = _rendered(body.initial, work)
+            return self._segment(work, body, 0, state)
+        given = {**self._outside(work, body), "upstream": work.upstream.value_of(node)}
+        reason = f"runs {len(body.ids)} branches"
+        return _Started(id=id, plan=branches_plan(plan, body), input=given, reason=reason)
+
+    def _segment(self, work: Assignment, body: Body, first: int, state: Any) -> _Started:
+        """The iterations of a loop that are run together, from one on."""
+        id = f"{work.run}/{_tail(work.name)}"
+        count = segment(body, first)
+        return _Started(
+            id=f"{id}@{first}" if first else id,
+            plan=loop_plan(work.plan, work.node, body, first, count),
+            input={**self._outside(work, body), "state": state},
+            reason=f"runs iterations from {first}",
+        )
+
+    def _sub_flow(self, work: Assignment, body: Body) -> tuple[Plan, Any]:
+        if not body.plan:
+            msg = f"the flow {body.name!r} was not looked up when the run was started"
+            raise UsageError(msg)
+        plan = flow_plan(body.plan, work.plan.policy(work.node).timeout)
+        given = work.plan.params[work.node]
+        return plan, _rendered(given, work) if given else work.upstream.value_of(work.node)
+
+    def _items(self, work: Assignment, body: Body) -> list[Any]:
+        items = _rendered(body.over, work)
+        if isinstance(items, list | tuple):
+            if len(items) > MOST_ITEMS:
+                msg = (
+                    f"'for_each' of node {work.name!r} gave {len(items):,} items; at most "
+                    f"{MOST_ITEMS:,} can be one map: give it lists of items"
+                )
+                raise UsageError(msg)
+            return list(items)
+        kind = "nothing" if items is None else type(items).__name__
+        raise UsageError(f"'for_each' of node {work.name!r} needs a list, and gave {kind}")
+
+    def _outside(self, work: Assignment, body: Body) -> dict[str, Any]:
+        """What the nodes of the run can see of this one: its inputs, and what they read by name."""
+        names = captured(work.plan.params[work.node], body)
+        context = work.upstream.context(names, names=names, node=work.node)
+        outer = {name: context[name] for name in names if name in context}
+        return {"inputs": dict(work.upstream.inputs), "outer": outer}
+
+    # ── the end ─────────────────────────────────────────────────────────────────────────────────
+
+    def _go_on(self, work: Assignment, body: Body, child: str) -> Any:
+        summary = self._reader.summary(child)
+        if summary is None:
+            raise ChildRunError(f"run {child!r} is no longer kept")
+        if not summary.state.is_terminal:
+            return _waits(child, "goes on")
+        if summary.state is not RunState.SUCCEEDED:
+            if summary.parent is not None and summary.parent.attempt < work.attempt:
+                # This is another attempt than the one that saw it fail.
+                self._children.resume(child, _parent(work))
+                return _waits(child, "runs again")
+            raise _trouble(work, body, summary)
+        if body.kind == "loop":
+            return self._iterated(work, body, child, summary)
+        return self._collected(work, body, child, summary)
+
+    def _collected(self, work: Assignment, body: Body, child: str, summary: RunSummary) -> Any:
+        """What the nodes of a run gave, as the output of the one that started it."""
+        plan = self._plan(work, body, summary)
+        outputs = self._outputs(child, plan)
+        if body.kind == "map":
+            return [outputs.get(at) for at in range(summary.total)]
+        if body.kind == "parallel":
+            return {name: outputs[at] for at, name in enumerate(body.ids) if at in outputs}
+        sinks = plan.sinks
+        if len(sinks) == 1:
+            return outputs.get(sinks[0])
+        return {plan.ids[sink]: outputs[sink] for sink in sinks if sink in outputs}
+
+    def _plan(self, work: Assignment, body: Body, summary: RunSummary) -> Plan:
+        if body.kind == "flow":
+            return flow_plan(body.plan, work.plan.policy(work.node).timeout)
+        if body.kind == "map":
+            return map_plan(work.plan, work.node, body, summary.total)
+        return branches_plan(work.plan, body)
+
+    def _outputs(self, child: str, plan: Plan) -> dict[int, Any]:
+        wanted = list(plan.sinks)
+        return {
+            node: self._payloads.unpack(blob, what=f"output of node {plan.ids[node]!r}")
+            for part in portions(self._reader, child, wanted)
+            for node, blob in part.items()
+        }
+
+    def _iterated(self, work: Assignment, body: Body, child: str, summary: RunSummary) -> Any:
+        """A part of a loop has ended: was that the whole?"""
+        first = int(child.rpartition("@")[2]) if "@" in child.rpartition("/")[2] else 0
+        states = self._reader.states(child, range(summary.total))
+        last = max(at for at, state in states.items() if state is NodeState.SUCCEEDED)
+        name = f"output of node {work.name!r}"
+        wanted = [at for at in (last - 1, last) if at >= 0]
+        blobs = self._reader.outputs(child, wanted)
+        value = self._payloads.unpack(blobs[last], what=name)
+        if last + 1 < summary.total:
+            return value  # the rest was skipped: its condition holds
+        done = first + summary.total
+        if body.until is not None:
+            if last:
+                state = self._payloads.unpack(blobs[last - 1], what=name)
+            else:
+                blob = self._reader.input(child)
+                state = self._payloads.unpack(blob, what="input of the run")["state"]
+            if _holds(work, body.until, output=value, state=state, iteration=done - 1):
+                return value
+            if done == body.most:
+                msg = f"node {work.name!r} has run {done} times, and {body.until!r} does not hold"
+                raise LoopLimitError(msg)
+        elif done == body.most:
+            return value
+        return self._start(work, body, self._segment(work, body, done, value))
+
+
+def _parent(work: Assignment) -> Parent:
+    return Parent(run=work.run, node=work.node, name=work.name, attempt=work.attempt)
+
+
+def _waits(child: str, reason: str) -> Outcome:
+    return Outcome(kind="waiting", wait=Wait(child=child, reason=reason))
+
+
+def _tail(name: str) -> str:
+    """A node's part of the id of the run that it starts: an item's is its number."""
+    return name.partition("[")[2].rstrip("]") or name
+
+
+def _chunks(items: list[Any], size: int | None) -> list[Any]:
+    if size is None:
+        return items
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def _rendered(given: Any, work: Assignment) -> Any:
+    template = compile_template(given)
+    if template.still:
+        return given
+    return template.render(
+        work.upstream.context(template.node_refs, names=template.names, node=work.node)
+    )
+
+
+def _holds(work: Assignment, until: str, **own: Any) -> bool:
+    """Whether a loop's condition holds for the last iteration that was planned."""
+    expression = compile_expression(until)
+    names = expression.names
+    refs = names - own.keys()
+    context = work.upstream.context(refs, names=names, node=work.node)
+    found = expression.evaluate({**context, **own})
+    if not isinstance(found, bool):
+        what = f"'until' of node {work.name!r}, {until!r}, gave {found!r}"
+        raise ExpressionError(f"{what} instead of true or false")
+    return found
+
+
+def _trouble(work: Assignment, body: Body, summary: RunSummary) -> Exception:
+    """Say why a run ended badly, as the node's own failure."""
+    if summary.state is RunState.CANCELLED or summary.error is None:
+        return ChildRunError(f"run {summary.id!r} was cancelled")
+    failure = summary.error
+    inside = failure.node or ""
+    if body.kind in {"flow", "parallel"}:
+        inside = f"{work.name}/{inside}" if inside else work.name
+    return ChildFailed(replace(failure, node=inside))

@@ -1,0 +1,118 @@
+"""Errors about one node. The whole tree is drawn in ``flowcore.errors``."""
+
+from typing import ClassVar
+
+from flowcore.errors.base import FlowcoreError
+
+__all__ = [
+    "ApprovalRejectedError",
+    "BindingError",
+    "BulkheadFullError",
+    "ChildRunError",
+    "CircuitOpenError",
+    "ExpressionError",
+    "LoopLimitError",
+    "NodeCancelledError",
+    "NodeError",
+    "NodeExitError",
+    "NodeTimeoutError",
+    "PayloadLostError",
+    "PayloadTooLargeError",
+    "ResolveError",
+    "WorkerLostError",
+]
+
+
+class NodeError(FlowcoreError):
+    """Something about one node."""
+
+    code = "FC500"
+
+    is_final: ClassVar[bool] = False
+    """Whether another attempt would make no sense."""
+
+
+class ResolveError(NodeError):
+    """``uses`` names nothing that can be called here."""
+
+    code = "FC501"
+
+
+class BindingError(NodeError):
+    """A parameter of the node's function has no value."""
+
+    code = "FC502"
+
+
+class NodeTimeoutError(NodeError):
+    """One attempt of a node took longer than its timeout."""
+
+    code = "FC503"
+
+
+class NodeCancelledError(NodeError):
+    """The node was stopped because its run was."""
+
+    code = "FC504"
+
+
+class WorkerLostError(NodeError):
+    """The node's worker died more often than allowed: a dead letter."""
+
+    code = "FC505"
+
+
+class PayloadTooLargeError(NodeError):
+    """An output, or an event that a node emits, is larger than the limit."""
+
+    code = "FC506"
+
+
+class ExpressionError(NodeError):
+    """An expression is wrong, or failed on its data."""
+
+    code = "FC507"
+
+
+class NodeExitError(NodeError):
+    """A node's function raised what would end its worker: ``sys.exit``, ``GeneratorExit``."""
+
+    code = "FC508"
+
+
+class PayloadLostError(NodeError):
+    """A large output or input is not where it was put, or not what was put there."""
+
+    code = "FC509"
+
+
+class CircuitOpenError(NodeError):
+    """A circuit breaker is open: after many failures nothing is tried for a while."""
+
+    code = "FC510"
+
+
+class BulkheadFullError(NodeError):
+    """No place of a limit came free within ``max_wait``."""
+
+    code = "FC511"
+
+
+class ApprovalRejectedError(NodeError):
+    """Somebody has rejected what an ``approval`` node asked; asking again would be rude."""
+
+    code, is_final = "FC512", True
+
+
+class LoopLimitError(NodeError):
+    """A loop has run as often as it may, and its condition does not hold."""
+
+    code = "FC513"
+    is_final = True
+
+
+class ChildRunError(NodeError):
+    """A run that a node has started was cancelled, or is no longer kept."""
+
+    code = "FC514"
+    is_final = True

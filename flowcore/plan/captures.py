@@ -1,0 +1,53 @@
+"""What the inside of a structured node reads of the outside, by name.
+
+In: the node's arguments and its body. Out: names. Not here: their values (engine.spawn).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flowcore.expr.cel import INPUTS, compile_expression
+from flowcore.expr.template import compile_template
+from flowcore.plan.policy import Body, Policy
+
+__all__ = ["captured"]
+
+_OWN: Mapping[str, frozenset[str]] = {
+    "map": frozenset({"item", "index"}),
+    "loop": frozenset({"state", "iteration", "output"}),
+}
+
+
+def captured(params: Mapping[str, Any], body: Body) -> frozenset[str]:
+    """Return the names that expressions inside read and that are not theirs.
+
+    Args:
+        params: The arguments of the node.
+        body: What it starts.
+    """
+    own = _OWN.get(body.kind, frozenset())
+    return frozenset(_names(params, body)) - own - {INPUTS}
+
+
+def _names(params: Mapping[str, Any], body: Body) -> Iterator[str]:
+    if body.kind == "flow":
+        yield from compile_template(params).names
+        return
+    if body.until is not None:
+        yield from compile_expression(body.until).names
+    several = body.params or (params,)
+    for policy, given in zip(body.inner, several, strict=True):
+        yield from _of_policy(policy)
+        yield from compile_template(given).names
+        if policy.body is not None:
+            yield from captured(given, policy.body)
+            yield from compile_template([policy.body.over, policy.body.initial]).names
+
+
+def _of_policy(policy: Policy) -> Iterator[str]:
+    """The names in its keys, and in the condition of a branch."""
+    for one in (policy.concurrency, policy.rate_limit, policy.circuit_breaker, policy.cache):
+        if one is not None and one.key is not None:
+            yield from compile_template(one.key).names
+    if policy.condition is not None:
+        yield from compile_expression(policy.condition).names

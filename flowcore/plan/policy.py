@@ -1,0 +1,131 @@
+"""How nodes are run: policies, and the bodies of structured nodes, in compiled form.
+
+In: nothing. Out: Policy and Body, and their wire forms. Not here: the author's models of them
+(graph.policy, graph.flow).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from flowcore.graph.policy import (
+    Cache,
+    CircuitBreaker,
+    Concurrency,
+    Fallback,
+    RateLimit,
+    Retry,
+)
+
+__all__ = ["Body", "BodyKind", "Policy"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a node is run; shared by all nodes that have the same one."""
+
+    uses: str
+    retry: Retry | None = None
+    timeout: float | None = None
+    queue: str | None = None
+    join: str = "all_success"
+    concurrency: Concurrency | None = None
+    rate_limit: RateLimit | None = None
+    fallback: tuple[Fallback, ...] = ()
+    circuit_breaker: CircuitBreaker | None = None
+    cache: Cache | None = None
+    condition: str | None = None
+    """The node's ``if``: CEL over what is upstream."""
+    body: "Body | None" = None
+    """What a structured node starts; the rest of its policy is for that start alone."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether such a node has a message to itself.
+
+        The pool's hard time limit belongs to a message; and what waits for a limit gives its
+        worker back.
+        """
+        return bool(self.timeout or self.guarded)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether something that all workers share decides if the node's function is called."""
+        return bool(self.concurrency or self.rate_limit or self.circuit_breaker or self.cache)
+
+    def to_wire(self) -> dict[str, Any]:
+        """What is said about it, as plain data."""
+        given = {key: value for key in _PLAIN if (value := getattr(self, key)) is not None}
+        models = {key: model.model_dump() for key in _MODELS if (model := getattr(self, key))}
+        chain = [one.model_dump() for one in self.fallback]
+        body = {"body": self.body.to_wire()} if self.body else {}
+        return {**given, **models, **({"fallback": chain} if chain else {}), **body}
+
+    @classmethod
+    def from_wire(cls, given: Mapping[str, Any]) -> Self:
+        """Read what ``to_wire`` wrote."""
+        plain = {key: given[key] for key in _PLAIN if key in given}
+        models = {key: kind(**given[key]) for key, kind in _MODELS.items() if key in given}
+        chain = tuple(Fallback(**one) for one in given.get("fallback", ()))
+        body = Body.from_wire(given["body"]) if "body" in given else None
+        return cls(**plain, **models, fallback=chain, body=body)
+
+
+_PLAIN = ("uses", "timeout", "queue", "join", "condition")
+_MODELS = {
+    "retry": Retry,
+    "concurrency": Concurrency,
+    "rate_limit": RateLimit,
+    "circuit_breaker": CircuitBreaker,
+    "cache": Cache,
+}
+
+
+BodyKind = Literal["map", "loop", "parallel", "flow"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What a structured node starts: a run of its own, whose plan ``plan.children`` makes."""
+
+    kind: BodyKind
+    inner: tuple[Policy, ...] = ()
+    """The policy of an item, of an iteration, or of each branch."""
+    over: Any = None
+    """Of a map: the items, or a template of them."""
+    max_parallel: int | None = None
+    chunk_size: int | None = None
+    """Of a map: items that one node gets as a list."""
+    tolerated: int | float = 0
+    """Of a map: how many items may fail; a fraction of them if it is no whole number."""
+    until: str | None = None
+    """Of a loop: CEL; what it holds for is the last iteration."""
+    most: int | None = None
+    """Of a loop: iterations."""
+    initial: Any = None
+    """Of a loop: ``state`` in the first iteration, or a template of it."""
+    ids: tuple[str, ...] = ()
+    """Of branches: their names."""
+    params: tuple[Mapping[str, Any], ...] = ()
+    """Of branches: their ``with``."""
+    plan: bytes = b""
+    """Of a sub-flow: its plan, in wire form."""
+    name: str | None = None
+    """Of a sub-flow that was not looked up yet: the name it was deployed under."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """What is said about it, as plain data."""
+        said = {name: value for name in _BODY if (value := getattr(self, name)) != _UNSAID[name]}
+        return {**said, "inner": [policy.to_wire() for policy in self.inner]}
+
+    @classmethod
+    def from_wire(cls, given: Mapping[str, Any]) -> Self:
+        """Read what ``to_wire`` wrote."""
+        said = {name: given[name] for name in _BODY if name in given}
+        for name in ("ids", "params"):
+            said[name] = tuple(said.get(name, ()))
+        return cls(**said, inner=tuple(map(Policy.from_wire, given["inner"])))
+
+
+_BODY = tuple(name for name in Body.__dataclass_fields__ if name != "inner")
+_UNSAID = {name: Body.__dataclass_fields__[name].default for name in _BODY}
