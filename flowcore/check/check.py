@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flowcore.check.draft import Draft
+from flowcore.check.rules_closing import check_closing
 from flowcore.check.rules_expressions import check_expressions
 from flowcore.check.rules_graph import Graph, check_graph
 from flowcore.check.rules_shape import check_shape
@@ -32,6 +33,7 @@ class CheckedFlow:
         needs: For each node, in that order, the ids it waits for: needs and edges, each once.
         when: Conditions of edges, by (source, target).
         flows: The flows inside it, by the node that runs them; a deployed one by its name.
+        closing: What runs at the end: ``undo`` (by the node undone), ``on_failure``, ``finally``.
     """
 
     definition: FlowDefinition
@@ -39,6 +41,7 @@ class CheckedFlow:
     needs: Mapping[str, tuple[str, ...]]
     when: Mapping[tuple[str, str], str]
     flows: Mapping[str, "CheckedFlow | str"] = field(default_factory=dict)
+    closing: Mapping[str, "CheckedFlow"] = field(default_factory=dict)
 
 
 def check(
@@ -95,15 +98,21 @@ def _check(
     check_shape(draft)
     graph = check_graph(draft)
     flows = check_structure(draft, graph, nested)
+    closing = check_closing(draft, nested)
     if not branches:
         check_expressions(draft, graph)
     check_uses(draft, allowed, imports=resolve)
     if draft.problems.found:
         raise refuse(document, draft.problems.found)
-    return _checked(draft, graph, flows)
+    return _checked(draft, graph, flows, closing)
 
 
-def _checked(draft: Draft, graph: Graph, flows: Mapping[str, "CheckedFlow | str"]) -> CheckedFlow:
+def _checked(
+    draft: Draft,
+    graph: Graph,
+    flows: Mapping[str, "CheckedFlow | str"],
+    closing: Mapping[str, "CheckedFlow"],
+) -> CheckedFlow:
     ids = graph.ids
     definition = FlowDefinition.model_validate(
         {
@@ -120,4 +129,5 @@ def _checked(draft: Draft, graph: Graph, flows: Mapping[str, "CheckedFlow | str"
         needs={ids[node]: tuple(ids[before] for before in graph.pred[node]) for node in order},
         when={(ids[source], ids[node]): text for (source, node), text in graph.when.items()},
         flows=flows,
+        closing=closing,
     )

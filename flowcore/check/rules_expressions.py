@@ -3,7 +3,7 @@
 In: a draft and its graph. Out: problems. Not here: evaluating (expr).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -24,8 +24,13 @@ _WITH_TEXTS = (
     *("for_each", "initial"),
 )
 
-#: Fields that are worked out before there is an item, or an iteration.
-_BEFORE = frozenset({"for_each", "initial"})
+_NOTHING: frozenset[str] = frozenset()
+
+#: What there is not yet when a field is worked out.
+_LATER: Mapping[str | int, frozenset[str]] = {
+    "for_each": frozenset({"item", "index", "state", "iteration"}),
+    "initial": frozenset({"state", "iteration"}),
+}
 
 #: What the end of a loop can read: ``item``, too, should the loop be that of an item.
 _LAST = frozenset({INPUTS, "output", "state", "iteration", "item", "index"})
@@ -60,8 +65,43 @@ def check_expressions(draft: Draft, graph: Graph) -> None:
             draft.problems.add("FC203", what, reading.path, hint, offset=reading.offset)
         elif not _is_near(graph, reading):
             distant.append(reading)
+    _check_closing(draft, graph)
     if graph.acyclic and distant:
         _check_distant(draft, graph, distant)
+
+
+def _check_closing(draft: Draft, graph: Graph) -> None:
+    """What runs at the end may read every node, for all of them have settled by then."""
+    parts: list[tuple[Mapping[str, Any], Path, Collection[str]]] = [
+        (raw.fields["undo"], (*raw.path, "undo"), ("output",))
+        for raw in draft.nodes.values()
+        if isinstance(raw.fields.get("undo"), dict)
+    ]
+    for part in ("on_failure", "finally"):
+        nodes = draft.head.get(part)
+        if isinstance(nodes, dict):
+            own = tuple(map(str, nodes))
+            parts += [
+                (one, (part, key), own) for key, one in nodes.items() if isinstance(one, dict)
+            ]
+    for fields, path, names in parts:
+        known = {INPUTS, "run", *names, *graph.number}
+        for field in _WITH_TEXTS:
+            for place, text in _texts(fields.get(field), (*path, field)):
+                _check_known(draft, text, place, known)
+
+
+def _check_known(draft: Draft, text: str, path: Path, known: Collection[str]) -> None:
+    try:
+        found = compile_text(text).references
+    except ExpressionSyntaxError as error:
+        _note(draft, error, path)
+        return
+    for ref in found:
+        if ref.name not in known:
+            what = f"node {quote(ref.name)} is not defined"
+            hint = draft.problems.near(ref.name, known)
+            draft.problems.add("FC203", what, path, hint, offset=ref.offset)
 
 
 def _check_thread(draft: Draft) -> None:
@@ -97,8 +137,7 @@ def _in_nodes(draft: Draft, graph: Graph) -> Iterator[Reading]:
                 _note(draft, error, path)
                 continue
             for ref in found:
-                # A list of items is worked out before there is an item.
-                if ref.name not in (own if path[-1] not in _BEFORE else {INPUTS}):
+                if ref.name not in own - _LATER.get(path[len(raw.path)], _NOTHING):
                     yield Reading(
                         name=ref.name,
                         path=path,

@@ -18,7 +18,9 @@ from flowcore.graph.value_schema import is_quick, schema_problem
 __all__ = ["check_shape"]
 
 HEAD = ("id", "version", "description", "inputs")
-PARTS = ("nodes", "edges", "config")
+#: Nodes that run at the end.
+CLOSING = ("on_failure", "finally")
+PARTS = ("nodes", "edges", "on_failure", "finally", "config")
 JSON_TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 
 NODE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
@@ -52,7 +54,7 @@ def _check_keys(draft: Draft, tree: Mapping[str, Any]) -> None:
 
 
 def _check_head(draft: Draft, tree: Mapping[str, Any]) -> None:
-    head = {key: tree[key] for key in HEAD if key in tree}
+    head = {key: tree[key] for key in (*HEAD, *CLOSING) if key in tree}
     # The nodes come one by one, so that a bad one does not hide the others.
     if validate(FlowDefinition, {**head, "nodes": {}}, draft.problems, tuple):
         draft.head = head

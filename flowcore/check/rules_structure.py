@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any, Protocol, TypeVar
 
-from flowcore.check.diagnostic import describe, quote
+from flowcore.check.diagnostic import Diagnostic, describe, quote
 from flowcore.check.draft import Draft, RawNode
 from flowcore.check.rules_graph import Graph
 from flowcore.errors import DefinitionError
@@ -19,7 +19,15 @@ from flowcore.graph.load import load_file
 from flowcore.graph.source import Document, Path
 from flowcore.nodes.structured import STRUCTURED, WITH_FLOW
 
-__all__ = ["CHOOSING", "as_template", "check_structure", "choices", "scope_names"]
+__all__ = [
+    "CHOOSING",
+    "Nested",
+    "as_template",
+    "check_inside",
+    "check_structure",
+    "choices",
+    "scope_names",
+]
 
 _Checked_co = TypeVar("_Checked_co", covariant=True)
 
@@ -205,38 +213,61 @@ def _branches(draft: Draft, raw: RawNode, nested: Nested[_Checked_co]) -> _Check
         else fields
         for name, fields in given.items()
     }
-    tree: dict[str, Any] = {"id": draft.head.get("id", "workflow"), "nodes": alone}
+    return check_inside(draft, alone, {name: (*path, name) for name in alone}, nested)
+
+
+def check_inside(
+    draft: Draft,
+    nodes: Mapping[str, Any],
+    places: Mapping[str, Path],
+    nested: Nested[_Checked_co],
+) -> _Checked_co | None:
+    """Check nodes that stand inside this flow, with its defaults, as a flow of their own.
+
+    Args:
+        draft: This flow.
+        nodes: The nodes, as written.
+        places: Where each of them stands.
+        nested: Checks a definition inside this one.
+    """
+    tree: dict[str, Any] = {"id": draft.head.get("id", "workflow"), "nodes": nodes}
     if draft.config is not None:
         tree["config"] = draft.config.model_dump(
             mode="json", by_alias=True, exclude_unset=True, include={"defaults", "execution"}
         )
-    return _inside(draft, tree, path, nested, under="nodes", branches=True)
+    document = Document(tree=tree, name=draft.document.name, limits=draft.document.limits)
+    try:
+        return nested(document, branches=True)
+    except InvalidFlowError as error:
+        for found in error.diagnostics:
+            inner = found.path[1:]
+            place = places.get(str(inner[0]), ()) if inner else ()
+            _repeat(draft, found, (*place, *inner[1:]))
+        return None
+
+
+def _repeat(draft: Draft, found: Diagnostic, path: Path) -> None:
+    """Tell a problem of a flow inside this one where it stands in this one."""
+    draft.problems.add(
+        found.code,
+        found.message,
+        path,
+        found.suggestion,
+        at_key=found.at_key,
+        offset=found.offset,
+    )
 
 
 def _inside(
-    draft: Draft,
-    tree: Mapping[str, Any],
-    path: Path,
-    nested: Nested[_Checked_co],
-    *,
-    under: str = "",
-    branches: bool = False,
+    draft: Draft, tree: Mapping[str, Any], path: Path, nested: Nested[_Checked_co]
 ) -> _Checked_co | None:
     """Check a definition inside this one; its problems stand where they are in this one."""
     document = Document(tree=tree, name=draft.document.name, limits=draft.document.limits)
     try:
-        return nested(document, branches=branches)
+        return nested(document)
     except InvalidFlowError as error:
         for found in error.diagnostics:
-            inner = found.path[1:] if under and found.path[:1] == (under,) else found.path
-            draft.problems.add(
-                found.code,
-                found.message,
-                (*path, *inner),
-                found.suggestion,
-                at_key=found.at_key,
-                offset=found.offset,
-            )
+            _repeat(draft, found, (*path, *found.path))
         return None
 
 

@@ -124,7 +124,7 @@ class Lines(Progress):
             self._counted = time.monotonic()
             note(_summary(self._picture))
 
-    def _line(self, event: Event) -> str | None:
+    def _line(self, event: Event) -> str | None:  # noqa: PLR0911  (a kind of event each)
         names = ", ".join(event.nodes[:5]) + (", …" if len(event.nodes) > 5 else "")  # noqa: PLR2004
         match event.type:
             case EventType.NODE_SUCCEEDED | EventType.NODE_STARTED if not self._small:
@@ -137,6 +137,9 @@ class Lines(Progress):
             case EventType.NODE_FAILED | EventType.NODE_RETRYING | EventType.NODE_LOST:
                 what = event.type.value.partition(".")[2]
                 return clean(f"{names}: {what}{_why(event)}")
+            case EventType.NODE_WAITING:
+                reason = event.data.get("reason") if self._small else None
+                return clean(f"{names}: {reason}") if reason else None
             case kind if kind in _SAID:
                 return f"{_SAID[kind] or names}: {kind.value.partition('.')[2]}"
             case _:

@@ -71,6 +71,10 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
     ] = None,
     flow: Annotated[str | None, typer.Option("--flow", help="Only runs of this flow.")] = None,
     tag: Annotated[str | None, typer.Option("--tag", help="Only runs with this tag.")] = None,
+    part_of: Annotated[
+        str | None,
+        typer.Option("--part-of", metavar="RUN", help="Only runs that this run's nodes started."),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
     dead: Annotated[
         bool, typer.Option("--dead", help="List dead letters: nodes whose workers died each time.")
@@ -78,15 +82,20 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """List runs, newest first."""
+    """List runs, newest first; those that are part of another only when asked for.
+
+    Example: flowcore list --state failed --limit 5
+    """
     if dead:
-        if state or flow or tag:
-            msg = "--dead lists nodes, so it takes no --state, --flow or --tag"
+        if state or flow or tag or part_of:
+            msg = "--dead lists nodes, so it takes no --state, --flow, --tag or --part-of"
             raise UsageError(msg)
         return _list_dead(limit, quiet=quiet, output=output)
     with Session() as session:
         states = [each.value for each in state or ()]
-        found = Run.list(state=states, flow=flow, tag=tag, limit=limit, session=session)
+        found = Run.list(
+            state=states, flow=flow, tag=tag, part_of=part_of, limit=limit, session=session
+        )
     rows = [run_row(each) for each in found]
     if output is Format.TABLE:
         if not rows:
@@ -158,6 +167,7 @@ def run_row(summary: RunSummary) -> dict[str, Any]:
         "duration_s": _duration(summary),
         "tags": summary.tags,
         "origin": _origin(summary),
+        "parent": _parent(summary),
         "error": error,
     }
 
@@ -165,6 +175,11 @@ def run_row(summary: RunSummary) -> dict[str, Any]:
 def _origin(summary: RunSummary) -> dict[str, Any] | None:
     origin = summary.origin
     return {"run_id": origin.run, "node": origin.node} if origin else None
+
+
+def _parent(summary: RunSummary) -> dict[str, Any] | None:
+    parent = summary.parent
+    return {"run_id": parent.run, "node": parent.name} if parent else None
 
 
 def run_head(record: RunRecord) -> str:
@@ -178,6 +193,8 @@ def run_head(record: RunRecord) -> str:
     if record.origin:
         where = f" from node {record.origin.node} on" if record.origin.node else ""
         lines.append(clean(f"rerun of {record.origin.run}{where}"))
+    if record.parent:
+        lines.append(clean(f"part of {record.parent.run}, node {record.parent.name}"))
     if record.tags:
         lines.append(f"tags {clean(', '.join(record.tags))}")
     if record.error:
@@ -197,12 +214,14 @@ def node_table(record: RunRecord) -> str:
         nodes = [node for node in nodes if node.state not in settled][:_MOST_ROWS]
         if not nodes:
             return head
-    titles = ["NODE", "STATE", "ATTEMPTS", "STARTED", "TOOK", "ERROR"]
+    titles = ["NODE", "STATE", "ATTEMPTS", "STARTED", "TOOK", "ABOUT"]
     return head + table(titles, map(_node_cells, nodes))
 
 
 def _node_cells(node: NodeRecord) -> list[str]:
-    error = f"{node.error.type}: {node.error.message}" if node.error else ""
+    said = f"{node.error.type}: {node.error.message}" if node.error else node.waits or ""
+    if node.child is not None:
+        said = f"{said} ({node.child})" if said else node.child
     took = None
     if node.started is not None:
         took = (node.finished or time.time()) - node.started
@@ -213,7 +232,7 @@ def _node_cells(node: NodeRecord) -> list[str]:
         str(node.attempts),
         iso(node.started) or "",
         _took(took),
-        error[:120],
+        clean(said[:160]),
     ]
 
 

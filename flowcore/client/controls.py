@@ -62,7 +62,8 @@ class Controls:
             RunNotFoundError: No run has this id.
             RunStateError: It has ended or is being stopped.
         """
-        return control.pause(self._session.runtime.store, self.id)
+        runtime = self._session.runtime
+        return control.pause(runtime.store, runtime.reader, self.id)
 
     async def apause(self) -> RunState:
         """Pause without blocking."""

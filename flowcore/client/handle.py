@@ -61,10 +61,20 @@ class Run(Following, Controls):
         state: str | Sequence[str] = (),
         flow: str | None = None,
         tag: str | None = None,
+        part_of: str | None = None,
         limit: int = 50,
         session: Session | None = None,
     ) -> Sequence[RunSummary]:
         """Return matching runs, newest first.
+
+        Args:
+            state: States, or one.
+            flow: The flow's id.
+            tag: A tag.
+            part_of: Runs that nodes of this run have started: maps, loops, sub-flows. They are not
+                listed otherwise.
+            limit: How many at most.
+            session: Where; the process's default session when left out.
 
         Raises:
             UsageError: No run can be in one of these states.
@@ -74,7 +84,11 @@ class Run(Following, Controls):
             msg = f"no run is ever {', '.join(map(repr, odd))}; states are {', '.join(RunState)}"
             raise UsageError(msg)
         query = RunQuery(
-            states=frozenset(RunState(name) for name in states), flow=flow, tag=tag, limit=limit
+            states=frozenset(RunState(name) for name in states),
+            flow=flow,
+            tag=tag,
+            part_of=part_of,
+            limit=limit,
         )
         return (session or default_session()).runtime.reader.list_runs(query)
 

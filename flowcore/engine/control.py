@@ -14,7 +14,7 @@ from flowcore.engine.submit import submit
 from flowcore.errors import RunNotFoundError, RunStateError, UsageError, WorkerLostError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
-from flowcore.ports.store import RunReader, RunStore, Submitted
+from flowcore.ports.store import Resumed, RunReader, RunStore, Submitted
 from flowcore.run.record import Origin, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import unpack
@@ -25,8 +25,8 @@ __all__ = ["pause", "require_dead_letter", "rerun", "resume"]
 _MANY = 16
 
 
-def pause(store: RunStore, run: str) -> RunState:
-    """Hold a run.
+def pause(store: RunStore, reader: RunReader, run: str) -> RunState:
+    """Hold a run, and those that its nodes have started.
 
     Raises:
         RunNotFoundError: No run has this id.
@@ -41,7 +41,17 @@ def pause(store: RunStore, run: str) -> RunState:
     if state is not RunState.PAUSED:
         msg = f"run {run!r} has ended ({state}): there is nothing to pause"
         raise RunStateError(msg, run_id=run)
+    # After it: it starts no more of them, or none that are not held at once.
+    for child in _open_children(reader, run):
+        if store.pause(child) is RunState.PAUSED:
+            pause(store, reader, child)
     return state
+
+
+def _open_children(reader: RunReader, run: str) -> list[str]:
+    """The runs that a run's nodes have started and that have not ended."""
+    rows = map(reader.summary, reader.children(run))
+    return [row.id for row in rows if row is not None and not row.state.is_terminal]
 
 
 def resume(
@@ -69,17 +79,56 @@ def resume(
     if summary is None:
         raise RunNotFoundError(run)
     plan = _plan_of(store, summary)
+    if summary.state.is_terminal:
+        _refuse_final(reader, summary, plan)
+    for child in _open_children(reader, run) if summary.state is RunState.PAUSED else ():
+        if _is_paused(reader, child):
+            resume(store, reader, dispatcher, child, slots=slots)
     grain = None
     if slots is not None and len(plan) > _MANY:
         grain = Estimates().grain(plan, queue=None, slots=slots())
     resumed = store.resume(run, grain=grain)
-    if resumed is None:
-        raise RunNotFoundError(run)
-    if not resumed.resumed:
-        raise RunStateError(_why_not(run, resumed.state), run_id=run)
+    if resumed is None or not resumed.resumed:
+        raise _cannot(run, resumed)
     if resumed.dispatch is not None:
         dispatcher.publish(resumed.dispatch, plan)
     return resumed.state
+
+
+def _is_paused(reader: RunReader, run: str) -> bool:
+    row = reader.summary(run)
+    return row is not None and row.state is RunState.PAUSED
+
+
+def _refuse_final(reader: RunReader, summary: RunSummary, plan: Plan) -> None:
+    """Some runs that have ended are not to go on.
+
+    Raises:
+        RunStateError: It is part of another, or has undone what it did.
+    """
+    run = summary.id
+    if summary.parent is not None:
+        over = summary.parent.run
+        msg = (
+            f"run {run!r} is part of run {over!r}, which has its own word on it; "
+            f"'flowcore resume {over}' runs it again from where it failed"
+        )
+        raise RunStateError(msg, run_id=run)
+    body = plan.policy(plan.epilogue).body if plan.epilogue is not None else None
+    if body is not None and body.ids and summary.state is not RunState.SUCCEEDED:
+        states = reader.states(run, [plan.ids.index(name) for name in body.ids])
+        if NodeState.SUCCEEDED in states.values():
+            msg = (
+                f"run {run!r} has undone what it did: there is nothing to go on from; "
+                f"'flowcore rerun {run}' runs it from the beginning"
+            )
+            raise RunStateError(msg, run_id=run)
+
+
+def _cannot(run: str, resumed: Resumed | None) -> RunNotFoundError | RunStateError:
+    if resumed is None:
+        return RunNotFoundError(run)
+    return RunStateError(_why_not(run, resumed.state), run_id=run)
 
 
 def _why_not(run: str, state: RunState) -> str:

@@ -4,7 +4,8 @@ In: the plan of such a run, its input. Out: values by name. Not here: outputs (u
 that input (spawn).
 
 The input of such a run is ``inputs``, those of the run around it; ``outer``, what its expressions
-read of that one; and ``items`` of a map, ``state`` of a loop, ``upstream`` of branches.
+read of that one; and ``items`` of a map, ``state`` of a loop, ``upstream`` of branches; at the end
+of a run ``undone``, what the nodes to undo gave, and ``run``, what became of it.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,6 +35,8 @@ class Scoped:
         """What flows into a node that nothing runs before: its item, the state, what is outside."""
         if self.plan.scope == "map":
             return self.given["items"][node]
+        if self.plan.scope == "epilogue":
+            return self.given["undone"][node] if node < self.plan.first else self.given["run"]
         return self.given["state" if self.plan.scope == "loop" else "upstream"]
 
     def own(self, node: int, output_of: Callable[[int], Any]) -> dict[str, Any]:
@@ -48,7 +51,16 @@ class Scoped:
         if self.plan.scope == "loop":
             state = output_of(node - 1) if node else self.flows_into(0)
             return {"state": state, "iteration": self.plan.first + node}
+        if self.plan.scope == "epilogue":
+            own = {"run": self.given["run"]}
+            return {**own, "output": self.given["undone"][node]} if node < self.plan.first else own
         return {}
+
+    def stands_alone(self, node: int) -> bool:
+        """Whether what comes before a node has no part in what flows into it."""
+        return self.plan.scope == "epilogue" and (
+            node < self.plan.first or self.plan.policy(node).join == "all_done"
+        )
 
     def lookup(self, name: str, whole: Any, own: Mapping[str, Any]) -> tuple[bool, Any]:
         """Find a parameter's value.

@@ -24,7 +24,14 @@ from flowcore.errors import (
 from flowcore.expr.cel import compile_expression
 from flowcore.expr.template import compile_template
 from flowcore.plan.captures import captured
-from flowcore.plan.children import branches_plan, flow_plan, loop_plan, map_plan, segment
+from flowcore.plan.children import (
+    branches_plan,
+    epilogue_plan,
+    flow_plan,
+    loop_plan,
+    map_plan,
+    segment,
+)
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body
 from flowcore.ports.store import Outcome, RunReader, Submitted, Wait
@@ -91,15 +98,19 @@ class Spawner:
             ChildFailed: The run that it has started has failed.
             FlowcoreError: The run cannot be started, or was cancelled, or is gone.
         """
-        if work.resumed is None:
-            return self._start(work, body, self._first(work, body))
-        return self._go_on(work, body, work.resumed.decode())
+        if work.resumed is not None:
+            return self._go_on(work, body, work.resumed.decode())
+        what = self._first(work, body)
+        over = self._reader.summary(work.run)
+        if over is None or not over.resumes or what.plan is None:
+            return self._start(work, body, what)
+        return self._start_again(work, body, what, over.resumes)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, work: Assignment, body: Body, what: _Started) -> Any:
         if what.plan is None:
-            return []
+            return [] if body.kind == "map" else None
         if work.before_emit is not None:
             work.before_emit()  # the store has to know that this attempt is running
         try:
@@ -112,6 +123,34 @@ class Spawner:
             if submitted.state.is_terminal:
                 self._children.resume(what.id, _parent(work))
         return _waits(what.id, what.reason)
+
+    def _start_again(self, work: Assignment, body: Body, what: _Started, life: int) -> Any:
+        """Have the first turn in a run that has ended before and goes on.
+
+        What the node started then goes on, too, if it is the same work and has not succeeded: a
+        node that has succeeded runs again only because something before it does.
+        """
+        earlier = None if body.kind == "epilogue" else self._earlier(work, what, life)
+        if earlier is None:
+            return self._start(work, body, replace(what, id=f"{what.id}@r{life}"))
+        if earlier.state.is_terminal:
+            self._children.resume(earlier.id, _parent(work))
+        return _waits(earlier.id, "goes on")
+
+    def _earlier(self, work: Assignment, what: _Started, life: int) -> RunSummary | None:
+        """The run that the node has started before and that can go on; of a loop, the last one."""
+        known = self._reader.children(work.run)
+        roots = [*(f"{what.id}@r{number}" for number in range(life - 1, 0, -1)), what.id]
+        root = next((id for id in roots if id in known), None)
+        first = self._reader.summary(root) if root is not None else None
+        if root is None or first is None or what.plan is None or first.plan != what.plan.hash:
+            return None
+        blob = self._reader.input(root)
+        if self._payloads.unpack(blob, what="input of the run") != what.input:
+            return None
+        parts = [id for id in known if _iteration(id) and id.rpartition("@")[0] == root]
+        last = self._reader.summary(max(parts, key=_iteration)) if parts else first
+        return None if last is None or last.state is RunState.SUCCEEDED else last
 
     def _first(self, work: Assignment, body: Body) -> _Started:
         """What to start at a node's first turn."""
@@ -127,6 +166,8 @@ class Spawner:
             reason = f"runs {len(items)} item{'s' if len(items) > 1 else ''}"
             made = map_plan(plan, node, body, len(items))
             return _Started(id=id, plan=made, input=given, reason=reason)
+        if body.kind == "epilogue":
+            return self._epilogue(work, body, id)
         if body.kind == "loop":
             state = work.upstream.value_of(node)
             if body.initial is not None:
@@ -136,9 +177,36 @@ class Spawner:
         reason = f"runs {len(body.ids)} branches"
         return _Started(id=id, plan=branches_plan(plan, body), input=given, reason=reason)
 
-    def _segment(self, work: Assignment, body: Body, first: int, state: Any) -> _Started:
+    def _epilogue(self, work: Assignment, body: Body, id: str) -> _Started:
+        """What is to be done at the end of this very run."""
+        summary = self._reader.summary(work.run)
+        failed = summary is not None and summary.error is not None
+        cancelled = summary is not None and summary.stop is not None
+        undone: list[str] = []
+        if failed or cancelled:
+            numbers = {name: work.plan.ids.index(name) for name in body.ids}
+            states = self._reader.states(work.run, list(numbers.values()))
+            good = [n for n in body.ids if states[numbers[n]] is NodeState.SUCCEEDED]
+            undone = good[::-1]
+        plan = epilogue_plan(work.plan, body, undone, failed=failed and not cancelled)
+        if plan is None:
+            return _Started(id=id, plan=None)
+        outputs = work.upstream.outputs([work.plan.ids.index(name) for name in undone])
+        error = summary.error if summary is not None else None
+        state = "cancelled" if cancelled else "failed" if failed else "succeeded"
+        told = error.as_dict() if error is not None else None
+        given = {
+            **self._outside(work, body),
+            "undone": [outputs.get(work.plan.ids.index(name)) for name in undone],
+            "run": {"id": work.run, "flow": work.plan.flow, "state": state, "error": told},
+        }
+        return _Started(id=id, plan=plan, input=given, reason="runs what is to be done at the end")
+
+    def _segment(
+        self, work: Assignment, body: Body, first: int, state: Any, root: str = ""
+    ) -> _Started:
         """The iterations of a loop that are run together, from one on."""
-        id = f"{work.run}/{_tail(work.name)}"
+        id = root or f"{work.run}/{_tail(work.name)}"
         count = segment(body, first)
         return _Started(
             id=f"{id}@{first}" if first else id,
@@ -195,6 +263,8 @@ class Spawner:
 
     def _collected(self, work: Assignment, body: Body, child: str, summary: RunSummary) -> Any:
         """What the nodes of a run gave, as the output of the one that started it."""
+        if body.kind == "epilogue":
+            return None
         plan = self._plan(work, body, summary)
         outputs = self._outputs(child, plan)
         if body.kind == "map":
@@ -223,7 +293,7 @@ class Spawner:
 
     def _iterated(self, work: Assignment, body: Body, child: str, summary: RunSummary) -> Any:
         """A part of a loop has ended: was that the whole?"""
-        first = int(child.rpartition("@")[2]) if "@" in child.rpartition("/")[2] else 0
+        first = _iteration(child)
         states = self._reader.states(child, range(summary.total))
         last = max(at for at, state in states.items() if state is NodeState.SUCCEEDED)
         name = f"output of node {work.name!r}"
@@ -246,7 +316,8 @@ class Spawner:
                 raise LoopLimitError(msg)
         elif done == body.most:
             return value
-        return self._start(work, body, self._segment(work, body, done, value))
+        root = child.rpartition("@")[0] if first else child
+        return self._start(work, body, self._segment(work, body, done, value, root))
 
 
 def _parent(work: Assignment) -> Parent:
@@ -260,6 +331,12 @@ def _waits(child: str, reason: str) -> Outcome:
 def _tail(name: str) -> str:
     """A node's part of the id of the run that it starts: an item's is its number."""
     return name.partition("[")[2].rstrip("]") or name
+
+
+def _iteration(child: str) -> int:
+    """The first iteration of a part of a loop, from its id."""
+    last = child.rpartition("/")[2].rpartition("@")[2]
+    return int(last) if last.isdigit() and "@" in child.rpartition("/")[2] else 0
 
 
 def _chunks(items: list[Any], size: int | None) -> list[Any]:
@@ -296,6 +373,6 @@ def _trouble(work: Assignment, body: Body, summary: RunSummary) -> Exception:
         return ChildRunError(f"run {summary.id!r} was cancelled")
     failure = summary.error
     inside = failure.node or ""
-    if body.kind in {"flow", "parallel"}:
+    if body.kind in {"flow", "parallel", "epilogue"}:
         inside = f"{work.name}/{inside}" if inside else work.name
     return ChildFailed(replace(failure, node=inside))

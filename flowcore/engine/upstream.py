@@ -145,8 +145,11 @@ class Upstream:
         predecessors' outputs by id.
         """
         before = self._plan.pred[node]
+        scoped = self._scoped
+        if scoped is not None and (not before or scoped.stands_alone(node)):
+            return scoped.flows_into(node)
         if not before:
-            return self._scoped.flows_into(node) if self._scoped else self.input
+            return self.input
         found = self.outputs(before)
         if len(before) == 1:
             return found.get(before[0])
@@ -229,7 +232,17 @@ class Upstream:
             context = self._scoped.context(self._own(node))
             if node in self._values:
                 context["output"] = self._values[node]
-            return context
+            if self._plan.scope != "epilogue":
+                return context
+            return {**context, **self._nodes(refs, states)}
+        inputs = self.inputs if "inputs" in names else {}
+        nodes = self._nodes(refs, states)
+        return {**nodes, "nodes": nodes, "inputs": inputs}
+
+    def _nodes(
+        self, refs: Iterable[str], states: Mapping[int, str] | None
+    ) -> dict[str, dict[str, Any]]:
+        """The nodes of this run that are read, by id."""
         ids = self._plan.ids
         wanted = [ids.index(ref) for ref in refs if ref in ids]
         found = self.outputs(wanted)
@@ -240,12 +253,10 @@ class Upstream:
                 (node, state.value)
                 for node, state in self._reader.states(self._run, unknown).items()
             )
-        nodes = {
+        return {
             self._plan.ids[node]: {
                 "output": found.get(node),
                 "state": settled.get(node, "succeeded"),
             }
             for node in wanted
         }
-        inputs = self.inputs if "inputs" in names else {}
-        return {**nodes, "nodes": nodes, "inputs": inputs}

@@ -111,6 +111,8 @@ class NodeDefinition(Model):
     """Of a loop: ``state`` in the first iteration; after that it is the output so far."""
     flow: str | Mapping[str, Any] | None = None
     """Of a ``workflow``: the sub-flow; a deployed one's name, a file, or a definition."""
+    undo: Mapping[str, Any] | None = None
+    """What undoes the node, should the run fail after it has succeeded: a node without needs."""
     branches: Mapping[str, Mapping[str, Any]] | None = None
     """Of a ``parallel``: nodes by name, which run at once."""
 
@@ -282,6 +284,10 @@ class FlowDefinition(Model):
     nodes: Mapping[str, NodeDefinition]
     """By id, in the author's order: the tie-break of the canonical order."""
     edges: tuple[Edge, ...] = ()
+    on_failure: Mapping[str, Any] | None = None
+    """Nodes that run when the run has failed, before it ends."""
+    finally_: Annotated[Mapping[str, Any] | None, Field(alias="finally")] = None
+    """Nodes that run in any case, last."""
     config: Config = Config()
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from flowcore.expr.cel import INPUTS, compile_expression
 from flowcore.expr.template import compile_template
+from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body, Policy
 
 __all__ = ["captured"]
@@ -15,6 +16,7 @@ __all__ = ["captured"]
 _OWN: Mapping[str, frozenset[str]] = {
     "map": frozenset({"item", "index"}),
     "loop": frozenset({"state", "iteration", "output"}),
+    "epilogue": frozenset({"run", "output"}),
 }
 
 
@@ -33,15 +35,31 @@ def _names(params: Mapping[str, Any], body: Body) -> Iterator[str]:
     if body.kind == "flow":
         yield from compile_template(params).names
         return
+    if body.kind == "epilogue":
+        yield from _of_epilogue(body)
     if body.until is not None:
         yield from compile_expression(body.until).names
-    several = body.params or (params,)
+    several = body.params or (params,) * len(body.inner)
     for policy, given in zip(body.inner, several, strict=True):
         yield from _of_policy(policy)
         yield from compile_template(given).names
         if policy.body is not None:
             yield from captured(given, policy.body)
             yield from compile_template([policy.body.over, policy.body.initial]).names
+
+
+def _of_epilogue(body: Body) -> Iterator[str]:
+    """The names that parts of an epilogue read: their own nodes' among them, which do no harm."""
+    for packed in (body.plan, body.last):
+        plan = Plan.from_bytes(packed) if packed else None
+        for node in range(len(plan) if plan else 0):
+            if plan is not None:
+                policy = plan.policy(node)
+                yield from compile_template(plan.params[node]).names
+                yield from _of_policy(policy)
+                if policy.body is not None:
+                    yield from captured(plan.params[node], policy.body)
+                    yield from compile_template([policy.body.over, policy.body.initial]).names
 
 
 def _of_policy(policy: Policy) -> Iterator[str]:

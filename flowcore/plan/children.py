@@ -8,12 +8,14 @@ while its condition does not. So they run like any other plan: in units, with ev
 """
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from flowcore.plan.plan import Plan, layers, successors
-from flowcore.plan.policy import Body
+from flowcore.plan.policy import Body, Policy
 
-__all__ = ["branches_plan", "flow_plan", "loop_plan", "map_plan", "segment"]
+__all__ = ["branches_plan", "epilogue_plan", "flow_plan", "loop_plan", "map_plan", "segment"]
 
 #: Iterations that the first run of a loop can have, and how many times as many each further one.
 _FIRST, _GROWTH = 10, 10
@@ -95,6 +97,78 @@ def branches_plan(plan: Plan, body: Body) -> Plan:
         pred=((),) * count,
         scope="parallel",
     )
+
+
+def epilogue_plan(plan: Plan, body: Body, undone: Sequence[str], *, failed: bool) -> Plan | None:
+    """Make the plan of what runs at the end: first what undoes nodes, one after the other.
+
+    Each of them has its turn, whatever became of the one before; so has each part.
+
+    Args:
+        plan: The plan of the run that ends.
+        body: What its epilogue says.
+        undone: The nodes to undo, in the order in which that is to happen.
+        failed: Whether the run has failed.
+
+    Returns:
+        None when there is nothing to do.
+    """
+    builder = _Chained()
+    for name in undone:
+        at = body.ids.index(name)
+        builder.add(f"undo {name}", body.params[at], body.inner[at])
+    for packed in (body.plan if failed else b"", body.last):
+        if packed:
+            builder.append(Plan.from_bytes(packed))
+    if not builder.ids:
+        return None
+    return _made(
+        plan,
+        replace(body, inner=tuple(builder.policies)),
+        ids=tuple(builder.ids),
+        params=tuple(builder.params),
+        policy_of=tuple(range(len(builder.ids))),
+        pred=tuple(builder.pred),
+        when=builder.when,
+        fail_fast=False,
+        scope="epilogue",
+        first=len(undone),
+    )
+
+
+class _Chained:
+    """Plans one after the other, each of which begins whatever became of the one before."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.params: list[Mapping[str, Any]] = []
+        self.policies: list[Policy] = []
+        self.pred: list[tuple[int, ...]] = []
+        self.when: dict[tuple[int, int], str] = {}
+        self._last: tuple[int, ...] = ()
+
+    def add(self, id: str, params: Mapping[str, Any], policy: Policy) -> None:
+        """Add one node after all that there is."""
+        self._node(id, params, policy, ())
+        self._last = (len(self.ids) - 1,)
+
+    def append(self, plan: Plan) -> None:
+        """Add a plan after all that there is."""
+        base = len(self.ids)
+        for node, id in enumerate(plan.ids):
+            before = tuple(base + source for source in plan.pred[node])
+            self._node(id, plan.params[node], plan.policy(node), before)
+        self.when |= {(base + a, base + b): text for (a, b), text in plan.when.items()}
+        self._last = tuple(base + sink for sink in plan.sinks)
+
+    def _node(
+        self, id: str, params: Mapping[str, Any], policy: Policy, before: tuple[int, ...]
+    ) -> None:
+        self.ids.append(id)
+        self.params.append(params)
+        starts = not before
+        self.policies.append(replace(policy, join="all_done") if starts else policy)
+        self.pred.append(self._last if starts else before)
 
 
 @functools.lru_cache(maxsize=256)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowcore.check.check import CheckedFlow
+from flowcore.check.rules_closing import EPILOGUE, UNDO
 from flowcore.check.rules_structure import CHOOSING, as_template, choices
 from flowcore.errors import UnsupportedValueError
 from flowcore.graph.flow import FlowDefinition, MemoryConfig, NodeDefinition
@@ -69,6 +70,7 @@ def _compile(flow: CheckedFlow) -> Plan:
     number = {id: index for index, id in enumerate(flow.order)}
     nodes = [definition.nodes[id] for id in flow.order]
     policies, policy_of = _intern(zip(flow.order, nodes, strict=True), flow)
+    params = tuple(map(_params, nodes))
     pred = tuple(_numbers(flow.needs.get(id, ()), number) for id in flow.order)
     when = sorted(((number[a], number[b]), text) for (a, b), text in _when(flow).items())
     plan = Plan(
@@ -76,7 +78,7 @@ def _compile(flow: CheckedFlow) -> Plan:
         flow=definition.id,
         version=definition.version,
         ids=tuple(flow.order),
-        params=tuple(map(_params, nodes)),
+        params=params,
         policies=policies,
         policy_of=policy_of,
         pred=pred,
@@ -91,7 +93,45 @@ def _compile(flow: CheckedFlow) -> Plan:
         buffer_size=definition.config.streaming.buffer_size,
         memory=_memory(definition.config.memory),
     )
+    if flow.closing:
+        plan = _with_epilogue(plan, _epilogue(flow))
     return replace(plan, hash=_digest(plan, definition))
+
+
+def _epilogue(flow: CheckedFlow) -> Body:
+    """Put what runs at the end into one body."""
+    undo = flow.closing.get(UNDO)
+    done = compile_plan(undo) if undo is not None else None
+    # In the order of the flow: they are undone in the opposite one.
+    order = [done.ids.index(id) for id in flow.order if id in done.ids] if done else []
+    parts = {
+        part: compile_plan(flow.closing[part]).to_bytes()
+        for part in ("on_failure", "finally")
+        if part in flow.closing
+    }
+    return Body(
+        kind="epilogue",
+        ids=tuple(done.ids[at] for at in order) if done else (),
+        params=tuple(done.params[at] for at in order) if done else (),
+        inner=tuple(done.policy(at) for at in order) if done else (),
+        plan=parts.get("on_failure", b""),
+        last=parts.get("finally", b""),
+    )
+
+
+def _with_epilogue(plan: Plan, body: Body) -> Plan:
+    """Add the last node, which no edge leads to."""
+    pred = (*plan.pred, ())
+    return replace(
+        plan,
+        ids=(*plan.ids, EPILOGUE),
+        params=(*plan.params, _NOTHING),
+        policies=(*plan.policies, Policy(uses=EPILOGUE, body=body)),
+        policy_of=(*plan.policy_of, len(plan.policies)),
+        pred=pred,
+        succ=successors(pred),
+        levels=layers(pred),
+    )
 
 
 def _memory(config: MemoryConfig | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ __all__ = ["Plan", "Scope"]
 WIRE_VERSION = 5
 
 #: What the nodes of a plan are that a structured node has made: see ``plan.children``.
-Scope = Literal["", "map", "loop", "parallel"]
+Scope = Literal["", "map", "loop", "parallel", "epilogue"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +75,26 @@ class Plan:
     @property
     def starts(self) -> tuple[int, ...]:
         """Nodes without predecessors: the first group."""
-        return tuple(i for i, pred in enumerate(self.pred) if not pred)
+        return tuple(i for i, pred in enumerate(self.pred) if not pred and i != self.epilogue)
 
     @property
     def sinks(self) -> tuple[int, ...]:
         """Nodes without successors: their outputs are the run's output."""
-        return tuple(i for i, succ in enumerate(self.succ) if not succ)
+        return tuple(i for i, succ in enumerate(self.succ) if not succ and i != self.epilogue)
+
+    @property
+    def epilogue(self) -> int | None:
+        """The last node, if it is what is done when all others have settled."""
+        body = self.policies[self.policy_of[-1]].body if self.policy_of else None
+        return len(self) - 1 if body is not None and body.kind == "epilogue" else None
+
+    @property
+    def concludes(self) -> Literal["", "f", "a"]:
+        """When an epilogue has something to do: upon failure, or always; empty without one."""
+        if self.epilogue is None:
+            return ""
+        body = self.policy(self.epilogue).body
+        return "a" if body is not None and body.last else "f"
 
     @property
     def queues(self) -> frozenset[str | None]:

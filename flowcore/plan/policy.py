@@ -81,7 +81,7 @@ _MODELS = {
 }
 
 
-BodyKind = Literal["map", "loop", "parallel", "flow"]
+BodyKind = Literal["map", "loop", "parallel", "flow", "epilogue"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +105,13 @@ class Body:
     initial: Any = None
     """Of a loop: ``state`` in the first iteration, or a template of it."""
     ids: tuple[str, ...] = ()
-    """Of branches: their names."""
+    """Of branches: their names. Of an epilogue: the nodes that can be undone."""
     params: tuple[Mapping[str, Any], ...] = ()
-    """Of branches: their ``with``."""
+    """Of branches, and of what undoes nodes: their ``with``."""
     plan: bytes = b""
-    """Of a sub-flow: its plan, in wire form."""
+    """Of a sub-flow: its plan, in wire form. Of an epilogue: what is done upon failure."""
+    last: bytes = b""
+    """Of an epilogue: what is done in any case."""
     name: str | None = None
     """Of a sub-flow that was not looked up yet: the name it was deployed under."""
 

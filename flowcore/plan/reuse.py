@@ -110,7 +110,8 @@ def _frontier(
     keep: list[bool] = []
     reached: list[Reached] = []
     for node, before in enumerate(plan.pred):  # predecessors have lower numbers
-        keep.append(stand[node] and all(keep[source] for source in before))
+        good = stand[node] and node != plan.epilogue
+        keep.append(good and all(keep[source] for source in before))
         kept = [] if keep[node] else [source for source in before if keep[source]]
         if kept:
             live = [states[source] for source in kept if node not in dead.get(source, _NONE)]

@@ -20,6 +20,8 @@ class RunQuery:
     states: frozenset[RunState] = frozenset()
     flow: str | None = None
     tag: str | None = None
+    part_of: str | None = None
+    """Runs that nodes of this one have started; others are not listed with it."""
     limit: int = 50
 
 

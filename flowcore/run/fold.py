@@ -51,6 +51,8 @@ def apply_event(nodes: dict[str, NodeRecord], event: Event) -> None:
         else:
             ended = state in _ENDS and record.started is not None
             record = replace(record, state=state, finished=event.time if ended else None)
+        waits = event.data.get("reason") if state is NodeState.WAITING else None
+        record = replace(record, waits=waits, child=event.data.get("child") or record.child)
         if event.type is EventType.RUN_RESUMED:
             record = replace(record, started=None, worker=None, error=None)
         if error := event.data.get("error"):

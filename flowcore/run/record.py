@@ -55,6 +55,10 @@ class NodeRecord:
     finished: float | None = None
     worker: str | None = None
     error: Failure | None = None
+    waits: str | None = None
+    """What it waits for, in words, while it does."""
+    child: str | None = None
+    """The run that it has started, or the last of several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +120,10 @@ class RunSummary:
     """The run of which this one is a rerun."""
     parent: Parent | None = None
     """The node of another run that this one is part of."""
+    stop: str | None = None
+    """Why somebody has cancelled it."""
+    resumes: int = 0
+    """How often it went on after it had ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,5 +72,8 @@ _LETTERS = {
     NodeState.SKIPPED: "k",
     NodeState.CANCELLED: "c",
 }
-#: One that travels in a bundle has a letter of its own.
-_STATES = {letter: state for state, letter in _LETTERS.items()} | {"b": NodeState.DISPATCHED}
+#: One that travels in a bundle has a letter of its own, and so has an epilogue before its turn.
+_STATES = {letter: state for state, letter in _LETTERS.items()} | {
+    "b": NodeState.DISPATCHED,
+    "e": NodeState.PENDING,
+}

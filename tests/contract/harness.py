@@ -12,7 +12,7 @@ import msgpack
 import redis
 
 from flowcore.plan.plan import Plan, layers, successors
-from flowcore.plan.policy import Policy
+from flowcore.plan.policy import Body, Policy
 from flowcore.ports.store import (
     Advance,
     Claim,
@@ -87,6 +87,12 @@ def on_clock(client: "redis.Redis", clock: "Clock", source: str) -> str:
     return source.replace("redis.call('TIME')", f"(function() {told} end)()")
 
 
+def _epilogue(concludes: str) -> Policy:
+    """The policy of a last node that has its turn at the end: always, or upon failure."""
+    last = b"\x80" if concludes == "a" else b""
+    return Policy(uses="test:end", body=Body(kind="epilogue", last=last))
+
+
 def make_plan(
     pred: Sequence[Sequence[int]],
     *,
@@ -95,21 +101,28 @@ def make_plan(
     timeout: float | None = None,
     fail_fast: bool = True,
     spared: int = 0,
+    epilogue: str = "",
     flow: str = "flow",
 ) -> Plan:
     """A plan straight from lists of predecessors; node 0 is called ``n0``."""
-    before = tuple(map(tuple, pred))
+    before = (*map(tuple, pred), *([()] if epilogue else []))
     rules = [(join or {}).get(node, "all_success") for node in range(len(before))]
     kinds = sorted(set(rules))
-    facts = repr((before, rules, max_parallel, timeout, fail_fast, spared, flow))
+    facts = repr((before, rules, max_parallel, timeout, fail_fast, spared, epilogue, flow))
     return Plan(
         hash=hashlib.blake2b(facts.encode(), digest_size=16).hexdigest(),
         flow=flow,
         version="1",
         ids=tuple(f"n{node}" for node in range(len(before))),
         params=({},) * len(before),
-        policies=tuple(Policy(uses="test:node", join=kind) for kind in kinds),
-        policy_of=tuple(kinds.index(rule) for rule in rules),
+        policies=(
+            *(Policy(uses="test:node", join=kind) for kind in kinds),
+            *([_epilogue(epilogue)] if epilogue else []),
+        ),
+        policy_of=(
+            *(kinds.index(rule) for rule in rules[: len(pred)]),
+            *([len(kinds)] if epilogue else []),
+        ),
         pred=before,
         succ=successors(before),
         when={},

@@ -72,6 +72,7 @@ def plans(draw: st.DrawFn) -> Plan:
         timeout=draw(st.sampled_from([None, None, 20.0])),
         fail_fast=draw(st.booleans()),
         spared=draw(st.sampled_from([0, 0, 0, 1, 2])),
+        epilogue=draw(st.sampled_from(["", "", "f", "a"])),
     )
 
 

@@ -102,6 +102,7 @@ def _revive(step: Step) -> None:
     run, world = step.run, step.world
     _begin(run)
     run.finished = run.cause = run.stop = None
+    run.closing = False
     run.resumes += 1
     step.unschedule(RETENTION)
     world.use_plan(run.plan)

@@ -40,6 +40,8 @@ class Dispatching:
     current: int | None = None
     """A node the unit is running: it stays."""
     kept: list[int] = field(default_factory=list)
+    marked: bool = False
+    """Whether this step has found the failure that decides the run."""
     told: Parent | None = None
     """The node that has its turn, because this run has ended."""
 

@@ -33,6 +33,8 @@ def summary(run: KeptRun) -> RunSummary:
         priority=run.new.priority,
         origin=run.new.origin,
         parent=run.parent,
+        stop=run.stop,
+        resumes=run.resumes,
     )
 
 
@@ -52,7 +54,7 @@ def record(run: KeptRun) -> RunRecord:
 def matches(run: KeptRun, query: RunQuery) -> bool:
     """Whether a list of runs wants this one."""
     return (
-        run.new.parent is None
+        (run.parent.run if run.parent else None) == query.part_of
         and (not query.states or run.state in query.states)
         and (query.flow is None or run.plan.flow == query.flow)
         and (query.tag is None or query.tag in run.new.tags)

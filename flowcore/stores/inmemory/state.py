@@ -93,6 +93,8 @@ class KeptRun:
     """Those of them that have not ended."""
     parent: Parent | None = None
     """The attempt that started it, or that last let it go on."""
+    closing: bool = False
+    """Whether its epilogue has had its turn, or has it."""
     spared: int = 0
     """How many nodes may still fail without any consequence."""
     outputs: dict[int, bytes] = field(default_factory=dict)

@@ -91,7 +91,8 @@ class Step(Dispatching):
     def abort(self) -> None:
         """Stop the run: what is not running never will; what is running is told on renewal."""
         run = self.run
-        gone = [node for node, state in enumerate(run.nodes) if state in _QUEUED]
+        waits = None if run.closing else run.plan.epilogue
+        gone = [node for node, state in enumerate(run.nodes) if state in _QUEUED and node != waits]
         for node in gone:
             if run.nodes[node] is NodeState.DISPATCHED:
                 self.take_slots(-1)
@@ -161,7 +162,7 @@ class Step(Dispatching):
             full.clear()
         if skipped:
             self.event(EventType.NODES_SKIPPED, sorted(skipped))
-        if run.cause is not None and run.plan.fail_fast:
+        if self.marked and run.plan.fail_fast:
             self.abort()
         else:
             self.place(ready)
@@ -201,7 +202,7 @@ class Step(Dispatching):
         if failed and run.cause is None:
             # The failures were tolerated in the hope that another branch would succeed.
             lost = [p for p in run.plan.pred[node] if run.nodes[p] is NodeState.FAILED]
-            run.cause = str(min(lost))
+            run.cause, self.marked = str(min(lost)), True
 
     def fail(
         self, node: int, failure: Failure, data: Mapping[str, Any], dead: Collection[int] = ()
@@ -214,9 +215,10 @@ class Step(Dispatching):
         self.event(EventType.NODE_FAILED, [node], run.attempts[node], data)
         if run.state is RunState.STOPPING:
             return
-        if run.spared:
+        if run.spared and not run.closing:
             run.spared -= 1
         elif not self._tolerated(node, dead):
+            self.marked = run.cause is None
             run.cause = run.cause or str(node)
             if run.plan.fail_fast:
                 self.abort()
@@ -264,9 +266,25 @@ class Step(Dispatching):
             if self.run.nodes[node] is NodeState.RUNNING:
                 self.lose(node, failure, data)
 
+    def _conclude(self, node: int) -> None:
+        """All nodes have settled but the epilogue: it is its turn, if there is something to do."""
+        run = self.run
+        if run.plan.concludes == "f" and run.cause is None and run.stop is None:
+            run.nodes[node] = NodeState.SKIPPED
+            run.left = 0
+            self.event(EventType.NODES_SKIPPED, [node])
+            return
+        run.closing = True
+        if run.state is RunState.STOPPING:
+            run.state = RunState.PENDING if run.started is None else RunState.RUNNING
+        run.nodes[node] = NodeState.WAITING
+        self.schedule(node, 0)
+
     def finish(self) -> RunState | None:
         """End the run when every node has settled; the final state if this step ended it."""
         run, world = self.run, self.world
+        if run.plan.epilogue is not None and run.left == 1 and not run.closing:
+            self._conclude(run.plan.epilogue)
         if run.left or run.state.is_terminal:
             return None
         run.state = _final(run)

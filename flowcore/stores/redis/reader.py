@@ -37,6 +37,8 @@ _ROW = (
     "prio",
     "origin",
     "up",
+    "stop",
+    "resumes",
 )
 
 
@@ -74,6 +76,10 @@ class RedisReader:
 
     def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
         """Return matching runs, newest first, reading the index page by page."""
+        if query.part_of is not None:
+            rows = self._rows(list(self.children(query.part_of)))
+            rows.sort(key=lambda row: (row.created, row.id), reverse=True)
+            return [row for row in rows if _matches(row, query)][: query.limit]
         found: list[RunSummary] = []
         start = 0
         while len(found) < query.limit:
@@ -201,6 +207,8 @@ def _summary(run: str, row: Mapping[str, bytes], error: Failure | None) -> RunSu
         priority=int(row["prio"]),
         origin=_origin(row["origin"]),
         parent=read_parent(row["up"]),
+        stop=row["stop"].decode() if row["stop"] else None,
+        resumes=int(row["resumes"] or 0),
     )
 
 

@@ -123,9 +123,9 @@ class RedisStore:
             run.priority,
             msgpack.packb(shares(grain)) if grain else b"",
         )
-        started_by = wire_parent(run.parent), plan.spared
+        ends = wire_parent(run.parent), plan.spared, plan.concludes
         for _ in range(_TRIES):
-            answer = self._call("submit", *arguments, *self._taken_over(run, plan), *started_by)
+            answer = self._call("submit", *arguments, *self._taken_over(run, plan), *ends)
             if answer[0] not in {b"noplan", b"changed"}:
                 break
             self.put_plan(plan)

@@ -21,6 +21,7 @@
 -- A plan's web (hash) gives, per node, {successor, in-degree, rule, policy} of each successor.
 -- Letters: p pending h held d dispatched b dispatched in a bundle x running w waits to retry  q waits
 --          s succeeded f failed k skipped c cancelled
+--          e the epilogue, the last node of a plan that has one, before it is its turn
 
 local PREFIX = 'fc:'
 local AGENDA = PREFIX .. 'agenda'
@@ -39,7 +40,7 @@ local function base_of(run) return PREFIX .. '{' .. run .. '}:' end
 local FIELDS = {
   'state', 'plan', 'active', 'max', 'left', 'fast', 'flow', 'ns', 'prio', 'cause', 'stop',
   'total', 'keep', 'lease', 'dlease', 'timeout', 'retried', 'waited', 'started', 'resumes',
-  'up', 'kids', 'spared',
+  'up', 'kids', 'spared', 'epi', 'closing',
 }
 -- What a script needs that changes no more than one node.
 local FEW = { 'state', 'lease', 'timeout', 'retried', 'waited', 'resumes' }

@@ -109,7 +109,7 @@ told = head.tell and head.current
 text = write_unit(R, unit, 'x', rest, policy_of, R.now + R.lease, told)
 local ahead = ''
 if head.ahead then
-  ahead = redis.call('GETRANGE', R.base .. 'st', head.ahead, head.ahead + head.many - 1):gsub('b', 'd')
+  ahead = redis.call('GETRANGE', R.base .. 'st', head.ahead, head.ahead + head.many - 1):gsub('b', 'd'):gsub('e', 'p')
 end
 local news_back = answer(R, close(R), unit, text)
 news_back[#news_back + 1] = ahead

@@ -29,15 +29,16 @@ local function reopen(R, again, letters)
   end
   redis.call('HDEL', R.base .. 'err', 'T')
   put_letters(R, again, 'p')
+  if R.epi then put_letter(R, R.total - 1, 'e') end
   R.left, R.active = #again, 0
 end
 
 -- The run is no longer one that has ended.
 local function revive(R)
-  redis.call('HDEL', R.base .. 'run', 'finished', 'cause', 'stop')
+  redis.call('HDEL', R.base .. 'run', 'finished', 'cause', 'stop', 'closing')
   redis.call('HSET', R.base .. 'run', 'retried', '1')
   R.resumes = redis.call('HINCRBY', R.base .. 'run', 'resumes', 1)
-  R.cause, R.stop, R.retried = false, false, '1'
+  R.cause, R.stop, R.closing, R.retried = false, false, false, '1'
   redis.call('DEL', R.base .. 'done')
   for _, name in ipairs(KEPT) do redis.call('PERSIST', R.base .. name) end
   redis.call('ZREM', AGENDA, R.run .. '|R')

@@ -3,7 +3,8 @@
 --       policies (msgpack), max, fail-fast, timeout ms, retention ms, lease ms, dispatch lease ms,
 --       priority, how to share out the starts (msgpack) or '', what to take over from another run
 --       (msgpack) or '', the states of that run's nodes, the attempt that starts it (msgpack: run,
---       node, its id, attempt) or '', how many failures it is spared
+--       node, its id, attempt) or '', how many failures it is spared, when
+--       its last node, an epilogue, has something to do ('a': always, 'f': upon failure) or ''
 
 -- What need not run again comes from another run: outputs, states, and which edges do not hold.
 local function take_over(R, taken)
@@ -59,9 +60,12 @@ redis.call('HSET', base .. 'run', 'state', 'pending', 'plan', plan, 'flow', ARGV
   'lease', ARGV[14], 'dlease', ARGV[15], 'created', now, 'prio', ARGV[16])
 if taken then redis.call('HSET', base .. 'run', 'origin', cmsgpack.pack({ taken.run, taken.node })) end
 if up then redis.call('HSET', base .. 'run', 'up', ARGV[20]) end
+if ARGV[22] ~= '' then redis.call('HSET', base .. 'run', 'epi', ARGV[22]) end
 if ARGV[21] ~= '0' then redis.call('HSET', base .. 'run', 'spared', ARGV[21]) end
 redis.call('SET', base .. 'in', ARGV[6])
-redis.call('SET', base .. 'st', string.rep('p', tonumber(ARGV[8])))
+local letters = string.rep('p', tonumber(ARGV[8]))
+if ARGV[22] ~= '' then letters = letters:sub(1, -2) .. 'e' end
+redis.call('SET', base .. 'st', letters)
 if not up then redis.call('ZADD', RUNS, now, run) end
 if redis.call('HINCRBY', PLANS, plan, 1) == 1 then
   redis.call('PERSIST', PREFIX .. 'plan:' .. plan)

@@ -225,8 +225,26 @@ local function may_start(over, up)
     and attempt_of(over, up[2]) == up[4]
 end
 
+-- All nodes have settled but the epilogue: it is its turn, if there is something to do at the end of
+-- such a run. A janitor rings for it, since not everybody who ends a run can.
+local function conclude(R)
+  local node = R.total - 1
+  if R.epi == 'f' and not R.cause and not R.stop then
+    put_letter(R, node, 'k')
+    R.left = 0
+    event(R, 'nodes.skipped', node)
+    return
+  end
+  R.closing = '1'
+  redis.call('HSET', R.base .. 'run', 'closing', '1')
+  if R.state == 'stopping' then R.state = R.started and 'running' or 'pending' end
+  put_letter(R, node, 'q')
+  redis.call('ZADD', AGENDA, R.now, R.run .. '|' .. node)
+end
+
 -- End the run when every node has settled. Returns the final state or ''.
 local function finish(R)
+  if R.epi and R.left == 1 and not R.closing then conclude(R) end
   if R.left > 0 or R.state == 'succeeded' or R.state == 'failed' or R.state == 'cancelled' then
     return ''
   end
@@ -269,7 +287,7 @@ local function fail(R, node, attempt, blob, brief, dead)
   R.left = R.left - 1
   event(R, 'node.failed', node, attempt, brief)
   if R.state == 'stopping' then return end
-  if R.spared and R.spared > 0 then
+  if R.spared and R.spared > 0 and not R.closing then
     R.spared = redis.call('HINCRBY', R.base .. 'run', 'spared', -1)
   elseif not tolerated(R, node, dead) then
     if not R.cause then

@@ -1,0 +1,78 @@
+"""Node functions of the tests of maps, loops, branches, sub-flows and ends."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+
+def echo(value: Any) -> Any:
+    return value
+
+
+def double(item: int) -> int:
+    return 2 * item
+
+
+def add(item: int, to: int) -> int:
+    return item + to
+
+
+def label(name: str, size: int, index: int) -> str:
+    return f"{index}:{name}:{size}"
+
+
+def total(upstream: list[int]) -> int:
+    return sum(upstream)
+
+
+def count_up(state: int) -> int:
+    return state + 1
+
+
+def halve(state: float) -> float:
+    return state / 2
+
+
+def greet(name: str) -> str:
+    return f"hello {name}"
+
+
+def odd_fails(item: int) -> int:
+    if item % 2:
+        raise ValueError(f"{item} is odd")
+    return item
+
+
+def fail_while(item: Any, path: str, log: str) -> Any:
+    """Fail upon one item as long as a file exists; note each call."""
+    note(f"{item}", log)
+    if item == 2 and Path(path).exists():
+        raise ConnectionError("not yet")
+    return item
+
+
+def note(what: str, log: str) -> str:
+    with Path(log).open("a") as file:
+        file.write(f"{what}\n")
+    return what
+
+
+def busy(item: int, log: str, seconds: float = 0.05) -> int:
+    """Note when it begins and ends."""
+    note(f"+{item}", log)
+    time.sleep(seconds)
+    note(f"-{item}", log)
+    return item
+
+
+def until_gone(path: str) -> None:
+    while Path(path).exists():
+        time.sleep(0.01)
+
+
+def fail(message: str = "no luck") -> None:
+    raise RuntimeError(message)
+
+
+def unbook(output: str, log: str) -> None:
+    note(f"undo {output}", log)
