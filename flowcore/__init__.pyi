@@ -12,6 +12,7 @@ from flowcore.client.agents import AgentClient as AgentClient
 from flowcore.client.flow import Flow as Flow
 from flowcore.client.handle import Run as Run
 from flowcore.client.memory import Memory as Memory
+from flowcore.client.schedules import Schedules as Schedules
 from flowcore.errors import FlowcoreError as FlowcoreError
 from flowcore.graph.author import node as node
 from flowcore.graph.author import parallel as parallel
@@ -48,6 +49,7 @@ __all__ = [
     "Rejected",
     "Retry",
     "Run",
+    "Schedules",
     "Session",
     "Skill",
     "agent",

@@ -28,8 +28,10 @@ from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.backends.native.signing import Keyring, Vault
 from flowcore.backends.native.slots import Slots
 from flowcore.engine.callbacks import CallbackTeller, find_callbacks
+from flowcore.engine.firing import EngineFiring
 from flowcore.engine.guard import Shared
 from flowcore.engine.payloads import Payloads
+from flowcore.engine.schedules import Scheduler
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.payloads import PayloadLedger, PayloadStore
 from flowcore.stores.redis.breaker import RedisBreakers
@@ -37,6 +39,7 @@ from flowcore.stores.redis.cache import RedisCache
 from flowcore.stores.redis.callbacks import RedisCallbackDesk, ShardedCallbackDesk
 from flowcore.stores.redis.connect import connect, translated
 from flowcore.stores.redis.event_log import RedisEventLog
+from flowcore.stores.redis.flows import RedisFlows
 from flowcore.stores.redis.limiter import RedisLimiter
 from flowcore.stores.redis.memory import RedisMemory, ShardedMemory
 from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
@@ -44,6 +47,7 @@ from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisReader
 from flowcore.stores.redis.room import RedisRoom
+from flowcore.stores.redis.schedules import RedisSchedules
 from flowcore.stores.redis.secret import RedisVault, ShardedVault
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 from flowcore.stores.redis.sharded import Shard, ShardedEventLog, ShardedReader, ShardedStore
@@ -75,6 +79,8 @@ class Runtime:
     slots: Slots
     keys: Keyring
     agents: AgentServices
+    flows: RedisFlows
+    schedules: RedisSchedules
 
     @property
     def redis_urls(self) -> list[str]:
@@ -170,6 +176,8 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         slots=Slots(services.board),
         keys=made.keys,
         agents=agents,
+        flows=services.flows,
+        schedules=services.schedules,
     )
 
 
@@ -200,6 +208,8 @@ class _Builder:
     room: RedisRoom | ShardedRoom
     memory: RedisMemory | ShardedMemory
     producers: Producers
+    flows: RedisFlows
+    schedules: RedisSchedules
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
         self._settings = settings
@@ -234,35 +244,48 @@ class _Builder:
         keys = Keyring(settings.secrets, vault=vault)
         self.producers = Producers(self.app)
         told = TaskEvents(self.app, self.producers)
+        # What all workers share is kept in one place.
+        self.flows = RedisFlows(clients[0], namespace=settings.namespace)
+        self.schedules = RedisSchedules(clients[0], namespace=settings.namespace)
+        payloads = make_payloads(settings, ledger, box)
+        dispatcher = with_agents(
+            CeleryDispatcher(
+                self.app,
+                producers=self.producers,
+                events=told,
+                default_queue=settings.queue,
+                keys=keys,
+            ),
+            settings,
+            producers=self.producers,
+            keys=keys,
+            quorum=place(settings.broker_url or split_urls(self._redis_url)[0]).quorum,
+        )
+        firing = EngineFiring(
+            store=self.store,
+            reader=self.reader,
+            dispatcher=dispatcher,
+            payloads=payloads,
+            flows=self.flows,
+            namespace=settings.namespace,
+        )
         return Services(
             store=self.store,
             reader=self.reader,
             events=self.events,
-            dispatcher=with_agents(
-                CeleryDispatcher(
-                    self.app,
-                    producers=self.producers,
-                    events=told,
-                    default_queue=settings.queue,
-                    keys=keys,
-                ),
-                settings,
-                producers=self.producers,
-                keys=keys,
-                quorum=place(settings.broker_url or split_urls(self._redis_url)[0]).quorum,
-            ),
+            dispatcher=dispatcher,
             rows=RunRow(told),
             board=self.board,
-            # What all workers share is kept in one place.
             shared=Shared(
                 limiter=RedisLimiter(clients[0], lease=settings.lease),
                 breakers=RedisBreakers(clients[0]),
                 cache=RedisCache(clients[0]),
             ),
             room=self.room,
-            payloads=make_payloads(settings, ledger, box),
+            payloads=payloads,
             memory=self.memory,
             keys=keys,
+            scheduler=Scheduler(self.schedules, lambda: firing),
         )
 
     def teller(self) -> CallbackTeller:

@@ -19,8 +19,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings
 from flowcore.check.check import check
+from flowcore.cli.outcome import ThingNotFoundError
+from flowcore.engine.pinning import find_flow
 from flowcore.errors import UsageError
 from flowcore.graph.author import FlowBuilder
 from flowcore.graph.load import load_file, load_text, load_tree
@@ -47,6 +50,10 @@ RunId = Annotated[
 
 _OBJECT = re.compile(r"(?P<place>[^:]+):(?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+#: The address of a deployed flow: no path, and no name of a file.
+_DEPLOYED = re.compile(
+    r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(?:@[A-Za-z0-9_.\-]+)?(?<!\.yaml)(?<!\.yml)(?<!\.json)"
+)
 _PAIR = re.compile(r"([^\W\d][\w.-]*)=(.*)", re.DOTALL)
 
 
@@ -55,8 +62,10 @@ class Given:
     """A definition that was read, and where the modules beside it are."""
 
     name: str
-    document: Document
+    document: Document | None
+    """None of a flow that was deployed: only its plan is kept."""
     paths: tuple[Path, ...] = ()
+    deployed: Plan | None = None
 
     def plan(self, *, resolve: bool = True) -> Plan:
         """Check and compile.
@@ -67,6 +76,10 @@ class Given:
         Raises:
             DefinitionError: There are problems; shows all of them.
         """
+        if self.deployed is not None or self.document is None:
+            if self.deployed is None:
+                raise UsageError(f"{self.name!r} has neither a definition nor a plan")
+            return self.deployed
         allowed = frozenset(Settings.from_env().allowed_modules)
         with _stdout_for_data():
             checked = check(self.document, resolve=resolve, allowed=allowed)
@@ -89,10 +102,30 @@ def read_flow(text: str) -> Given:
     if text.endswith(".py"):
         msg = f"say which Flow object of {text} is meant, such as {text}:flow"
         raise UsageError(msg)
+    if _DEPLOYED.fullmatch(text) and not Path(text).exists():
+        return _deployed(text)
     # Not Path.resolve(), which raises upon links that lead to themselves.
     directory = Path(os.path.realpath(text)).parent
     _search(Path.cwd(), directory)
     return Given(name=text, document=load_file(text), paths=(directory,))
+
+
+def _deployed(address: str) -> Given:
+    """Find a flow that was deployed.
+
+    Raises:
+        ThingNotFoundError: There is neither such a file nor such a flow.
+    """
+    with Session() as session:
+        runtime = session.runtime
+        try:
+            found = find_flow(runtime.flows, address)
+        except UsageError as error:
+            raise ThingNotFoundError(f"there is no file {address!r}, and {error}") from error
+        plan = runtime.store.get_plan(found.plan)
+    paths = tuple(map(Path, found.paths))
+    _search(Path.cwd(), *paths)
+    return Given(name=address, document=None, paths=paths, deployed=plan)
 
 
 def _object(text: str, place: str, name: str) -> Given:

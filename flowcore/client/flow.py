@@ -4,6 +4,7 @@ In: a definition in any spelling. Out: runs. Not here: authoring (graph.author),
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from flowcore.check.check import CheckedFlow, check
 from flowcore.client.blocking import in_thread, refuse_in_import, refuse_in_loop
 from flowcore.client.handle import Run
 from flowcore.engine.callbacks import find_callbacks
+from flowcore.engine.pinning import find_flow, pinned
 from flowcore.engine.submit import submit
 from flowcore.errors import StoreFullError, UsageError
 from flowcore.graph.author import FlowBuilder
@@ -22,9 +24,10 @@ from flowcore.graph.source import Document
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
+from flowcore.ports.flows import DeployedFlow
 from flowcore.run.record import RunSummary
 
-__all__ = ["Definition", "Flow", "document_of", "start_run"]
+__all__ = ["Definition", "Flow", "deploy_plan", "document_of", "start_run"]
 
 #: A definition in any spelling.
 Definition = Mapping[str, Any] | str | PathLike[str] | FlowBuilder
@@ -57,12 +60,14 @@ def start_run(
     """Create a run on a session; the same id twice gives the same run.
 
     Raises:
-        UsageError: The id is that of a run of another flow or project.
+        UsageError: The id is that of a run of another flow or project, or the plan runs a flow by
+            name that is not deployed.
         BrokerUnreachableError: The broker does not answer; nothing was started.
         StoreFullError: Redis has too little room for one more; nothing was started.
     """
     runtime = session.runtime
     session.check_broker()
+    plan = pinned(plan, runtime.flows, runtime.store.get_plan)
     _admit(session, None if id is None else str(id))
     run_id, submitted = submit(
         runtime.store,
@@ -83,6 +88,30 @@ def start_run(
     if not submitted.created:
         _refuse_other(run.summary(), plan.flow, runtime.settings.namespace)
     return run
+
+
+def deploy_plan(
+    session: Session, plan: Plan, description: str = "", *, paths: Sequence[Path] = ()
+) -> DeployedFlow:
+    """Keep a plan under its flow's id and version; ``deployed`` of what comes back says when."""
+    runtime = session.runtime
+    flow = DeployedFlow(
+        name=plan.flow,
+        version=plan.version,
+        plan=plan.hash,
+        deployed=runtime.schedules.now(),
+        nodes=len(plan),
+        description=description,
+        paths=tuple(map(str, paths)),
+    )
+    old = runtime.flows.find(plan.flow, plan.version)
+    if old is not None and old.plan == flow.plan:
+        flow = replace(flow, deployed=old.deployed)
+    for shard in getattr(runtime.store, "shards", ()):
+        shard.store.put_plan(plan)
+    runtime.store.put_plan(plan)
+    runtime.flows.deploy(flow)
+    return flow
 
 
 def _admit(session: Session, run_id: str | None) -> None:
@@ -116,6 +145,7 @@ class Flow(FlowBuilder):
 
     _document: Document | None = None
     _paths: tuple[Path, ...] = ()
+    _plan: Plan | None = None
 
     @classmethod
     def load(cls, definition: str | PathLike[str] | Mapping[str, Any]) -> "Flow":
@@ -131,8 +161,48 @@ class Flow(FlowBuilder):
             flow._paths = (Path(definition).resolve().parent,)
         return flow
 
+    @classmethod
+    def deployed(cls, address: str, *, session: Session | None = None) -> "Flow":
+        """Return a flow that was deployed, by ``name`` or ``name@version``.
+
+        It runs as it is now; its definition is not kept, so it can be neither changed nor drawn.
+
+        Raises:
+            UsageError: None of that name is deployed.
+        """
+        runtime = (session or default_session()).runtime
+        found = find_flow(runtime.flows, address)
+        flow = cls(found.name, version=found.version, description=found.description)
+        flow._plan = runtime.store.get_plan(found.plan)
+        flow._paths = tuple(map(Path, found.paths))
+        return flow
+
+    def deploy(self, *, session: Session | None = None) -> DeployedFlow:
+        """Keep the flow under its id and version, to be run by name.
+
+        ``Flow.deployed``, schedules, sub-flows and ``flowcore run NAME`` find it there. Another
+        flow of the same id and version is replaced; its runs go on as they began.
+
+        Raises:
+            DefinitionError: The flow has problems.
+            StoreUnreachableError: Redis cannot be reached.
+        """
+        refuse_in_loop("flow.deploy()", "flow.adeploy()")
+        return self._deploy(session)
+
+    async def adeploy(self, *, session: Session | None = None) -> DeployedFlow:
+        """Deploy without blocking."""
+        return await in_thread(self._deploy, session)
+
+    def _deploy(self, session: Session | None) -> DeployedFlow:
+        session = session or default_session()
+        return deploy_plan(session, self.plan(), self.description, paths=self._paths)
+
     def document(self) -> Document:
         """Return the definition as a document, for ``check``."""
+        if self._plan is not None:
+            msg = f"flow {self.id!r} was deployed elsewhere: its definition is not kept"
+            raise UsageError(msg)
         return self._document or load_tree(self.definition())
 
     def check(self, *, resolve: bool = False) -> CheckedFlow:
@@ -152,7 +222,7 @@ class Flow(FlowBuilder):
         Raises:
             DefinitionError: There are problems; shows all of them.
         """
-        return compile_plan(self.check())
+        return self._plan or compile_plan(self.check())
 
     def to_canvas(self, input: Any = None, *, session: Session | None = None) -> Canvas:
         """Return the same plan as a genuine Celery canvas, to embed in a canvas of your own."""

@@ -23,6 +23,7 @@ from flowcore.engine.guard import Shared
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
+from flowcore.engine.schedules import Scheduler
 from flowcore.engine.spawn import Spawner
 from flowcore.engine.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.engine.upstream import Upstream
@@ -65,6 +66,7 @@ class Services:
     payloads: Payloads
     memory: MemoryStore
     keys: Keyring
+    scheduler: Scheduler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 _PAUSE_AFTER_TROUBLE = 2.0
 
+#: Seconds between two looks at the schedules.
+_SCHEDULES_EVERY = 1.0
+
 #: Seconds between renewals of the worker's note on the board.
 _NOTE_EVERY = 2.0
 
@@ -84,6 +87,7 @@ class JanitorStep(bootsteps.StartStopStep):
         )
         posted = -_NOTE_EVERY
         warned = -_WARN_EVERY
+        scheduled = -_SCHEDULES_EVERY
         while not self._stop.is_set():
             started = time.monotonic()
             try:
@@ -91,10 +95,11 @@ class JanitorStep(bootsteps.StartStopStep):
                     services.board.post(note, keep=3 * _NOTE_EVERY)
                     crowd = services.board.count()
                     posted = started
-                    if started - warned >= _WARN_EVERY and (warning := services.room.warning()):
-                        _log.warning("%s", warning)
-                        warned = started
+                    warned = _warn(services, warned)
                 pause = janitor.step()
+                if started - scheduled >= _SCHEDULES_EVERY:
+                    scheduled = started
+                    services.scheduler.step()
             except FlowcoreError as error:
                 _log.warning("the janitor could not look around: %s", error)
                 pause = _PAUSE_AFTER_TROUBLE
@@ -105,3 +110,12 @@ class JanitorStep(bootsteps.StartStopStep):
             self._stop.wait(pause)
         with contextlib.suppress(FlowcoreError):
             services.board.remove(note.name)
+
+
+def _warn(services: Services, warned: float) -> float:
+    """Say now and then that the store is getting full; return when that was last said."""
+    now = time.monotonic()
+    if now - warned < _WARN_EVERY or not (warning := services.room.warning()):
+        return warned
+    _log.warning("%s", warning)
+    return now

@@ -1,0 +1,168 @@
+"""Schedules from Python: make, list, pause and remove them.
+
+In: a deployed flow and when it is to run. Out: it runs then, on whatever worker looks first. Not
+here: when that is (engine.schedules).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from flowcore.assembly.session import Session, default_session
+from flowcore.client.blocking import refuse_in_loop
+from flowcore.client.handle import Run
+from flowcore.engine.firing import EngineFiring
+from flowcore.engine.pinning import find_flow
+from flowcore.engine.schedules import check_schedule, first_due, input_for, next_times, run_id
+from flowcore.errors import UsageError
+from flowcore.ports.schedules import Schedule
+from flowcore.types import parse_duration
+
+__all__ = ["Schedules"]
+
+_TRIES = 5
+
+
+class Schedules:
+    """The schedules of a session's place."""
+
+    def __init__(self, *, session: Session | None = None) -> None:
+        """Use a session; the process's default session when left out."""
+        self._session = session or default_session()
+
+    def put(  # noqa: PLR0913  (what a schedule is made of)
+        self,
+        name: str,
+        flow: str,
+        *,
+        cron: str | None = None,
+        every: float | str | None = None,
+        zone: str = "UTC",
+        input: Any = None,
+        tags: Sequence[str] = (),
+        priority: int = 5,
+        catch_up: str = "skip",
+        overlap: str = "skip",
+        paused: bool = False,
+    ) -> Schedule:
+        """Make a schedule, or change the one of this name.
+
+        Args:
+            name: Its name; the runs are called ``NAME:TIME``.
+            flow: A deployed flow: ``name``, or ``name@version``.
+            cron: Five fields (minute hour day month weekday), or such as ``@daily``.
+            every: Or an interval: seconds, or text such as ``15m``, counted from now.
+            zone: The time zone of ``cron``.
+            input: The runs' input; ``${{ scheduled_for }}`` is the time that a run is for.
+            tags: Words to find the runs by.
+            priority: As for ``flow.enqueue``.
+            catch_up: What of the times that passed while no worker looked is made up for: ``skip``
+                (none), ``last`` (the latest) or ``all`` (up to 100).
+            overlap: When it is time and the last run has not ended: ``skip`` this time, ``cancel``
+                that run, or ``allow`` both.
+            paused: Whether it waits to be resumed.
+
+        Raises:
+            UsageError: Something is wrong with it, or the flow is not deployed.
+        """
+        refuse_in_loop("Schedules.put()", "asyncio.to_thread(schedules.put, ...)")
+        runtime = self._session.runtime
+        find_flow(runtime.flows, flow)
+        old = runtime.schedules.get(name)
+        now = runtime.schedules.now()
+        made = Schedule(
+            name=name,
+            flow=flow,
+            cron=cron,
+            every=None if every is None else float(parse_duration(every)),
+            zone=zone,
+            input=input,
+            tags=tuple(tags),
+            priority=priority,
+            catch_up=catch_up,  # type: ignore[arg-type]  # looked at by check_schedule
+            overlap=overlap,  # type: ignore[arg-type]
+            start=now,
+            paused=paused,
+            last_run=old.last_run if old else None,
+        )
+        check_schedule(made)
+        made = replace(made, due=first_due(made, now))
+        if not runtime.schedules.put(made, expected=old.revision if old else None):
+            return self.put(
+                name,
+                flow,
+                cron=cron,
+                every=every,
+                zone=zone,
+                input=input,
+                tags=tags,
+                priority=priority,
+                catch_up=catch_up,
+                overlap=overlap,
+                paused=paused,
+            )
+        return made
+
+    def get(self, name: str) -> Schedule:
+        """Return a schedule.
+
+        Raises:
+            UsageError: There is none of this name.
+        """
+        found = self._session.runtime.schedules.get(name)
+        if found is None:
+            names = ", ".join(one.name for one in self.list()[:10]) or "none"
+            raise UsageError(f"there is no schedule {name!r}; there are: {names}")
+        return found
+
+    def list(self) -> Sequence[Schedule]:
+        """Return all schedules, by name."""
+        return self._session.runtime.schedules.schedules()
+
+    def next(self, name: str, count: int = 5) -> Sequence[float]:
+        """Return the next times of a schedule, in Unix seconds."""
+        return next_times(self.get(name), self._session.runtime.schedules.now(), count)
+
+    def pause(self, name: str) -> Schedule:
+        """Let a schedule have no turn until it is resumed."""
+        return self._change(name, lambda one: replace(one, paused=True))
+
+    def resume(self, name: str) -> Schedule:
+        """Let a paused schedule go on; the times that have passed are none that were missed."""
+        now = self._session.runtime.schedules.now()
+        return self._change(name, lambda one: replace(one, paused=False, due=first_due(one, now)))
+
+    def remove(self, name: str) -> None:
+        """Forget a schedule; its runs go on.
+
+        Raises:
+            UsageError: There is none of this name.
+        """
+        self.get(name)
+        self._session.runtime.schedules.remove(name)
+
+    def run_now(self, name: str) -> Run:
+        """Make a run of a schedule now, beside those of its times."""
+        runtime = self._session.runtime
+        schedule, now = self.get(name), runtime.schedules.now()
+        run = f"{run_id(schedule, now)}-now"
+        slots = runtime.slots.count if runtime.settings.work_first else None
+        firing = EngineFiring(
+            store=runtime.store,
+            reader=runtime.reader,
+            dispatcher=runtime.dispatcher,
+            payloads=runtime.payloads,
+            flows=runtime.flows,
+            namespace=runtime.settings.namespace,
+            slots=slots,
+        )
+        firing.fire(schedule, run, input_for(schedule, now))
+        return Run(run, session=self._session)
+
+    def _change(self, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
+        for _ in range(_TRIES):
+            schedule = self.get(name)
+            changed = change(schedule)
+            if self._session.runtime.schedules.put(changed, expected=schedule.revision):
+                return changed
+        raise UsageError(f"schedule {name!r} changed each time it was to be changed; try again")

@@ -1,0 +1,187 @@
+"""When schedules run: times, zones, what was missed, what overlaps, and who makes the run."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from flowcore.engine.schedules import Scheduler, check_schedule, first_due, next_times
+from flowcore.errors import UsageError
+from flowcore.ports.schedules import Schedule
+from flowcore.stores.inmemory.schedules import InMemorySchedules
+
+START = datetime(2026, 3, 27, 12, 0, tzinfo=ZoneInfo("UTC")).timestamp()
+EACH_MINUTE = Schedule(name="s", flow="f", every=60.0, start=START)
+
+
+def _local(times: list[float], zone: str) -> list[str]:
+    return [datetime.fromtimestamp(at, ZoneInfo(zone)).strftime("%d %H:%M") for at in times]
+
+
+@dataclass
+class Fired:
+    """Notes what a schedule wants."""
+
+    runs: dict[str, Any] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    cancelled: list[str] = field(default_factory=list)
+    error: str | None = None
+
+    def fire(self, schedule: Schedule, run: str, input: Any) -> None:
+        if self.error:
+            raise UsageError(self.error)
+        self.runs.setdefault(run, input)
+        self.open.add(run)
+
+    def is_open(self, run: str) -> bool:
+        return run in self.open
+
+    def cancel(self, run: str, reason: str) -> None:
+        self.cancelled.append(run)
+        self.open.discard(run)
+
+
+class World:
+    """A clock, a book and what was fired."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.now = START
+        self.book = InMemorySchedules(clock=lambda: self.now)
+        self.fired = Fired()
+        self.scheduler = Scheduler(self.book, lambda: self.fired)
+        self.book.put(replace(schedule, due=first_due(schedule, START)), expected=None)
+
+    def pass_(self, seconds: float) -> list[str]:
+        """Let time pass, look, and return the runs made by that."""
+        before = set(self.fired.runs)
+        self.now += seconds
+        self.scheduler.step()
+        return [run for run in self.fired.runs if run not in before]
+
+    @property
+    def kept(self) -> Schedule:
+        found = self.book.get("s")
+        assert found is not None
+        return found
+
+
+def test_an_interval_is_counted_from_its_start_whenever_one_looks() -> None:
+    assert next_times(EACH_MINUTE, START + 130, 2) == [START + 180, START + 240]
+    assert next_times(EACH_MINUTE, START + 180, 1) == [START + 240]
+
+
+def test_a_cron_expression_counts_in_its_own_zone_over_the_change_of_clocks() -> None:
+    # In Berlin the clock goes from 02:00 to 03:00 on March 29.
+    daily = Schedule(name="s", flow="f", cron="30 2 * * *", zone="Europe/Berlin", start=START)
+    times = _local(next_times(daily, START, 3), "Europe/Berlin")
+    assert times == ["28 02:30", "29 03:00", "30 02:30"]
+    noon = replace(daily, cron="0 12 * * *")
+    assert _local(next_times(noon, START, 3), "UTC") == ["28 11:00", "29 10:00", "30 10:00"]
+
+
+@pytest.mark.parametrize("short", ["@hourly", "@daily", "@weekly", "@monthly", "@yearly"])
+def test_short_words_stand_for_expressions(short: str) -> None:
+    schedule = Schedule(name="s", flow="f", cron=short, start=START)
+    check_schedule(schedule)
+    assert first_due(schedule, START) is not None
+
+
+def test_a_run_is_made_when_it_is_time_under_a_name_that_says_for_when() -> None:
+    world = World(replace(EACH_MINUTE, input={"at": "${{ scheduled_for }}", "n": 1}))
+    assert world.pass_(59) == []
+    assert world.pass_(1) == ["s:2026-03-27T12:01:00Z"]
+    assert world.fired.runs == {"s:2026-03-27T12:01:00Z": {"at": "2026-03-27T12:01:00Z", "n": 1}}
+    assert world.pass_(1) == []
+    assert world.kept.last_run == "s:2026-03-27T12:01:00Z"
+
+
+def test_of_several_who_look_at_once_one_moves_the_schedule_and_one_run_is_made() -> None:
+    world = World(EACH_MINUTE)
+    world.now += 60
+    stale = world.book.due(world.now)
+    world.scheduler.step()
+    for schedule in stale:  # another worker, which had read before
+        world.scheduler._serve(schedule, world.now)
+    assert list(world.fired.runs) == ["s:2026-03-27T12:01:00Z"]
+    assert world.kept.revision == 2
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "made"),
+    [
+        ("skip", []),
+        ("last", ["s:2026-03-27T12:04:00Z"]),
+        ("all", [f"s:2026-03-27T12:0{n}:00Z" for n in (1, 2, 3, 4)]),
+    ],
+)
+def test_what_was_missed_is_made_up_for_as_far_as_that_is_wanted(
+    catch_up: Any, made: list[str]
+) -> None:
+    hourly = replace(EACH_MINUTE, catch_up=catch_up, overlap="allow")
+    world = World(hourly)
+    late = world.pass_(4 * 60 + 59.5)
+    # The latest is not a minute old: no time that was missed.
+    assert late == (made or ["s:2026-03-27T12:04:00Z"])
+    assert world.kept.due == START + 300
+
+
+def test_a_time_that_is_long_past_is_skipped_and_the_next_one_is_not() -> None:
+    world = World(replace(EACH_MINUTE, every=3600.0))
+    assert world.pass_(2 * 3600 + 61) == []
+    assert world.pass_(3600 - 61) == ["s:2026-03-27T15:00:00Z"]
+
+
+@pytest.mark.parametrize("overlap", ["skip", "cancel", "allow"])
+def test_a_run_that_has_not_ended_holds_up_the_next_one_or_not(overlap: Any) -> None:
+    world = World(replace(EACH_MINUTE, overlap=overlap))
+    (first,) = world.pass_(60)
+    second = world.pass_(60)
+    assert bool(second) == (overlap != "skip")
+    assert world.fired.cancelled == ([first] if overlap == "cancel" else [])
+    assert (world.kept.trouble is not None) == (overlap == "skip")
+    world.fired.open.clear()
+    assert world.pass_(60) == ["s:2026-03-27T12:03:00Z"]
+    assert world.kept.trouble is None
+
+
+def test_a_schedule_that_comes_to_nothing_says_why_and_goes_on() -> None:
+    world = World(EACH_MINUTE)
+    world.fired.error = "no flow 'f' is deployed"
+    assert world.pass_(60) == []
+    assert world.kept.trouble == "no flow 'f' is deployed"
+    world.fired.error = None
+    assert world.pass_(60) == ["s:2026-03-27T12:02:00Z"]
+
+
+def test_a_paused_schedule_has_no_turn() -> None:
+    world = World(replace(EACH_MINUTE, paused=True))
+    assert world.pass_(600) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"name": "a b"}, "a schedule's name is letters, digits, '_', '.' and '-', got 'a b'"),
+        ({"every": None}, "a schedule needs either a cron expression, such as '0 2 * * *'"),
+        ({"cron": "@daily"}, "a schedule needs either a cron expression, such as '0 2 * * *'"),
+        ({"every": 0.5}, "an interval is at least 1 s, got 0.5 s"),
+        ({"catch_up": "some"}, "catch-up is one of skip, last, all, got 'some'"),
+        ({"overlap": "queue"}, "overlap is one of allow, skip, cancel, got 'queue'"),
+        ({"zone": "Mars/Base"}, "there is no time zone 'Mars/Base'; write one such as"),
+        ({"zone": "../etc"}, "there is no time zone '../etc'"),
+        (
+            {"every": None, "cron": "61 * * * *"},
+            r"'61 * * * *' is not a cron expression (bad minute)",
+        ),
+        ({"every": None, "cron": "soon"}, "'soon' is not a cron expression"),
+        ({"every": None, "cron": "0 0 31 2 *"}, "'0 0 31 2 *' is not a cron expression"),
+    ],
+)
+def test_a_schedule_that_could_not_be_is_refused_with_a_sentence(
+    wrong: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_schedule(replace(EACH_MINUTE, **wrong))
+    assert str(caught.value).startswith(sentence)
