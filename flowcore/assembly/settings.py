@@ -33,6 +33,7 @@ FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CR
 =========================  ==================  ====================================================
 """
 
+import ipaddress
 import math
 import os
 import re
@@ -107,6 +108,8 @@ class Settings:
     """Seconds for which a finished run is kept."""
     allowed_modules: tuple[str, ...]
     """Module prefixes from which ``uses`` may import a callable; empty for registered ones only."""
+    http_allow: tuple[str, ...]
+    """Hosts and networks that ``http`` and ``llm`` nodes may reach though they are not public."""
     max_event: int
     """Largest encoded event of ``ctx.emit``, in bytes."""
     payloads: str | None
@@ -157,6 +160,7 @@ class Settings:
             max_lost=read("FLOWCORE_MAX_LOST", _count, 3),
             retention=read("FLOWCORE_RETENTION", _seconds, 7 * 24 * 3600.0),
             allowed_modules=read("FLOWCORE_ALLOWED_MODULES", _modules, ()),
+            http_allow=read("FLOWCORE_HTTP_ALLOW", _hosts, ()),
             max_event=read("FLOWCORE_MAX_EVENT", _count, 64 * 1024),
             payloads=read("FLOWCORE_PAYLOADS", _payloads, None),
             payload_threshold=read("FLOWCORE_PAYLOAD_THRESHOLD", _count, THRESHOLD),
@@ -353,6 +357,22 @@ def _modules(value: str) -> tuple[str, ...]:
     if not all(part.isidentifier() for name in names for part in name.split(".")):
         raise ValueError("dotted module names separated by commas, such as shop.nodes,billing")
     return names
+
+
+def _hosts(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    for name in names:
+        if "://" in name or ("/" in name and not _is_network(name)):
+            raise ValueError("hosts and networks separated by commas, such as localhost,10.0.0.0/8")
+    return names
+
+
+def _is_network(name: str) -> bool:
+    try:
+        ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _names(value: str) -> tuple[str, ...]:

@@ -36,6 +36,7 @@
     │   ├── BulkheadFullError        FC511  no place within max_wait
     │   ├── ApprovalRejectedError    FC512  somebody has said no
     │   ├── LoopLimitError           FC513  a loop's condition did not come to hold
+    │   ├── HttpStatusError          FC515  a request was answered with a failure
     │   └── ChildRunError            FC514  a run that a node has started was cancelled, or is gone
     ├── AgentError                   FC700  something about an agent or its task
     │   ├── AgentNotFoundError       FC701
@@ -84,6 +85,7 @@ from flowcore.errors.nodes import (
     ChildRunError,
     CircuitOpenError,
     ExpressionError,
+    HttpStatusError,
     LoopLimitError,
     NodeCancelledError,
     NodeError,
@@ -133,6 +135,7 @@ __all__ = [
     "DefinitionError",
     "ExpressionError",
     "FlowcoreError",
+    "HttpStatusError",
     "LoopLimitError",
     "NodeCancelledError",
     "NodeError",

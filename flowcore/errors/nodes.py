@@ -11,6 +11,7 @@ __all__ = [
     "ChildRunError",
     "CircuitOpenError",
     "ExpressionError",
+    "HttpStatusError",
     "LoopLimitError",
     "NodeCancelledError",
     "NodeError",
@@ -116,3 +117,14 @@ class ChildRunError(NodeError):
 
     code = "FC514"
     is_final = True
+
+
+class HttpStatusError(NodeError):
+    """An HTTP request was answered with a status that is a failure."""
+
+    code = "FC515"
+
+    def __init__(self, message: str, *, again: bool = True) -> None:
+        """Say what was answered, and whether another attempt may be answered otherwise."""
+        super().__init__(message)
+        self.is_final = not again  # type: ignore[misc]  # of this one, and not of its class

@@ -18,8 +18,11 @@ from flowcore.errors import (
     UsageError,
 )
 from flowcore.nodes.context import Context
+from flowcore.nodes.http import http
+from flowcore.nodes.llm import llm
 from flowcore.nodes.memory import memory
 from flowcore.nodes.structured import STRUCTURED
+from flowcore.nodes.tool import tool
 from flowcore.types import format_duration, parse_duration
 
 __all__ = [
@@ -235,10 +238,13 @@ BUILTIN: Mapping[str, Callable[..., Any]] = {
     "signal": signal,
     "approval": approval,
     "memory": memory,
+    "http": http,
+    "llm": llm,
+    "tool": tool,
     "condition": condition,
     "switch": condition,
     **STRUCTURED,
 }
 
 #: Names that later releases will give a meaning; refused until then.
-PLANNED: frozenset[str] = frozenset({"agent", "http", "llm", "message", "tool"})
+PLANNED: frozenset[str] = frozenset({"agent", "message"})

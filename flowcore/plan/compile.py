@@ -17,7 +17,7 @@ from flowcore.check.check import CheckedFlow
 from flowcore.check.rules_closing import EPILOGUE, UNDO
 from flowcore.check.rules_structure import CHOOSING, as_template, choices
 from flowcore.errors import UnsupportedValueError
-from flowcore.graph.flow import FlowDefinition, MemoryConfig, NodeDefinition
+from flowcore.graph.flow import Config, FlowDefinition, MemoryConfig, NodeDefinition
 from flowcore.nodes.structured import STRUCTURED, WITH_FLOW
 from flowcore.plan.plan import Plan, layers, successors
 from flowcore.plan.policy import Body, Policy
@@ -70,7 +70,7 @@ def _compile(flow: CheckedFlow) -> Plan:
     number = {id: index for index, id in enumerate(flow.order)}
     nodes = [definition.nodes[id] for id in flow.order]
     policies, policy_of = _intern(zip(flow.order, nodes, strict=True), flow)
-    params = tuple(map(_params, nodes))
+    params = tuple(_params(node, definition.config) for node in nodes)
     pred = tuple(_numbers(flow.needs.get(id, ()), number) for id in flow.order)
     when = sorted(((number[a], number[b]), text) for (a, b), text in _when(flow).items())
     plan = Plan(
@@ -257,11 +257,16 @@ def _when(flow: CheckedFlow) -> dict[tuple[str, str], str]:
     return when
 
 
-def _params(node: NodeDefinition) -> Mapping[str, Any]:
+def _params(node: NodeDefinition, config: Config) -> Mapping[str, Any]:
     """A node's arguments; the cases of a ``condition`` are expressions, however written."""
-    if not node.with_:
+    beneath: Mapping[str, Any] = _NOTHING
+    if node.uses == "llm" and config.llm is not None:
+        beneath = config.llm.model_dump(exclude_none=True)
+    elif node.uses == "tool":
+        beneath = {"tools": list(config.tools)}
+    if not node.with_ and not beneath:
         return _NOTHING
-    given = _plain_mapping(node.with_)
+    given = {**beneath, **_plain_mapping(node.with_)}
     if node.uses in CHOOSING:
         cases = given.get("cases") or {}
         given["cases"] = {name: as_template(text) for name, text in cases.items()}

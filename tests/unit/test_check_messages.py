@@ -252,8 +252,8 @@ WRONG: list[tuple[str, str, str, str | None]] = [
         "wrap it in a function of your own, or list it in FLOWCORE_ALLOWED_MODULES",
     ),
     (
-        "nodes: {a: {uses: http}}",
-        "1:19: error FC218: node type 'http' is planned, not in this release",
+        "nodes: {a: {uses: agent}}",
+        "1:19: error FC218: node type 'agent' is planned, not in this release",
         "nodes.a.uses",
         None,
     ),
