@@ -22,6 +22,7 @@ from flowcore.backends.native.broker import (
 )
 from flowcore.backends.native.callbacks import CallbackStep
 from flowcore.backends.native.flower import RunRow, TaskEvents
+from flowcore.backends.native.foreign import CelerySender
 from flowcore.backends.native.host import HostOptions, Services
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
@@ -286,6 +287,12 @@ class _Builder:
             memory=self.memory,
             keys=keys,
             scheduler=Scheduler(self.schedules, lambda: firing),
+            tasks=CelerySender(
+                self.app,
+                self.producers,
+                keys,
+                queue=queue_name(None, default=settings.queue, namespace=settings.namespace),
+            ),
         )
 
     def teller(self) -> CallbackTeller:

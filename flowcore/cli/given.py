@@ -33,7 +33,16 @@ from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.types import parse_duration
 
-__all__ = ["FlowArgument", "Given", "RunId", "parse_input", "parse_map", "read_flow", "seconds"]
+__all__ = [
+    "FlowArgument",
+    "Given",
+    "RunId",
+    "parse_input",
+    "parse_map",
+    "read_flow",
+    "read_object",
+    "seconds",
+]
 
 FlowArgument = Annotated[
     str,
@@ -128,8 +137,23 @@ def _deployed(address: str) -> Given:
     return Given(name=address, document=None, paths=paths, deployed=plan)
 
 
-def _object(text: str, place: str, name: str) -> Given:
-    """Import a Flow object by ``module:name`` or ``file.py:name``."""
+def read_object(text: str) -> Any:
+    """Import what ``module:name`` or ``file.py:name`` names.
+
+    Raises:
+        UsageError: There is no such module, file or name.
+    """
+    match = _OBJECT.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not of the form module:name, such as shop.flows:nightly")
+    found, _ = _found(text, match["place"], match["name"])
+    if found is None:
+        raise UsageError(f"{text} names nothing")
+    return found
+
+
+def _found(text: str, place: str, name: str) -> tuple[Any, tuple[Path, ...]]:
+    """Import an object, or None; and where the modules beside it are."""
     if place.endswith(".py"):
         file = Path(os.path.realpath(place))
         if not file.is_file():
@@ -150,6 +174,12 @@ def _object(text: str, place: str, name: str) -> Given:
         raise UsageError(msg)
     for part in name.split("."):
         found = getattr(found, part, None)
+    return found, paths
+
+
+def _object(text: str, place: str, name: str) -> Given:
+    """Import a Flow object by ``module:name`` or ``file.py:name``."""
+    found, paths = _found(text, place, name)
     if not isinstance(found, FlowBuilder):
         what = "nothing" if found is None else f"a {type(found).__name__}"
         msg = f"{text} names {what}, not a Flow; make one with: {name} = Flow('my-flow')"

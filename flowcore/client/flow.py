@@ -4,6 +4,7 @@ In: a definition in any spelling. Out: runs. Not here: authoring (graph.author),
 """
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -19,6 +20,7 @@ from flowcore.engine.pinning import find_flow, pinned
 from flowcore.engine.submit import submit
 from flowcore.errors import StoreFullError, UsageError
 from flowcore.graph.author import FlowBuilder
+from flowcore.graph.dump import to_yaml
 from flowcore.graph.load import load_file, load_tree
 from flowcore.graph.source import Document
 from flowcore.plan.compile import compile_plan
@@ -197,6 +199,17 @@ class Flow(FlowBuilder):
     def _deploy(self, session: Session | None) -> DeployedFlow:
         session = session or default_session()
         return deploy_plan(session, self.plan(), self.description, paths=self._paths)
+
+    def definition(self) -> dict[str, Any]:
+        """The flow as a tree in the schema of the YAML form, whatever spelling it came in."""
+        if self._document is None:
+            return super().definition()
+        tree = self._document.tree
+        return deepcopy(dict(tree)) if isinstance(tree, Mapping) else {}
+
+    def to_yaml(self) -> str:
+        """The flow as a YAML text, from which ``Flow.load`` makes the same flow."""
+        return to_yaml(self.document().tree)
 
     def document(self) -> Document:
         """Return the definition as a document, for ``check``."""

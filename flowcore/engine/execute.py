@@ -7,11 +7,12 @@ Not here: recording it (complete), messages (backends).
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
+from flowcore.engine.arguments import given_of, packed_arguments, rendered
 from flowcore.engine.assignment import Assignment, Attempt, ended
 from flowcore.engine.bind import bind
 from flowcore.engine.complete import dead_edges
@@ -36,13 +37,13 @@ from flowcore.errors import (
     StoreUnreachableError,
     UsageError,
 )
-from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.builtin import Park
-from flowcore.nodes.context import Context
+from flowcore.nodes.celery_task import TaskCall
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
+from flowcore.ports.tasks import TaskSender, answer_name
 from flowcore.run.event import EventType
 from flowcore.run.record import Failure
 from flowcore.run.wire import pack, unpack
@@ -67,6 +68,7 @@ class Executor:
         payloads: Payloads,
         memory: MemoryStore | None = None,
         spawner: Spawner | None = None,
+        sender: TaskSender | None = None,
         allowed: frozenset[str] = frozenset(),
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
@@ -84,6 +86,7 @@ class Executor:
             payloads: Packs outputs, and keeps the large ones elsewhere.
             memory: For what outlives runs.
             spawner: For nodes that start runs of their own.
+            sender: For nodes that are tasks of somebody else.
             allowed: Module prefixes nodes may come from, beyond the default.
             on_stuck: Records an attempt of a worker that timed out and does not end.
             on_wake: Hears of a node whose turn it is under a limit.
@@ -93,6 +96,7 @@ class Executor:
         self._reader = reader
         self._keeper = keeper
         self._spawner = spawner
+        self._sender = sender
         self._invoker = Invoker()
         self._payloads = payloads
         self._on_stuck = on_stuck
@@ -115,7 +119,7 @@ class Executor:
             keeper,
             allowed=allowed,
             context=self._speaker.context,
-            given=self._given,
+            given=given_of,
         )
         self._prepared = Preparer(allowed)
 
@@ -221,11 +225,27 @@ class Executor:
                 seconds=park.seconds, until=park.until, signal=park.signal, reason=park.reason
             )
             return ended(work, Outcome(kind="waiting", wait=wait))
+        except TaskCall as call:
+            return self._sent(call, work)
         except (StoreUnreachableError, StoreFullError):
             # The engine's trouble, and none of the node's: when the lease is over it is run again.
             raise
         except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
             return ended(work, self._failed(error, work), error=error)
+
+    def _sent(self, call: TaskCall, work: Assignment) -> Attempt:
+        """Have somebody else's task run, and wait for it."""
+        try:
+            if self._sender is None:
+                raise UsageError(f"node {work.name!r} is a Celery task, which cannot be sent here")
+            self._sender.send(
+                call.task, call.args_given, call.kwargs_given, queue=call.queue, ticket=work.ticket
+            )
+        except FlowcoreError as error:
+            return ended(work, self._failed(error, work), error=error)
+        reason = f"waits for the Celery task {call.task}"
+        wait = Wait(seconds=call.timeout, signal=answer_name(work.ticket), reason=reason)
+        return ended(work, Outcome(kind="waiting", wait=wait))
 
     def _value(self, prepared: Prepared, work: Assignment) -> Any:
         if prepared.bare:
@@ -272,38 +292,16 @@ class Executor:
         value = unpack(packed) if work.plan.is_conditional(work.node) else None
         return self._passed(work, packed, value)
 
-    def _given(self, work: Assignment) -> Mapping[str, Any]:
-        """What the node's ``with`` comes to, also of a node that could not be prepared."""
-        return _rendered(compile_template(work.plan.params[work.node]), work)
-
     def _arguments(self, work: Assignment) -> bytes:
         """The arguments of the node's function, but for its context, packed."""
-        plan, node = work.plan, work.node
-        prepared = self._prepared.of(plan, node)
-        args, kwargs = bind(
-            prepared.signature,
-            _rendered(prepared.template, work),
-            plan=plan,
-            node=node,
-            upstream=work.upstream,
-            context=self._speaker.context(work),
-        )
-        told = [
-            [value for value in args if not isinstance(value, Context)],
-            {
-                name: kwargs[name]
-                for name in sorted(kwargs)
-                if not isinstance(kwargs[name], Context)
-            },
-        ]
-        what = f"the arguments of node {work.name!r}, which its cache goes by (give it a 'key')"
-        return pack([plan.policy(node).uses, *told], what=what)
+        prepared = self._prepared.of(work.plan, work.node)
+        return packed_arguments(prepared, work, self._speaker.context(work))
 
     def _call(self, prepared: Prepared, work: Assignment) -> Any:
         plan, node = work.plan, work.node
         args, kwargs = bind(
             prepared.signature,
-            _rendered(prepared.template, work),
+            rendered(prepared.template, work),
             plan=plan,
             node=node,
             upstream=work.upstream,
@@ -381,12 +379,3 @@ class Executor:
         about = {"error": met} if uses is None else {"error": met, "uses": uses}
         self._speaker.tell(work, EventType.NODE_FALLBACK, about)
         return Outcome(kind="succeeded", output=packed, dead=dead)
-
-
-def _rendered(template: Template, work: Assignment) -> Mapping[str, Any]:
-    """What a node's ``with`` comes to."""
-    if template.still:
-        return work.plan.params[work.node]
-    context = work.upstream.context(template.node_refs, names=template.names, node=work.node)
-    # A template has the shape of what it was made from: here, a map.
-    return cast("Mapping[str, Any]", template.render(context))

@@ -3,7 +3,8 @@
     FlowcoreError                    FC000
     ├── DefinitionError              FC200  a definition has problems; carries all of them
     │   ├── InvalidFlowError         FC200  (graph.diagnostic) with the problems as data, FC2xx
-    │   └── WfFormatError            FC240  (importers.wfformat)
+    │   ├── WfFormatError            FC240  (importers.wfformat)
+    │   └── CanvasError              FC241  (importers.canvas)
     ├── UsageError                   FC100  a call that cannot work as written
     │   ├── BlockingCallError        FC101  a blocking call inside a running event loop
     │   ├── UnsupportedValueError    FC102  a value that JSON/msgpack cannot carry
@@ -37,6 +38,7 @@
     │   ├── ApprovalRejectedError    FC512  somebody has said no
     │   ├── LoopLimitError           FC513  a loop's condition did not come to hold
     │   ├── HttpStatusError          FC515  a request was answered with a failure
+    │   ├── CeleryTaskError          FC516  a task that a node has called has failed
     │   └── ChildRunError            FC514  a run that a node has started was cancelled, or is gone
     ├── AgentError                   FC700  something about an agent or its task
     │   ├── AgentNotFoundError       FC701
@@ -82,6 +84,7 @@ from flowcore.errors.nodes import (
     ApprovalRejectedError,
     BindingError,
     BulkheadFullError,
+    CeleryTaskError,
     ChildRunError,
     CircuitOpenError,
     ExpressionError,
@@ -130,6 +133,7 @@ __all__ = [
     "BlockingCallError",
     "BrokerUnreachableError",
     "BulkheadFullError",
+    "CeleryTaskError",
     "ChildRunError",
     "CircuitOpenError",
     "DefinitionError",

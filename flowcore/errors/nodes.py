@@ -8,6 +8,7 @@ __all__ = [
     "ApprovalRejectedError",
     "BindingError",
     "BulkheadFullError",
+    "CeleryTaskError",
     "ChildRunError",
     "CircuitOpenError",
     "ExpressionError",
@@ -128,3 +129,9 @@ class HttpStatusError(NodeError):
         """Say what was answered, and whether another attempt may be answered otherwise."""
         super().__init__(message)
         self.is_final = not again  # type: ignore[misc]  # of this one, and not of its class
+
+
+class CeleryTaskError(NodeError):
+    """A Celery task of somebody else, which a node has called, has failed."""
+
+    code = "FC516"

@@ -27,13 +27,22 @@ from flowcore.graph.link import (
     Needs,
     NodeFunction,
     NodeSpec,
+    Operand,
     Step,
     close_flow,
     node,
     open_flow,
     parallel,
 )
-from flowcore.graph.policy import Concurrency, Fallback, Join, Model, RateLimit, Retry
+from flowcore.graph.policy import Concurrency, Join, RateLimit, Retry
+from flowcore.graph.written import (
+    configured,
+    head_of,
+    items_of,
+    merged_arguments,
+    policy_keys,
+    unused,
+)
 
 __all__ = ["FlowBuilder", "Group", "NodeFunction", "NodeSpec", "Step", "node", "parallel"]
 
@@ -72,10 +81,11 @@ class FlowBuilder:
         self.version = version
         self.description = description
         self._inputs = dict(inputs or {})
-        self._config = _configured(config or {}, max_parallel=max_parallel, timeout=timeout)
+        self._config = configured(config or {}, max_parallel=max_parallel, timeout=timeout)
         self._nodes: dict[str, dict[str, Any]] = {}
         self._bare: dict[str, object] = {}
         self._when: dict[tuple[str, str], str] = {}
+        self._closing: dict[str, FlowBuilder] = {}
 
     def __enter__(self) -> Self:
         open_flow(self)
@@ -108,6 +118,14 @@ class FlowBuilder:
         circuit_breaker: BreakerLike | None = None,
         cache: CacheLike | None = None,
         if_: str | None = None,
+        for_each: Sequence[Any] | str | None = None,
+        max_parallel: int | None = None,
+        chunk_size: int | None = None,
+        tolerated_failures: float | str | None = None,
+        until: str | None = None,
+        max_iterations: int | None = None,
+        initial: Any = None,
+        undo: Callable[..., Any] | Mapping[str, Any] | None = None,
         with_: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> Step:
@@ -127,6 +145,17 @@ class FlowBuilder:
             circuit_breaker: Overrides the decorator's.
             cache: Overrides the decorator's.
             if_: CEL expression; the node is skipped where it is false.
+            for_each: A list, or ``${{ expression }}``: the node runs for each ``item``. The name of
+                a key stands for the list under it in what the one node before gives.
+            max_parallel: Of a ``for_each``: items at once.
+            chunk_size: Of a ``for_each``: items that the node gets at once, as a list.
+            tolerated_failures: Of a ``for_each``: a number of items, or a part such as ``"10%"``.
+            until: CEL expression over ``output``, ``state``, ``iteration``: the node runs until
+                it holds.
+            max_iterations: How often it may, or without ``until`` does.
+            initial: ``state`` in the first iteration.
+            undo: What undoes the node should the run fail later: a function, or ``uses`` and
+                ``with``.
             with_: Arguments, for those whose names mean something else here.
             **arguments: Arguments; text may hold ``${{ expression }}``.
 
@@ -144,24 +173,32 @@ class FlowBuilder:
             raise UsageError(msg)
         spec = uses.__flowcore__ if isinstance(uses, NodeFunction) else NodeSpec(name=id)
         tree: dict[str, Any] = {"uses": uses if isinstance(uses, str) else address_of(uses)}
-        if given := _arguments(id, with_ or {}, arguments):
+        if given := merged_arguments(id, with_ or {}, arguments):
             tree["with"] = given
-        chosen = (
-            ("retry", _tree(retry if retry is not None else spec.retry)),
-            ("timeout", timeout if timeout is not None else spec.timeout),
-            ("queue", queue or spec.queue),
-            ("join", join or spec.join),
-            ("concurrency", _tree(spec.concurrency if concurrency is None else concurrency)),
-            ("rate_limit", _tree(spec.rate_limit if rate_limit is None else rate_limit)),
-            ("fallback", _chain(spec.fallback if fallback is None else fallback)),
-            (
-                "circuit_breaker",
-                _tree(spec.circuit_breaker if circuit_breaker is None else circuit_breaker),
-            ),
-            ("cache", _tree(spec.cache if cache is None else cache)),
-            ("if", if_),
+        tree |= policy_keys(
+            spec,
+            retry=retry,
+            timeout=timeout,
+            queue=queue,
+            join=join,
+            concurrency=concurrency,
+            rate_limit=rate_limit,
+            fallback=fallback,
+            circuit_breaker=circuit_breaker,
+            cache=cache,
         )
-        tree.update((key, value) for key, value in chosen if value is not None)
+        shape = {
+            "if": if_,
+            "for_each": list(for_each) if isinstance(for_each, tuple) else for_each,
+            "max_parallel": max_parallel,
+            "chunk_size": chunk_size,
+            "tolerated_failures": tolerated_failures,
+            "until": until,
+            "max_iterations": max_iterations,
+            "initial": initial,
+            "undo": {"uses": address_of(undo)} if callable(undo) else undo,
+        }
+        tree |= {key: value for key, value in shape.items() if value is not None}
         before = self._ids(needs)
         self._nodes[id] = tree
         if isinstance(uses, NodeFunction) and id == spec.name:
@@ -170,6 +207,98 @@ class FlowBuilder:
         for source in before:
             self.edge(source, step)
         return step
+
+    def map(
+        self, id: str, uses: str | Callable[..., Any], items: Sequence[Any] | str, **more: Any
+    ) -> Step:
+        """Add a node that runs for each item; ``more`` and ``items`` are as for ``add``."""
+        return self.add(id, uses, for_each=items, **more)
+
+    def loop(
+        self,
+        id: str,
+        uses: str | Callable[..., Any],
+        until: str | None = None,
+        *,
+        max_iterations: int | None = None,
+        initial: Any = None,
+        **more: Any,
+    ) -> Step:
+        """Add a node that runs again and again; ``more`` is as for ``add``."""
+        return self.add(
+            id, uses, until=until, max_iterations=max_iterations, initial=initial, **more
+        )
+
+    def sub_flow(self, id: str, flow: "FlowBuilder | Mapping[str, Any] | str", **more: Any) -> Step:
+        """Add a node that runs another flow as a run of its own; ``more`` is as for ``add``.
+
+        Args:
+            id: The node's id.
+            flow: A flow, a definition, or the name that one was deployed under.
+            **more: The flow's input by name, and policies.
+        """
+        step = self.add(id, "workflow", **more)
+        self._nodes[id]["flow"] = flow.definition() if isinstance(flow, FlowBuilder) else flow
+        return step
+
+    def when(self, condition: str, then: Operand, otherwise: Operand | None = None) -> Group:
+        """Choose between two ways; what comes after this runs after the one that was taken.
+
+        ::
+
+            total >> flow.when("total.output > 100", review, otherwise=ship) >> notify
+
+        Args:
+            condition: CEL expression over what is upstream.
+            then: What runs if it holds: a node, or a chain that begins with one.
+            otherwise: What runs if it does not.
+        """
+        return self.switch([(condition, then)], default=otherwise)
+
+    def switch(
+        self,
+        cases: Sequence[tuple[str, Operand]],
+        *,
+        default: Operand | None = None,
+        match: str = "first",
+        id: str | None = None,
+    ) -> Group:
+        """Choose between several ways, the first whose condition holds, or all that do.
+
+        Args:
+            cases: Pairs of a CEL expression and what runs if it holds.
+            default: What runs if none does.
+            match: ``first`` or ``all``.
+            id: The id of the node that chooses.
+        """
+        name = id or unused("choose", self._nodes)
+        chooser = self.add(name, "condition")
+        given: dict[str, Any] = {"cases": {}}
+        ends: list[Step] = []
+        for condition, way in cases:
+            head, span = head_of(way)
+            given["cases"][head.id] = condition
+            self.edge(chooser, head)
+            ends += span.last
+        if default is not None:
+            head, span = head_of(default)
+            given["default"] = head.id
+            self.edge(chooser, head)
+            ends += span.last
+        if match != "first":
+            given["match"] = match
+        self._nodes[name]["with"] = given
+        return Group(first=(chooser,), last=tuple(ends))
+
+    @property
+    def on_failure(self) -> "FlowBuilder":
+        """What runs when the run has failed: open it with ``with`` and write nodes into it."""
+        return self._closing.setdefault("on_failure", FlowBuilder(self.id))
+
+    @property
+    def finally_(self) -> "FlowBuilder":
+        """What runs in any case, last: open it with ``with`` and write nodes into it."""
+        return self._closing.setdefault("finally", FlowBuilder(self.id))
 
     def bare(self, function: NodeFunction[..., Any]) -> Step:
         """Find the node of a function that is used without ``step``, or add it under its name.
@@ -231,6 +360,9 @@ class FlowBuilder:
                 {"from": source, "to": target, "when": when}
                 for (source, target), when in self._when.items()
             ]
+        for part, builder in self._closing.items():
+            if nodes := builder.definition()["nodes"]:
+                tree[part] = nodes
         if self._config:
             tree["config"] = self._config
         return deepcopy(tree)
@@ -238,7 +370,11 @@ class FlowBuilder:
     def _node_tree(self, id: str) -> dict[str, Any]:
         """One node; an edge with a condition is written as an edge, not among the needs."""
         tree = {key: value for key, value in self._nodes[id].items() if key != "needs"}
-        needs = [n for n in self._nodes[id].get("needs", ()) if (n, id) not in self._when]
+        before = self._nodes[id].get("needs", ())
+        needs = [n for n in before if (n, id) not in self._when]
+        items = tree.get("for_each")
+        if isinstance(items, str) and "${{" not in items:
+            tree["for_each"] = items_of(id, items, before)
         return {**tree, "needs": needs} if needs else tree
 
     def _id(self, operand: object) -> str:
@@ -261,55 +397,3 @@ class FlowBuilder:
         if isinstance(needs, Linkable) or not isinstance(needs, Iterable):
             return [self._id(needs)]
         return [id for need in needs for id in self._ids(need)]
-
-
-def _arguments(id: str, with_: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge both ways to give arguments."""
-    merged = {**with_, **arguments}
-    for name, value in merged.items():
-        if isinstance(value, Linkable):
-            msg = (
-                f"argument {name!r} of node {id!r} is a node; for its output write "
-                "the text '${{ ID.output }}', with the node's id"
-            )
-            raise UsageError(msg)
-    return merged
-
-
-def _chain(given: FallbackLike | Sequence[FallbackLike] | None) -> Any:
-    """Fallbacks as a tree: functions by their addresses."""
-    if given is None:
-        return None
-    several = list(given) if isinstance(given, Sequence) else [given]
-    trees = [
-        _tree(one) if isinstance(one, Fallback | Mapping) else {"uses": address_of(one)}
-        for one in several
-    ]
-    return trees if isinstance(given, Sequence) else trees[0]
-
-
-def _tree(policy: Model | Mapping[str, Any] | str | float | None) -> Any:
-    """A policy as a tree that says no more than was said."""
-    if isinstance(policy, Model):
-        return policy.model_dump(mode="json", exclude_unset=True)
-    return dict(policy) if isinstance(policy, Mapping) else policy
-
-
-def _configured(
-    config: Mapping[str, Any], *, max_parallel: int | None, timeout: float | str | None
-) -> dict[str, Any]:
-    """Put the short forms where they belong."""
-    merged = deepcopy(dict(config))
-    short: dict[str, tuple[str, object]] = {
-        "max_parallel": ("max_parallel_nodes", max_parallel),
-        "timeout": ("timeout_seconds", timeout),
-    }
-    for name, (key, value) in short.items():
-        if value is None:
-            continue
-        sections = (merged.get("backend_config") or {}, merged.get("execution") or {})
-        if any({name, key} & section.keys() for section in sections):
-            msg = f"{name!r} is given twice: as a keyword and in 'config'; keep one"
-            raise UsageError(msg)
-        merged["execution"] = {**sections[1], key: value}
-    return merged

@@ -44,6 +44,7 @@ __all__ = [
     "node",
     "open_flow",
     "parallel",
+    "span_of",
 ]
 
 P = ParamSpec("P")
@@ -158,7 +159,8 @@ class NodeFunction(Linkable, Generic[P, R]):
             needs: Nodes that must settle first, beside those that ``>>`` names.
             if_: CEL expression; the node is skipped where it is false.
             with_: Arguments, for those that are called ``id``, ``needs`` or ``with_`` here.
-            **arguments: Arguments of the function; text may hold ``${{ expression }}``.
+            **arguments: Arguments of the function; text may hold ``${{ expression }}``. Other keys
+                of a node, such as ``for_each``, ``undo`` or ``retry``, stand beside them.
 
         Returns:
             The step, ready for ``>>``.
@@ -169,6 +171,29 @@ class NodeFunction(Linkable, Generic[P, R]):
         flow = _current(repr(self))
         name = id or self.__flowcore__.name
         return flow.add(name, self, needs=needs, if_=if_, with_=with_, **arguments)
+
+    def map(self, items: Sequence[Any] | str = "", *, id: str | None = None, **more: Any) -> "Step":
+        """Add the function to the current flow once for each item of a list.
+
+        ``split >> embed.map("chunks")`` runs ``embed`` for each of ``chunks`` in what ``split``
+        gives; ``embed.map()`` for each item of what it gives.
+
+        Args:
+            items: The key of a list, an expression, or a list.
+            id: The node's id; the function's name when left out.
+            **more: ``max_parallel``, ``chunk_size``, ``tolerated_failures``, arguments.
+        """
+        return self.step(id, for_each=items, **more)
+
+    def loop(self, until: str | None = None, *, id: str | None = None, **more: Any) -> "Step":
+        """Add the function to the current flow, to run again and again.
+
+        Args:
+            until: CEL expression over ``output``, ``state`` and ``iteration``.
+            id: The node's id; the function's name when left out.
+            **more: ``max_iterations``, ``initial``, arguments.
+        """
+        return self.step(id, until=until, **more)
 
     def span(self) -> "Group":
         """See ``Linkable``."""
@@ -268,7 +293,7 @@ def parallel(*branches: Operand) -> Group:
 
 def _side_by_side(branches: Iterable[object], *, what: str) -> Group:
     """Join ends without joining branches."""
-    spans = [_span(branch) for branch in branches]
+    spans = [span_of(branch) for branch in branches]
     if not spans:
         msg = f"{what} needs at least one node"
         raise UsageError(msg)
@@ -283,7 +308,7 @@ def _unique(steps: Iterable[Step]) -> tuple[Step, ...]:
     return tuple({(id(step.flow), step.id): step for step in steps}.values())
 
 
-def _span(operand: object) -> Group:
+def span_of(operand: object) -> Group:
     """Find the ends of whatever stands beside an operator."""
     if isinstance(operand, Linkable):
         return operand.span()
@@ -300,8 +325,8 @@ def _span(operand: object) -> Group:
 def _link(left: object, right: object) -> Group:
     """All of the right runs after all of the left."""
     # Left first: bare functions are added in the order in which they are read.
-    before = _span(left)
-    after = _span(right)
+    before = span_of(left)
+    after = span_of(right)
     for source in before.last:
         for target in after.first:
             source.flow.edge(source, target)

@@ -31,6 +31,7 @@ from typing import Any
 
 from flowcore.errors import ResolveError
 from flowcore.nodes.builtin import BUILTIN, PLANNED
+from flowcore.nodes.celery_task import PREFIX, celery_node
 
 __all__ = [
     "MARKER",
@@ -51,6 +52,7 @@ SETTING = "FLOWCORE_ALLOWED_MODULES"
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
 
+_TASK_NAME = re.compile(r"[\w.\-:]{1,200}")
 _NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _REFERENCE = re.compile(rf"({_NAME}):({_NAME})")
 
@@ -147,6 +149,8 @@ class _ImportRaisedError(UnresolvedError):
 
 @lru_cache(maxsize=16384)
 def _resolve(uses: str, allowed: frozenset[str]) -> Resolved | UnresolvedError:
+    if uses.startswith(PREFIX):
+        return _task(uses, allowed)
     if uses in BUILTIN:
         return Resolved(uses=uses, function=BUILTIN[uses], builtin=True)
     try:
@@ -155,6 +159,21 @@ def _resolve(uses: str, allowed: frozenset[str]) -> Resolved | UnresolvedError:
         raise
     except UnresolvedError as error:
         return error
+
+
+def _task(uses: str, allowed: frozenset[str]) -> Resolved | UnresolvedError:
+    """A Celery task, by its name: whether there is one shows when it is called."""
+    name = uses.removeprefix(PREFIX)
+    if not _TASK_NAME.fullmatch(name):
+        hint = "write celery: and the task's name, such as celery:proj.tasks.add"
+        return UnresolvedError(f"'{name}' is no name of a Celery task", hint)
+    module = name.rpartition(".")[0] or name
+    if (allowed and not _is_permitted(module, allowed)) or name.startswith(
+        ("celery.", "flowcore.")
+    ):
+        why = f"'{uses}' is not allowed: '{module}' is not one of the allowed modules"
+        return RefusedError(why, f"list it in {SETTING}")
+    return Resolved(uses=uses, function=celery_node(uses))
 
 
 def _reference(uses: str, allowed: frozenset[str]) -> Resolved:

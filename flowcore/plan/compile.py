@@ -18,6 +18,7 @@ from flowcore.check.rules_closing import EPILOGUE, UNDO
 from flowcore.check.rules_structure import CHOOSING, as_template, choices
 from flowcore.errors import UnsupportedValueError
 from flowcore.graph.flow import Config, FlowDefinition, MemoryConfig, NodeDefinition
+from flowcore.nodes.celery_task import PREFIX, task_params
 from flowcore.nodes.structured import STRUCTURED, WITH_FLOW
 from flowcore.plan.plan import Plan, layers, successors
 from flowcore.plan.policy import Body, Policy
@@ -169,11 +170,13 @@ def _intern(
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
         if at == len(policies):
+            # Where a Celery task goes, and how long it may take, is said to it (_params).
+            elsewhere = node.uses.startswith(PREFIX)
             policy = Policy(
                 uses=node.uses,
                 retry=retry,
-                timeout=timeout,
-                queue=queue,
+                timeout=None if elsewhere else timeout,
+                queue=None if elsewhere else queue,
                 join=node.join,
                 concurrency=node.concurrency,
                 rate_limit=node.rate_limit,
@@ -259,6 +262,9 @@ def _when(flow: CheckedFlow) -> dict[tuple[str, str], str]:
 
 def _params(node: NodeDefinition, config: Config) -> Mapping[str, Any]:
     """A node's arguments; the cases of a ``condition`` are expressions, however written."""
+    if node.uses.startswith(PREFIX):
+        timeout = node.timeout if "timeout" in node.model_fields_set else config.defaults.timeout
+        return task_params(_plain_mapping(node.with_), queue=node.queue, timeout=timeout)
     beneath: Mapping[str, Any] = _NOTHING
     if node.uses == "llm" and config.llm is not None:
         beneath = config.llm.model_dump(exclude_none=True)

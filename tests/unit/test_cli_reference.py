@@ -12,7 +12,10 @@ TEXT = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## flowcore (\w+)(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
 #: Commands that are words of their own only with a second one.
 GROUPS = {
-    "import": [["import", "wfformat"]],
+    "import": [["import", "wfformat"], ["import", "canvas"]],
+    "schedules": [
+        ["schedules", each] for each in ("put", "list", "show", "pause", "resume", "run", "remove")
+    ],
     "memory": [["memory", each] for each in ("list", "show", "export", "import", "clear")],
 }
 SHARED = TEXT.partition("\n## flowcore ")[0]

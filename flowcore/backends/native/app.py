@@ -17,6 +17,7 @@ from flowcore.backends.native.broker import Place
 from flowcore.backends.native.canvas import register as register_canvas
 from flowcore.backends.native.children import ChildWatch
 from flowcore.backends.native.consuming import DoorbellAMQP
+from flowcore.backends.native.foreign import register_answers
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
@@ -109,6 +110,7 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     )
     app.flowcore = bridge
     register_tasks(app)
+    register_answers(app)
     register_canvas(
         app,
         run_node=lambda plan, node, *, upstream: bridge.host().run_inline(

@@ -40,6 +40,7 @@ from flowcore.ports.store import (
     RunStore,
     Ticket,
 )
+from flowcore.ports.tasks import TaskSender
 from flowcore.ports.unit import UnitTicket
 from flowcore.run.record import WORKER_LOST
 from flowcore.run.status import NodeState, RunState
@@ -67,6 +68,7 @@ class Services:
     memory: MemoryStore
     keys: Keyring
     scheduler: Scheduler
+    tasks: TaskSender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,7 @@ class NodeHost:
             limits=Limits(event=options.max_event),
             payloads=services.payloads,
             memory=services.memory,
+            sender=services.tasks,
             spawner=Spawner(services.reader, services.payloads, self._children()),
             allowed=options.allowed,
             on_stuck=self._settle,

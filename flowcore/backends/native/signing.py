@@ -23,7 +23,15 @@ from celery.exceptions import Reject
 
 from flowcore.errors import FlowcoreError, StoreUnreachableError
 
-__all__ = ["SIGNATURE", "Keyring", "Vault", "accept", "sign_message"]
+__all__ = [
+    "SIGNATURE",
+    "Keyring",
+    "Vault",
+    "accept",
+    "sign_about",
+    "sign_message",
+    "verify_about",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -177,6 +185,31 @@ def accept(keys: Keyring, request: Any, *, task: str, chord: bool) -> dict[str, 
     ):
         raise keys.refuse(what, "it carries more than was signed")
     return given
+
+
+def sign_about(keys: Keyring, task: str, about: Mapping[str, Any]) -> str:
+    """Sign what a message that somebody else will send is about; as text, for it may be JSON."""
+    return keys.sign(_message(task, "", None, about)).hex()
+
+
+def verify_about(
+    keys: Keyring, task: str, request: Any, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what such a message is about, if it is what was signed.
+
+    Raises:
+        Reject: It is not; the message is dropped.
+    """
+    about = dict(given)
+    signature = about.pop(SIGNATURE, None)
+    what = f"a message for {task} with id {str(request.id)[:200]!r}"
+    try:
+        data, said = _message(task, "", None, about), bytes.fromhex(signature or "")
+    except (TypeError, ValueError, OverflowError):
+        raise keys.refuse(what, "it has arguments of strange types") from None
+    if not keys.verify(data, said):
+        raise keys.refuse(what, "its signature is not right")
+    return about
 
 
 def _message(task: str, id: str, limit: float | None, given: Mapping[str, Any]) -> bytes:

@@ -86,6 +86,7 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
     step.take_slots(-1)
     if outcome.kind == "retry" and not stopping:
         run.nodes[node] = NodeState.RETRYING
+        run.resumed.pop(node, None)  # the next attempt waits anew
         step.schedule(node, milliseconds(outcome.delay))
         data = {**_brief(_reason(outcome)), "delay": outcome.delay}
         step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)

@@ -38,6 +38,7 @@ end
 take_slots(R, -1)
 if kind == 'retry' and R.state ~= 'stopping' then
   put_letter(R, node, 'w')
+  if R.waited then redis.call('HDEL', R.base .. 'sig', 'p:' .. node) end -- the next attempt waits anew
   redis.call('ZADD', AGENDA, R.now + tonumber(ARGV[7]), member)
   event(R, 'node.retrying', node, attempt, ARGV[6])
 elseif kind == 'waiting' and R.state ~= 'stopping' then

@@ -1,0 +1,135 @@
+"""Celery tasks of somebody else: sent to their own workers, which tell of their ends by ``link``.
+
+In: a task's name and arguments. Out: its message, and at its end a signal for the node that waits.
+
+Workers of such tasks know nothing of flowcore: they send what ``link`` names, as for any task. It
+comes back to one of ours, with the signed name of the node that it is for: nobody else can answer.
+"""
+
+import logging
+from typing import Any
+
+from kombu.exceptions import EncodeError
+
+from flowcore.backends.native.flower import BROKER_TROUBLE
+from flowcore.backends.native.producing import Producers
+from flowcore.backends.native.signing import SIGNATURE, Keyring, sign_about, verify_about
+from flowcore.errors import BrokerUnreachableError, UnsupportedValueError
+from flowcore.ports.store import RunStore, Ticket
+from flowcore.ports.tasks import answer_name
+from flowcore.run.wire import pack
+
+__all__ = ["DONE_TASK", "FAILED_TASK", "CelerySender", "register_answers"]
+
+_log = logging.getLogger(__name__)
+
+DONE_TASK = "flowcore.task_done"
+FAILED_TASK = "flowcore.task_failed"
+
+#: Where tasks go that name no queue: Celery's own default.
+_DEFAULT = "celery"
+
+
+class CelerySender:
+    """Implements ``TaskSender``."""
+
+    def __init__(self, app: Any, producers: Producers, keys: Keyring, *, queue: str) -> None:
+        """Send tasks whose answers come back on ``queue``."""
+        self._app = app
+        self._producers = producers
+        self._keys = keys
+        self._queue = queue
+
+    def send(
+        self,
+        task: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        *,
+        queue: str | None,
+        ticket: Ticket,
+    ) -> str:
+        """Send a task; its id names the attempt, so that Flower shows what it belongs to."""
+        id = f"{ticket.run}.{ticket.node}.{ticket.attempt}"
+        about = {"run": ticket.run, "node": ticket.node, "attempt": ticket.attempt}
+        message = self._app.amqp.as_task_v2(
+            id,
+            task,
+            args,
+            kwargs,
+            root_id=ticket.run,
+            callbacks=[self._answer(DONE_TASK, about)],
+            errbacks=[self._answer(FAILED_TASK, about)],
+            create_sent_event=False,
+        )
+        try:
+            with self._producers.batch() as producer:
+                producer.publish(
+                    message.body,
+                    exchange="",
+                    routing_key=queue or _DEFAULT,
+                    serializer="json",
+                    headers=message.headers,
+                    delivery_mode=2,
+                    **message.properties,
+                )
+        except EncodeError as error:
+            msg = f"the arguments of the Celery task {task} are not plain data: {error}"
+            raise UnsupportedValueError(msg) from error
+        except BROKER_TROUBLE as error:
+            msg = f"the Celery task {task} could not be sent: {error}"
+            raise BrokerUnreachableError(msg) from error
+        return id
+
+    def _answer(self, task: str, about: dict[str, Any]) -> dict[str, Any]:
+        """What the worker of the task sends: a signature of Celery's, as plain data."""
+        signed = {**about, SIGNATURE: sign_about(self._keys, task, about)}
+        return {
+            "task": task,
+            "args": [],
+            "kwargs": signed,
+            "options": {"queue": self._queue, "ignore_result": True},
+            "subtask_type": None,
+            "immutable": False,
+        }
+
+
+def register_answers(app: Any) -> None:
+    """Register what workers of tasks send at their ends."""
+
+    @app.task(name=DONE_TASK, bind=True, shared=False, ignore_result=True, send_events=False)  # type: ignore[untyped-decorator]
+    def done(self: Any, result: Any = None, **given: Any) -> None:
+        _tell(app, DONE_TASK, self.request, given, {"result": result})
+
+    @app.task(name=FAILED_TASK, bind=True, shared=False, ignore_result=True, send_events=False)  # type: ignore[untyped-decorator]
+    def failed(self: Any, task_id: Any = None, *_: Any, **given: Any) -> None:
+        error = _error_of(app, str(task_id))
+        _tell(app, FAILED_TASK, self.request, given, {"error": error})
+
+
+def _tell(app: Any, task: str, request: Any, given: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Give a node the answer it waits for."""
+    services = app.flowcore.services()
+    about = verify_about(services.keys, task, request, given)
+    ticket = Ticket(run=about["run"], node=about["node"], attempt=about["attempt"])
+    store: RunStore = services.store
+    value = pack(answer, what=f"the answer of a task to run {ticket.run}")
+    advance = store.signal(ticket.run, answer_name(ticket), value)
+    if advance is None or not advance.accepted:
+        _log.info("a task has answered run %s, which has ended", ticket.run)
+    elif advance.dispatch is not None:
+        services.dispatcher.publish(advance.dispatch, store.get_plan(advance.dispatch.plan))
+
+
+def _error_of(app: Any, task_id: str) -> dict[str, str]:
+    """What is known of a failure: no more than that, unless its results are kept where ours are."""
+    unknown = {"type": "failed", "message": f"see the log of its worker for task {task_id}"}
+    try:
+        found = app.backend.get_task_meta(task_id)
+    except Exception as trouble:  # noqa: BLE001  (another backend's, or somebody else's data)
+        _log.debug("nothing is known of task %s: %s", task_id, trouble)
+        return unknown
+    error = found.get("result")
+    if found.get("status") != "FAILURE" or error is None:
+        return unknown
+    return {"type": type(error).__name__, "message": str(error)}

@@ -1,0 +1,120 @@
+"""What is written in Python, as the values of a definition.
+
+In: arguments, policies, ways to choose. Out: trees. Not here: the flow that they go into (author).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from flowcore.errors import UsageError
+from flowcore.graph.address import address_of
+from flowcore.graph.link import FallbackLike, Group, Linkable, NodeSpec, Operand, Step, span_of
+from flowcore.graph.policy import Fallback, Model
+
+__all__ = [
+    "configured",
+    "head_of",
+    "items_of",
+    "merged_arguments",
+    "policy_keys",
+    "unused",
+]
+
+
+def head_of(way: Operand) -> tuple[Step, Group]:
+    """The one node that a way begins with."""
+    span = span_of(way)
+    if len(span.first) != 1:
+        names = ", ".join(step.id for step in span.first)
+        msg = f"a way to choose begins with one node, not with {names}; put one before them"
+        raise UsageError(msg)
+    return span.first[0], span
+
+
+def items_of(id: str, key: str, before: Sequence[str]) -> str:
+    """The expression of a list under a key of what the node before gives."""
+    if len(before) != 1:
+        there = ", ".join(before) or "none"
+        msg = (
+            f"node {id!r} maps over {key!r} of the node before it, and these are: {there}; "
+            "write an expression, such as '${{ split.output.chunks }}'"
+        )
+        raise UsageError(msg)
+    (source,) = before
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", source)
+    output = f"{source}.output" if plain else f'nodes["{source}"].output'
+    return f"${{{{ {output}.{key} }}}}" if key else f"${{{{ {output} }}}}"
+
+
+def unused(name: str, taken: Mapping[str, Any]) -> str:
+    """A name like this one that is not taken."""
+    number = 1
+    while (found := name if number == 1 else f"{name}{number}") in taken:
+        number += 1
+    return found
+
+
+def merged_arguments(
+    id: str, with_: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Merge both ways to give arguments."""
+    merged = {**with_, **arguments}
+    for name, value in merged.items():
+        if isinstance(value, Linkable):
+            msg = (
+                f"argument {name!r} of node {id!r} is a node; for its output write "
+                "the text '${{ ID.output }}', with the node's id"
+            )
+            raise UsageError(msg)
+    return merged
+
+
+def policy_keys(spec: NodeSpec, **given: Any) -> dict[str, Any]:
+    """The policies of a node as a tree: those given, else the decorator's."""
+    keys: dict[str, Any] = {}
+    for name, value in given.items():
+        chosen = getattr(spec, name) if value is None else value
+        if chosen is not None:
+            keys[name] = _fallback_tree(chosen) if name == "fallback" else _policy_tree(chosen)
+    return keys
+
+
+def _fallback_tree(given: FallbackLike | Sequence[FallbackLike] | None) -> Any:
+    """Fallbacks as a tree: functions by their addresses."""
+    if given is None:
+        return None
+    several = list(given) if isinstance(given, Sequence) else [given]
+    trees = [
+        _policy_tree(one) if isinstance(one, Fallback | Mapping) else {"uses": address_of(one)}
+        for one in several
+    ]
+    return trees if isinstance(given, Sequence) else trees[0]
+
+
+def _policy_tree(policy: Model | Mapping[str, Any] | str | float | None) -> Any:
+    """A policy as a tree that says no more than was said."""
+    if isinstance(policy, Model):
+        return policy.model_dump(mode="json", exclude_unset=True)
+    return dict(policy) if isinstance(policy, Mapping) else policy
+
+
+def configured(
+    config: Mapping[str, Any], *, max_parallel: int | None, timeout: float | str | None
+) -> dict[str, Any]:
+    """Put the short forms where they belong."""
+    merged = deepcopy(dict(config))
+    short: dict[str, tuple[str, object]] = {
+        "max_parallel": ("max_parallel_nodes", max_parallel),
+        "timeout": ("timeout_seconds", timeout),
+    }
+    for name, (key, value) in short.items():
+        if value is None:
+            continue
+        sections = (merged.get("backend_config") or {}, merged.get("execution") or {})
+        if any({name, key} & section.keys() for section in sections):
+            msg = f"{name!r} is given twice: as a keyword and in 'config'; keep one"
+            raise UsageError(msg)
+        merged["execution"] = {**sections[1], key: value}
+    return merged

@@ -1,0 +1,171 @@
+"""A Celery canvas as a flow whose nodes are its tasks, on their own workers.
+
+In: a signature: a task, chain, group, chord, chunks, map or starmap, as the plain data that it is.
+Out: the raw tree of a definition. Not here: importing it, writing it as YAML (graph.dump).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowcore.errors import DefinitionError
+from flowcore.nodes.celery_task import PREFIX
+
+__all__ = ["CanvasError", "from_canvas"]
+
+_FOREIGN = re.compile(r"[^A-Za-z0-9_.\-]+")
+_UNSEEN = ("link_error", "expires", "soft_time_limit")
+
+
+class CanvasError(DefinitionError):
+    """A signature cannot be a flow; lists every reason."""
+
+    code = "FC241"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.problems,)
+
+
+def from_canvas(signature: Mapping[str, Any], *, id: str = "canvas") -> dict[str, Any]:
+    """Make a definition of a canvas.
+
+    Args:
+        signature: What ``chain(...)``, ``group(...)``, ``chord(...)`` or ``task.s(...)`` gives.
+        id: The flow's id.
+
+    Returns:
+        The tree of a definition. A node is given what a task of a canvas is: the result of the one
+        before it as its first argument, unless it is immutable; a list of them after a group.
+
+    Raises:
+        CanvasError: It is no signature, or has what a flow cannot do.
+    """
+    made = _Made()
+    made.add(signature, None)
+    if made.problems:
+        raise CanvasError(made.problems)
+    return {"id": id, "nodes": made.nodes}
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What a part of a canvas gives."""
+
+    nodes: tuple[str, ...]
+    text: str
+    """As a CEL expression."""
+
+
+@dataclass(slots=True)
+class _Made:
+    """The nodes so far."""
+
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, signature: Any, before: _Result | None) -> _Result | None:
+        """Add a signature after what is before it; return what it gives."""
+        if not isinstance(signature, Mapping) or "task" not in signature:
+            self.problems.append(f"expected a signature, got {type(signature).__name__}")
+            return before
+        name, kwargs = str(signature["task"]), signature.get("kwargs") or {}
+        match name:
+            case "celery.chain":
+                return self._chain(kwargs.get("tasks") or (), before)
+            case "celery.group":
+                return self._group(_tasks(kwargs.get("tasks")), before)
+            case "celery.chord":
+                header = kwargs.get("header")
+                return self.add(kwargs.get("body"), self._group(_tasks(header), before))
+            case "celery.map" | "celery.starmap" | "celery.chunks":
+                return self._mapped(name, kwargs, before)
+            case _:
+                return self._task(signature, before)
+
+    def _chain(self, tasks: Sequence[Any], before: _Result | None) -> _Result | None:
+        for one in tasks:
+            before = self.add(one, before)
+        return before
+
+    def _group(self, tasks: Sequence[Any], before: _Result | None) -> _Result | None:
+        parts = [part for one in tasks if (part := self.add(one, before)) is not None]
+        if not parts:
+            self.problems.append("a group without tasks")
+            return before
+        nodes = tuple(node for part in parts for node in part.nodes)
+        return _Result(nodes, f"[{', '.join(part.text for part in parts)}]")
+
+    def _mapped(self, name: str, kwargs: Mapping[str, Any], before: _Result | None) -> _Result:
+        """``map`` and ``starmap`` call a task for each item; ``chunks`` does so, some at a time."""
+        task, items = kwargs.get("task"), [_plain(one) for one in kwargs.get("it") or ()]
+        args = "${{ item }}" if name != "celery.map" else ["${{ item }}"]
+        node: dict[str, Any] = {"for_each": items, "with": {"args": args}}
+        return self._node(task if isinstance(task, Mapping) else {}, node, before)
+
+    def _task(self, signature: Mapping[str, Any], before: _Result | None) -> _Result:
+        args = [_plain(one) for one in signature.get("args") or ()]
+        if before is not None and not signature.get("immutable"):
+            args.insert(0, f"${{{{ {before.text} }}}}")
+        given: dict[str, Any] = {}
+        if args:
+            given["args"] = args
+        if kwargs := _plain(signature.get("kwargs") or {}):
+            given["kwargs"] = kwargs
+        node = {"with": given or {"args": []}}
+        made = self._node(signature, node, before)
+        for linked in signature.get("options", {}).get("link") or ():
+            self.add(linked, made)
+        return made
+
+    def _node(
+        self, signature: Mapping[str, Any], node: dict[str, Any], before: _Result | None
+    ) -> _Result:
+        name, options = str(signature.get("task")), signature.get("options") or {}
+        self.problems += [f"{name}: a flow has no {key!r}" for key in _UNSEEN if options.get(key)]
+        id = self._id(name)
+        needs = list(before.nodes) if before is not None else []
+        if countdown := options.get("countdown"):
+            wait: dict[str, Any] = {"uses": "wait", "with": {"for": countdown}}
+            self.nodes[f"{id}-wait"] = {**wait, "needs": needs} if needs else wait
+            needs = [*needs, f"{id}-wait"]
+        if "eta" in options:
+            self.problems.append(f"{name}: a flow has no 'eta'; write a wait node with 'until'")
+        whole = {"uses": f"{PREFIX}{name}", **node}
+        if needs:
+            whole["needs"] = needs
+        if queue := options.get("queue"):
+            whole["queue"] = str(getattr(queue, "name", queue))
+        self.nodes[id] = whole
+        return _Result((id,), _output(id))
+
+    def _id(self, task: str) -> str:
+        name = _FOREIGN.sub("-", task.rpartition(".")[2])[:80].strip("-.") or "task"
+        number = 1
+        id = name
+        while id in self.nodes:
+            number += 1
+            id = f"{name}-{number}"
+        return id
+
+
+def _tasks(given: Any) -> Sequence[Any]:
+    """The tasks of a group or of a chord's header, which may be a group or a list."""
+    if isinstance(given, Mapping):
+        return _tasks((given.get("kwargs") or {}).get("tasks")) if "task" in given else ()
+    return list(given or ())
+
+
+def _output(id: str) -> str:
+    return f"{id}.output" if re.fullmatch(r"[A-Za-z_]\w*", id) else f'nodes["{id}"].output'
+
+
+def _plain(value: Any) -> Any:
+    """Plain data; a text that looks like an expression stays the text that it is."""
+    if isinstance(value, str):
+        return value.replace("${{", "$${{")
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | range):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,36 @@
+"""Tasks of somebody else, which a node has run and waits for.
+
+In: a task's name and arguments. Out: it is on its way; a signal says how it ended. Not here: how.
+"""
+
+from typing import Any, Protocol
+
+from flowcore.ports.store import Ticket
+
+__all__ = ["TaskSender", "answer_name"]
+
+
+def answer_name(ticket: Ticket) -> str:
+    """The name of the signal that a task's end is told by."""
+    return f"celery:{ticket.node}:{ticket.attempt}"
+
+
+class TaskSender(Protocol):
+    """Sends tasks."""
+
+    def send(
+        self,
+        task: str,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        *,
+        queue: str | None,
+        ticket: Ticket,
+    ) -> str:
+        """Send a task whose end is told to the node of an attempt; return the task's id.
+
+        Raises:
+            BrokerUnreachableError: The broker does not answer.
+            UnsupportedValueError: An argument is not plain data.
+        """
+        ...
