@@ -5,6 +5,9 @@ from hypothesis import settings
 
 from tests.services import redis_client, valkey_server
 
+#: Runs pytest on the suites of others.
+pytest_plugins = ["pytester"]
+
 __all__ = ["anyio_backend", "pytest_addoption", "redis_client", "valkey_server"]
 
 

@@ -23,7 +23,7 @@ from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
-from flowcore.engine.prepare import Prepared, Preparer
+from flowcore.engine.prepare import Prepared, Preparer, Substitute
 from flowcore.engine.retry import error_names, next_delay
 from flowcore.engine.spawn import ChildFailed, Spawner
 from flowcore.engine.speaking import Speaker
@@ -70,6 +70,7 @@ class Executor:
         spawner: Spawner | None = None,
         sender: TaskSender | None = None,
         allowed: frozenset[str] = frozenset(),
+        substitute: Substitute | None = None,
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
         on_wake: Callable[[Ticket], object] = lambda _: None,
@@ -88,6 +89,7 @@ class Executor:
             spawner: For nodes that start runs of their own.
             sender: For nodes that are tasks of somebody else.
             allowed: Module prefixes nodes may come from, beyond the default.
+            substitute: Puts other functions in the place of nodes', for tests.
             on_stuck: Records an attempt of a worker that timed out and does not end.
             on_wake: Hears of a node whose turn it is under a limit.
             on_first: Hears of a run that a claim has started, and of the worker that made it.
@@ -121,7 +123,7 @@ class Executor:
             context=self._speaker.context,
             given=given_of,
         )
-        self._prepared = Preparer(allowed)
+        self._prepared = Preparer(allowed, substitute)
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
         """Claim, run, and say how it ended; None when somebody else has the node."""

@@ -5,7 +5,7 @@ In: a plan's node. Out: its function, and how it is called. Not here: calling it
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from flowcore.engine.bind import Signature, signature_of
 from flowcore.engine.streaming import is_generator
@@ -13,7 +13,10 @@ from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
 
-__all__ = ["Prepared", "Preparer"]
+__all__ = ["Prepared", "Preparer", "Substitute"]
+
+#: Given a plan, a node and its function: what is called.
+Substitute: TypeAlias = Callable[[Plan, int, Callable[..., Any]], Callable[..., Any]]
 
 _BARE = Signature()
 
@@ -44,9 +47,15 @@ class Prepared:
 class Preparer:
     """Prepares the nodes of a process, each once."""
 
-    def __init__(self, allowed: frozenset[str]) -> None:
-        """Resolve functions of ``allowed`` modules."""
+    def __init__(self, allowed: frozenset[str], substitute: Substitute | None = None) -> None:
+        """Resolve functions of ``allowed`` modules.
+
+        Args:
+            allowed: Module prefixes.
+            substitute: Puts another function in the place of a node's, for tests.
+        """
         self._allowed = allowed
+        self._substitute = substitute
         self._known: dict[tuple[str, int], Prepared] = {}
 
     def known(self, plan: Plan, node: int) -> Prepared | None:
@@ -65,6 +74,8 @@ class Preparer:
             return found
         policy, given = plan.policy(node), plan.params[node]
         function = resolve(policy.uses, allowed=self._allowed).function
+        if self._substitute is not None:
+            function = self._substitute(plan, node, function)
         signature, chunks = signature_of(function), is_generator(function)
         template = compile_template(given)
         open_ = [name for name in (*signature.required, *signature.optional) if name not in given]

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.errors import DefinitionError
-from flowcore.nodes.celery_task import PREFIX
 
 __all__ = ["CanvasError", "from_canvas"]
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.\-]+")
+#: As ``nodes.celery_task`` has it.
+_PREFIX = "celery:"
+
 _UNSEEN = ("link_error", "expires", "soft_time_limit")
 
 
@@ -131,7 +133,7 @@ class _Made:
             needs = [*needs, f"{id}-wait"]
         if "eta" in options:
             self.problems.append(f"{name}: a flow has no 'eta'; write a wait node with 'until'")
-        whole = {"uses": f"{PREFIX}{name}", **node}
+        whole = {"uses": f"{_PREFIX}{name}", **node}
         if needs:
             whole["needs"] = needs
         if queue := options.get("queue"):

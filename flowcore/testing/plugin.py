@@ -1,0 +1,44 @@
+"""The pytest plugin: fixtures, found by every pytest that has flowcore installed.
+
+In: a test that asks. Out: ``flows``, a runner in this process; ``flow_session``, real workers.
+Nothing is imported before a test asks.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from flowcore import Session
+    from flowcore.testing import Flows
+
+__all__ = ["flow_session", "flows"]
+
+
+@pytest.fixture
+def flows() -> "Flows":
+    """Run flows in this process, in virtual time, over the in-memory store."""
+    from flowcore.testing.flows import Flows  # noqa: PLC0415  (see the module's docstring)
+
+    return Flows()
+
+
+@pytest.fixture(scope="session")
+def flow_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Session"]:
+    """Open a session on a server of its own; local workers start with the first run of a flow."""
+    from flowcore import Session  # noqa: PLC0415
+    from flowcore.assembly.settings import Settings  # noqa: PLC0415
+
+    home = tmp_path_factory.mktemp("flowcore")
+    environ = {"FLOWCORE_HOME": str(home)}
+    settings = Settings.from_env({**_own(), **environ})
+    with Session(settings, environ=environ) as session:
+        yield session
+
+
+def _own() -> dict[str, str]:
+    """The settings of this process, but for where runs live: a test writes nowhere else."""
+    ours = {name: value for name, value in os.environ.items() if name.startswith("FLOWCORE_")}
+    return {name: value for name, value in ours.items() if not name.endswith("_URL")}
