@@ -41,7 +41,12 @@ def signal(step: Step, name: str, value: bytes) -> None:
     """Give a signal to those who wait for it, or keep it."""
     run = step.run
     step.event(EventType.RUN_SIGNAL, data={"name": name})
-    waiting = sorted(node for node, what in run.waits.items() if what == name)
+    # One that was cancelled while it waited waits no more, though its run has an epilogue yet.
+    waiting = sorted(
+        node
+        for node, what in run.waits.items()
+        if what == name and run.nodes[node] is NodeState.WAITING
+    )
     for node in waiting:
         step.unpark(node, value)
     if not waiting:

@@ -9,7 +9,9 @@ local sig, waiting = R.base .. 'sig', {}
 local known = redis.call('HGETALL', sig)
 for k = 1, #known, 2 do
   if known[k]:sub(1, 2) == 'n:' and known[k + 1] == 's' .. ARGV[2] then
-    waiting[#waiting + 1] = tonumber(known[k]:sub(3))
+    local node = tonumber(known[k]:sub(3))
+    -- One that was cancelled while it waited waits no more, though its run has an epilogue yet.
+    if letter_of(R, node) == 'q' then waiting[#waiting + 1] = node end
   end
 end
 table.sort(waiting)
