@@ -20,7 +20,9 @@ _MARK = b"\xc1"
 _VERSION = 1
 
 #: A space becomes a part of paths and keys, so nothing else gets through. See ``ports.payloads``.
-_SPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:\-]{0,140}")
+#: A run's id, and a token; that of a run inside another has a part for each. No part leads upwards.
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.:@\-]{0,140}"
+_SPACE = re.compile(rf"{_PART}(?:/{_PART}){{0,20}}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 #: Names are a hint: above this many characters they are left out.

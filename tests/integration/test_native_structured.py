@@ -598,3 +598,19 @@ def test_a_run_that_has_failed_and_is_resumed_has_its_end_once_more(
     handle.resume()
     assert handle.wait(60).success
     assert _lines(log) == ["2", "closed failed", "2", "closed succeeded"]
+
+
+def test_large_values_of_items_and_sub_flows_go_through_the_payload_store(
+    engine: Engine,
+) -> None:
+    big = {"nodes": {"b": {"uses": "engine_nodes:large", "with": {"size": 300_000}}}}
+    nodes = {
+        "m": {"uses": "engine_nodes:large", "for_each": [300_000], "with": {"size": "${{ item }}"}},
+        "s": {"uses": "workflow", "flow": big},
+        "l": {"uses": N + "echo", "max_iterations": 12, "initial": "x" * 300_000}
+        | {"with": {"value": "${{ state }}"}},
+    }
+    result = engine.run(nodes)
+    assert result.error is None
+    assert (len(result.outputs["m"][0]), len(result.outputs["s"])) == (300_000, 300_000)
+    assert len(result.outputs["l"]) == 300_000

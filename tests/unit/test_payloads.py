@@ -114,7 +114,10 @@ def test_no_msgpack_begins_with_the_mark_of_a_reference() -> None:
     [
         {"space": "../../etc"},
         {"space": ".hidden"},
-        {"space": "a/b"},
+        {"space": "a/../b"},
+        {"space": "/etc"},
+        {"space": "a//b"},
+        {"space": "a/"},
         {"space": ""},
         {"digest": "../passwd"},
         {"digest": DIGEST.upper()},
