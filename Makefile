@@ -27,7 +27,7 @@ run: $(VENV)/.installed ## Run the example flow on an embedded server
 	$(BIN)/flowcore run examples/census.yaml $(ARGS)
 
 test: $(VENV)/.installed $(FLOWER_VENV)/.synced $(A2A_VENV)/.synced ## Run the tests; ARGS go to pytest
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.installed ## Check format, style, types, import layers and dependencies
 	scripts/lint

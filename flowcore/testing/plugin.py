@@ -6,28 +6,24 @@ Nothing is imported before a test asks.
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from flowcore import Session
-    from flowcore.testing import Flows
 
 __all__ = ["flow_session", "flows"]
 
 
 @pytest.fixture
-def flows() -> "Flows":
-    """Run flows in this process, in virtual time, over the in-memory store."""
+def flows() -> Any:
+    """Run flows in this process, in virtual time: a ``flowcore.testing.Flows``."""
     from flowcore.testing.flows import Flows  # noqa: PLC0415  (see the module's docstring)
 
     return Flows()
 
 
 @pytest.fixture(scope="session")
-def flow_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Session"]:
-    """Open a session on a server of its own; local workers start with the first run of a flow."""
+def flow_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Open a ``Session`` on a server of its own; local workers start with the first run."""
     from flowcore import Session  # noqa: PLC0415
     from flowcore.assembly.settings import Settings  # noqa: PLC0415
 

@@ -449,8 +449,8 @@ def test_a_backend_is_held_against_what_every_backend_must_do(shell: Shell) -> N
 def test_node_types_are_listed_and_explained(shell: Shell) -> None:
     rows = json.loads(shell("nodes", "-o", "json").stdout)
     known = {row["type"]: row["status"] for row in rows}
-    assert known["wait"] == known["approval"] == "there"
-    assert known["http"] == "planned"
+    assert known["wait"] == known["approval"] == known["http"] == "there"
+    assert known["agent"] == "planned"
     assert all(row["does"] for row in rows if row["status"] == "there")
     assert "on_reject" in shell("nodes", "approval").stdout
     unknown = shell("nodes", "aproval")
