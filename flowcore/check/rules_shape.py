@@ -155,6 +155,10 @@ def _check_node(draft: Draft, key: str, path: Path, fields: Any) -> None:
         draft.nodes[key] = RawNode(path=path, fields={}, model=None)
         return
     model = validate(NodeDefinition, fields, draft.problems, lambda keys: (*path, *keys))
+    if isinstance(schema := fields.get("output"), Mapping) and (problem := schema_problem(schema)):
+        inside, reason = problem
+        what = f"the output of {quote(key)} {reason}"
+        draft.problems.add("FC211", what, (*path, "output", *inside))
     draft.nodes[key] = RawNode(path=path, fields=fields, model=model)
 
 

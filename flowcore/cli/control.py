@@ -3,7 +3,7 @@
 In: a run's id. Out: its state afterwards, or the id of a new run. None of them waits for its end.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,28 +12,82 @@ from flowcore.cli.background import leave_worker
 from flowcore.cli.detail import find_node
 from flowcore.cli.given import RunId, parse_input
 from flowcore.cli.outcome import ExitCode
-from flowcore.cli.printing import Format, Output, Quiet, note, paint, write, write_json
+from flowcore.cli.printing import Format, Output, Quiet, note, paint, show_rows, write, write_json
 from flowcore.cli.watch import unattended
 from flowcore.client.again import refuse_elsewhere, rerun_run, resume_run
 from flowcore.client.handle import Run
 from flowcore.engine.control import require_dead_letter
+from flowcore.errors import UsageError
 from flowcore.run.status import RunState
 
 __all__ = ["cancel", "pause", "requeue", "rerun", "resume"]
 
 
-def cancel(
-    run: RunId,
+SomeRun = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="The run; else say which by filter.", show_default=False),
+]
+States = Annotated[
+    list[RunState] | None, typer.Option("--state", help="All in this state; repeatable.")
+]
+OfFlow = Annotated[str | None, typer.Option("--flow", help="All of this flow.")]
+WithTag = Annotated[str | None, typer.Option("--tag", help="All with this tag.")]
+
+
+def _refuse_both(state: list[RunState] | None, flow: str | None, tag: str | None) -> None:
+    if state or flow or tag:
+        raise UsageError("name either a run, or all of some by --state, --flow and --tag")
+
+
+def _all(
+    action: Literal["cancel", "pause", "resume"],
+    state: list[RunState] | None,
+    flow: str | None,
+    tag: str | None,
+    output: Format,
+    *,
+    quiet: bool,
+) -> int:
+    """Do it to every run that the filters name; 1 when one of them stayed as it was."""
+    states = [each.value for each in state or ()]
+    with Session() as session:
+        done = Run.all(action, state=states, flow=flow, tag=tag, session=session)
+    bad = {run: what for run, what in done.items() if not isinstance(what, RunState)}
+    rows = [
+        {
+            "run_id": run,
+            "state": None if run in bad else str(what),
+            "error": str(what) if run in bad else None,
+        }
+        for run, what in done.items()
+    ]
+    if rows or output is not Format.TABLE:
+        show_rows(output, rows, {"run_id": "RUN", "state": "STATE", "error": "ERROR"})
+    if output is Format.TABLE:
+        note(f"{len(done) - len(bad)} of {len(done)} runs: {action}", quiet=quiet)
+    return ExitCode.FAILED if bad else ExitCode.OK
+
+
+def cancel(  # noqa: PLR0917  (typer calls it, by name)
+    run: SomeRun = None,
     reason: Annotated[
         str, typer.Option("--reason", help="Recorded with the run.")
     ] = "cancelled by its owner",
+    states: States = None,
+    flow: OfFlow = None,
+    tag: WithTag = None,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Stop a run: what waits never starts, what runs is told to end.
+    """Stop a run, or all of some: what waits never starts, what runs is told to end.
 
     A node that has not ended two seconds after it was told is ended by force.
+
+    Example: flowcore cancel --flow etl --state running
     """
+    if run is None:
+        return _all("cancel", states, flow, tag, output, quiet=quiet)
+    _refuse_both(states, flow, tag)
     with Session() as session:
         handle = Run.get(run, session=session)
         ended = handle.status()
@@ -48,13 +102,23 @@ def cancel(
     return ExitCode.OK
 
 
-def pause(run: RunId, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
-    """Hold a run: no further node starts, what runs goes on and is recorded.
+def pause(
+    run: SomeRun = None,
+    states: States = None,
+    flow: OfFlow = None,
+    tag: WithTag = None,
+    quiet: Quiet = False,
+    output: Output = Format.TABLE,
+) -> int:
+    """Hold a run, or all of some: no further node starts, what runs goes on and is recorded.
 
     Its time limit goes on counting. 'flowcore resume RUN' lets it go on.
 
     Example: flowcore pause order-42
     """
+    if run is None:
+        return _all("pause", states, flow, tag, output, quiet=quiet)
+    _refuse_both(states, flow, tag)
     with Session() as session:
         state = Run(run, session=session).pause()
     _show(run, state, output)
@@ -62,14 +126,24 @@ def pause(run: RunId, quiet: Quiet = False, output: Output = Format.TABLE) -> in
     return ExitCode.OK
 
 
-def resume(run: RunId, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
-    """Let a run go on: one that is paused, or one that has failed or was cancelled.
+def resume(
+    run: SomeRun = None,
+    states: States = None,
+    flow: OfFlow = None,
+    tag: WithTag = None,
+    quiet: Quiet = False,
+    output: Output = Format.TABLE,
+) -> int:
+    """Let a run go on, or all of some: those that are paused, have failed or were cancelled.
 
     Of a run that has ended, what has succeeded is kept, with its outputs. What failed or was
     cancelled runs again, and all that comes after it.
 
     Example: flowcore resume order-42 && flowcore watch order-42
     """
+    if run is None:
+        return _all("resume", states, flow, tag, output, quiet=quiet)
+    _refuse_both(states, flow, tag)
     with Session() as session:
         state = _resume(session, Run.get(run, session=session), quiet=quiet)
     _show(run, state, output)

@@ -4,9 +4,9 @@ In: a run's id and a session. Out: its status, result, events; control. Blocking
 twins whose names start with ``a``.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from flowcore.assembly.session import Session, default_session
 from flowcore.client.blocking import in_thread, refuse_in_loop
@@ -15,6 +15,7 @@ from flowcore.client.following import Following, Patience
 from flowcore.client.outputs import Elsewhere, Outputs
 from flowcore.engine.portions import portions
 from flowcore.errors import (
+    FlowcoreError,
     RunCancelledError,
     RunError,
     RunFailedError,
@@ -30,6 +31,14 @@ from flowcore.run.reference import Reference
 from flowcore.run.status import RunState
 
 __all__ = ["Run"]
+
+
+#: States of runs with which something can be done.
+_FOR: Mapping[str, tuple[str, ...]] = {
+    "cancel": ("pending", "running", "paused"),
+    "pause": ("pending", "running"),
+    "resume": ("paused", "failed", "cancelled"),
+}
 
 
 class Run(Following, Controls):
@@ -91,6 +100,60 @@ class Run(Following, Controls):
             limit=limit,
         )
         return (session or default_session()).runtime.reader.list_runs(query)
+
+    @classmethod
+    def query(
+        cls,
+        *,
+        state: str | Sequence[str] = (),
+        flow: str | None = None,
+        tag: str | None = None,
+        limit: int = 1000,
+        session: Session | None = None,
+    ) -> Iterator["Run"]:
+        """Give the handle of each matching run, newest first; see ``list``."""
+        session = session or default_session()
+        for row in cls.list(state=state, flow=flow, tag=tag, limit=limit, session=session):
+            yield cls(row.id, session=session)
+
+    @classmethod
+    def all(
+        cls,
+        action: Literal["cancel", "pause", "resume"],
+        *,
+        state: str | Sequence[str] = (),
+        flow: str | None = None,
+        tag: str | None = None,
+        limit: int = 1000,
+        session: Session | None = None,
+    ) -> Mapping[str, RunState | FlowcoreError]:
+        """Cancel, pause or resume every matching run.
+
+        Args:
+            action: What to do.
+            state: Which: states, or one. Left out, those with which that can be done.
+            flow: Of which flow.
+            tag: With which tag.
+            limit: How many at most, the newest first.
+            session: Where; the process's default session when left out.
+
+        Returns:
+            By run: its state afterwards, or why it stayed as it was.
+
+        Raises:
+            UsageError: Neither ``flow`` nor ``tag`` nor ``state`` says which.
+        """
+        if not (state or flow or tag):
+            msg = f"say which runs to {action}: by state, flow or tag"
+            raise UsageError(msg)
+        done: dict[str, RunState | FlowcoreError] = {}
+        which = state or _FOR[action]
+        for run in cls.query(state=which, flow=flow, tag=tag, limit=limit, session=session):
+            try:
+                done[run.id] = getattr(run, action)()
+            except RunError as error:
+                done[run.id] = error
+        return done
 
     @classmethod
     def dead_letters(

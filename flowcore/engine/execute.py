@@ -18,6 +18,7 @@ from flowcore.engine.bind import bind
 from flowcore.engine.complete import dead_edges
 from flowcore.engine.describe import describe
 from flowcore.engine.fallback import Fallbacks, NothingLeft
+from flowcore.engine.giving import as_said
 from flowcore.engine.guard import Guard, Hooks, Shared, is_wanted
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
@@ -251,12 +252,16 @@ class Executor:
 
     def _value(self, prepared: Prepared, work: Assignment) -> Any:
         if prepared.bare:
-            return self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
-        try:
-            return self._call(prepared, work)
-        finally:
-            if work.emission is not None:
-                work.emission.close()
+            value = self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
+        else:
+            try:
+                value = self._call(prepared, work)
+            finally:
+                if work.emission is not None:
+                    work.emission.close()
+        if prepared.schema is None and prepared.model is None:
+            return value
+        return as_said(value, schema=prepared.schema, model=prepared.model, node=work.name)
 
     def _structured(self, work: Assignment, body: Body) -> bytes | Attempt:
         """Have the turn of a node that starts a run of its own."""
@@ -271,6 +276,8 @@ class Executor:
             return ended(work, self._decided(child.failure, work))
         if isinstance(came_to, Outcome):
             return ended(work, came_to)
+        schema = work.plan.policy(work.node).output
+        came_to = as_said(came_to, schema=schema, model=None, node=work.name)
         what = f"output of node {work.name!r}"
         return self._passed(work, self._payloads.pack(came_to, run=work.run, what=what), came_to)
 

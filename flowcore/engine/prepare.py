@@ -3,11 +3,14 @@
 In: a plan's node. Out: its function, and how it is called. Not here: calling it (execute).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from pydantic import BaseModel
+
 from flowcore.engine.bind import Signature, signature_of
+from flowcore.engine.giving import model_of
 from flowcore.engine.streaming import is_generator
 from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.resolve import resolve
@@ -42,6 +45,10 @@ class Prepared:
     """Gives its output in chunks."""
     condition: str | None
     """Whether it runs at all."""
+    schema: Mapping[str, Any] | None = None
+    """What its definition says it gives."""
+    model: type[BaseModel] | None = None
+    """What its function says it returns, if that can be checked."""
 
 
 class Preparer:
@@ -91,6 +98,8 @@ class Preparer:
             bare=signature == _BARE and not given and not chunks,
             chunks=chunks,
             condition=policy.condition,
+            schema=policy.output,
+            model=model_of(function),
         )
         if len(self._known) > _MOST:
             self._known.clear()

@@ -39,6 +39,7 @@
     │   ├── LoopLimitError           FC513  a loop's condition did not come to hold
     │   ├── HttpStatusError          FC515  a request was answered with a failure
     │   ├── CeleryTaskError          FC516  a task that a node has called has failed
+    │   ├── OutputError              FC517  what a node gave is not what it says
     │   └── ChildRunError            FC514  a run that a node has started was cancelled, or is gone
     ├── AgentError                   FC700  something about an agent or its task
     │   ├── AgentNotFoundError       FC701
@@ -94,6 +95,7 @@ from flowcore.errors.nodes import (
     NodeError,
     NodeExitError,
     NodeTimeoutError,
+    OutputError,
     PayloadLostError,
     PayloadTooLargeError,
     ResolveError,
@@ -146,6 +148,7 @@ __all__ = [
     "NodeExitError",
     "NodeTimeoutError",
     "OrphanError",
+    "OutputError",
     "PayloadLostError",
     "PayloadStoreError",
     "PayloadTooLargeError",

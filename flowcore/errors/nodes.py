@@ -18,6 +18,7 @@ __all__ = [
     "NodeError",
     "NodeExitError",
     "NodeTimeoutError",
+    "OutputError",
     "PayloadLostError",
     "PayloadTooLargeError",
     "ResolveError",
@@ -135,3 +136,9 @@ class CeleryTaskError(NodeError):
     """A Celery task of somebody else, which a node has called, has failed."""
 
     code = "FC516"
+
+
+class OutputError(NodeError):
+    """What a node gave is not what its schema, or its function's type, says."""
+
+    code = "FC517"

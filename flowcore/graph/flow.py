@@ -95,6 +95,8 @@ class NodeDefinition(Model):
     """Failures after which attempts fail at once for a while, on all workers together."""
     cache: Cache | None = None
     """How long an output counts for other runs, too."""
+    output: Mapping[str, Any] | None = None
+    """JSON Schema of what the node gives; of each item or iteration, should there be several."""
     for_each: Any = None
     """A list, or one ``${{ expression }}`` that gives one: the node runs once for each ``item``."""
     max_parallel: Count | None = None

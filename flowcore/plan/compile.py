@@ -166,7 +166,8 @@ def _intern(
         # As JSON: a value may hold lists, and 1, 1.0 and True are equal but not the same.
         instead = tuple(one.model_dump_json() for one in node.fallback)
         body = id if not said.isdisjoint(_STRUCTURED) or node.uses in STRUCTURED else None
-        key = (node.uses, retry, timeout, queue, node.join, node.if_, *shared, instead, body)
+        told = json.dumps(node.output, sort_keys=True) if node.output is not None else None
+        key = (node.uses, retry, timeout, queue, node.join, node.if_, *shared, instead, told, body)
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
         if at == len(policies):
@@ -184,6 +185,7 @@ def _intern(
                 circuit_breaker=node.circuit_breaker,
                 cache=node.cache,
                 condition=node.if_,
+                output=None if node.output is None else _plain_mapping(node.output),
             )
             policies.append(policy if body is None else _structured(policy, node, id, flow))
     return tuple(policies), tuple(policy_of)

@@ -36,6 +36,8 @@ class Policy:
     cache: Cache | None = None
     condition: str | None = None
     """The node's ``if``: CEL over what is upstream."""
+    output: Mapping[str, Any] | None = None
+    """JSON Schema of what the node gives."""
     body: "Body | None" = None
     """What a structured node starts; the rest of its policy is for that start alone."""
 
@@ -71,7 +73,7 @@ class Policy:
         return cls(**plain, **models, fallback=chain, body=body)
 
 
-_PLAIN = ("uses", "timeout", "queue", "join", "condition")
+_PLAIN = ("uses", "timeout", "queue", "join", "condition", "output")
 _MODELS = {
     "retry": Retry,
     "concurrency": Concurrency,

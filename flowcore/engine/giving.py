@@ -1,0 +1,70 @@
+"""Whether what a node gives is what it says.
+
+In: a value; a JSON Schema, or the type that a function says it returns. Out: the value, or an error
+that says what is wrong with it. Not here: inputs (inputs).
+"""
+
+import functools
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from flowcore.errors import OutputError
+from flowcore.graph.value_schema import value_problems
+
+__all__ = ["as_said", "model_of"]
+
+_MOST = 5
+
+
+@functools.lru_cache(maxsize=4096)
+def model_of(function: Callable[..., Any]) -> type[BaseModel] | None:
+    """The pydantic model that a function says it returns; None for anything else."""
+    try:
+        said = typing.get_type_hints(function).get("return")
+    except Exception:  # noqa: BLE001  (a hint may name anything; then it says nothing)
+        return None
+    return said if isinstance(said, type) and issubclass(said, BaseModel) else None
+
+
+def as_said(
+    value: Any,
+    *,
+    schema: Mapping[str, Any] | None,
+    model: type[BaseModel] | None,
+    node: str,
+) -> Any:
+    """Return what a node gave, made into what it says.
+
+    Args:
+        value: What it gave.
+        schema: What its definition says.
+        model: What its function says.
+        node: Its id.
+
+    Raises:
+        OutputError: It is something else; names up to five places.
+    """
+    if model is not None and not isinstance(value, model):
+        try:
+            value = model.model_validate(value)
+        except ValidationError as error:
+            problems = [
+                f"{'.'.join(map(str, one['loc'])) or 'it'}: {one['msg'].lower()}"
+                for one in error.errors(include_url=False)
+            ]
+            raise _refused(node, problems) from None
+    if schema is not None:
+        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        if problems := value_problems(schema, plain, name="output"):
+            raise _refused(node, problems)
+    return value
+
+
+def _refused(node: str, problems: list[str]) -> OutputError:
+    more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
+    return OutputError(
+        f"node {node!r} gave what it should not: {'; '.join(problems[:_MOST])}{more}"
+    )
