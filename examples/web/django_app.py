@@ -67,14 +67,12 @@ def order(request: HttpRequest) -> JsonResponse:
     """Take an order."""
     given: dict[str, Any] = json.loads(request.body)
     row = Order.objects.create(item=given["item"], count=given["count"])
-    data = {"order": row.pk, "item": row.item, "count": row.count}
-    transaction.on_commit(
-        lambda: orders.flow.enqueue(data, id=f"shop-order-{row.pk}", session=session)
-    )
+    data, run = {"order": row.pk, "item": row.item, "count": row.count}, f"shop-order-{row.pk}"
+    transaction.on_commit(lambda: orders.flow.enqueue(data, id=run, session=session))
     if row.count == 0:
         msg = "nothing is ordered"
         raise ValueError(msg)  # rolled back: no row, no run
-    return JsonResponse({"order": row.pk, "run": f"shop-order-{row.pk}"}, status=202)
+    return JsonResponse({"order": row.pk, "run": run}, status=202)
 
 
 def status(request: HttpRequest, number: int) -> JsonResponse:  # noqa: ARG001  (django's)

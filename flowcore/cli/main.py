@@ -52,6 +52,7 @@ COMMANDS = (
     ("flows", "flowcore.cli.flows:flows", "List the flows that are deployed."),
     ("schedules", "flowcore.cli.schedules:app", "Run deployed flows at times."),
     ("worker", "flowcore.cli.worker:worker", "Start a worker for this project."),
+    ("dev", "flowcore.cli.dev:dev", "A worker that starts again when code changes."),
     ("agents", "flowcore.cli.agents:app", "See agents and their tasks; send them messages."),
     ("bench", "flowcore.cli.bench:bench", "Measure the engine against Celery alone."),
     ("nodes", "flowcore.cli.nodes:nodes", "List the built-in node types."),
