@@ -3,7 +3,7 @@
     python -m scripts.bench_structured --rounds 5
 
 A map of N items against N nodes beside each other, a loop of N iterations against a chain of N
-nodes; the nodes do nothing, so that what is measured is the engine. Each figure is the middle one of the
+nodes; they do nothing, so that what is measured is the engine. Each figure is the middle one of the
 rounds, which take turns; ``nodes/s`` counts from the first node's start to the run's end, the map's
 and the loop's own start and end included.
 """

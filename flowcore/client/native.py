@@ -44,6 +44,7 @@ class NativeBackend(BaseBackend):
     name: ClassVar[str] = "native"
     features: ClassVar[tuple[str, ...]] = (
         "async",
+        "structure",
         "streaming",
         "memory",
         "parallel",

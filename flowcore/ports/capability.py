@@ -10,10 +10,12 @@ __all__ = ["Capability"]
 
 
 class Capability(StrEnum):
-    """A row of the matrix; the first six are the requirement page's."""
+    """A row of the matrix; structure, control, durability go beyond the requirement page."""
 
     ASYNC = "async"
     """Runs any graph of sync and async functions: joins, conditions, dead paths."""
+    STRUCTURE = "structure"
+    """Maps, loops, branches, choices, sub-flows, and what is done at the end of a run."""
     STREAMING = "streaming"
     """Tells of what happens, and gives tokens, while a run goes on."""
     MEMORY = "memory"

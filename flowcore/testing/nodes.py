@@ -10,8 +10,8 @@ from typing import Any
 from flowcore.nodes.context import Context
 
 __all__ = [
-    "add", "add_later", "fail", "fail_until", "hold", "inputs", "kill_once", "nap", "odd", "say",
-    "seen", "stamp", "told",
+    "add", "add_later", "fail", "fail_until", "hold", "inputs", "kill_once", "nap", "note", "odd",
+    "say", "seen", "stamp", "told",
 ]  # fmt: skip
 
 
@@ -30,6 +30,12 @@ async def add_later(upstream: Any = 0, by: int = 1) -> int:
 def seen(upstream: Any = None) -> Any:
     """Give what comes in, as it is."""
     return upstream
+
+
+def note(path: str, text: str) -> None:
+    """Add a line to a file."""
+    with Path(path).open("a") as file:
+        file.write(f"{text}\n")
 
 
 def inputs(ctx: Context) -> dict[str, Any]:

@@ -78,6 +78,7 @@ def uses(function: str, *needs: str, **more: Any) -> dict[str, Any]:
 
 _KEYS = frozenset(
     {"join", "retry", "timeout", "queue", "fallback", "circuit_breaker", "cache", "if"}
+    | {"for_each", "tolerated_failures", "until", "max_iterations", "initial"}
 )
 
 

@@ -17,11 +17,12 @@ from flowcore.ports.capability import Capability
 from flowcore.testing.conformance.behaviour import BEHAVIOUR
 from flowcore.testing.conformance.case import Case, Mismatch, Subject
 from flowcore.testing.conformance.hearing import HEARING
+from flowcore.testing.conformance.nesting import NESTING
 from flowcore.testing.conformance.shapes import SHAPES
 
 __all__ = ["CASES", "Outcome", "Report", "Result", "check", "run", "verify"]
 
-CASES: Sequence[Case] = (*SHAPES, *BEHAVIOUR, *HEARING)
+CASES: Sequence[Case] = (*SHAPES, *NESTING, *BEHAVIOUR, *HEARING)
 
 #: Seconds after which a case is given up.
 _PATIENCE = 90.0
