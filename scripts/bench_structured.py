@@ -3,9 +3,10 @@
     python -m scripts.bench_structured --rounds 5
 
 A map of N items against N nodes beside each other, a loop of N iterations against a chain of N
-nodes; they do nothing, so that what is measured is the engine. Each figure is the middle one of the
-rounds, which take turns; ``nodes/s`` counts from the first node's start to the run's end, the map's
-and the loop's own start and end included.
+nodes that hand on what they gave by expression, as a loop does, and against one of nodes without
+arguments. They do next to nothing: what is measured is the engine. Each figure is the middle one of
+the rounds, which take turns; ``nodes/s`` counts from the first node's start to the run's end, the
+start and the end of the map or loop itself included.
 """
 
 import argparse
@@ -28,9 +29,13 @@ def step(state): return state + 1
 
 def flows(items: int, iterations: int) -> Mapping[str, tuple[int, dict[str, Any]]]:
     """What is measured: nodes, and the definition."""
-    chain: dict[str, Any] = {}
-    for at in range(iterations):
-        chain[f"n{at}"] = {"uses": "bench_nodes:noop", **({"needs": [f"n{at - 1}"]} if at else {})}
+    bare: dict[str, Any] = {"n0": {"uses": "bench_nodes:noop"}}
+    chain: dict[str, Any] = {"n0": {"uses": "bench_nodes:step", "with": {"state": 0}}}
+    for at in range(1, iterations):
+        before = f"n{at - 1}"
+        given = {"state": f"${{{{ {before}.output }}}}"}
+        bare[f"n{at}"] = {"uses": "bench_nodes:noop", "needs": [before]}
+        chain[f"n{at}"] = {"uses": "bench_nodes:step", "needs": [before], "with": given}
     mapped = {
         "list": {"uses": "bench_nodes:give", "with": {"n": items}},
         "each": {"uses": "bench_nodes:noop", "needs": ["list"], "for_each": "${{ list.output }}"},
@@ -40,6 +45,7 @@ def flows(items: int, iterations: int) -> Mapping[str, tuple[int, dict[str, Any]
     return {
         "static fan": (items, {f"n{at}": {"uses": "bench_nodes:noop"} for at in range(items)}),
         "map": (items, mapped),
+        "bare chain": (iterations, bare),
         "static chain": (iterations, chain),
         "loop": (iterations, {"loop": counted}),
         "loop until": (iterations, {"loop": until}),
@@ -77,10 +83,10 @@ def report(session: Session, items: int, iterations: int, rounds: int) -> None:
                 measured.setdefault(name, []).append(count / result.duration)
     middle = {name: statistics.median(rates) for name, rates in measured.items()}
     for name, rate in middle.items():
-        against = {"map": "static fan", "loop": "static chain", "loop until": "static chain"}
-        base = against.get(name)
-        ratio = f"{rate / middle[base]:6.2f} of the {base}" if base else ""
-        print(f"{name:14} {rate:10,.0f} nodes/s  {ratio}")
+        bases = ["static fan"] if name == "map" else ["static chain", "bare chain"]
+        told = [f"{rate / middle[base]:.2f} of the {base}" for base in bases]
+        shown = ", ".join(told) if name.startswith(("map", "loop")) else ""
+        print(f"{name:14} {rate:10,.0f} nodes/s  {shown}")
 
 
 if __name__ == "__main__":

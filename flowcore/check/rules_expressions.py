@@ -21,7 +21,7 @@ __all__ = ["check_expressions"]
 #: Fields of a node whose texts may hold expressions.
 _WITH_TEXTS = (
     *("with", "concurrency", "rate_limit", "circuit_breaker", "cache"),
-    *("for_each", "initial"),
+    *("for_each", "initial", "idempotency_key"),
 )
 
 _NOTHING: frozenset[str] = frozenset()

@@ -61,6 +61,9 @@ class Speaker:
             _token=(lambda chunk: say(EventType.NODE_TOKEN, token(chunk)))
             if streams
             else (lambda _: True),
+            _key=None
+            if work.plan.policy(work.node).idempotency_key is None
+            else partial(_key_of, work),
         )
 
     def tell(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> None:
@@ -93,6 +96,13 @@ class Speaker:
                     before=work.before_emit,
                 )
             return work.emission
+
+
+def _key_of(work: Assignment) -> str:
+    """What the node's own idempotency key comes to."""
+    template = compile_template({"key": work.plan.policy(work.node).idempotency_key})
+    context = work.upstream.context(template.node_refs, names=template.names, node=work.node)
+    return str(cast("Mapping[str, Any]", template.render(context))["key"])
 
 
 def _resumed(what: bytes | None) -> Resumed | None:

@@ -128,6 +128,14 @@ class Upstream:
         self.fetch(wanted, decode=True)
         return {node: self._value(node) for node in wanted if self._exists(node)}
 
+    def output(self, node: int) -> Any:
+        """Return one output; None if there is none."""
+        if node in self._values:
+            return self._values[node]
+        if node not in self._blobs:
+            self.fetch([node])
+        return self._value(node) if self._exists(node) else None
+
     def _exists(self, node: int) -> bool:
         return node in self._values or node in self._blobs
 
@@ -150,9 +158,9 @@ class Upstream:
             return scoped.flows_into(node)
         if not before:
             return self.input
-        found = self.outputs(before)
         if len(before) == 1:
-            return found.get(before[0])
+            return self.output(before[0])
+        found = self.outputs(before)
         return {self._plan.ids[source]: value for source, value in found.items()}
 
     def lookup(self, node: int, name: str) -> tuple[bool, Any]:
@@ -162,9 +170,16 @@ class Upstream:
         name as a key, the value under it. Otherwise the latest ancestor, in the
         canonical order, whose output is a map with that key; otherwise the run's input.
         """
-        if self._scoped is not None:
-            return self._scoped.lookup(name, self.value_of(node), self._own(node))
-        return self._folded(node, name)
+        scoped = self._scoped
+        if scoped is None:
+            return self._folded(node, name)
+        own = scoped.own(node, self.output)
+        if name in own:
+            whole = own.get("state", own.get("item"))
+            if isinstance(whole, Mapping) and name in whole:
+                return True, whole[name]
+            return True, own[name]
+        return scoped.lookup(name, self.value_of(node), own)
 
     def _folded(self, node: int, name: str) -> tuple[bool, Any]:
         batch: list[int] = []
@@ -189,7 +204,7 @@ class Upstream:
         """The names that a structured node adds for one of its nodes."""
         if self._scoped is None or node is None:
             return {}
-        return self._scoped.own(node, lambda before: self.outputs([before]).get(before))
+        return self._scoped.own(node, self.output)
 
     def _search(self, batch: list[int], name: str) -> int | None:
         self.fetch(batch)

@@ -25,6 +25,12 @@ __all__ = ["Expression", "ExpressionSyntaxError", "compile_expression"]
 #: The one name in an expression that is not a node's.
 INPUTS = "inputs"
 
+#: Seconds that the loops of one expression may take, as far as can be told beforehand.
+MAX_SECONDS = 5.0
+
+#: Members above which nobody counts on.
+_MANY = 10_000_000
+
 _PLAIN_PATH = re.compile(
     r"\s{0,99}([A-Za-z_][A-Za-z0-9_]{0,99})((?:\.[A-Za-z_][A-Za-z0-9_]{0,99}){0,30})\s{0,99}"
 )
@@ -130,10 +136,43 @@ def _program(text: str, found: Scan) -> Callable[[Mapping[str, Json]], object]:
         }
         if found.keyed:
             variables["nodes"] = {name: context[name] for name in found.keyed if name in context}
+        if found.loops:
+            _check_steps(variables, found)
         result: object = program.execute(variables)
         return result
 
     return run
+
+
+def _check_steps(variables: object, found: Scan) -> None:
+    """Refuse loops that would take too long: an expression that runs cannot be stopped.
+
+    Measured on the library: a step takes a microsecond, and ``map`` and ``filter`` copy what they
+    have so far at each of theirs, 30 ns a member. So they take the square of a list's length.
+    """
+    longest = _longest(variables)
+    seconds = 30e-9 * longest ** (found.loops + 1) if found.builds else 1e-6 * longest**found.loops
+    if seconds > MAX_SECONDS:
+        msg = (
+            f"its loops over up to {longest:,} members would take about {seconds:,.0f} s; "
+            "do it in a function"
+        )
+        raise ExpressionError(msg)
+
+
+def _longest(value: object) -> int:
+    """The members of the longest list or map in a value, looked for until it is too long."""
+    longest, stack = 0, [value]
+    while stack and longest <= _MANY:
+        one = stack.pop()
+        if isinstance(one, Mapping):
+            longest = max(longest, len(one))
+            stack.extend(one.values())
+        elif isinstance(one, list | tuple):
+            longest = max(longest, len(one))
+            # A list of plain values holds nothing longer, and is most of what is long.
+            stack.extend(item for item in one if isinstance(item, Mapping | list | tuple))
+    return longest
 
 
 def _get(context: Mapping[str, Json], name: str) -> Json:

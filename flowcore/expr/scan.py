@@ -91,6 +91,10 @@ class Scan:
     """Names spelled as they are (``fetch``), each with the offset where it first stands."""
     keyed: Mapping[str, int]
     """Names spelled as keys (``nodes["my-node"]``), likewise."""
+    loops: int = 0
+    """How many loops stand inside each other at most."""
+    builds: bool = False
+    """Whether one of them makes a list: ``map`` or ``filter``."""
 
 
 def tokenize(text: str, start: int = 0) -> tuple[list[Token], int]:
@@ -169,6 +173,8 @@ class _Names:
         self._tokens = tokens
         self._open: list[str | None] = []
         self._found = _Found()
+        self._loops = 0
+        self._builds = False
 
     def read(self) -> Scan:
         for index, token in enumerate(self._tokens):
@@ -178,7 +184,9 @@ class _Names:
                 self._enter(index, token)
             elif token.text in (")", "]", "}") and self._open:
                 self._open.pop()
-        return Scan(roots=self._found.roots, keyed=self._found.keyed)
+        return Scan(
+            roots=self._found.roots, keyed=self._found.keyed, loops=self._loops, builds=self._builds
+        )
 
     def _text(self, index: int) -> str:
         return self._tokens[index].text if 0 <= index < len(self._tokens) else ""
@@ -188,13 +196,15 @@ class _Names:
         if len(self._open) > MAX_DEPTH:
             reason = f"nested deeper than {MAX_DEPTH} levels"
             raise ExpressionSyntaxError(reason, token.offset)
-        if sum(variable is not None for variable in self._open) > MAX_LOOPS:
+        self._loops = max(self._loops, sum(variable is not None for variable in self._open))
+        if self._loops > MAX_LOOPS:
             reason = f"more than {MAX_LOOPS} loops inside each other"
             raise ExpressionSyntaxError(reason, token.offset)
 
     def _bound(self, index: int) -> str | None:
         """The variable of ``.map(x, ...)`` and its like, seen from its bracket."""
         if self._text(index - 1) in LOOPS and self._text(index - 2) == ".":
+            self._builds = self._builds or self._text(index - 1) in ("map", "filter")
             return self._text(index + 1)
         return None
 

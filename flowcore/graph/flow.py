@@ -87,6 +87,10 @@ class NodeDefinition(Model):
     queue: Name | None = None
     """Celery queue whose workers run the node."""
     join: Join = "all_success"
+    priority: Annotated[int | None, Field(ge=0, le=9, strict=True)] = None
+    """0 to 9, before or after the nodes of others on its queue; else that of the run."""
+    idempotency_key: str | None = None
+    """``ctx.idempotency_key``, the same for every attempt; may hold ``${{ expression }}``."""
     concurrency: Concurrency | None = None
     """Attempts at a time, on all workers together."""
     rate_limit: RateLimit | None = None

@@ -41,11 +41,15 @@ class Context:
     _emit: Callable[[Mapping[str, Any]], bool] = field(default=lambda _: True, repr=False)
     _memory: Callable[[], Memory] | None = field(default=None, repr=False)
     _token: Callable[[Any], bool] = field(default=lambda _: True, repr=False)
+    _key: Callable[[], str] | None = field(default=None, repr=False)
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt of this node: pass it to what must happen once."""
-        return f"{self.run_id}.{self.node_id}"
+        """The same for every attempt of this node: pass it to what must happen once.
+
+        What the node's ``idempotency_key`` says, else the run and the node.
+        """
+        return f"{self.run_id}.{self.node_id}" if self._key is None else self._key()
 
     @property
     def inputs(self) -> Mapping[str, Any]:

@@ -67,5 +67,7 @@ def _of_policy(policy: Policy) -> Iterator[str]:
     for one in (policy.concurrency, policy.rate_limit, policy.circuit_breaker, policy.cache):
         if one is not None and one.key is not None:
             yield from compile_template(one.key).names
+    if policy.idempotency_key is not None:
+        yield from compile_template(policy.idempotency_key).names
     if policy.condition is not None:
         yield from compile_expression(policy.condition).names

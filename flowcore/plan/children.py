@@ -18,7 +18,7 @@ from flowcore.plan.policy import Body, Policy
 __all__ = ["branches_plan", "epilogue_plan", "flow_plan", "loop_plan", "map_plan", "segment"]
 
 #: Iterations that the first run of a loop can have, and how many times as many each further one.
-_FIRST, _GROWTH = 10, 10
+_FIRST, _GROWTH = 50, 20
 
 #: Iterations of one run.
 _MOST = 1000
@@ -78,6 +78,8 @@ def segment(body: Body, first: int) -> int:
 
     Of a loop that ends early, what is left of its chain is skipped; that costs something, too.
     """
+    if body.until is None and body.most is not None:
+        return min(body.most - first, _MOST)
     size = _FIRST
     while size <= first and size < _MOST:
         size *= _GROWTH

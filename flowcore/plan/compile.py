@@ -162,7 +162,10 @@ def _intern(
         retry = node.retry if "retry" in said else default_retry
         timeout = node.timeout if "timeout" in said else defaults.timeout
         queue = node.queue if "queue" in said else defaults.queue
-        shared = (node.concurrency, node.rate_limit, node.circuit_breaker, node.cache)
+        shared = (
+            *(node.concurrency, node.rate_limit, node.circuit_breaker, node.cache),
+            *(node.priority, node.idempotency_key),
+        )
         # As JSON: a value may hold lists, and 1, 1.0 and True are equal but not the same.
         instead = tuple(one.model_dump_json() for one in node.fallback)
         body = id if not said.isdisjoint(_STRUCTURED) or node.uses in STRUCTURED else None
@@ -185,6 +188,8 @@ def _intern(
                 circuit_breaker=node.circuit_breaker,
                 cache=node.cache,
                 condition=node.if_,
+                priority=node.priority,
+                idempotency_key=node.idempotency_key,
                 output=None if node.output is None else _plain_mapping(node.output),
             )
             policies.append(policy if body is None else _structured(policy, node, id, flow))

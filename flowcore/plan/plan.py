@@ -66,6 +66,7 @@ class Plan:
     scope: Scope = ""
     first: int = 0
     """Of a loop: the iteration that its first node is."""
+    _conditional: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
     _fellows: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -117,7 +118,9 @@ class Plan:
 
     def is_conditional(self, node: int) -> bool:
         """Whether an edge from this node has a condition."""
-        return any((node, target) in self.when for target in self.succ[node])
+        if not self._conditional and self.when:
+            self._conditional.update(source for source, _ in self.when)
+        return node in self._conditional
 
     def ancestors(self, node: int) -> Iterator[int]:
         """All nodes upstream of ``node``, each once, from the highest number down."""

@@ -38,6 +38,10 @@ class Policy:
     """The node's ``if``: CEL over what is upstream."""
     output: Mapping[str, Any] | None = None
     """JSON Schema of what the node gives."""
+    priority: int | None = None
+    """Where its messages stand in their queue; None: where those of its run do."""
+    idempotency_key: str | None = None
+    """What ``ctx.idempotency_key`` is; None: the run and the node."""
     body: "Body | None" = None
     """What a structured node starts; the rest of its policy is for that start alone."""
 
@@ -73,7 +77,10 @@ class Policy:
         return cls(**plain, **models, fallback=chain, body=body)
 
 
-_PLAIN = ("uses", "timeout", "queue", "join", "condition", "output")
+_PLAIN = (
+    *("uses", "timeout", "queue", "join", "condition", "output"),
+    *("priority", "idempotency_key"),
+)
 _MODELS = {
     "retry": Retry,
     "concurrency": Concurrency,

@@ -95,3 +95,33 @@ def test_many_runs_are_paused_resumed_and_cancelled_at_once(engine: Engine) -> N
     other.cancel()
     with pytest.raises(UsageError, match="say which runs to cancel: by state, flow or tag"):
         Run.all("cancel", session=engine.session)
+
+
+def test_a_node_has_the_idempotency_key_that_it_says(engine: Engine) -> None:
+    key = {"idempotency_key": "order-${{ inputs.order }}-${{ item }}"}
+    nodes = {
+        "own": {"uses": "engine_nodes:facts"},
+        "said": {"uses": N + "key_of", "for_each": [1, 2], **key},
+    }
+    handle = engine.start(nodes, {"order": 7})
+    result = handle.wait(60)
+    assert result.outputs["own"]["key"] == f"{handle.id}.own"
+    assert result.outputs["said"] == ["order-7-1", "order-7-2"]
+
+
+def test_a_node_goes_into_the_lane_of_its_priority(make_engine: Any, tmp_path: Any) -> None:
+    nodes = {
+        "high": {"uses": N + "echo", "with": {"value": 1}, "priority": 9},
+        "low": {"uses": N + "echo", "with": {"value": 1}, "priority": 0},
+        "as_the_run": {"uses": N + "echo", "with": {"value": 1}},
+    }
+    with make_engine(tmp_path) as engine:
+        handle = engine.start(nodes)
+        queue = engine.session.runtime.default_queue
+        waiting = {
+            lane: engine.session.runtime.dispatcher.waiting(f"{queue}{lane}")
+            for lane in (".high", "", ".low")
+        }
+        assert waiting == {".high": 1, "": 1, ".low": 1}
+        engine.workers()
+        assert handle.wait(60).success

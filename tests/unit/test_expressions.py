@@ -252,3 +252,32 @@ def test_any_text_compiles_or_raises_an_expression_error(text: str) -> None:
 def test_any_text_is_a_template_or_raises_an_expression_error(text: str) -> None:
     with contextlib.suppress(ExpressionError):
         compile_template(text).render({"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "good"),
+    [
+        ("inputs.x.map(i, i + 1).size()", 1000, True),
+        ("inputs.x.filter(i, i > 1).size()", 20_000, False),
+        ("inputs.x.all(i, i >= 0)", 20_000, True),
+        ("inputs.x.all(i, inputs.x.exists(j, i == j))", 300, True),
+        ("inputs.x.all(i, inputs.x.exists(j, i == j))", 3000, False),
+        ("inputs.x.map(i, inputs.x.map(j, i * j)).size()", 50, True),
+        ("inputs.x.map(i, inputs.x.map(j, i * j)).size()", 1000, False),
+    ],
+)
+def test_loops_that_would_take_too_long_are_refused(text: str, size: int, *, good: bool) -> None:
+    given = {"inputs": {"x": list(range(size))}}
+    expression = compile_expression(text)
+    if good:
+        expression.evaluate(given)
+        return
+    with pytest.raises(ExpressionError, match=r"would take about [\d,]+ s; do it in a function"):
+        expression.evaluate(given)
+
+
+def test_an_expression_without_names_is_worked_out_too() -> None:
+    assert compile_template({"a": "${{ 1 + 2 }}", "b": "${{ [1, 2] }}"}).render({}) == {
+        "a": 3,
+        "b": [1, 2],
+    }

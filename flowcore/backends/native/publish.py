@@ -141,12 +141,7 @@ class CeleryDispatcher:
 
     def backlog(self, dispatch: Dispatch, plan: Plan) -> int:
         """Count the messages waiting where a dispatch would go; at most a second old."""
-        queue = queue_name(
-            plan.policy(dispatch.first).queue,
-            default=self._default_queue,
-            namespace=dispatch.namespace,
-            priority=dispatch.priority,
-        )
+        queue = self._queue(dispatch, plan.policy(dispatch.first))
         seen, count = self._backlogs.get(queue, (0.0, 0))
         now = time.monotonic()
         if now - seen > _BACKLOG_FRESH:
@@ -198,7 +193,7 @@ class CeleryDispatcher:
             policy.queue,
             default=self._default_queue,
             namespace=dispatch.namespace,
-            priority=dispatch.priority,
+            priority=dispatch.priority if policy.priority is None else policy.priority,
         )
 
 

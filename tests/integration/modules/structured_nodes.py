@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from flowcore import Context
+
 
 class Rating(BaseModel):
     stars: int
@@ -87,3 +89,8 @@ def fail(message: str = "no luck") -> None:
 
 def unbook(output: str, log: str) -> None:
     note(f"undo {output}", log)
+
+
+def key_of(item: int, ctx: Context) -> str:
+    del item
+    return ctx.idempotency_key
