@@ -20,6 +20,8 @@ EPILOGUE = "finally"
 #: The key under which the nodes that undo others are returned.
 UNDO = "undo"
 
+#: Keys that mean something only among other nodes.
+_NOT_ALONE = frozenset({"needs", "join", "if", "undo"})
 _PARTS = ("on_failure", "finally")
 
 
@@ -48,8 +50,9 @@ def _undo(draft: Draft, nested: Nested[Any]) -> Any:
         given = raw.fields.get("undo")
         if not isinstance(given, Mapping):
             continue  # there is none, or its shape is told already
-        tree[key], places[key] = dict(given), (*raw.path, "undo")
-        for extra in sorted(given.keys() & {"needs", "join", "if", "undo"}):
+        places[key] = (*raw.path, "undo")
+        for extra in sorted(given.keys() & _NOT_ALONE):
             what = f"{quote(extra)} means nothing in what undoes a node"
             draft.problems.add("FC223", what, (*places[key], extra), at_key=True)
+        tree[key] = {name: value for name, value in given.items() if name not in _NOT_ALONE}
     return check_inside(draft, tree, places, nested) if tree else None

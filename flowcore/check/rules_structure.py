@@ -202,6 +202,9 @@ def _branches(draft: Draft, raw: RawNode, nested: Nested[_Checked_co]) -> _Check
         return None
     if not isinstance(given, Mapping):
         return None
+    if not given:
+        draft.problems.add("FC217", "a parallel node needs at least one branch", path)
+        return None
     for name, fields in given.items():
         if isinstance(fields, Mapping) and "needs" in fields:
             what = f"branch {quote(name)} runs at once with the others and cannot need anything"

@@ -342,6 +342,42 @@ WRONG: list[tuple[str, str, str, str | None]] = [
         "use uses: workflow",
     ),
     (
+        "nodes: {a: {uses: parallel, branches: {}}}",
+        "1:39: error FC217: a parallel node needs at least one branch",
+        "nodes.a.branches",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, undo: {uses: end, needs: [b]}}}",
+        "1:42: error FC223: 'needs' means nothing in what undoes a node",
+        "nodes.a.undo.needs",
+        None,
+    ),
+    (
+        "{nodes: {a: {uses: end}}, finally: {z: {uses: nosuch}}}",
+        (
+            "1:47: error FC210: 'nosuch' is neither a built-in node type nor of the form "
+            "'module:callable'"
+        ),
+        "finally.z.uses",
+        None,
+    ),
+    (
+        "{nodes: {finally: {uses: end}}, finally: {z: {uses: end}}}",
+        "1:10: error FC214: node id 'finally' is that of what runs at the end",
+        "nodes.finally",
+        "rename it",
+    ),
+    (
+        "nodes: {a: {uses: end, output: {type: strng}}}",
+        (
+            "1:39: error FC211: the output of 'a' is no JSON Schema: 'strng' is not valid under "
+            "any of the given schemas"
+        ),
+        "nodes.a.output.type",
+        None,
+    ),
+    (
         "nodes: {a: {uses: workflow, flow: x, cache: 1h}}",
         "1:38: error FC223: 'cache' cannot stand on a node that starts a run",
         "nodes.a.cache",
