@@ -7,13 +7,14 @@ Not here: numbers and policies (plan).
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from flowcore.check.draft import Draft
 from flowcore.check.rules_closing import check_closing
 from flowcore.check.rules_expressions import check_expressions
 from flowcore.check.rules_graph import Graph, check_graph
 from flowcore.check.rules_shape import check_shape
-from flowcore.check.rules_structure import check_structure
+from flowcore.check.rules_structure import check_sources, check_structure
 from flowcore.check.rules_uses import check_uses
 from flowcore.graph.diagnostic import InvalidFlowError, refuse
 from flowcore.graph.flow import Config, FlowDefinition
@@ -34,6 +35,7 @@ class CheckedFlow:
         when: Conditions of edges, by (source, target).
         flows: The flows inside it, by the node that runs them; a deployed one by its name.
         closing: What runs at the end: ``undo`` (by the node undone), ``on_failure``, ``finally``.
+        sources: Functions that give maps their items, by the map's node.
     """
 
     definition: FlowDefinition
@@ -42,6 +44,7 @@ class CheckedFlow:
     when: Mapping[tuple[str, str], str]
     flows: Mapping[str, "CheckedFlow | str"] = field(default_factory=dict)
     closing: Mapping[str, "CheckedFlow"] = field(default_factory=dict)
+    sources: "CheckedFlow | None" = None
 
 
 def check(
@@ -99,20 +102,21 @@ def _check(
     graph = check_graph(draft)
     flows = check_structure(draft, graph, nested)
     closing = check_closing(draft, nested)
+    sources = check_sources(draft, nested)
     if not branches:
         check_expressions(draft, graph)
     check_uses(draft, allowed, imports=resolve)
     if draft.problems.found:
         raise refuse(document, draft.problems.found)
-    return _checked(draft, graph, flows, closing)
+    return _checked(draft, graph, flows=flows, closing=closing, sources=sources)
 
 
 def _checked(
     draft: Draft,
     graph: Graph,
-    flows: Mapping[str, "CheckedFlow | str"],
-    closing: Mapping[str, "CheckedFlow"],
+    **inside: Any,
 ) -> CheckedFlow:
+    """Make the flow; ``inside`` are those inside it, as ``CheckedFlow`` names them."""
     ids = graph.ids
     definition = FlowDefinition.model_validate(
         {
@@ -128,6 +132,5 @@ def _checked(
         order=tuple(ids[node] for node in order),
         needs={ids[node]: tuple(ids[before] for before in graph.pred[node]) for node in order},
         when={(ids[source], ids[node]): text for (source, node), text in graph.when.items()},
-        flows=flows,
-        closing=closing,
+        **inside,
     )

@@ -17,13 +17,15 @@ from flowcore.expr.template import OPEN
 from flowcore.graph.diagnostic import InvalidFlowError
 from flowcore.graph.load import load_file
 from flowcore.graph.source import Document, Path
-from flowcore.nodes.structured import STRUCTURED, WITH_FLOW
+from flowcore.nodes.structured import WITH_FLOW
 
 __all__ = [
     "CHOOSING",
+    "SOURCE_KEYS",
     "Nested",
     "as_template",
     "check_inside",
+    "check_sources",
     "check_structure",
     "choices",
     "scope_names",
@@ -57,6 +59,8 @@ _OF_TYPES: Mapping[str, frozenset[str]] = {
     "branches": frozenset({"parallel"}),
 }
 _NEEDED = {"for_each": "for_each", "map": "for_each", "loop": "until' or 'max_iterations"}
+#: Keys of a function that gives a map its items.
+SOURCE_KEYS = frozenset({"uses", "with", "retry", "timeout", "queue"})
 _LOOPS = frozenset({"until", "max_iterations"})
 
 
@@ -137,25 +141,46 @@ def _check_keys(draft: Draft, raw: RawNode) -> None:
         what = f"uses: {uses} needs '{needed}'"
         draft.problems.add("FC204", what, (*raw.path, needed.partition("'")[0]))
     _check_items(draft, raw)
-    if uses in STRUCTURED:
-        _refuse_shared(draft, raw)
+
+
+def check_sources(draft: Draft, nested: Nested[_Checked_co]) -> _Checked_co | None:
+    """Note what is wrong with functions that give a map its items; return them as a flow.
+
+    Its nodes have the names of theirs.
+    """
+    tree: dict[str, Any] = {}
+    places: dict[str, Path] = {}
+    for key, raw in draft.nodes.items():
+        given, place = raw.fields.get("for_each"), (*raw.path, "for_each")
+        if not isinstance(given, Mapping):
+            continue
+        for extra in sorted(given.keys() - SOURCE_KEYS):
+            what = f"{quote(extra)} means nothing in what gives a 'for_each' its items"
+            hint = draft.problems.near(extra, sorted(SOURCE_KEYS))
+            draft.problems.add("FC223", what, (*place, extra), hint, at_key=True)
+        _check_source(draft, raw, given.get("uses"), (*place, "uses"))
+        places[key] = place
+        tree[key] = {name: value for name, value in given.items() if name in SOURCE_KEYS}
+    return check_inside(draft, tree, places, nested) if tree else None
+
+
+def _check_source(draft: Draft, raw: RawNode, uses: Any, path: Path) -> None:
+    if isinstance(uses, str) and (":" not in uses or uses.startswith("celery:")):
+        what = f"{quote(uses)} gives no items one by one"
+        draft.problems.add("FC223", what, path, "write module:callable, such as a generator's")
+    fields = raw.fields
+    if fields.get("max_parallel") is not None and fields.get("concurrency") is not None:
+        what = "'max_parallel' is a 'concurrency' where a function gives the items: keep one"
+        draft.problems.add("FC223", what, (*raw.path, "max_parallel"), at_key=True)
 
 
 def _check_items(draft: Draft, raw: RawNode) -> None:
     items, path = raw.fields.get("for_each"), (*raw.path, "for_each")
-    wanted = "expected a list, or one ${{ expression }} that gives one"
+    wanted = "expected a list, one ${{ expression }} that gives one, or a function's 'uses'"
     if isinstance(items, str) and OPEN not in items:
         draft.problems.add("FC205", wanted, path, f"write ${{{{ {items} }}}}")
-    elif items is not None and not isinstance(items, str | list):
+    elif items is not None and not isinstance(items, str | list | Mapping):
         draft.problems.add("FC205", f"{wanted}, got {describe(items)}", path)
-
-
-def _refuse_shared(draft: Draft, raw: RawNode) -> None:
-    for key in ("cache", "concurrency", "rate_limit", "circuit_breaker"):
-        if raw.fields.get(key) is not None:
-            what = f"{quote(key)} cannot stand on a node that starts a run"
-            hint = "write it on the nodes inside"
-            draft.problems.add("FC223", what, (*raw.path, key), hint, at_key=True)
 
 
 def _sub_flow(draft: Draft, raw: RawNode, nested: Nested[_Checked_co]) -> _Checked_co | str | None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from flowcore.check.rules_fields import SPELLINGS
+from flowcore.check.rules_structure import SOURCE_KEYS
 from flowcore.graph.flow import Config, Edge, FlowDefinition, NodeDefinition
 
 __all__ = ["json_schema"]
@@ -31,6 +32,7 @@ def json_schema() -> dict[str, Any]:
         if name != "Edge":
             _both_spellings(model)
     _short_spellings(models)
+    _nodes_inside(models["NodeDefinition"]["properties"])
     models["ListedNode"] = _listed(models["NodeDefinition"])
     edge = models.pop("Edge")
     head = {key: flow["properties"][key] for key in ("id", "version", "description", "inputs")}
@@ -46,6 +48,8 @@ def json_schema() -> dict[str, Any]:
             **head,
             "nodes": _nodes(),
             "edges": {"type": "array", "items": _edge(edge)},
+            "on_failure": _named(),
+            "finally": _named(),
             "config": {"$ref": "#/$defs/Config"},
             **config,
         },
@@ -77,6 +81,19 @@ def _short_spellings(models: dict[str, Any]) -> None:
         part["anyOf"] = [short, *part["anyOf"]]
 
 
+def _nodes_inside(node: dict[str, Any]) -> None:
+    """Say what stands inside a node: another one, several, what gives a map its items."""
+    source = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["uses"],
+        "properties": {key: node[key] for key in sorted(SOURCE_KEYS)},
+    }
+    node["undo"]["anyOf"][0] = {"$ref": "#/$defs/NodeDefinition"}
+    node["branches"]["anyOf"][0] = _named()
+    node["for_each"]["anyOf"] = [{"type": ["array", "string", "null"]}, source]
+
+
 def _listed(node: Mapping[str, Any]) -> dict[str, Any]:
     """A node in a list: the same, with its id."""
     key = {"type": "string", "pattern": ID_PATTERN}
@@ -88,15 +105,19 @@ def _listed(node: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _named() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": ID_PATTERN},
+        "additionalProperties": {"$ref": "#/$defs/NodeDefinition"},
+    }
+
+
 def _nodes() -> dict[str, Any]:
     return {
         "anyOf": [
-            {
-                "type": "object",
-                "minProperties": 1,
-                "propertyNames": {"pattern": ID_PATTERN},
-                "additionalProperties": {"$ref": "#/$defs/NodeDefinition"},
-            },
+            _named(),
             {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/ListedNode"}},
         ]
     }

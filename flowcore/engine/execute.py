@@ -4,7 +4,7 @@ In: a ticket. Out: an Outcome, or None when the ticket is not (any longer) ours 
 Not here: recording it (complete), messages (backends).
 """
 
-import random
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,24 +16,23 @@ from flowcore.engine.arguments import given_of, packed_arguments, rendered
 from flowcore.engine.assignment import Assignment, Attempt, ended
 from flowcore.engine.bind import bind
 from flowcore.engine.complete import dead_edges
-from flowcore.engine.describe import describe
-from flowcore.engine.fallback import Fallbacks, NothingLeft
+from flowcore.engine.failures import Failures
+from flowcore.engine.fallback import Fallbacks
+from flowcore.engine.feeding import feeding
 from flowcore.engine.giving import as_said
 from flowcore.engine.guard import Guard, Hooks, Shared, is_wanted
+from flowcore.engine.inner import ChildFailed
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.prepare import Prepared, Preparer, Substitute
-from flowcore.engine.retry import error_names, next_delay
-from flowcore.engine.spawn import ChildFailed, Spawner
+from flowcore.engine.spawn import Spawner
 from flowcore.engine.speaking import Speaker
 from flowcore.engine.streaming import streaming
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import (
     FlowcoreError,
-    NodeCancelledError,
-    NodeError,
     StoreFullError,
     StoreUnreachableError,
     UsageError,
@@ -45,8 +44,6 @@ from flowcore.plan.policy import Body
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
 from flowcore.ports.tasks import TaskSender, answer_name
-from flowcore.run.event import EventType
-from flowcore.run.record import Failure
 from flowcore.run.wire import pack, unpack
 
 __all__ = ["Executor"]
@@ -110,20 +107,24 @@ class Executor:
             keeper,
             Hooks(
                 attempt=partial(self.attempt, asked=True),
-                failed=lambda work, error: ended(work, self._failed(error, work), error=error),
+                failed=lambda work, error: ended(
+                    work, self._failures.of_error(error, work), error=error
+                ),
                 known=self._known,
                 arguments=self._arguments,
                 tell=self._speaker.tell,
                 wake=on_wake,
+                stands=self._stands,
             ),
         )
-        self._fallbacks = Fallbacks(
+        fallbacks = Fallbacks(
             self._invoker,
             keeper,
             allowed=allowed,
             context=self._speaker.context,
             given=given_of,
         )
+        self._failures = Failures(payloads, fallbacks, self._speaker)
         self._prepared = Preparer(allowed, substitute)
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
@@ -173,7 +174,9 @@ class Executor:
 
         def record() -> None:
             self._guard.stuck(work, error)
-            self._on_stuck(work.ticket, work.plan, self._failed(error, work), work.worker)
+            self._on_stuck(
+                work.ticket, work.plan, self._failures.of_error(error, work), work.worker
+            )
 
         threading.Thread(target=record, name="flowcore-stuck", daemon=True).start()
 
@@ -234,7 +237,7 @@ class Executor:
             # The engine's trouble, and none of the node's: when the lease is over it is run again.
             raise
         except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
-            return ended(work, self._failed(error, work), error=error)
+            return ended(work, self._failures.of_error(error, work), error=error)
 
     def _sent(self, call: TaskCall, work: Assignment) -> Attempt:
         """Have somebody else's task run, and wait for it."""
@@ -245,7 +248,7 @@ class Executor:
                 call.task, call.args_given, call.kwargs_given, queue=call.queue, ticket=work.ticket
             )
         except FlowcoreError as error:
-            return ended(work, self._failed(error, work), error=error)
+            return ended(work, self._failures.of_error(error, work), error=error)
         reason = f"waits for the Celery task {call.task}"
         wait = Wait(seconds=call.timeout, signal=answer_name(work.ticket), reason=reason)
         return ended(work, Outcome(kind="waiting", wait=wait))
@@ -271,15 +274,42 @@ class Executor:
         if self._spawner is None:
             raise UsageError(f"node {work.name!r} starts a run, which cannot be done here")
         try:
-            came_to = self._spawner.turn(work, body)
+            if body.source:
+                drain = partial(self._drain, work)
+                came_to = self._spawner.sources.turn(
+                    work, body, drain, partial(self._source_key, work)
+                )
+            else:
+                came_to = self._spawner.turn(work, body)
         except ChildFailed as child:
-            return ended(work, self._decided(child.failure, work))
+            # The source's retries are not for the items, which have their own.
+            names: frozenset[str] | None = None if body.source else frozenset()
+            decided = self._failures.decided(child.failure, work, names=names)
+            return ended(work, decided, error=child)
         if isinstance(came_to, Outcome):
             return ended(work, came_to)
         schema = work.plan.policy(work.node).output
         came_to = as_said(came_to, schema=schema, model=None, node=work.name)
         what = f"output of node {work.name!r}"
         return self._passed(work, self._payloads.pack(came_to, run=work.run, what=what), came_to)
+
+    def _drain(self, work: Assignment, put: Callable[[Any], object]) -> None:
+        """Call the function that gives a map its items."""
+        prepared = self._prepared.of(work.plan, work.node)
+        try:
+            self._call(prepared, work, put=put)
+        except Park:
+            msg = f"the source of the items of node {work.name!r} cannot wait without its worker"
+            raise UsageError(msg) from None
+        finally:
+            if work.emission is not None:
+                work.emission.close()
+
+    def _source_key(self, work: Assignment) -> str:
+        """The arguments of that function, as a hash."""
+        prepared = self._prepared.of(work.plan, work.node)
+        packed = packed_arguments(prepared, work, self._speaker.context(work))
+        return hashlib.blake2b(packed, digest_size=16).hexdigest()
 
     def _passed(self, work: Assignment, packed: bytes, value: Any) -> bytes | Attempt:
         """End an attempt that has an output: the conditions on it have their say."""
@@ -293,9 +323,13 @@ class Executor:
             raise
         except FlowcoreError as error:
             # The output is good, and no fallback would be better.
-            return ended(work, self._failed(error, work, falls=False), error=error)
+            return ended(work, self._failures.of_error(error, work, falls=False), error=error)
         # With no edge dead it is a success like any other, which a unit records with the next ones.
         return ended(work, Outcome(kind="succeeded", output=packed, dead=dead)) if dead else packed
+
+    def _stands(self, ticket: Ticket) -> bool:
+        state = self._reader.states(ticket.run, [ticket.node]).get(ticket.node)
+        return state is not None and not state.is_terminal
 
     def _known(self, work: Assignment, packed: bytes) -> bytes | Attempt:
         value = unpack(packed) if work.plan.is_conditional(work.node) else None
@@ -303,10 +337,20 @@ class Executor:
 
     def _arguments(self, work: Assignment) -> bytes:
         """The arguments of the node's function, but for its context, packed."""
+        body = work.plan.policy(work.node).body
+        if body is not None and self._spawner is not None:
+            return self._spawner.arguments(work, body)
         prepared = self._prepared.of(work.plan, work.node)
         return packed_arguments(prepared, work, self._speaker.context(work))
 
-    def _call(self, prepared: Prepared, work: Assignment) -> Any:
+    def _call(
+        self,
+        prepared: Prepared,
+        work: Assignment,
+        *,
+        put: Callable[[Any], object] | None = None,
+    ) -> Any:
+        """Call a node's function; what it yields goes to ``put``, or else to the run's log."""
         plan, node = work.plan, work.node
         args, kwargs = bind(
             prepared.signature,
@@ -317,74 +361,9 @@ class Executor:
             context=(about := self._speaker.context(work)),
         )
         function = prepared.function
-        if prepared.chunks:
+        if put is not None:
+            function = feeding(function, put)
+        elif prepared.chunks:
             function = streaming(function, about.token)
         timeout = plan.policy(node).timeout
         return self._invoker.call(function, args, kwargs, timeout=timeout, stopper=work.stopper)
-
-    def _failed(self, error: BaseException, work: Assignment, *, falls: bool = True) -> Outcome:
-        """Decide what a failed attempt becomes: another attempt, or the node's failure."""
-        failure = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
-        if isinstance(error, NodeCancelledError):
-            return Outcome(kind="cancelled", failure=failure)
-        final = isinstance(error, NodeError) and error.is_final
-        return self._decided(
-            failure, work, names=None if final else error_names(error), falls=falls
-        )
-
-    def _decided(
-        self,
-        failure: Failure,
-        work: Assignment,
-        *,
-        names: frozenset[str] | None = frozenset(),
-        falls: bool = True,
-    ) -> Outcome:
-        """Decide what comes of a failure.
-
-        Args:
-            failure: What happened.
-            work: The attempt.
-            names: Those of the error's class and its bases; None: another attempt makes no sense.
-            falls: Whether a fallback may stand in.
-        """
-        retry = work.plan.policy(work.node).retry
-        delay = next_delay(
-            None if names is None else retry,
-            failures=work.attempt - work.lost,
-            names=names or frozenset({failure.type, failure.type.rpartition(".")[2]}),
-            random=random.random,
-        )
-        if delay is not None:
-            return Outcome(kind="retry", failure=failure, delay=delay)
-        if falls and work.plan.policy(work.node).fallback:
-            return self._fallen(failure, work)
-        return self._lost(failure, work)
-
-    def _lost(self, failure: Failure, work: Assignment) -> Outcome:
-        try:
-            dead = dead_edges(work.plan, work.node, work.upstream, state="failed")
-        except FlowcoreError:
-            # Both the node and a condition on it failed: the node's own error is the one to tell.
-            dead = ()
-        return Outcome(kind="failed", failure=failure, dead=dead)
-
-    def _fallen(self, failure: Failure, work: Assignment) -> Outcome:
-        """Succeed with a fallback, and say in the run's log what led there."""
-        what = f"fallback of node {work.name!r}"
-        try:
-            value, uses = self._fallbacks.value(work, failure)
-            packed = self._payloads.pack(value, run=work.run, what=what)
-            work.upstream.put(work.node, value)
-            dead = dead_edges(work.plan, work.node, work.upstream, state="succeeded")
-        except (StoreUnreachableError, StoreFullError):
-            raise
-        except NothingLeft as nothing:
-            return self._lost(nothing.failure, work)
-        except FlowcoreError as error:
-            told = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
-            return Outcome(kind="failed", failure=told)
-        met = {"type": failure.type, "message": failure.message}
-        about = {"error": met} if uses is None else {"error": met, "uses": uses}
-        self._speaker.tell(work, EventType.NODE_FALLBACK, about)
-        return Outcome(kind="succeeded", output=packed, dead=dead)

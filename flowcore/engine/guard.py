@@ -5,16 +5,20 @@ Not here: retries and fallbacks, which begin when an attempt has failed (execute
 (ports limiter, breaker, cache).
 
 From the outside in: an output that is known already; a place and a turn; a circuit; the attempt.
+An attempt of a node that starts a run has several turns; what it was let through in the first one
+holds until the last one.
 """
 
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 from flowcore.engine.assignment import Assignment, Attempt, ended
 from flowcore.engine.condition import holds
+from flowcore.engine.inner import ChildFailed
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.retry import error_names
 from flowcore.engine.throttle import Throttle, holder_of, limits_of, named
@@ -30,7 +34,7 @@ from flowcore.graph.policy import Cache as CachePolicy
 from flowcore.graph.policy import CircuitBreaker
 from flowcore.ports.breaker import Breakers, Circuit, Verdict
 from flowcore.ports.cache import Cache
-from flowcore.ports.limiter import Limiter, Places
+from flowcore.ports.limiter import Limiter, Places, Rate
 from flowcore.ports.store import Outcome, Ticket
 from flowcore.run.event import EventType
 from flowcore.run.reference import is_reference
@@ -67,6 +71,8 @@ class Hooks:
     """Writes to the run's log."""
     wake: Callable[[Ticket], object]
     """Hears of a node whose turn it is under a limit."""
+    stands: Callable[[Ticket], bool]
+    """Whether an attempt is still to go on."""
 
 
 class Guard:
@@ -108,23 +114,21 @@ class Guard:
     def _cached(self, work: Assignment, policy: CachePolicy) -> Ended:
         key = self._key(policy, work)
         # One works it out; the others wait in its line, and are woken one by one.
-        flight = Throttle(
-            self._shared.limiter, work.ticket, places=Places(f"cache:{key}", 1), what="the cache"
-        )
-        if (found := self._shared.cache.get(key)) is not None:
-            flight.release(self._do.wake)  # it may have waited, and been given the place
+        flight = self._throttle(work, places=Places(f"cache:{key}", 1), what="the cache")
+        if not _goes_on(work):
+            if (found := self._shared.cache.get(key)) is not None:
+                flight.release(self._do.wake)  # it may have waited, and been given the place
+                return self._known(work, found)
+            if (wait := flight.acquire(self._do.wake)) is not None:
+                return ended(work, Outcome(kind="waiting", wait=wait))
+        return self._within(work, flight, partial(self._found_out, work, key, policy))
+
+    def _found_out(self, work: Assignment, key: str, policy: CachePolicy) -> Ended:
+        if not _goes_on(work) and (found := self._shared.cache.get(key)) is not None:
             return self._known(work, found)
-        if (wait := flight.acquire()) is not None:
-            return ended(work, Outcome(kind="waiting", wait=wait))
-        try:
-            with self._keeper.place(self._shared.limiter, flight.held):
-                if (found := self._shared.cache.get(key)) is not None:
-                    return self._known(work, found)
-                found_out = self._limited(work)
-                self._keep(key, policy, found_out)
-                return found_out
-        finally:
-            flight.release(self._do.wake)
+        found_out = self._limited(work)
+        self._keep(key, policy, found_out)
+        return found_out
 
     def _known(self, work: Assignment, found: bytes) -> Ended:
         self._do.tell(work, EventType.NODE_CACHED, {})
@@ -155,15 +159,41 @@ class Guard:
         if not policy.concurrency and not policy.rate_limit:
             return self._tried(work)
         places, rate = limits_of(policy, own_name(work), work)
-        throttle = Throttle(self._shared.limiter, work.ticket, places=places, rate=rate)
-        wait = throttle.acquire()
+        throttle = self._throttle(work, places=places, rate=rate)
+        wait = None if _goes_on(work) else throttle.acquire(self._do.wake)
         if wait is not None:
             return ended(work, Outcome(kind="waiting", wait=wait))
+        return self._within(work, throttle, partial(self._tried, work))
+
+    def _throttle(
+        self,
+        work: Assignment,
+        *,
+        places: Places | None,
+        rate: Rate | None = None,
+        what: str = "the limit",
+    ) -> Throttle:
+        return Throttle(
+            self._shared.limiter,
+            work.ticket,
+            places=places,
+            rate=rate,
+            what=what,
+            stands=self._do.stands,
+        )
+
+    def _within(self, work: Assignment, throttle: Throttle, do: Callable[[], Ended]) -> Ended:
+        """Do something in the place that was taken."""
+        came_to: Ended | None = None
         try:
             with self._keeper.place(self._shared.limiter, throttle.held):
-                return self._tried(work)
+                came_to = do()
+                return came_to
         finally:
-            throttle.release(self._do.wake)
+            if _waits_inside(came_to) or (came_to is None and _goes_on(work)):
+                throttle.keep()
+            else:
+                throttle.release(self._do.wake)
 
     # ── circuits ────────────────────────────────────────────────────────────────────────────────
 
@@ -172,13 +202,16 @@ class Guard:
         if policy is None:
             return self._do.attempt(work)
         circuit = _circuit(policy, work)
-        wait = self._shared.breakers.enter(circuit, holder_of(work.ticket))
+        passed = _goes_on(work)
+        wait = None if passed else self._shared.breakers.enter(circuit, holder_of(work.ticket))
         if wait is not None:
             raise CircuitOpenError(
                 f"the circuit breaker {circuit.name} is open for {wait:.1f} s more, after "
                 f"{circuit.failures} failures within {circuit.within:g} s"
             )
         came_to = self._do.attempt(work)
+        if _waits_inside(came_to):
+            return came_to
         verdict: Verdict = "succeeded" if _output(came_to) is not None else None
         if isinstance(came_to, Attempt) and came_to.error is not None:
             verdict = _verdict(policy, came_to.error)
@@ -190,6 +223,18 @@ class Guard:
         if change is not None:
             _log.warning("the circuit breaker %s is %s", circuit.name, change)
             self._do.tell(work, EventType.NODE_CIRCUIT, {"name": circuit.name, "state": change})
+
+
+def _goes_on(work: Assignment) -> bool:
+    """Whether this is a further turn of an attempt that was let through already."""
+    return work.resumed is not None and work.plan.policy(work.node).body is not None
+
+
+def _waits_inside(came_to: Ended | None) -> bool:
+    """Whether an attempt waits for a run that it has started."""
+    if not isinstance(came_to, Attempt) or came_to.outcome.wait is None:
+        return False
+    return came_to.outcome.wait.child is not None
 
 
 def own_name(work: Assignment) -> str:
@@ -220,7 +265,8 @@ def _verdict(policy: CircuitBreaker, error: BaseException) -> Verdict:
     """What a failed attempt says; one that was stopped from outside says nothing."""
     if isinstance(error, NodeCancelledError | ExpressionError):
         return None
-    counts = not policy.count or not error_names(error).isdisjoint(policy.count)
+    names = {error.failure.type} if isinstance(error, ChildFailed) else error_names(error)
+    counts = not policy.count or not names.isdisjoint(policy.count)
     return "failed" if counts else "succeeded"
 
 

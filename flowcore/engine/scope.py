@@ -47,7 +47,7 @@ class Scoped:
             output_of: Gives the output of a node.
         """
         if self.plan.scope == "map":
-            return {"item": self.flows_into(node), "index": node}
+            return {"item": self.flows_into(node), "index": self.plan.first + node}
         if self.plan.scope == "loop":
             state = output_of(node - 1) if node else self.flows_into(0)
             return {"state": state, "iteration": self.plan.first + node}

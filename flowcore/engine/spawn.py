@@ -9,11 +9,21 @@ attempt finds the run that the first has started, whatever became of the attempt
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from flowcore.engine.assignment import Assignment
+from flowcore.engine.feeding import MOST_ITEMS
+from flowcore.engine.inner import (
+    Children,
+    failure_of,
+    outside_of,
+    parent_of,
+    root_of,
+    waits_for,
+)
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.portions import portions
+from flowcore.engine.sources import Sources
 from flowcore.errors import (
     ChildRunError,
     ExpressionError,
@@ -23,7 +33,6 @@ from flowcore.errors import (
 )
 from flowcore.expr.cel import compile_expression
 from flowcore.expr.template import compile_template
-from flowcore.plan.captures import captured
 from flowcore.plan.children import (
     branches_plan,
     epilogue_plan,
@@ -34,35 +43,12 @@ from flowcore.plan.children import (
 )
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body
-from flowcore.ports.store import Outcome, RunReader, Submitted, Wait
-from flowcore.run.record import Failure, Parent, RunSummary
+from flowcore.ports.store import Outcome, RunReader
+from flowcore.run.record import RunSummary
 from flowcore.run.status import NodeState, RunState
+from flowcore.run.wire import pack
 
-__all__ = ["ChildFailed", "Children", "Spawner"]
-
-#: Items of one map.
-MOST_ITEMS = 100_000
-
-
-class ChildFailed(Exception):  # noqa: N818  (no error of its own: it carries the node's)
-    """The run that a node has started has failed."""
-
-    def __init__(self, failure: Failure) -> None:
-        """Carry the failure that decided the run."""
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-class Children(Protocol):
-    """Starts runs for nodes."""
-
-    def start(self, id: str, plan: Plan, input: Any, parent: Parent) -> Submitted:
-        """Create the run, once per id, and ring for its starts."""
-        ...
-
-    def resume(self, id: str, parent: Parent) -> None:
-        """Let a run go on that has failed or was cancelled."""
-        ...
+__all__ = ["Spawner"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +69,7 @@ class Spawner:
         self._reader = reader
         self._payloads = payloads
         self._children = children
+        self.sources = Sources(reader, payloads, children)
 
     def turn(self, work: Assignment, body: Body) -> Any:
         """Have a structured node's turn.
@@ -106,6 +93,12 @@ class Spawner:
             return self._start(work, body, what)
         return self._start_again(work, body, what, over.resumes)
 
+    def arguments(self, work: Assignment, body: Body) -> bytes:
+        """What a structured node starts, and what it gives to that, packed."""
+        what = self._first(work, body)
+        of = what.plan.hash if what.plan is not None else ""
+        return pack([of, what.input], what=f"what node {work.name!r} is given")
+
     # ── starting ────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, work: Assignment, body: Body, what: _Started) -> Any:
@@ -114,15 +107,15 @@ class Spawner:
         if work.before_emit is not None:
             work.before_emit()  # the store has to know that this attempt is running
         try:
-            submitted = self._children.start(what.id, what.plan, what.input, _parent(work))
+            submitted = self._children.start(what.id, what.plan, what.input, parent_of(work))
         except OrphanError:
             return Outcome(kind="cancelled")  # somebody else has the node
         if not submitted.created:
             if submitted.state is RunState.SUCCEEDED:
                 return self._go_on(work, body, what.id)
             if submitted.state.is_terminal:
-                self._children.resume(what.id, _parent(work))
-        return _waits(what.id, what.reason)
+                self._children.resume(what.id, parent_of(work))
+        return waits_for(what.id, what.reason)
 
     def _start_again(self, work: Assignment, body: Body, what: _Started, life: int) -> Any:
         """Have the first turn in a run that has ended before and goes on.
@@ -134,8 +127,8 @@ class Spawner:
         if earlier is None:
             return self._start(work, body, replace(what, id=f"{what.id}@r{life}"))
         if earlier.state.is_terminal:
-            self._children.resume(earlier.id, _parent(work))
-        return _waits(earlier.id, "goes on")
+            self._children.resume(earlier.id, parent_of(work))
+        return waits_for(earlier.id, "goes on")
 
     def _earlier(self, work: Assignment, what: _Started, life: int) -> RunSummary | None:
         """The run that the node has started before and that can go on; of a loop, the last one."""
@@ -154,7 +147,7 @@ class Spawner:
 
     def _first(self, work: Assignment, body: Body) -> _Started:
         """What to start at a node's first turn."""
-        plan, node, id = work.plan, work.node, f"{work.run}/{_tail(work.name)}"
+        plan, node, id = work.plan, work.node, root_of(work)
         if body.kind == "flow":
             sub, given = self._sub_flow(work, body)
             return _Started(id=id, plan=sub, input=given, reason=f"runs the flow {sub.flow}")
@@ -162,7 +155,7 @@ class Spawner:
             items = _chunks(self._items(work, body), body.chunk_size)
             if not items:
                 return _Started(id=id, plan=None)
-            given = {**self._outside(work, body), "items": items}
+            given = {**outside_of(work, body), "items": items}
             reason = f"runs {len(items)} item{'s' if len(items) > 1 else ''}"
             made = map_plan(plan, node, body, len(items))
             return _Started(id=id, plan=made, input=given, reason=reason)
@@ -173,9 +166,9 @@ class Spawner:
             if body.initial is not None:
                 state = _rendered(body.initial, work)
             return self._segment(work, body, 0, state)
-        given = {**self._outside(work, body), "upstream": work.upstream.value_of(node)}
+        given = {**outside_of(work, body), "upstream": work.upstream.value_of(node)}
         reason = f"runs {len(body.ids)} branches"
-        return _Started(id=id, plan=branches_plan(plan, body), input=given, reason=reason)
+        return _Started(id=id, plan=branches_plan(plan, node, body), input=given, reason=reason)
 
     def _epilogue(self, work: Assignment, body: Body, id: str) -> _Started:
         """What is to be done at the end of this very run."""
@@ -196,7 +189,7 @@ class Spawner:
         state = "cancelled" if cancelled else "failed" if failed else "succeeded"
         told = error.as_dict() if error is not None else None
         given = {
-            **self._outside(work, body),
+            **outside_of(work, body),
             "undone": [outputs.get(work.plan.ids.index(name)) for name in undone],
             "run": {"id": work.run, "flow": work.plan.flow, "state": state, "error": told},
         }
@@ -206,12 +199,12 @@ class Spawner:
         self, work: Assignment, body: Body, first: int, state: Any, root: str = ""
     ) -> _Started:
         """The iterations of a loop that are run together, from one on."""
-        id = root or f"{work.run}/{_tail(work.name)}"
+        id = root or root_of(work)
         count = segment(body, first)
         return _Started(
             id=f"{id}@{first}" if first else id,
             plan=loop_plan(work.plan, work.node, body, first, count),
-            input={**self._outside(work, body), "state": state},
+            input={**outside_of(work, body), "state": state},
             reason=f"runs iterations from {first}",
         )
 
@@ -236,13 +229,6 @@ class Spawner:
         kind = "nothing" if items is None else type(items).__name__
         raise UsageError(f"'for_each' of node {work.name!r} needs a list, and gave {kind}")
 
-    def _outside(self, work: Assignment, body: Body) -> dict[str, Any]:
-        """What the nodes of the run can see of this one: its inputs, and what they read by name."""
-        names = captured(work.plan.params[work.node], body)
-        context = work.upstream.context(names, names=names, node=work.node)
-        outer = {name: context[name] for name in names if name in context}
-        return {"inputs": dict(work.upstream.inputs), "outer": outer}
-
     # ── the end ─────────────────────────────────────────────────────────────────────────────────
 
     def _go_on(self, work: Assignment, body: Body, child: str) -> Any:
@@ -250,13 +236,13 @@ class Spawner:
         if summary is None:
             raise ChildRunError(f"run {child!r} is no longer kept")
         if not summary.state.is_terminal:
-            return _waits(child, "goes on")
+            return waits_for(child, "goes on")
         if summary.state is not RunState.SUCCEEDED:
             if summary.parent is not None and summary.parent.attempt < work.attempt:
                 # This is another attempt than the one that saw it fail.
-                self._children.resume(child, _parent(work))
-                return _waits(child, "runs again")
-            raise _trouble(work, body, summary)
+                self._children.resume(child, parent_of(work))
+                return waits_for(child, "runs again")
+            raise failure_of(work, body, summary)
         if body.kind == "loop":
             return self._iterated(work, body, child, summary)
         return self._collected(work, body, child, summary)
@@ -281,7 +267,7 @@ class Spawner:
             return flow_plan(body.plan, work.plan.policy(work.node).timeout)
         if body.kind == "map":
             return map_plan(work.plan, work.node, body, summary.total)
-        return branches_plan(work.plan, body)
+        return branches_plan(work.plan, work.node, body)
 
     def _outputs(self, child: str, plan: Plan) -> dict[int, Any]:
         wanted = list(plan.sinks)
@@ -320,19 +306,6 @@ class Spawner:
         return self._start(work, body, self._segment(work, body, done, value, root))
 
 
-def _parent(work: Assignment) -> Parent:
-    return Parent(run=work.run, node=work.node, name=work.name, attempt=work.attempt)
-
-
-def _waits(child: str, reason: str) -> Outcome:
-    return Outcome(kind="waiting", wait=Wait(child=child, reason=reason))
-
-
-def _tail(name: str) -> str:
-    """A node's part of the id of the run that it starts: an item's is its number."""
-    return name.partition("[")[2].rstrip("]") or name
-
-
 def _iteration(child: str) -> int:
     """The first iteration of a part of a loop, from its id."""
     last = child.rpartition("/")[2].rpartition("@")[2]
@@ -365,14 +338,3 @@ def _holds(work: Assignment, until: str, **own: Any) -> bool:
         what = f"'until' of node {work.name!r}, {until!r}, gave {found!r}"
         raise ExpressionError(f"{what} instead of true or false")
     return found
-
-
-def _trouble(work: Assignment, body: Body, summary: RunSummary) -> Exception:
-    """Say why a run ended badly, as the node's own failure."""
-    if summary.state is RunState.CANCELLED or summary.error is None:
-        return ChildRunError(f"run {summary.id!r} was cancelled")
-    failure = summary.error
-    inside = failure.node or ""
-    if body.kind in {"flow", "parallel", "epilogue"}:
-        inside = f"{work.name}/{inside}" if inside else work.name
-    return ChildFailed(replace(failure, node=inside))

@@ -29,10 +29,22 @@ class Throttle:
         places: Places | None = None,
         rate: Rate | None = None,
         what: str = "the limit",
+        stands: Callable[[Ticket], bool],
     ) -> None:
-        """Count with ``limiter``; people are told that the attempt waits for ``what``."""
+        """Count with ``limiter``.
+
+        Args:
+            limiter: Keeps the limits.
+            ticket: The attempt.
+            places: How many may run at a time.
+            rate: How many may begin in a time.
+            what: What people are told that the attempt waits for.
+            stands: Whether an attempt that keeps a place without a worker is still to go on.
+        """
         self._limiter = limiter
+        self._ticket = ticket
         self._holder = holder_of(ticket)
+        self._stands = stands
         self._places = places
         self._rate = rate
         self._what = what
@@ -42,13 +54,18 @@ class Throttle:
         """The place to keep alive, as the limiter wants it."""
         return (self._places.name, self._holder) if self._places else None
 
-    def acquire(self) -> Wait | None:
+    def acquire(self, wake: Callable[[Ticket], object]) -> Wait | None:
         """Take what the attempt needs; or say what it waits for.
+
+        Args:
+            wake: Hears of those who have the place of one that does not stand any more.
 
         Raises:
             BulkheadFullError: It has waited for a place as long as it may.
         """
         seconds = self._limiter.acquire(self._holder, places=self._places, rate=self._rate)
+        if seconds is not None and self._places is not None and self._reclaim(wake):
+            seconds = self._limiter.acquire(self._holder, places=self._places, rate=self._rate)
         if seconds is None:
             return None
         if self._places is not None and seconds == math.inf:
@@ -60,18 +77,47 @@ class Throttle:
         names = " and ".join(one.name for one in (self._places, self._rate) if one is not None)
         return Wait(seconds=seconds, reason=f"waits for {self._what} {names}", resumes=False)
 
+    def keep(self) -> None:
+        """Keep the place while the attempt waits without a worker."""
+        if self._places is not None:
+            self._limiter.keep(self._places.name, self._holder)
+
     def release(self, wake: Callable[[Ticket], object]) -> None:
         """Give the place back and wake those who have it now."""
-        if self._places is None:
-            return
-        for holder in self._limiter.release(self._places.name, self._places.limit, self._holder):
-            run, node, attempt = holder.rsplit("|", 2)
-            wake(Ticket(run=run, node=int(node), attempt=int(attempt)))
+        if self._places is not None:
+            self._give_back(self._places, self._holder, wake)
+
+    def _reclaim(self, wake: Callable[[Ticket], object]) -> bool:
+        """Give back what attempts keep that were stopped while they waited; say whether any did.
+
+        Nobody runs when a waiting node is cancelled, so those who want its place have to look.
+        """
+        places = self._places
+        if places is None:
+            return False
+        given = False
+        for holder in self._limiter.kept(places.name):
+            ticket = _ticket_of(holder)
+            mine = (ticket.run, ticket.node) == (self._ticket.run, self._ticket.node)
+            if (mine and ticket != self._ticket) or not self._stands(ticket):
+                self._give_back(places, holder, wake)
+                given = True
+        return given
+
+    def _give_back(self, places: Places, holder: str, wake: Callable[[Ticket], object]) -> None:
+        for woken in self._limiter.release(places.name, places.limit, holder):
+            if woken != self._holder:
+                wake(_ticket_of(woken))
 
 
 def holder_of(ticket: Ticket) -> str:
     """Name an attempt to those who count attempts of all workers."""
     return f"{ticket.run}|{ticket.node}|{ticket.attempt}"
+
+
+def _ticket_of(holder: str) -> Ticket:
+    run, node, attempt = holder.rsplit("|", 2)
+    return Ticket(run=run, node=int(node), attempt=int(attempt))
 
 
 def limits_of(policy: Policy, own: str, work: Assignment) -> tuple[Places | None, Rate | None]:

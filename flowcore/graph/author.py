@@ -19,14 +19,10 @@ from typing import Any, Self
 from flowcore.errors import UsageError
 from flowcore.graph.address import address_of
 from flowcore.graph.link import (
-    BreakerLike,
-    CacheLike,
-    FallbackLike,
     Group,
     Linkable,
     Needs,
     NodeFunction,
-    NodeSpec,
     Operand,
     Step,
     close_flow,
@@ -35,10 +31,12 @@ from flowcore.graph.link import (
     parallel,
 )
 from flowcore.graph.policy import Concurrency, Join, RateLimit, Retry
+from flowcore.graph.spec import BreakerLike, CacheLike, FallbackLike, Items, NodeSpec
 from flowcore.graph.written import (
     configured,
     head_of,
     items_of,
+    items_tree,
     merged_arguments,
     policy_keys,
     unused,
@@ -118,7 +116,7 @@ class FlowBuilder:
         circuit_breaker: BreakerLike | None = None,
         cache: CacheLike | None = None,
         if_: str | None = None,
-        for_each: Sequence[Any] | str | None = None,
+        for_each: Items | None = None,
         max_parallel: int | None = None,
         chunk_size: int | None = None,
         tolerated_failures: float | str | None = None,
@@ -146,7 +144,8 @@ class FlowBuilder:
             cache: Overrides the decorator's.
             if_: CEL expression; the node is skipped where it is false.
             for_each: A list, or ``${{ expression }}``: the node runs for each ``item``. The name of
-                a key stands for the list under it in what the one node before gives.
+                a key stands for the list under it in what the one node before gives. Of a function
+                that gives items one by one: the function, or its ``source(...)``.
             max_parallel: Of a ``for_each``: items at once.
             chunk_size: Of a ``for_each``: items that the node gets at once, as a list.
             tolerated_failures: Of a ``for_each``: a number of items, or a part such as ``"10%"``.
@@ -189,7 +188,7 @@ class FlowBuilder:
         )
         shape = {
             "if": if_,
-            "for_each": list(for_each) if isinstance(for_each, tuple) else for_each,
+            "for_each": items_tree(for_each),
             "max_parallel": max_parallel,
             "chunk_size": chunk_size,
             "tolerated_failures": tolerated_failures,
@@ -208,9 +207,7 @@ class FlowBuilder:
             self.edge(source, step)
         return step
 
-    def map(
-        self, id: str, uses: str | Callable[..., Any], items: Sequence[Any] | str, **more: Any
-    ) -> Step:
+    def map(self, id: str, uses: str | Callable[..., Any], items: Items, **more: Any) -> Step:
         """Add a node that runs for each item; ``more`` and ``items`` are as for ``add``."""
         return self.add(id, uses, for_each=items, **more)
 

@@ -102,7 +102,8 @@ class NodeDefinition(Model):
     output: Mapping[str, Any] | None = None
     """JSON Schema of what the node gives; of each item or iteration, should there be several."""
     for_each: Any = None
-    """A list, or one ``${{ expression }}`` that gives one: the node runs once for each ``item``."""
+    """A list, one ``${{ expression }}`` that gives one, or the ``uses`` and ``with`` of a function
+    that gives items one by one: the node runs once for each ``item``."""
     max_parallel: Count | None = None
     """Of a ``for_each``: items under way at once."""
     chunk_size: Count | None = None

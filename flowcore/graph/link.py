@@ -12,31 +12,20 @@ not let ``[a, b] >> [c, d]`` reach us: write ``parallel(a, b) >> [c, d]``.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import update_wrapper
 from inspect import iscoroutinefunction
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, Union, overload
 
 from flowcore.errors import UsageError
-from flowcore.graph.policy import (
-    Cache,
-    CircuitBreaker,
-    Concurrency,
-    Fallback,
-    Join,
-    RateLimit,
-    Retry,
-)
+from flowcore.graph.policy import Concurrency, Join, RateLimit, Retry
+from flowcore.graph.spec import BreakerLike, CacheLike, FallbackLike, Items, NodeSpec, Source
 
 __all__ = [
-    "BreakerLike",
-    "CacheLike",
-    "FallbackLike",
     "Group",
     "Linkable",
     "Needs",
     "NodeFunction",
-    "NodeSpec",
     "OpenFlow",
     "Operand",
     "Step",
@@ -54,29 +43,6 @@ R = TypeVar("R")
 Operand: TypeAlias = Union["Linkable", list["Operand"], tuple["Operand", ...]]
 #: What a node may need: ids too, since here nothing else tells text from a node.
 Needs: TypeAlias = Union[str, "Linkable", Iterable["Needs"]]
-
-
-#: What may stand for a policy in Python.
-FallbackLike: TypeAlias = Fallback | Mapping[str, Any] | Callable[..., Any]
-BreakerLike: TypeAlias = CircuitBreaker | Mapping[str, Any] | int
-CacheLike: TypeAlias = Cache | Mapping[str, Any] | float | str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeSpec:
-    """What ``@node`` says about a function; None: nothing."""
-
-    name: str
-    """The id it gets in a flow unless told otherwise."""
-    retry: Retry | Mapping[str, Any] | None = None
-    timeout: float | str | None = None
-    queue: str | None = None
-    join: Join | None = None
-    concurrency: Concurrency | Mapping[str, Any] | int | None = None
-    rate_limit: RateLimit | Mapping[str, Any] | str | None = None
-    fallback: FallbackLike | Sequence[FallbackLike] | None = None
-    circuit_breaker: BreakerLike | None = None
-    cache: CacheLike | None = None
 
 
 class Linkable:
@@ -172,14 +138,25 @@ class NodeFunction(Linkable, Generic[P, R]):
         name = id or self.__flowcore__.name
         return flow.add(name, self, needs=needs, if_=if_, with_=with_, **arguments)
 
-    def map(self, items: Sequence[Any] | str = "", *, id: str | None = None, **more: Any) -> "Step":
+    def source(self, **arguments: Any) -> "Source":
+        """Have the function give a map its items, which begin while it still runs.
+
+        ``embed.map(crawl.source(url="${{ inputs.url }}"))`` runs ``embed`` for each page that
+        ``crawl`` yields. The decorator's ``retry``, ``timeout`` and ``queue`` hold for it.
+
+        Args:
+            **arguments: Arguments of the function; text may hold ``${{ expression }}``.
+        """
+        return Source(function=self, arguments=arguments)
+
+    def map(self, items: Items = "", *, id: str | None = None, **more: Any) -> "Step":
         """Add the function to the current flow once for each item of a list.
 
         ``split >> embed.map("chunks")`` runs ``embed`` for each of ``chunks`` in what ``split``
         gives; ``embed.map()`` for each item of what it gives.
 
         Args:
-            items: The key of a list, an expression, or a list.
+            items: The key of a list, an expression, a list, or what gives them: see ``source``.
             id: The node's id; the function's name when left out.
             **more: ``max_parallel``, ``chunk_size``, ``tolerated_failures``, arguments.
         """

@@ -10,13 +10,22 @@ from typing import Any
 
 from flowcore.errors import UsageError
 from flowcore.graph.address import address_of
-from flowcore.graph.link import FallbackLike, Group, Linkable, NodeSpec, Operand, Step, span_of
+from flowcore.graph.link import (
+    Group,
+    Linkable,
+    NodeFunction,
+    Operand,
+    Step,
+    span_of,
+)
 from flowcore.graph.policy import Fallback, Model
+from flowcore.graph.spec import FallbackLike, NodeSpec, Source
 
 __all__ = [
     "configured",
     "head_of",
     "items_of",
+    "items_tree",
     "merged_arguments",
     "policy_keys",
     "unused",
@@ -46,6 +55,20 @@ def items_of(id: str, key: str, before: Sequence[str]) -> str:
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", source)
     output = f"{source}.output" if plain else f'nodes["{source}"].output'
     return f"${{{{ {output}.{key} }}}}" if key else f"${{{{ {output} }}}}"
+
+
+def items_tree(items: Any) -> Any:
+    """What ``for_each`` says: a function that gives the items by its address."""
+    if isinstance(items, Source):
+        called = items.function
+        spec = called.__flowcore__ if isinstance(called, NodeFunction) else NodeSpec(name="")
+        said = {"retry": spec.retry, "timeout": spec.timeout, "queue": spec.queue}
+        keys = {name: _policy_tree(value) for name, value in said.items() if value is not None}
+        given = merged_arguments("for_each", {}, items.arguments)
+        return {"uses": address_of(called), **({"with": given} if given else {}), **keys}
+    if callable(items):
+        return items_tree(Source(function=items, arguments={}))
+    return list(items) if isinstance(items, tuple) else items
 
 
 def unused(name: str, taken: Mapping[str, Any]) -> str:

@@ -12,10 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from flowcore.graph.policy import Concurrency
 from flowcore.plan.plan import Plan, layers, successors
 from flowcore.plan.policy import Body, Policy
 
-__all__ = ["branches_plan", "epilogue_plan", "flow_plan", "loop_plan", "map_plan", "segment"]
+__all__ = [
+    "branches_plan",
+    "end_plan",
+    "epilogue_plan",
+    "flow_plan",
+    "loop_plan",
+    "map_plan",
+    "segment",
+]
 
 #: Iterations that the first run of a loop can have, and how many times as many each further one.
 _FIRST, _GROWTH = 50, 20
@@ -24,7 +33,9 @@ _FIRST, _GROWTH = 50, 20
 _MOST = 1000
 
 
-def map_plan(plan: Plan, node: int, body: Body, count: int) -> Plan:
+def map_plan(
+    plan: Plan, node: int, body: Body, count: int, *, first: int = 0, limit: str = ""
+) -> Plan:
     """Make the plan of a map: one node for each item (or chunk of them), none after another.
 
     Args:
@@ -32,19 +43,49 @@ def map_plan(plan: Plan, node: int, body: Body, count: int) -> Plan:
         node: Its number.
         body: What it says.
         count: Items, or chunks; at least one.
+        first: The number of the first of them, if there are others before.
+        limit: Names the limit that ``max_parallel`` is, if there are other plans of the same map.
     """
     name = plan.label(node)
-    spared = body.tolerated
+    spared = body.tolerated if isinstance(body.tolerated, int) else int(body.tolerated * count)
+    (given,) = body.params or (plan.params[node],)
+    if body.source:
+        spared = spared if isinstance(body.tolerated, int) else count
+        body = _limited(body, limit)
     return _made(
         plan,
         body,
-        ids=tuple(f"{name}[{at}]" for at in range(count)),
-        params=(plan.params[node],) * count,
+        ids=tuple(f"{name}[{first + at}]" for at in range(count)),
+        params=(given,) * count,
         policy_of=(0,) * count,
         pred=((),) * count,
-        max_parallel=body.max_parallel,
-        spared=spared if isinstance(spared, int) else int(spared * count),
+        max_parallel=None if body.source else body.max_parallel,
+        spared=spared,
         scope="map",
+        first=first,
+    )
+
+
+def _limited(body: Body, limit: str) -> Body:
+    """Have ``max_parallel`` hold for several plans together."""
+    if body.max_parallel is None:
+        return body
+    (inner,) = body.inner
+    places = Concurrency(limit=body.max_parallel, name=limit)
+    return replace(body, inner=(replace(inner, concurrency=places),))
+
+
+def end_plan(plan: Plan, node: int, body: Body) -> Plan:
+    """Make the plan of a run that says that a map has all its items: it does nothing else."""
+    nothing = replace(body, inner=(Policy(uses="end", queue=body.inner[0].queue),))
+    return _made(
+        plan,
+        nothing,
+        ids=(f"{plan.label(node)}[end]",),
+        params=({},),
+        policy_of=(0,),
+        pred=((),),
+        scope="parallel",
     )
 
 
@@ -87,8 +128,8 @@ def segment(body: Body, first: int) -> int:
     return min(count, body.most - first) if body.most is not None else count
 
 
-def branches_plan(plan: Plan, body: Body) -> Plan:
-    """Make the plan of the branches of a parallel node."""
+def branches_plan(plan: Plan, node: int, body: Body) -> Plan:
+    """Make the plan of the branches of a parallel node, whose time is that of all of them."""
     count = len(body.ids)
     return _made(
         plan,
@@ -97,6 +138,7 @@ def branches_plan(plan: Plan, body: Body) -> Plan:
         params=body.params,
         policy_of=tuple(range(count)),
         pred=((),) * count,
+        timeout=plan.policy(node).timeout,
         scope="parallel",
     )
 

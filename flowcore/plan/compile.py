@@ -70,8 +70,12 @@ def _compile(flow: CheckedFlow) -> Plan:
     definition = flow.definition
     number = {id: index for index, id in enumerate(flow.order)}
     nodes = [definition.nodes[id] for id in flow.order]
-    policies, policy_of = _intern(zip(flow.order, nodes, strict=True), flow)
+    sources = compile_plan(flow.sources) if flow.sources is not None else None
+    policies, policy_of = _intern(zip(flow.order, nodes, strict=True), flow, sources)
     params = tuple(_params(node, definition.config) for node in nodes)
+    if sources is not None:
+        given = dict(zip(sources.ids, sources.params, strict=True))
+        params = tuple(given.get(id, own) for id, own in zip(flow.order, params, strict=True))
     pred = tuple(_numbers(flow.needs.get(id, ()), number) for id in flow.order)
     when = sorted(((number[a], number[b]), text) for (a, b), text in _when(flow).items())
     plan = Plan(
@@ -149,7 +153,7 @@ def _numbers(ids: Sequence[str], number: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def _intern(
-    nodes: Iterable[tuple[str, NodeDefinition]], flow: CheckedFlow
+    nodes: Iterable[tuple[str, NodeDefinition]], flow: CheckedFlow, sources: Plan | None
 ) -> tuple[tuple[Policy, ...], tuple[int, ...]]:
     """Give each distinct policy one number, in order of first use."""
     known: dict[tuple[object, ...], int] = {}
@@ -159,8 +163,10 @@ def _intern(
     defaults, default_retry = config.defaults, config.default_retry
     for id, node in nodes:
         said = node.model_fields_set
-        retry = node.retry if "retry" in said else default_retry
-        timeout = node.timeout if "timeout" in said else defaults.timeout
+        # The branches of a parallel node have the defaults, and it has what it says itself.
+        told = node.uses == "parallel"
+        retry = node.retry if told or "retry" in said else default_retry
+        timeout = node.timeout if told or "timeout" in said else defaults.timeout
         queue = node.queue if "queue" in said else defaults.queue
         shared = (
             *(node.concurrency, node.rate_limit, node.circuit_breaker, node.cache),
@@ -169,8 +175,19 @@ def _intern(
         # As JSON: a value may hold lists, and 1, 1.0 and True are equal but not the same.
         instead = tuple(one.model_dump_json() for one in node.fallback)
         body = id if not said.isdisjoint(_STRUCTURED) or node.uses in STRUCTURED else None
-        told = json.dumps(node.output, sort_keys=True) if node.output is not None else None
-        key = (node.uses, retry, timeout, queue, node.join, node.if_, *shared, instead, told, body)
+        output = json.dumps(node.output, sort_keys=True) if node.output is not None else None
+        key = (
+            node.uses,
+            retry,
+            timeout,
+            queue,
+            node.join,
+            node.if_,
+            *shared,
+            instead,
+            output,
+            body,
+        )
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
         if at == len(policies):
@@ -192,7 +209,11 @@ def _intern(
                 idempotency_key=node.idempotency_key,
                 output=None if node.output is None else _plain_mapping(node.output),
             )
-            policies.append(policy if body is None else _structured(policy, node, id, flow))
+            if body is not None:
+                policy = _structured(policy, node, id, flow)
+                if sources is not None and id in sources.ids:
+                    policy = _sourced(policy, node, config, sources.policy(sources.ids.index(id)))
+            policies.append(policy)
     return tuple(policies), tuple(policy_of)
 
 
@@ -207,7 +228,7 @@ def _structured(policy: Policy, node: NodeDefinition, id: str, flow: CheckedFlow
             body = Body(kind="flow", name=sub)
         inner = replace(inner, body=body)
     elif node.uses == "parallel":
-        inner = _around(inner, _branches(flow.flows[id]))
+        inner = replace(inner, body=_branches(flow.flows[id]))
     if node.until is not None or node.max_iterations is not None:
         loop = Body(
             kind="loop",
@@ -221,13 +242,22 @@ def _structured(policy: Policy, node: NodeDefinition, id: str, flow: CheckedFlow
         items = Body(
             kind="map",
             inner=(inner,),
-            over=_plain(node.for_each),
+            over=None if isinstance(node.for_each, Mapping) else _plain(node.for_each),
             max_parallel=node.max_parallel,
             chunk_size=node.chunk_size,
             tolerated=node.tolerated_failures,
         )
         inner = _around(inner, items)
     return replace(inner, join=policy.join, condition=policy.condition)
+
+
+def _sourced(policy: Policy, node: NodeDefinition, config: Config, source: Policy) -> Policy:
+    """Have a map's items come from a function, whose policy its node then has."""
+    if policy.body is None:
+        raise TypeError(policy)
+    body = replace(policy.body, source=True, params=(_params(node, config),))
+    queue = source.queue or policy.queue
+    return replace(source, body=body, queue=queue, join=policy.join, condition=policy.condition)
 
 
 def _around(policy: Policy, body: Body) -> Policy:

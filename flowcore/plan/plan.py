@@ -65,7 +65,7 @@ class Plan:
     """What the definition says of memory."""
     scope: Scope = ""
     first: int = 0
-    """Of a loop: the iteration that its first node is."""
+    """Of a loop: the iteration that its first node is; of a map: the item."""
     _conditional: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
     _fellows: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -102,6 +102,8 @@ class Body:
     """The policy of an item, of an iteration, or of each branch."""
     over: Any = None
     """Of a map: the items, or a template of them."""
+    source: bool = False
+    """Of a map: its items come from the node's function, and ``params`` is what they are given."""
     max_parallel: int | None = None
     chunk_size: int | None = None
     """Of a map: items that one node gets as a list."""
@@ -116,7 +118,7 @@ class Body:
     ids: tuple[str, ...] = ()
     """Of branches: their names. Of an epilogue: the nodes that can be undone."""
     params: tuple[Mapping[str, Any], ...] = ()
-    """Of branches, and of what undoes nodes: their ``with``."""
+    """The ``with`` of branches, of what undoes nodes, of the items that a function gives."""
     plan: bytes = b""
     """Of a sub-flow: its plan, in wire form. Of an epilogue: what is done upon failure."""
     last: bytes = b""

@@ -56,6 +56,17 @@ class Limiter(Protocol):
         """Prolong places, given as (name of the limit, holder)."""
         ...
 
+    def keep(self, name: str, holder: str) -> None:
+        """Keep a place without renewals: its holder waits without a worker.
+
+        It is free when it is released, be it by somebody who has found that nobody waits there.
+        """
+        ...
+
+    def kept(self, name: str) -> Sequence[str]:
+        """The holders of such places."""
+        ...
+
     def release(self, name: str, limit: int, holder: str) -> Sequence[str]:
         """Give a place back; return the holders that now have one and are to be woken."""
         ...

@@ -182,3 +182,26 @@ def test_who_may_wait_for_a_while_is_refused_after_it(it: It) -> None:
     it.clock.advance(2)
     assert it.limiter.acquire("c", places=soon, rate=None) == math.inf
     assert it.give("a") == []
+
+
+def test_who_waits_without_a_worker_keeps_its_place_without_renewals(it: It) -> None:
+    it.take("a")
+    it.take("b")
+    it.limiter.keep("db", "a")
+    assert list(it.limiter.kept("db")) == ["a"]
+    it.clock.advance(1000)
+    assert [it.take("c"), it.take("d")] == [None, 5.0], "b is dead, a is not"
+    assert it.take("a") is None, "it has its place"
+    it.clock.advance(6)
+    assert list(it.limiter.kept("db")) == ["a"]
+
+
+def test_a_place_that_was_kept_goes_to_the_first_in_the_line_in_the_end(it: It) -> None:
+    for holder in ("a", "b"):
+        it.take(holder)
+        it.limiter.keep("db", holder)
+    it.take("c")
+    assert it.give("a") == ["c"]
+    assert list(it.limiter.kept("db")) == ["b"]
+    assert it.give("c") == []
+    assert it.take("d") is None

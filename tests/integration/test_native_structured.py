@@ -335,8 +335,8 @@ def test_a_sub_flow_that_takes_too_long_fails_its_node(engine: Engine) -> None:
     sub = {"nodes": {"w": {"uses": "wait", "with": {"for": "1h"}}}}
     nodes = {"s": {"uses": "workflow", "flow": sub, "timeout": "500ms"}}
     error = engine.run(nodes).error
-    assert error is not None
-    assert error.startswith("node 's': RunTimeoutError")
+    said = "its run took longer than the node's timeout, 500 ms"
+    assert error == f"node 's': RunTimeoutError: {said}"
 
 
 # ── control ─────────────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 """Maps, loops, choices, sub-flows and ends in Python; and that no spelling loses anything."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ def split(text: str) -> dict[str, list[str]]:
 @node(queue="gpu")
 def embed(chunk: str) -> list[float]:
     return [float(len(chunk))]
+
+
+@node(retry={"max_attempts": 2}, queue="crawlers")
+def crawl(url: str) -> Iterator[str]:
+    yield url
+
+
+def plain() -> list[int]:
+    return [1]
 
 
 @node
@@ -47,6 +57,26 @@ def test_map_takes_the_list_under_a_key_of_what_the_node_before_gives() -> None:
     assert tree["embed"]["for_each"] == "${{ split.output.chunks }}"
     assert (tree["embed"]["max_parallel"], tree["embed"]["needs"]) == (4, ["split"])
     assert flow.plan().policies[1].body is not None
+
+
+def test_map_takes_a_function_that_gives_the_items_with_its_own_policies() -> None:
+    with Flow("f") as flow:
+        embed.map(crawl.source(url="${{ inputs.url }}"), max_parallel=2)
+        flow.map("more", embed, crawl)
+        flow.map("least", improve, plain)
+    here = __name__
+    tree = flow.definition()["nodes"]
+    assert tree["embed"]["for_each"] == {
+        "uses": f"{here}:crawl",
+        "with": {"url": "${{ inputs.url }}"},
+        "retry": {"max_attempts": 2},
+        "queue": "crawlers",
+    }
+    assert tree["more"]["for_each"]["uses"] == f"{here}:crawl"
+    assert tree["least"]["for_each"] == {"uses": f"{here}:plain"}
+    policy = flow.plan().policies[0]
+    assert policy.body is not None
+    assert (policy.queue, policy.body.inner[0].queue) == ("crawlers", "gpu")
 
 
 @pytest.mark.parametrize(
@@ -140,6 +170,7 @@ def test_a_flow_survives_the_way_from_python_to_yaml_and_back(
         with Flow("whole", inputs={"n": {"type": "integer"}}, max_parallel=3) as flow:
             split >> embed.map("chunks", tolerated_failures="10%") >> improve.loop("output < 1.0")
             split >> flow.when("inputs.n > 1", review, otherwise=ship) >> notify
+            embed.map(crawl.source(url="x"), id="pages", chunk_size=2)
             with flow.finally_:
                 notify.step("closed", message="$${{ kept }}")
     else:

@@ -259,7 +259,10 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "nodes: {a: {uses: end, for_each: x}}",
-        "1:34: error FC205: expected a list, or one ${{ expression }} that gives one",
+        (
+            "1:34: error FC205: expected a list, one ${{ expression }} that gives one, or a "
+            "function's 'uses'"
+        ),
         "nodes.a.for_each",
         "write ${{ x }}",
     ),
@@ -378,10 +381,40 @@ WRONG: list[tuple[str, str, str, str | None]] = [
         None,
     ),
     (
-        "nodes: {a: {uses: workflow, flow: x, cache: 1h}}",
-        "1:38: error FC223: 'cache' cannot stand on a node that starts a run",
-        "nodes.a.cache",
-        "write it on the nodes inside",
+        "nodes: {a: {uses: end, for_each: {cache: 1h, uses: 'tests.unit.test_feeding:later'}}}",
+        "1:35: error FC223: 'cache' means nothing in what gives a 'for_each' its items",
+        "nodes.a.for_each.cache",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: end, for_each: {uses: wait}}}",
+        "1:41: error FC223: 'wait' gives no items one by one",
+        "nodes.a.for_each.uses",
+        "write module:callable, such as a generator's",
+    ),
+    (
+        "nodes: {a: {uses: end, for_each: {with: {n: 1}}}}",
+        "1:24: error FC204: 'uses' is missing",
+        "nodes.a.for_each.uses",
+        None,
+    ),
+    (
+        (
+            "nodes: {a: {uses: end, max_parallel: 2, concurrency: 3, "
+            "for_each: {uses: 'tests.unit.test_feeding:later'}}}"
+        ),
+        (
+            "1:24: error FC223: 'max_parallel' is a 'concurrency' where a function gives the "
+            "items: keep one"
+        ),
+        "nodes.a.max_parallel",
+        None,
+    ),
+    (
+        "nodes: {a: {uses: workflow, flow: x, branches: {}}}",
+        "1:38: error FC223: 'branches' means nothing beside uses: workflow",
+        "nodes.a.branches",
+        "write uses: parallel",
     ),
     (
         "nodes: {a: {uses: condition}, b: {uses: end, needs: [a]}}",

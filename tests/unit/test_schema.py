@@ -2,9 +2,11 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 
 from flowcore.check.schema import json_schema
 
@@ -153,6 +155,11 @@ GOOD: list[dict[str, Any]] = [
     },
     {"nodes": {"a": P}, "backend_config": {"max_parallel_nodes": 3, "timeout_seconds": "5m"}},
     {"nodes": {"a": P}, "execution": {"max_parallel": 3, "timeout": 5}},
+    {"nodes": {"a": {**P, "for_each": [1]}, "b": {**P, "for_each": "${{ a.output }}"}}},
+    {"nodes": {"a": {**P, "for_each": {"uses": "shop:pages", "with": {"n": 1}, "timeout": 5}}}},
+    {"nodes": {"a": {"uses": "parallel", "branches": {"x": {**P, "timeout": "5s"}}}}},
+    {"nodes": {"a": {**P, "undo": {**P, "retry": None}}}, "on_failure": {"b": P}},
+    {"nodes": {"a": {"uses": "workflow", "flow": {"nodes": {"b": P}}}}, "finally": {"b": P}},
 ]
 
 BAD: list[Any] = [
@@ -174,6 +181,12 @@ BAD: list[Any] = [
     {"nodes": {"a": P}, "version": 1},
     {"nodes": {"a": P}, "nods": {}},
     {"nodes": {"a": P}, "config": {"process": "x"}},
+    {"nodes": {"a": {**P, "for_each": {"with": {}}}}},
+    {"nodes": {"a": {**P, "for_each": {"uses": "shop:pages", "cache": "1h"}}}},
+    {"nodes": {"a": {"uses": "parallel", "branches": {"x": {"use": "end"}}}}},
+    {"nodes": {"a": {**P, "undo": {"use": "end"}}}},
+    {"nodes": {"a": P}, "finally": {}},
+    {"nodes": {"a": P}, "on_failure": {"b": {}}},
     {"nodes": {"a": P}, "config": {"execution": {"max_parallel_nodes": 0}}},
 ]
 
@@ -196,3 +209,15 @@ def test_the_schema_is_json_of_draft_2020_12_and_refers_only_to_itself() -> None
 
 def test_the_schema_is_the_same_every_time() -> None:
     assert json.dumps(json_schema()) == json.dumps(SCHEMA)
+
+
+def test_the_schema_accepts_every_definition_that_is_shipped() -> None:
+    files = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
+    trees = [yaml.safe_load(file.read_text()) for file in files]
+    assert len(trees) > 10
+    wrong = [
+        file.name
+        for file, tree in zip(files, trees, strict=True)
+        if "nodes" in tree and not Validator().ok(SCHEMA, tree)
+    ]
+    assert wrong == []

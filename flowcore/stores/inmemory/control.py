@@ -124,6 +124,7 @@ def _reopen(run: KeptRun, frontier: Frontier) -> None:
         run.held,
         run.waits,
         run.awaited,
+        run.told,
         run.signals,
         run.resumed,
     ):

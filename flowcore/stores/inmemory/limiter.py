@@ -19,6 +19,8 @@ _POLL = 5.0
 @dataclass(slots=True)
 class _Kept:
     held: dict[str, float] = field(default_factory=dict)
+    kept: dict[str, None] = field(default_factory=dict)
+    """Who has a place without a worker."""
     line: dict[str, float] = field(default_factory=dict)
     """Who waits, the first first, and when each last asked."""
     since: dict[str, float] = field(default_factory=dict)
@@ -47,7 +49,8 @@ class InMemoryLimiter:
                 return wait
             if places is not None:
                 kept = self._of(places.name)
-                kept.held[holder] = now + self._lease
+                if holder not in kept.kept:
+                    kept.held[holder] = now + self._lease
                 kept.line.pop(holder, None)
             return None
 
@@ -58,13 +61,25 @@ class InMemoryLimiter:
                 if holder in self._of(name).held:
                     self._of(name).held[holder] = self._clock() + self._lease
 
+    def keep(self, name: str, holder: str) -> None:
+        """Keep a place without renewals."""
+        with self._lock:
+            self._of(name).held.pop(holder, None)
+            self._of(name).kept[holder] = None
+
+    def kept(self, name: str) -> Sequence[str]:
+        """The holders of such places."""
+        with self._lock:
+            return list(self._of(name).kept)
+
     def release(self, name: str, limit: int, holder: str) -> Sequence[str]:
         """Give a place back to the first in the line."""
         with self._lock:
             kept, now = self._of(name), self._clock()
             kept.held.pop(holder, None)
+            kept.kept.pop(holder, None)
             _purge(kept.held, now)
-            woken = list(kept.line)[: max(0, limit - len(kept.held))]
+            woken = list(kept.line)[: max(0, limit - len(kept.held) - len(kept.kept))]
             for one in woken:
                 del kept.line[one]
                 kept.held[one] = now + self._lease
@@ -72,13 +87,13 @@ class InMemoryLimiter:
 
     def _has_place(self, places: Places, holder: str, now: float) -> bool:
         kept = self._of(places.name)
-        if holder in kept.held:
+        if holder in kept.held or holder in kept.kept:
             return True
         _purge(kept.held, now)
         _purge(kept.line, now - 3 * _POLL)
         line = list(kept.line)
         ahead = line.index(holder) if holder in kept.line else len(line)
-        return ahead < places.limit - len(kept.held)
+        return ahead < places.limit - len(kept.held) - len(kept.kept)
 
     def _wait(self, places: Places, holder: str, now: float) -> float:
         """Stand in the line, for as long as one may."""

@@ -102,6 +102,8 @@ class KeptRun:
     """By node that wants to know what ends its wait: the signal, or None for a time."""
     awaited: dict[int, str] = field(default_factory=dict)
     """By node that waits for a run that it has started: that run."""
+    told: set[int] = field(default_factory=set)
+    """Nodes that run while a run has ended that they have started."""
     signals: dict[str, bytes] = field(default_factory=dict)
     """Signals that nobody has taken."""
     resumed: dict[int, bytes] = field(default_factory=dict)

@@ -65,8 +65,10 @@ class Step(Dispatching):
             run.waits[node] = wait.signal
             if wait.child is not None:
                 run.awaited[node] = wait.child
-                # It may have ended before this node has come to wait.
-                if wait.child not in run.open_children:
+                # It, or another one of this node, may have ended before this came to wait.
+                told = node in run.told
+                run.told.discard(node)
+                if told or wait.child not in run.open_children:
                     self.unpark(node)
                     return
             if wait.signal in run.signals:
@@ -130,6 +132,8 @@ class Step(Dispatching):
         if over.nodes[parent.node] is NodeState.WAITING:
             self.world.agenda[parent.run, str(parent.node)] = self.now
             self.told = parent
+        elif over.nodes[parent.node] is NodeState.RUNNING:
+            over.told.add(parent.node)
 
     def advance(self, node: int, dead: Collection[int] = ()) -> None:
         """Count down every chord of a settled node."""

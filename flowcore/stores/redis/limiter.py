@@ -4,6 +4,7 @@ In: what attempts want. Out: the scripts' answers. See lua/acquire.lua for what 
 """
 
 import math
+import time
 from collections.abc import Sequence
 from importlib import resources
 
@@ -15,6 +16,9 @@ __all__ = ["RedisLimiter"]
 
 #: Seconds after which one that waits for a place asks again; mostly it is woken before.
 _POLL = 5.0
+
+#: Seconds after which places are free whose holders wait without a worker, and no other came.
+_FORGOTTEN = 90 * 86400
 
 
 class RedisLimiter:
@@ -54,6 +58,20 @@ class RedisLimiter:
                 pipe.zadd(f"{_key(name)}:held", {holder: until}, xx=True)
                 pipe.pexpire(f"{_key(name)}:held", 2 * self._lease)
             pipe.execute()
+
+    def keep(self, name: str, holder: str) -> None:
+        """Keep a place without renewals."""
+        with translated():
+            pipe = self._client.pipeline(transaction=True)
+            pipe.zadd(f"{_key(name)}:kept", {holder: time.time()})
+            pipe.expire(f"{_key(name)}:kept", _FORGOTTEN)
+            pipe.zrem(f"{_key(name)}:held", holder)
+            pipe.execute()
+
+    def kept(self, name: str) -> Sequence[str]:
+        """The holders of such places."""
+        with translated():
+            return [one.decode() for one in self._client.zrange(f"{_key(name)}:kept", 0, -1)]
 
     def release(self, name: str, limit: int, holder: str) -> Sequence[str]:
         """Give a place back to the first in the line."""

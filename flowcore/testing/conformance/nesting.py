@@ -1,7 +1,7 @@
 """Cases about nodes that start others: maps, loops, branches, choices, sub-flows, ends."""
 
 from flowcore.ports.capability import Capability
-from flowcore.testing.conformance.case import Case, Subject, expect, uses
+from flowcore.testing.conformance.case import NODES, Case, Subject, expect, uses
 
 __all__ = ["NESTING"]
 
@@ -40,6 +40,12 @@ async def _map_failures(it: Subject) -> None:
     expect((await it.run(nodes)).success, False, "success of a map whose items fail")
     nodes["each"]["tolerated_failures"] = "100%"
     expect((await it.run(nodes)).output, [None, None], "outputs of items that may fail")
+
+
+async def _map_of_a_source(it: Subject) -> None:
+    source = {"uses": f"{NODES}:say", "with": {"words": "${{ inputs.words }}"}}
+    result = await it.run({"each": uses("seen", for_each=source)}, {"words": ["a", "b", "c"]})
+    expect(result.output, ["a", "b", "c"], "outputs of the items that a function gave")
 
 
 async def _loop_until(it: Subject) -> None:
@@ -111,6 +117,7 @@ NESTING = [
         "empty or skipped map": _empty_map,
         "map item retry": _map_retry,
         "map item failures": _map_failures,
+        "map of a generator's items": _map_of_a_source,
         "loop until": _loop_until,
         "loop maximum exceeded": _loop_exceeded,
         "nested loop, map and sub-flow": _nested,

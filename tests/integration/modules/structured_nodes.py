@@ -1,6 +1,10 @@
 """Node functions of the tests of maps, loops, branches, sub-flows and ends."""
 
+import asyncio
+import os
+import signal
 import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +98,49 @@ def unbook(output: str, log: str) -> None:
 def key_of(item: int, ctx: Context) -> str:
     del item
     return ctx.idempotency_key
+
+
+def give(count: int, log: str = "") -> Iterator[int]:
+    """Give numbers one by one."""
+    if log:
+        note("source", log)
+    yield from range(count)
+
+
+def give_gated(count: int, gate: str) -> Iterator[int]:
+    """Give numbers, the last of them only when a file is gone."""
+    for number in range(count):
+        if number == count - 1:
+            until_gone(gate)
+        yield number
+
+
+async def agive(count: int) -> AsyncIterator[int]:
+    for number in range(count):
+        await asyncio.sleep(0)
+        yield number
+
+
+def listed(count: int) -> list[int]:
+    return list(range(count))
+
+
+def give_until_it_breaks(count: int, gate: str, log: str) -> Iterator[int]:
+    """Give numbers; break in the middle as long as a file exists."""
+    note("source", log)
+    for number in range(count):
+        if number == count // 2 and Path(gate).exists():
+            raise ConnectionError("the source broke")
+        yield number
+
+
+def give_and_die(count: int, gate: str, log: str) -> Iterator[int]:
+    """Give numbers; kill the own process in the middle as long as a file exists."""
+    note("source", log)
+    for number in range(count):
+        if number == count // 2 and Path(gate).exists():
+            while f"+{number - 1}" not in Path(log).read_text():
+                time.sleep(0.01)
+            Path(gate).unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield number

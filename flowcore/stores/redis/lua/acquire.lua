@@ -1,5 +1,5 @@
 -- Take a place of a limit, and a turn of a rate. What is kept: {limit}:held (who has a place, until
--- when), {limit}:line (who waits, since when), {limit}:seen (when each last asked), {rate}:tat (when
+-- when), {limit}:kept (who has one and waits without a worker, since when), {limit}:line (who waits, since when), {limit}:seen (when each last asked), {rate}:tat (when
 -- the next turn would be if all were evenly spaced, microseconds), {rate}:due (turns given ahead).
 -- ARGV: holder, lease ms, poll ms, limit's key or '', places, rate's key or '', turns, per (microseconds),
 --       how long it may wait for a place (ms) or ''
@@ -10,15 +10,18 @@ local micros = t[1] * 1000000 + t[2]
 local now = math.floor(micros / 1000)
 local holder, lease, poll = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local held, line, seen = ARGV[4] .. ':held', ARGV[4] .. ':line', ARGV[4] .. ':seen'
+local kept = ARGV[4] .. ':kept'
+local keeps = ARGV[4] ~= '' and redis.call('ZSCORE', kept, holder)
 
-if ARGV[4] ~= '' and not redis.call('ZSCORE', held, holder) then
+if ARGV[4] ~= '' and not keeps and not redis.call('ZSCORE', held, holder) then
   redis.call('ZREMRANGEBYSCORE', held, '-inf', now)
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - 3 * poll)) do
     redis.call('ZREM', seen, gone)
     redis.call('ZREM', line, gone)
   end
   local ahead = redis.call('ZRANK', line, holder) or redis.call('ZCARD', line)
-  if ahead >= tonumber(ARGV[5]) - redis.call('ZCARD', held) then
+  local taken = redis.call('ZCARD', held) + redis.call('ZCARD', kept)
+  if ahead >= tonumber(ARGV[5]) - taken then
     local left = poll
     if ARGV[9] ~= '' then
       left = tonumber(ARGV[9]) - now + (tonumber(redis.call('ZSCORE', line, holder)) or now)
@@ -53,7 +56,7 @@ if ARGV[6] ~= '' then
   redis.call('HDEL', due_key, holder)
 end
 
-if ARGV[4] ~= '' then
+if ARGV[4] ~= '' and not keeps then
   redis.call('ZADD', held, now + lease, holder)
   redis.call('PEXPIRE', held, 2 * lease)
   redis.call('ZREM', line, holder)

@@ -73,9 +73,12 @@ local function park(R, node, attempt, due, what, data)
     end
     redis.call('HDEL', sig, 'p:' .. node)
     redis.call('HSET', sig, 'n:' .. node, what)
-    -- A run may have ended before the node has come to wait for it.
-    if what:sub(1, 1) == 'c' and redis.call('HGET', R.base .. 'kids', what:sub(2)) ~= 'o' .. node then
-      return unpark(R, node, '')
+    -- A run, this or another one that the node has started, may have ended before it came to wait.
+    if what:sub(1, 1) == 'c' then
+      local told = redis.call('HDEL', sig, 'e:' .. node) == 1
+      if told or redis.call('HGET', R.base .. 'kids', what:sub(2)) ~= 'o' .. node then
+        return unpark(R, node, '')
+      end
     end
     local came = what:sub(1, 1) == 's' and redis.call('HGET', sig, 's:' .. what:sub(2))
     if came then
@@ -212,9 +215,12 @@ local function tell_parent(R)
   local over = base_of(up[1])
   if not redis.call('HGET', over .. 'kids', R.run) then return end
   redis.call('HSET', over .. 'kids', R.run, 'e' .. up[2])
-  if redis.call('GETRANGE', over .. 'st', up[2], up[2]) == 'q' then
+  local letter = redis.call('GETRANGE', over .. 'st', up[2], up[2])
+  if letter == 'q' then
     redis.call('ZADD', AGENDA, R.now, up[1] .. '|' .. up[2])
     R.told = R.up
+  elseif letter == 'x' then
+    redis.call('HSET', over .. 'sig', 'e:' .. up[2], '1')
   end
 end
 

@@ -1,0 +1,102 @@
+"""What comes of a failed attempt: another one, a fallback's output, or the node's failure.
+
+In: an error, or a failure that a run inside has had. Out: an Outcome. Not here: recording it
+(complete), how long to wait (retry), calling a fallback's function (fallback).
+"""
+
+import random
+
+from flowcore.engine.assignment import Assignment
+from flowcore.engine.complete import dead_edges
+from flowcore.engine.describe import describe
+from flowcore.engine.fallback import Fallbacks, NothingLeft
+from flowcore.engine.payloads import Payloads
+from flowcore.engine.retry import error_names, next_delay
+from flowcore.engine.speaking import Speaker
+from flowcore.errors import (
+    FlowcoreError,
+    NodeCancelledError,
+    NodeError,
+    StoreFullError,
+    StoreUnreachableError,
+)
+from flowcore.ports.store import Outcome
+from flowcore.run.event import EventType
+from flowcore.run.record import Failure
+
+__all__ = ["Failures"]
+
+
+class Failures:
+    """Decides on failures."""
+
+    def __init__(self, payloads: Payloads, fallbacks: Fallbacks, speaker: Speaker) -> None:
+        """Pack outputs of fallbacks with ``payloads``; tell the run's log through ``speaker``."""
+        self._payloads = payloads
+        self._fallbacks = fallbacks
+        self._speaker = speaker
+
+    def of_error(self, error: BaseException, work: Assignment, *, falls: bool = True) -> Outcome:
+        """Decide what a failed attempt becomes: another attempt, or the node's failure."""
+        failure = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
+        if isinstance(error, NodeCancelledError):
+            return Outcome(kind="cancelled", failure=failure)
+        final = isinstance(error, NodeError) and error.is_final
+        return self.decided(failure, work, names=None if final else error_names(error), falls=falls)
+
+    def decided(
+        self,
+        failure: Failure,
+        work: Assignment,
+        *,
+        names: frozenset[str] | None = frozenset(),
+        falls: bool = True,
+    ) -> Outcome:
+        """Decide what comes of a failure.
+
+        Args:
+            failure: What happened.
+            work: The attempt.
+            names: Those of the error's class and its bases; None: another attempt makes no sense.
+            falls: Whether a fallback may stand in.
+        """
+        retry = work.plan.policy(work.node).retry
+        delay = next_delay(
+            None if names is None else retry,
+            failures=work.attempt - work.lost,
+            names=names or frozenset({failure.type, failure.type.rpartition(".")[2]}),
+            random=random.random,
+        )
+        if delay is not None:
+            return Outcome(kind="retry", failure=failure, delay=delay)
+        if falls and work.plan.policy(work.node).fallback:
+            return self._fallen(failure, work)
+        return self._lost(failure, work)
+
+    def _lost(self, failure: Failure, work: Assignment) -> Outcome:
+        try:
+            dead = dead_edges(work.plan, work.node, work.upstream, state="failed")
+        except FlowcoreError:
+            # Both the node and a condition on it failed: the node's own error is the one to tell.
+            dead = ()
+        return Outcome(kind="failed", failure=failure, dead=dead)
+
+    def _fallen(self, failure: Failure, work: Assignment) -> Outcome:
+        """Succeed with a fallback, and say in the run's log what led there."""
+        what = f"fallback of node {work.name!r}"
+        try:
+            value, uses = self._fallbacks.value(work, failure)
+            packed = self._payloads.pack(value, run=work.run, what=what)
+            work.upstream.put(work.node, value)
+            dead = dead_edges(work.plan, work.node, work.upstream, state="succeeded")
+        except (StoreUnreachableError, StoreFullError):
+            raise
+        except NothingLeft as nothing:
+            return self._lost(nothing.failure, work)
+        except FlowcoreError as error:
+            told = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
+            return Outcome(kind="failed", failure=told)
+        met = {"type": failure.type, "message": failure.message}
+        about = {"error": met} if uses is None else {"error": met, "uses": uses}
+        self._speaker.tell(work, EventType.NODE_FALLBACK, about)
+        return Outcome(kind="succeeded", output=packed, dead=dead)

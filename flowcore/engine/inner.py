@@ -1,0 +1,88 @@
+"""What all nodes share that start runs of their own: whose those are, what they see, how they fail.
+
+In: an attempt of such a node. Out: ids, inputs, failures. Not here: what is started (spawn,
+sources).
+"""
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+from flowcore.engine.assignment import Assignment
+from flowcore.errors import ChildRunError, RunTimeoutError
+from flowcore.plan.captures import captured
+from flowcore.plan.plan import Plan
+from flowcore.plan.policy import Body
+from flowcore.ports.store import Outcome, Submitted, Wait
+from flowcore.run.record import Failure, Parent, RunSummary
+from flowcore.run.status import RunState
+from flowcore.types import format_duration
+
+__all__ = [
+    "ChildFailed",
+    "Children",
+    "failure_of",
+    "outside_of",
+    "parent_of",
+    "root_of",
+    "waits_for",
+]
+
+
+class ChildFailed(Exception):  # noqa: N818  (no error of its own: it carries the node's)
+    """The run that a node has started has failed."""
+
+    def __init__(self, failure: Failure) -> None:
+        """Keep the failure, as the node's own."""
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Children(Protocol):
+    """Starts runs for nodes."""
+
+    def start(self, id: str, plan: Plan, input: Any, parent: Parent) -> Submitted:
+        """Create the run, once per id, and ring for its starts."""
+        ...
+
+    def resume(self, id: str, parent: Parent) -> None:
+        """Let a run go on that has failed or was cancelled."""
+        ...
+
+
+def parent_of(work: Assignment) -> Parent:
+    """The attempt, as the one that starts a run."""
+    return Parent(run=work.run, node=work.node, name=work.name, attempt=work.attempt)
+
+
+def root_of(work: Assignment) -> str:
+    """The id of the run that a node starts; an item's part of it is its number."""
+    name = work.name
+    return f"{work.run}/{name.partition('[')[2].rstrip(']') or name}"
+
+
+def waits_for(child: str, reason: str) -> Outcome:
+    """Say that a node waits for a run."""
+    return Outcome(kind="waiting", wait=Wait(child=child, reason=reason))
+
+
+def outside_of(work: Assignment, body: Body) -> dict[str, Any]:
+    """What the nodes inside can see of this run: its inputs, and what they read by name."""
+    names = captured(work.plan.params[work.node], body)
+    context = work.upstream.context(names, names=names, node=work.node)
+    outer = {name: context[name] for name in names if name in context}
+    return {"inputs": dict(work.upstream.inputs), "outer": outer}
+
+
+def failure_of(work: Assignment, body: Body, summary: RunSummary) -> Exception:
+    """Say why a run ended badly, as the node's own failure."""
+    if summary.state is RunState.CANCELLED or summary.error is None:
+        return ChildRunError(f"run {summary.id!r} was cancelled")
+    failure = summary.error
+    inside = failure.node or ""
+    limit = work.plan.policy(work.node).timeout
+    if not inside and failure.code == RunTimeoutError.code and limit is not None:
+        message = f"its run took longer than the node's timeout, {format_duration(limit)}"
+        failure = replace(failure, message=message)
+    if body.kind in {"flow", "parallel", "epilogue"}:
+        inside = f"{work.name}/{inside}" if inside else work.name
+    return ChildFailed(replace(failure, node=inside))
