@@ -17,7 +17,7 @@ from flowcore.graph.value_schema import is_quick, schema_problem
 
 __all__ = ["check_shape"]
 
-HEAD = ("id", "version", "description", "inputs")
+HEAD = ("id", "version", "description", "tags", "inputs")
 #: Nodes that run at the end.
 CLOSING = ("on_failure", "finally")
 PARTS = ("nodes", "edges", "on_failure", "finally", "config")

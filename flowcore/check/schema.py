@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from flowcore.check.rules_fields import SPELLINGS
+from flowcore.check.rules_shape import HEAD
 from flowcore.check.rules_structure import SOURCE_KEYS
 from flowcore.graph.flow import Config, Edge, FlowDefinition, NodeDefinition
 
@@ -35,7 +36,7 @@ def json_schema() -> dict[str, Any]:
     _nodes_inside(models["NodeDefinition"]["properties"])
     models["ListedNode"] = _listed(models["NodeDefinition"])
     edge = models.pop("Edge")
-    head = {key: flow["properties"][key] for key in ("id", "version", "description", "inputs")}
+    head = {key: flow["properties"][key] for key in HEAD}
     head["inputs"] = {**head["inputs"], "additionalProperties": {"type": ["object", "boolean"]}}
     config = models["Config"]["properties"]
     return {

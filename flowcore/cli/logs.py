@@ -15,6 +15,7 @@ from flowcore.cli.follow import event_row
 from flowcore.cli.given import RunId
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, iso, note, write, write_json
+from flowcore.client.following import nodes_tagged
 from flowcore.client.handle import Run
 from flowcore.graph.diagnostic import clean
 from flowcore.run.event import Event, EventType
@@ -37,6 +38,9 @@ def logs(
         bool, typer.Option("-f", "--follow", help="Go on until the run has ended.")
     ] = False,
     node: Annotated[str | None, typer.Option("--node", help="Only what this node said.")] = None,
+    tag: Annotated[
+        str | None, typer.Option("--tag", help="Only what nodes with this tag said.")
+    ] = None,
     tokens: Annotated[bool, typer.Option("--tokens", help="Show tokens, too.")] = False,
     output: Output = Format.TABLE,
 ) -> int:
@@ -49,10 +53,13 @@ def logs(
         handle = Run.get(run, session=session)
         if node is not None:
             find_node(handle.plan(), node, run)
+        among = None if tag is None else nodes_tagged(handle.plan(), tag)
         said = (
             event
             for event in _events(session, handle, follow=follow)
-            if event.type in wanted and (node is None or node in event.nodes)
+            if event.type in wanted
+            and (node is None or node in event.nodes)
+            and (among is None or not among.isdisjoint(event.nodes))
         )
         try:
             if output is Format.JSON:

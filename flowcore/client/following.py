@@ -13,10 +13,11 @@ from flowcore.assembly.session import Session
 from flowcore.client.blocking import in_thread, refuse_in_loop
 from flowcore.engine.callbacks import find_callbacks, tell_all
 from flowcore.errors import RunNotFoundError, UsageError, WaitTimeoutError
+from flowcore.plan.plan import Plan
 from flowcore.run.event import Event, EventType
 from flowcore.types import format_duration
 
-__all__ = ["Following", "Patience"]
+__all__ = ["Following", "Patience", "nodes_tagged"]
 
 #: How long one blocking read may last, in seconds: an abandoned wait ends within it.
 SLICE = 1.0
@@ -58,12 +59,17 @@ class Following:
     id: str
     _session: Session
 
+    def plan(self) -> Plan:
+        """Return the plan the run is pinned to."""
+        raise NotImplementedError
+
     def events(
         self,
         *,
         after: int = 0,
         types: Collection[str] = (),
         node: str | None = None,
+        tag: str | None = None,
     ) -> Iterator[Event]:
         """Replay the run's events with ids above ``after``, then follow until its last one.
 
@@ -71,13 +77,14 @@ class Following:
             after: The id of the last event seen, to go on where one was.
             types: Only events of these types, such as ``node.token``.
             node: Only events of this node.
+            tag: Only events of nodes with this tag.
 
         Raises:
             RunNotFoundError: No run has this id.
-            UsageError: No event is ever of one of these types.
+            UsageError: No event is ever of one of these types, or no node has this tag.
         """
         refuse_in_loop("handle.events()", "handle.stream()")
-        wanted = _filter(types, node)
+        wanted = _filter(types, self._among(node, tag))
         for page in self._pages(after):
             yield from filter(wanted, page)
 
@@ -87,9 +94,10 @@ class Following:
         after: int = 0,
         types: Collection[str] = (),
         node: str | None = None,
+        tag: str | None = None,
     ) -> AsyncIterator[Event]:
         """Replay and follow like ``events``; resume after the id of the last event seen."""
-        wanted = _filter(types, node)
+        wanted = _filter(types, await in_thread(self._among, node, tag))
         async for page in self.pages(after=after):
             for event in filter(wanted, page):
                 yield event
@@ -144,6 +152,13 @@ class Following:
             await tell_all(heard, page)
             patience.check(page)
 
+    def _among(self, node: str | None, tag: str | None) -> frozenset[str] | None:
+        """The nodes whose events are wanted; None: of all."""
+        if tag is None:
+            return None if node is None else frozenset({node})
+        found = nodes_tagged(self._session.persist(self.plan), tag)
+        return found if node is None else found & {node}
+
     def _pages(self, after: int) -> Iterator[Sequence[Event]]:
         self._must_exist()
         while True:
@@ -169,11 +184,26 @@ class Following:
         return not self._session.persist(lambda: events.read(self.id, after=last))
 
 
-def _filter(types: Collection[str], node: str | None) -> Any:
+def nodes_tagged(plan: Plan, tag: str) -> frozenset[str]:
+    """Find the nodes with a tag.
+
+    Raises:
+        UsageError: There are none.
+    """
+    found = frozenset(id for n, id in enumerate(plan.ids) if tag in plan.policy(n).tags)
+    if not found:
+        known = sorted({tag for policy in plan.policies for tag in policy.tags})
+        there = f"tags are {', '.join(known)}" if known else "none has any"
+        msg = f"no node of flow {plan.flow!r} has the tag {tag!r}; {there}"
+        raise UsageError(msg)
+    return found
+
+
+def _filter(types: Collection[str], nodes: frozenset[str] | None) -> Any:
     types = {types} if isinstance(types, str) else set(types)
     if odd := sorted(types - set(EventType)):
         msg = f"no event is a {', '.join(map(repr, odd))}; types are {', '.join(EventType)}"
         raise UsageError(msg)
     return lambda event: (
-        (not types or event.type in types) and (node is None or node in event.nodes)
+        (not types or event.type in types) and (nodes is None or not nodes.isdisjoint(event.nodes))
     )

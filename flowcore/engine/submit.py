@@ -57,7 +57,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         plan: What to run.
         input: Plain data.
         run_id: The id to give it; None makes one.
-        tags: For finding it again.
+        tags: For finding it again, beside those of its flow.
         namespace: Prefix of its queues.
         priority: 0 to 9, 5 being normal.
         slots: How many nodes the workers can run at a time; None: no start may travel together
@@ -96,7 +96,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
         input=payloads.pack({} if input is None else input, run=run_id, what="input"),
         namespace=namespace,
         priority=priority,
-        tags=tuple(tags),
+        tags=tuple(dict.fromkeys((*plan.tags, *tags))),
         origin=origin,
         parent=parent,
         fresh=fresh,

@@ -23,7 +23,6 @@ from flowcore.graph.link import (
     Linkable,
     Needs,
     NodeFunction,
-    Operand,
     Step,
     close_flow,
     node,
@@ -31,21 +30,20 @@ from flowcore.graph.link import (
     parallel,
 )
 from flowcore.graph.policy import Concurrency, Join, RateLimit, Retry
+from flowcore.graph.shapes import Shapes
 from flowcore.graph.spec import BreakerLike, CacheLike, FallbackLike, Items, NodeSpec
 from flowcore.graph.written import (
     configured,
-    head_of,
     items_of,
     items_tree,
     merged_arguments,
     policy_keys,
-    unused,
 )
 
 __all__ = ["FlowBuilder", "Group", "NodeFunction", "NodeSpec", "Step", "node", "parallel"]
 
 
-class FlowBuilder:
+class FlowBuilder(Shapes):
     """A flow under construction."""
 
     def __init__(  # noqa: PLR0913  (the keys of a definition, which is one flat thing)
@@ -54,6 +52,7 @@ class FlowBuilder:
         *,
         version: str = "1",
         description: str = "",
+        tags: Sequence[str] = (),
         inputs: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
         max_parallel: int | None = None,
@@ -65,6 +64,7 @@ class FlowBuilder:
             id: The flow's id.
             version: Its version.
             description: A sentence for people.
+            tags: Words to find its runs by, beside those that a run is given.
             inputs: JSON Schema of each input, by name.
             config: The ``config`` of a definition.
             max_parallel: Nodes of one run under way at once; short for
@@ -78,6 +78,7 @@ class FlowBuilder:
         self.id = id
         self.version = version
         self.description = description
+        self._tags = [tags] if isinstance(tags, str) else list(tags)
         self._inputs = dict(inputs or {})
         self._config = configured(config or {}, max_parallel=max_parallel, timeout=timeout)
         self._nodes: dict[str, dict[str, Any]] = {}
@@ -115,6 +116,10 @@ class FlowBuilder:
         fallback: FallbackLike | Sequence[FallbackLike] | None = None,
         circuit_breaker: BreakerLike | None = None,
         cache: CacheLike | None = None,
+        priority: int | None = None,
+        tags: str | Sequence[str] | None = None,
+        idempotency_key: str | None = None,
+        output: Mapping[str, Any] | None = None,
         if_: str | None = None,
         for_each: Items | None = None,
         max_parallel: int | None = None,
@@ -142,6 +147,10 @@ class FlowBuilder:
             fallback: Overrides the decorator's.
             circuit_breaker: Overrides the decorator's.
             cache: Overrides the decorator's.
+            priority: Overrides the decorator's.
+            tags: Overrides the decorator's.
+            idempotency_key: What ``ctx.idempotency_key`` is; may hold ``${{ expression }}``.
+            output: JSON Schema of what the node gives.
             if_: CEL expression; the node is skipped where it is false.
             for_each: A list, or ``${{ expression }}``: the node runs for each ``item``. The name of
                 a key stands for the list under it in what the one node before gives. Of a function
@@ -185,8 +194,12 @@ class FlowBuilder:
             fallback=fallback,
             circuit_breaker=circuit_breaker,
             cache=cache,
+            priority=priority,
+            tags=[tags] if isinstance(tags, str) else tags,
         )
         shape = {
+            "idempotency_key": idempotency_key,
+            "output": output,
             "if": if_,
             "for_each": items_tree(for_each),
             "max_parallel": max_parallel,
@@ -206,86 +219,6 @@ class FlowBuilder:
         for source in before:
             self.edge(source, step)
         return step
-
-    def map(self, id: str, uses: str | Callable[..., Any], items: Items, **more: Any) -> Step:
-        """Add a node that runs for each item; ``more`` and ``items`` are as for ``add``."""
-        return self.add(id, uses, for_each=items, **more)
-
-    def loop(
-        self,
-        id: str,
-        uses: str | Callable[..., Any],
-        until: str | None = None,
-        *,
-        max_iterations: int | None = None,
-        initial: Any = None,
-        **more: Any,
-    ) -> Step:
-        """Add a node that runs again and again; ``more`` is as for ``add``."""
-        return self.add(
-            id, uses, until=until, max_iterations=max_iterations, initial=initial, **more
-        )
-
-    def sub_flow(self, id: str, flow: "FlowBuilder | Mapping[str, Any] | str", **more: Any) -> Step:
-        """Add a node that runs another flow as a run of its own; ``more`` is as for ``add``.
-
-        Args:
-            id: The node's id.
-            flow: A flow, a definition, or the name that one was deployed under.
-            **more: The flow's input by name, and policies.
-        """
-        step = self.add(id, "workflow", **more)
-        self._nodes[id]["flow"] = flow.definition() if isinstance(flow, FlowBuilder) else flow
-        return step
-
-    def when(self, condition: str, then: Operand, otherwise: Operand | None = None) -> Group:
-        """Choose between two ways; what comes after this runs after the one that was taken.
-
-        ::
-
-            total >> flow.when("total.output > 100", review, otherwise=ship) >> notify
-
-        Args:
-            condition: CEL expression over what is upstream.
-            then: What runs if it holds: a node, or a chain that begins with one.
-            otherwise: What runs if it does not.
-        """
-        return self.switch([(condition, then)], default=otherwise)
-
-    def switch(
-        self,
-        cases: Sequence[tuple[str, Operand]],
-        *,
-        default: Operand | None = None,
-        match: str = "first",
-        id: str | None = None,
-    ) -> Group:
-        """Choose between several ways, the first whose condition holds, or all that do.
-
-        Args:
-            cases: Pairs of a CEL expression and what runs if it holds.
-            default: What runs if none does.
-            match: ``first`` or ``all``.
-            id: The id of the node that chooses.
-        """
-        name = id or unused("choose", self._nodes)
-        chooser = self.add(name, "condition")
-        given: dict[str, Any] = {"cases": {}}
-        ends: list[Step] = []
-        for condition, way in cases:
-            head, span = head_of(way)
-            given["cases"][head.id] = condition
-            self.edge(chooser, head)
-            ends += span.last
-        if default is not None:
-            head, span = head_of(default)
-            given["default"] = head.id
-            self.edge(chooser, head)
-            ends += span.last
-        if match != "first":
-            given["match"] = match
-        self._nodes[name]["with"] = given
-        return Group(first=(chooser,), last=tuple(ends))
 
     @property
     def on_failure(self) -> "FlowBuilder":
@@ -310,8 +243,8 @@ class FlowBuilder:
 
     def edge(
         self,
-        source: str | Step | NodeFunction[..., Any],
-        target: str | Step | NodeFunction[..., Any],
+        source: str | Linkable,
+        target: str | Linkable,
         *,
         when: str | None = None,
     ) -> None:
@@ -349,6 +282,8 @@ class FlowBuilder:
         tree: dict[str, Any] = {"id": self.id, "version": self.version}
         if self.description:
             tree["description"] = self.description
+        if self._tags:
+            tree["tags"] = self._tags
         if self._inputs:
             tree["inputs"] = self._inputs
         tree["nodes"] = {id: self._node_tree(id) for id in self._nodes}

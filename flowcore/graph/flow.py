@@ -39,7 +39,10 @@ __all__ = [
 ]
 
 Count = Annotated[int, Field(ge=1, strict=True)]
+Priority = Annotated[int, Field(ge=0, le=9, strict=True)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")]
+
+Tags = tuple[Name, ...]
 
 
 def _tolerance(value: Any) -> Any:
@@ -87,8 +90,10 @@ class NodeDefinition(Model):
     queue: Name | None = None
     """Celery queue whose workers run the node."""
     join: Join = "all_success"
-    priority: Annotated[int | None, Field(ge=0, le=9, strict=True)] = None
+    priority: Priority | None = None
     """0 to 9, before or after the nodes of others on its queue; else that of the run."""
+    tags: Tags = ()
+    """Words to find by what it has said, and its task in monitors."""
     idempotency_key: str | None = None
     """``ctx.idempotency_key``, the same for every attempt; may hold ``${{ expression }}``."""
     concurrency: Concurrency | None = None
@@ -130,6 +135,8 @@ class NodeDefaults(Model):
     retry: Retry | None = None
     timeout: Duration | None = None
     queue: Name | None = None
+    priority: Priority | None = None
+    tags: Tags = ()
 
 
 class Edge(Model):
@@ -286,6 +293,8 @@ class FlowDefinition(Model):
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}$")] = "workflow"
     version: str = "1"
     description: str = ""
+    tags: Tags = ()
+    """Words to find its runs by, beside those that a run is given."""
     inputs: Mapping[str, Any] = Field(default_factory=dict)
     """JSON Schema of each input, by name."""
     nodes: Mapping[str, NodeDefinition]

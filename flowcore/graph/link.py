@@ -224,6 +224,8 @@ def node(
     fallback: FallbackLike | Sequence[FallbackLike] | None = None,
     circuit_breaker: BreakerLike | None = None,
     cache: CacheLike | None = None,
+    priority: int | None = None,
+    tags: str | Sequence[str] | None = None,
 ) -> Callable[[Callable[P, R]], NodeFunction[P, R]]: ...
 def node(
     function: Callable[P, R] | None = None, /, *, name: str | None = None, **options: Any
@@ -240,7 +242,8 @@ def node(
             (Celery queue), ``join`` (``all_success``, ``all_done``, ``any_success`` or
             ``none_failed``), ``concurrency`` (attempts at a time on all workers),
             ``rate_limit`` (``"10/s"``), ``fallback`` (``{"value": ...}``, a function, or a list
-            of these), ``circuit_breaker`` (failures that open it) and ``cache`` (``"10m"``).
+            of these), ``circuit_breaker`` (failures that open it), ``cache`` (``"10m"``),
+            ``priority`` (0 to 9) and ``tags``.
 
     Returns:
         The node, or a decorator.
@@ -248,6 +251,8 @@ def node(
 
     def decorate(plain: Callable[P, R]) -> NodeFunction[P, R]:
         called = name or str(getattr(plain, "__name__", "node"))
+        if isinstance(tags := options.get("tags"), str):
+            options["tags"] = [tags]
         return NodeFunction(plain, NodeSpec(name=called, **options))
 
     return decorate if function is None else decorate(function)

@@ -41,6 +41,8 @@ class NodeSpec:
     fallback: FallbackLike | Sequence[FallbackLike] | None = None
     circuit_breaker: BreakerLike | None = None
     cache: CacheLike | None = None
+    priority: int | None = None
+    tags: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,6 +101,8 @@ def policy_keys(spec: NodeSpec, **given: Any) -> dict[str, Any]:
         chosen = getattr(spec, name) if value is None else value
         if chosen is not None:
             keys[name] = _fallback_tree(chosen) if name == "fallback" else _policy_tree(chosen)
+    if "tags" in keys:
+        keys["tags"] = list(keys["tags"])
     return keys
 
 

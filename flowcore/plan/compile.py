@@ -97,6 +97,7 @@ def _compile(flow: CheckedFlow) -> Plan:
         streaming=definition.config.streaming.enabled,
         buffer_size=definition.config.streaming.buffer_size,
         memory=_memory(definition.config.memory),
+        tags=definition.tags,
     )
     if flow.closing:
         plan = _with_epilogue(plan, _epilogue(flow))
@@ -168,9 +169,11 @@ def _intern(
         retry = node.retry if told or "retry" in said else default_retry
         timeout = node.timeout if told or "timeout" in said else defaults.timeout
         queue = node.queue if "queue" in said else defaults.queue
+        priority = node.priority if "priority" in said else defaults.priority
+        tags = node.tags if "tags" in said else defaults.tags
         shared = (
             *(node.concurrency, node.rate_limit, node.circuit_breaker, node.cache),
-            *(node.priority, node.idempotency_key),
+            *(priority, tags, node.idempotency_key),
         )
         # As JSON: a value may hold lists, and 1, 1.0 and True are equal but not the same.
         instead = tuple(one.model_dump_json() for one in node.fallback)
@@ -205,7 +208,8 @@ def _intern(
                 circuit_breaker=node.circuit_breaker,
                 cache=node.cache,
                 condition=node.if_,
-                priority=node.priority,
+                priority=priority,
+                tags=tags,
                 idempotency_key=node.idempotency_key,
                 output=None if node.output is None else _plain_mapping(node.output),
             )
@@ -265,7 +269,7 @@ def _around(policy: Policy, body: Body) -> Policy:
     # Not under the name of what it starts, which takes another time than this does.
     kind = {"map": "for_each", "loop": "loop"}.get(body.kind)
     uses = f"{kind} {policy.uses}" if kind else policy.uses
-    return Policy(uses=uses, queue=policy.queue, body=body)
+    return Policy(uses=uses, queue=policy.queue, tags=policy.tags, body=body)
 
 
 def _branches(sub: "CheckedFlow | str | None") -> Body:

@@ -61,6 +61,8 @@ class Plan:
     """Whether tokens and log records of nodes are events."""
     buffer_size: int = 100
     """Events of one node that may wait to be written."""
+    tags: tuple[str, ...] = ()
+    """Words to find its runs by."""
     memory: Mapping[str, Any] = field(default_factory=dict)
     """What the definition says of memory."""
     scope: Scope = ""
@@ -165,6 +167,7 @@ class Plan:
             "streaming": [self.streaming, self.buffer_size],
             "memory": self.memory,
             "scope": [self.scope, self.first],
+            **({"tags": self.tags} if self.tags else {}),
         }
 
     def to_bytes(self) -> bytes:
@@ -206,6 +209,7 @@ class Plan:
             streaming=streaming,
             buffer_size=buffer_size,
             memory=raw["memory"],
+            tags=tuple(raw.get("tags", ())),
             scope=scope,
             first=first,
         )

@@ -40,6 +40,8 @@ class Policy:
     """JSON Schema of what the node gives."""
     priority: int | None = None
     """Where its messages stand in their queue; None: where those of its run do."""
+    tags: tuple[str, ...] = ()
+    """Words to find it by."""
     idempotency_key: str | None = None
     """What ``ctx.idempotency_key`` is; None: the run and the node."""
     body: "Body | None" = None
@@ -65,7 +67,8 @@ class Policy:
         models = {key: model.model_dump() for key in _MODELS if (model := getattr(self, key))}
         chain = [one.model_dump() for one in self.fallback]
         body = {"body": self.body.to_wire()} if self.body else {}
-        return {**given, **models, **({"fallback": chain} if chain else {}), **body}
+        lists = {"fallback": chain, "tags": self.tags}
+        return {**given, **models, **{key: one for key, one in lists.items() if one}, **body}
 
     @classmethod
     def from_wire(cls, given: Mapping[str, Any]) -> Self:
@@ -74,7 +77,8 @@ class Policy:
         models = {key: kind(**given[key]) for key, kind in _MODELS.items() if key in given}
         chain = tuple(Fallback(**one) for one in given.get("fallback", ()))
         body = Body.from_wire(given["body"]) if "body" in given else None
-        return cls(**plain, **models, fallback=chain, body=body)
+        tags = tuple(given.get("tags", ()))
+        return cls(**plain, **models, fallback=chain, tags=tags, body=body)
 
 
 _PLAIN = (

@@ -137,6 +137,14 @@ def test_the_search_box_finds_exactly_one_run(scene: Scene, fan: str) -> None:
     assert scene.flower.search(f"kwargs:run={fan} state:FAILURE") == []
 
 
+def test_the_search_box_finds_nodes_by_their_tags(scene: Scene) -> None:
+    nodes = {"a": {"uses": "passthrough", "tags": ["slow", "gpu"]}, "b": {"uses": "passthrough"}}
+    run = scene.run("tagged", nodes)
+    scene.settled(run, run_="SUCCESS", a="SUCCESS", b="SUCCESS")
+    found = scene.flower.search(f"kwargs:run={run} kwargs:tags=slow,gpu")
+    assert [row["name"] for row in found] == ["tagged.a"]
+
+
 def test_payloads_never_reach_flower(scene: Scene, fan: str) -> None:
     answers = [
         json.dumps(scene.flower.search(f"kwargs:run={fan}")),

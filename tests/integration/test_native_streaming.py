@@ -227,10 +227,29 @@ def test_server_sent_events_go_on_where_a_browser_was(engine: Engine) -> None:
         asyncio.run(listen_to(Run("nobody", session=engine.session)))
 
 
+def test_a_run_has_the_tags_of_its_flow_and_events_are_found_by_those_of_nodes(
+    engine: Engine,
+) -> None:
+    nodes = {"a": {"uses": "engine_nodes:speak", "tags": ["loud"]}, "b": {"uses": "end"}}
+    run = engine.start(nodes, tags=["nightly"])
+    run.wait(timeout=60)
+    assert run.summary().tags == ("nightly",)
+    assert {event.node for event in run.events(tag="loud")} >= {"a"}
+    assert all("a" in event.nodes for event in run.events(tag="loud"))
+
+    async def streamed() -> list[Any]:
+        return [event async for event in run.stream(tag="loud")]
+
+    assert asyncio.run(streamed()) == list(run.events(tag="loud"))
+    with pytest.raises(UsageError, match="has the tag 'quiet'; tags are loud"):
+        next(run.events(tag="quiet"))
+
+
 def test_logs_are_shown_in_a_shell(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = engine.start({"a": {"uses": "engine_nodes:speak"}, "b": {"uses": "engine_nodes:speak"}})
+    nodes = {"a": {"uses": "engine_nodes:speak", "tags": ["loud"]}}
+    run = engine.start({**nodes, "b": {"uses": "engine_nodes:speak"}})
     run.wait(timeout=60)
     monkeypatch.setenv("FLOWCORE_REDIS_URL", engine.session.runtime.redis_url)
     monkeypatch.setenv("FLOWCORE_HOME", str(engine.home))
@@ -245,6 +264,10 @@ def test_logs_are_shown_in_a_shell(
     rows = [json.loads(line) for line in show("-o", "jsonl", "--node", "a", "--tokens")]
     assert [row["data"] for row in rows][1:4] == [{"chunk": 0}, {"chunk": 1}, {"chunk": 2}]
     assert len(json.loads("".join(show("-o", "json")))) == 4
+    assert show("--tag", "loud") == show("--node", "a")
+    assert show("--tag", "loud", "--node", "b") == []
+    assert main(["logs", run.id, "--tag", "quiet"]) == 2
+    assert "no node of flow 'test' has the tag 'quiet'; tags are loud" in capsys.readouterr().err
     assert main(["logs", run.id, "--node", "c"]) == 3
     assert main(["logs", "nobody"]) == 3
     assert "has no node 'c'" in capsys.readouterr().err

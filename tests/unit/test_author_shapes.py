@@ -127,6 +127,21 @@ def test_switch_may_take_every_way_that_holds() -> None:
     assert given == {"cases": {"review": "inputs.a", "ship": "inputs.b"}, "match": "all"}
 
 
+def test_what_the_decorator_says_holds_until_a_step_says_otherwise() -> None:
+    tagged = ship.configured(priority=2, tags=["quick"])
+    with Flow("f", tags=["sales", "nightly"]) as flow:
+        tagged.step("first")
+        tagged.step("second", priority=9, tags="slow", idempotency_key="${{ inputs.order }}")
+    tree = flow.definition()
+    assert tree["tags"] == ["sales", "nightly"]
+    first, second = tree["nodes"]["first"], tree["nodes"]["second"]
+    assert (first["priority"], first["tags"]) == (2, ["quick"])
+    assert (second["priority"], second["tags"]) == (9, ["slow"])
+    assert second["idempotency_key"] == "${{ inputs.order }}"
+    assert "with" not in second
+    assert flow.plan().tags == ("sales", "nightly")
+
+
 def test_a_way_begins_with_one_node() -> None:
     with Flow("f") as flow, pytest.raises(UsageError, match="begins with one node"):
         flow.when("true", [review, ship])
@@ -167,7 +182,8 @@ def test_a_flow_survives_the_way_from_python_to_yaml_and_back(
     spelling: str, tmp_path: Path
 ) -> None:
     if spelling == "built":
-        with Flow("whole", inputs={"n": {"type": "integer"}}, max_parallel=3) as flow:
+        with Flow("whole", tags="nightly", inputs={"n": {"type": "integer"}}) as flow:
+            improve.step("said", state=1.0, tags="slow", priority=7, output={"type": "number"})
             split >> embed.map("chunks", tolerated_failures="10%") >> improve.loop("output < 1.0")
             split >> flow.when("inputs.n > 1", review, otherwise=ship) >> notify
             embed.map(crawl.source(url="x"), id="pages", chunk_size=2)

@@ -184,8 +184,9 @@ def test_what_does_not_matter_leaves_the_hash_alone(change: dict[str, Any]) -> N
 
 def test_nodes_have_what_the_defaults_say_unless_they_say_otherwise() -> None:
     defaults = {"retry": {"max_attempts": 5}, "timeout": "30s", "queue": "gpu"}
-    own = {"retry": {"max_attempts": 2}, "timeout": 1, "queue": "cpu"}
-    none = {"retry": None, "timeout": None, "queue": None}
+    defaults |= {"priority": 7, "tags": ["slow"]}
+    own = {"retry": {"max_attempts": 2}, "timeout": 1, "queue": "cpu", "priority": 0, "tags": ["a"]}
+    none = {"retry": None, "timeout": None, "queue": None, "priority": None, "tags": []}
     tree = _nodes(a={}, b=own, c=none)
     for spelled in ({"config": {"defaults": defaults}}, {"defaults": defaults}):
         plan = _compile({**tree, **spelled})
@@ -194,6 +195,9 @@ def test_nodes_have_what_the_defaults_say_unless_they_say_otherwise() -> None:
             for policy in map(plan.policy, range(3))
         ]
         assert found == [(5, 30.0, "gpu"), (2, 1.0, "cpu"), (None, None, None)]
+        more = [(policy.priority, policy.tags) for policy in map(plan.policy, range(3))]
+        assert more == [(7, ("slow",)), (0, ("a",)), (None, ())]
+        assert Plan.from_bytes(plan.to_bytes()) == plan
     strategy = {"config": {"backend_config": {"retry_strategy": "linear"}, "defaults": defaults}}
     assert _compile({**tree, **strategy}).policy(0).retry == Retry(max_attempts=5)
 

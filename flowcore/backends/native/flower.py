@@ -48,7 +48,12 @@ _LISTENED_FRESH = 1.0
 
 
 def shown_kwargs(
-    *, run: str, flow: str, node: str | None = None, attempt: int | None = None
+    *,
+    run: str,
+    flow: str,
+    node: str | None = None,
+    attempt: int | None = None,
+    tags: Sequence[str] = (),
 ) -> str:
     """Spell what a person sees and searches for in Flower; a payload is never in it.
 
@@ -56,7 +61,8 @@ def shown_kwargs(
     """
     if node is None:
         return repr({"run": run, "flow": flow})
-    return repr({"run": run, "flow": flow, "node": node, "item": None, "attempt": attempt})
+    shown = {"run": run, "flow": flow, "node": node, "item": None, "attempt": attempt}
+    return repr(shown | ({"tags": ",".join(tags)} if tags else {}))
 
 
 class TaskEvents:

@@ -54,7 +54,9 @@ class InlineRows:
             "uuid": f"{run}.{name}",
             "name": f"{plan.flow}.{name}",
             "args": "()",
-            "kwargs": shown_kwargs(run=run, flow=plan.flow, node=name, attempt=1),
+            "kwargs": shown_kwargs(
+                run=run, flow=plan.flow, node=name, attempt=1, tags=plan.policy(node).tags
+            ),
             "root_id": run,
             "parent_id": f"{run}.{plan.ids[before[-1]]}" if before else run,
             "retries": 0,

@@ -171,7 +171,9 @@ class CeleryDispatcher:
             "parent_id": f"{run}.{plan.ids[before[-1]]}" if before else run,
             "retries": attempt - 1,
             "timelimit": [hard, None],
-            "kwargsrepr": shown_kwargs(run=run, flow=flow, node=name, attempt=attempt),
+            "kwargsrepr": shown_kwargs(
+                run=run, flow=flow, node=name, attempt=attempt, tags=policy.tags
+            ),
         }
         given = {"run": run, "plan": dispatch.plan, "node": node, "attempt": attempt}
         kwargs = sign_message(self._keys, NODE_TASK, headers["id"], given, limit=hard)
