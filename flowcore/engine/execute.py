@@ -33,12 +33,13 @@ from flowcore.engine.streaming import streaming
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import (
     FlowcoreError,
+    NodeTimeoutError,
     StoreFullError,
     StoreUnreachableError,
     UsageError,
 )
 from flowcore.nodes.builtin import Park
-from flowcore.nodes.celery_task import TaskCall
+from flowcore.nodes.celery_task import PREFIX, TaskCall
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body
 from flowcore.ports.memory import MemoryStore
@@ -237,7 +238,14 @@ class Executor:
             # The engine's trouble, and none of the node's: when the lease is over it is run again.
             raise
         except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
+            self._forget_task(work, error)
             return ended(work, self._failures.of_error(error, work), error=error)
+
+    def _forget_task(self, work: Assignment, error: Exception) -> None:
+        """If a node was late that is somebody else's task, nobody waits for that any more."""
+        is_task = work.plan.policy(work.node).uses.startswith(PREFIX)
+        if self._sender is not None and is_task and isinstance(error, NodeTimeoutError):
+            self._sender.revoke([work.ticket])
 
     def _sent(self, call: TaskCall, work: Assignment) -> Attempt:
         """Have somebody else's task run, and wait for it."""

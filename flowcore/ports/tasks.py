@@ -3,11 +3,17 @@
 In: a task's name and arguments. Out: it is on its way; a signal says how it ended. Not here: how.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from flowcore.ports.store import Ticket
 
-__all__ = ["TaskSender", "answer_name"]
+__all__ = ["TaskSender", "answer_name", "task_id"]
+
+
+def task_id(ticket: Ticket) -> str:
+    """The id of the task that an attempt has sent."""
+    return f"{ticket.run}.{ticket.node}.{ticket.attempt}"
 
 
 def answer_name(ticket: Ticket) -> str:
@@ -32,5 +38,12 @@ class TaskSender(Protocol):
         Raises:
             BrokerUnreachableError: The broker does not answer.
             UnsupportedValueError: An argument is not plain data.
+        """
+        ...
+
+    def revoke(self, tickets: Sequence[Ticket]) -> None:
+        """Have the tasks of attempts that nobody waits for any more not begin.
+
+        What runs already goes on. Workers that cannot be told of it now run what they have.
         """
         ...

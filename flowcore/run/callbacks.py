@@ -68,6 +68,8 @@ METHODS = (*dict.fromkeys(_METHOD.values()), "on_event")
 def calls_of(event: Event) -> Iterator[tuple[str, Event]]:
     """Name the methods an event is told to, each with what it is given."""
     method = _METHOD.get(event.type)
+    if method is not None and method.startswith("on_run") and "/" in event.run:
+        method = None  # to the run around it, it is a node
     if method == "on_node_skip":
         for node in event.nodes:
             yield method, replace(event, nodes=(node,))

@@ -15,7 +15,7 @@ flow that waits for a week takes milliseconds.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -137,6 +137,9 @@ class Flows:
             substitute=self._substitute,
             on_wake=self._wake,
         )
+
+    def revoke(self, tickets: Sequence[Ticket]) -> None:
+        """Nothing to do: tasks run as soon as they are sent."""
 
     # ── what a test arranges ────────────────────────────────────────────────────────────────────
 

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flowcore import Flow
+from flowcore import Flow, Run
 from flowcore.cli.main import main
 from flowcore.run.status import NodeState
 from tests.engine import MODULES, Engine, poll, running_engine
@@ -105,6 +105,50 @@ def test_a_task_that_takes_too_long_fails_its_node_and_holds_no_slot_of_ours(
         )
     finally:
         gate.unlink()
+
+
+@pytest.mark.parametrize("how", ["cancel", "inside", "timeout"])
+def test_a_task_that_nobody_waits_for_any_more_does_not_begin(
+    shop: Engine, tmp_path: Path, how: str
+) -> None:
+    gate, signed = tmp_path / "gate", tmp_path / "signed"
+    gate.touch()
+    busy = shop.start(
+        {name: _task("sleepy", {"path": str(gate)}) for name in ("a", "b")}  # both of its slots
+    )
+    try:
+        poll(lambda: gate_watchers(shop) >= 2, what="the shop to be busy")
+        late = _task("sign", {"path": str(signed)})
+        if how == "timeout":
+            late["timeout"] = "300ms"
+        flow = {"nodes": {"s": late}}
+        nodes = {"s": late} if how != "inside" else {"in": {"uses": "workflow", "flow": flow}}
+        handle = shop.start(nodes)
+        inner = handle if how != "inside" else Run(f"{handle.id}/in", session=shop.session)
+        poll(lambda: _state(shop, inner.id, "s") is NodeState.WAITING, what="the node to wait")
+        if how != "timeout":
+            handle.cancel()
+        assert not handle.wait(60).success
+        inner.wait(60)
+        id = f"{inner.id}.0.1"
+        log = shop.home / "shop.log"
+        poll(lambda: f"Tasks flagged as revoked: {id}" in log.read_text(), what="the revocation")
+    finally:
+        gate.unlink()
+    assert busy.wait(60).success
+    assert shop.run({"after": _task("add", {"x": 1, "y": 1})}).output == 2
+    assert not signed.exists()
+
+
+def gate_watchers(shop: Engine) -> int:
+    """How many tasks the shop's worker runs."""
+    active = shop.session.runtime.app.control.inspect(timeout=1).active() or {}
+    return sum(task["name"] == "shop.sleepy" for tasks in active.values() for task in tasks)
+
+
+def _state(shop: Engine, run: str, node: str) -> NodeState | None:
+    found = shop.session.runtime.reader.record(run)
+    return found.nodes[node].state if found is not None else None
 
 
 def test_an_answer_that_somebody_else_makes_up_is_refused(shop: Engine, tmp_path: Path) -> None:

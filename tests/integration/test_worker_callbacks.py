@@ -12,6 +12,7 @@ import pytest
 
 from flowcore.assembly.session import Session
 from flowcore.client.flow import Flow, start_run
+from flowcore.client.handle import Run
 from flowcore.run.callbacks import METHODS, calls_of
 from tests.engine import MODULES, PATIENCE, Engine, poll
 from tests.integration.conftest import MakeEngine
@@ -60,6 +61,24 @@ def test_all_is_told_in_order_without_a_client_and_a_failure_fails_nothing(
         log = (engine.home / "worker-0.log").read_text()
         assert "callback broke" in log
         assert "callback left" in log
+
+
+def test_of_runs_inside_a_run_each_node_is_told(make_engine: MakeEngine, tmp_path: Path) -> None:
+    with make_engine(tmp_path, callbacks="writing-of-tests", namespace="shop") as engine:
+        engine.workers()
+        engine.run(NODES)  # they have begun to tell
+        poll((engine.home / "heard").exists, what="the first callbacks")
+        item = {"uses": "engine_nodes:echo", "with": {"value": "${{ item }}"}}
+        run = engine.start({"each": {**item, "for_each": [1, 2]}})
+        run.wait(timeout=PATIENCE)
+        inner = Run.get(f"{run.id}/each", session=engine.session)
+        for one in (run, inner):
+            wanted = [(str(e.id), name) for e in one.events() for name, _ in calls_of(e)]
+            poll(lambda: len(_heard(engine, one.id)) >= len(wanted), what="the callbacks")  # noqa: B023
+            assert [(id, name) for _, _, id, name in _heard(engine, one.id)] == wanted
+        told = [name for _, _, _, name in _heard(engine, inner.id)]
+        assert told.count("on_node_end") == 2
+        assert not any(name.startswith("on_run") for name in told)
 
 
 def test_another_worker_goes_on_for_one_that_was_killed_and_slowness_slows_no_run(

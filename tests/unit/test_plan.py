@@ -183,10 +183,16 @@ def test_what_does_not_matter_leaves_the_hash_alone(change: dict[str, Any]) -> N
 
 
 def test_nodes_have_what_the_defaults_say_unless_they_say_otherwise() -> None:
-    defaults = {"retry": {"max_attempts": 5}, "timeout": "30s", "queue": "gpu"}
+    defaults: dict[str, Any] = {"retry": {"max_attempts": 5}, "timeout": "30s", "queue": "gpu"}
     defaults |= {"priority": 7, "tags": ["slow"]}
     own = {"retry": {"max_attempts": 2}, "timeout": 1, "queue": "cpu", "priority": 0, "tags": ["a"]}
-    none = {"retry": None, "timeout": None, "queue": None, "priority": None, "tags": []}
+    none: dict[str, Any] = {
+        "retry": None,
+        "timeout": None,
+        "queue": None,
+        "priority": None,
+        "tags": [],
+    }
     tree = _nodes(a={}, b=own, c=none)
     for spelled in ({"config": {"defaults": defaults}}, {"defaults": defaults}):
         plan = _compile({**tree, **spelled})

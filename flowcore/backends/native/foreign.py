@@ -7,6 +7,7 @@ comes back to one of ours, with the signed name of the node that it is for: nobo
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from kombu.exceptions import EncodeError
@@ -16,7 +17,7 @@ from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.signing import SIGNATURE, Keyring, sign_about, verify_about
 from flowcore.errors import BrokerUnreachableError, UnsupportedValueError
 from flowcore.ports.store import RunStore, Ticket
-from flowcore.ports.tasks import answer_name
+from flowcore.ports.tasks import answer_name, task_id
 from flowcore.run.wire import pack
 
 __all__ = ["DONE_TASK", "FAILED_TASK", "CelerySender", "register_answers"]
@@ -50,7 +51,7 @@ class CelerySender:
         ticket: Ticket,
     ) -> str:
         """Send a task; its id names the attempt, so that Flower shows what it belongs to."""
-        id = f"{ticket.run}.{ticket.node}.{ticket.attempt}"
+        id = task_id(ticket)
         about = {"run": ticket.run, "node": ticket.node, "attempt": ticket.attempt}
         message = self._app.amqp.as_task_v2(
             id,
@@ -80,6 +81,13 @@ class CelerySender:
             msg = f"the Celery task {task} could not be sent: {error}"
             raise BrokerUnreachableError(msg) from error
         return id
+
+    def revoke(self, tickets: Sequence[Ticket]) -> None:
+        """Have tasks not begin."""
+        try:
+            self._app.control.revoke([task_id(ticket) for ticket in tickets])
+        except BROKER_TROUBLE as error:
+            _log.warning("%d tasks were not revoked: %s", len(tickets), error)
 
     def _answer(self, task: str, about: dict[str, Any]) -> dict[str, Any]:
         """What the worker of the task sends: a signature of Celery's, as plain data."""

@@ -28,6 +28,7 @@ from flowcore.engine.spawn import Spawner
 from flowcore.engine.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import FlowcoreError
+from flowcore.nodes.celery_task import PREFIX
 from flowcore.plan.plan import Plan
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.presence import WorkerBoard
@@ -42,7 +43,7 @@ from flowcore.ports.store import (
 )
 from flowcore.ports.tasks import TaskSender
 from flowcore.ports.unit import UnitTicket
-from flowcore.run.record import WORKER_LOST
+from flowcore.run.record import WORKER_LOST, NodeRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 
 __all__ = ["HostOptions", "NodeHost", "Services", "show_end"]
@@ -287,7 +288,7 @@ class NodeHost:
     def _record(self, write: Callable[[], Advance], plan: Plan, run: str, worker: str) -> Advance:
         advance = complete(write, self.services.dispatcher, plan)
         if advance.finished is not None:
-            show_end(self.services, run, worker=worker)
+            show_end(self.services, run, worker=worker, state=advance.finished)
         if advance.parent is not None:
             over = advance.parent
             self._wake(Ticket(run=over.run, node=over.node, attempt=over.attempt))
@@ -309,24 +310,50 @@ class NodeHost:
         self.services.rows.started(run=run, flow=plan.flow, hostname=worker)
 
 
-def show_end(services: Services, run: str, *, worker: str) -> None:
+def show_end(services: Services, run: str, *, worker: str, state: RunState | None = None) -> None:
     """Bring the rows of a run that has ended to their ends, whoever ended it.
 
     A node that waited for a retry when its run was stopped sends nothing any more: it is told of
     here. One whose message is still on its way is told of by who receives that.
+
+    Args:
+        services: The ports.
+        run: The run.
+        worker: Who tells of it.
+        state: How it has ended, if that is known.
     """
-    if "/" in run:
-        return  # part of another run, which has a row
+    inside = "/" in run  # part of another run, which has a row
+    if inside and state is RunState.SUCCEEDED:
+        return
     try:
         summary = services.reader.summary(run)
         if summary is None or not summary.state.is_terminal:
             return
-        services.rows.ended(summary, hostname=worker)
+        if not inside:
+            services.rows.ended(summary, hostname=worker)
         if summary.state is RunState.SUCCEEDED:
             return
         record = services.reader.record(run)
         nodes = record.nodes.values() if record else ()
-        gone = [node.id for node in nodes if node.state is _CANCELLED and node.attempts]
-        services.rows.revoked(run=run, flow=summary.flow, nodes=gone, hostname=worker)
+        gone = [node for node in nodes if node.state is _CANCELLED and node.attempts]
+        if not inside:
+            names = [node.id for node in gone]
+            services.rows.revoked(run=run, flow=summary.flow, nodes=names, hostname=worker)
+        _revoke_tasks(services, summary, gone)
     except FlowcoreError as error:
         _log.debug("monitors were not told of the end of run %s: %s", run, error)
+
+
+def _revoke_tasks(services: Services, summary: RunSummary, gone: Sequence[NodeRecord]) -> None:
+    """Nobody waits any more for the Celery tasks that these nodes have sent."""
+    if not gone:
+        return
+    plan = services.store.get_plan(summary.plan)
+    number = {id: at for at, id in enumerate(plan.ids)}
+    tickets = [
+        Ticket(run=summary.id, node=number[node.id], attempt=node.attempts)
+        for node in gone
+        if plan.policy(number[node.id]).uses.startswith(PREFIX)
+    ]
+    if tickets:
+        services.tasks.revoke(tickets)

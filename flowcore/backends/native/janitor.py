@@ -72,8 +72,8 @@ class JanitorStep(bootsteps.StartStopStep):
 
     def _run(self, services: Services, note: WorkerNote) -> None:
         def finished(runs: Mapping[str, RunState]) -> None:
-            for run in runs:
-                show_end(services, run, worker=note.name)
+            for run, state in runs.items():
+                show_end(services, run, worker=note.name, state=state)
 
         crowd = 1
         janitor = Janitor(

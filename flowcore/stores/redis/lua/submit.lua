@@ -66,7 +66,11 @@ redis.call('SET', base .. 'in', ARGV[6])
 local letters = string.rep('p', tonumber(ARGV[8]))
 if ARGV[22] ~= '' then letters = letters:sub(1, -2) .. 'e' end
 redis.call('SET', base .. 'st', letters)
-if not up then redis.call('ZADD', RUNS, now, run) end
+if not up then
+  redis.call('ZADD', RUNS, now, run)
+elseif redis.call('EXISTS', 'fc:callbacks-high:' .. ARGV[5]) == 1 then -- it is in no index to find it by
+  redis.call('ZADD', 'fc:callbacks:' .. ARGV[5], 0, run)
+end
 if redis.call('HINCRBY', PLANS, plan, 1) == 1 then
   redis.call('PERSIST', PREFIX .. 'plan:' .. plan)
   redis.call('PERSIST', PREFIX .. 'web:' .. plan)
