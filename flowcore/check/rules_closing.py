@@ -11,11 +11,9 @@ from flowcore.check.diagnostic import describe, quote
 from flowcore.check.draft import Draft
 from flowcore.check.rules_structure import Nested, check_inside
 from flowcore.graph.source import Path
+from flowcore.nodes.structured import EPILOGUE
 
-__all__ = ["EPILOGUE", "UNDO", "check_closing"]
-
-#: The id of the node that all of this becomes.
-EPILOGUE = "finally"
+__all__ = ["UNDO", "check_closing"]
 
 #: The key under which the nodes that undo others are returned.
 UNDO = "undo"

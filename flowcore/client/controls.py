@@ -9,11 +9,11 @@ from typing import Any, Self
 from flowcore.assembly.session import Session
 from flowcore.client.again import refuse_elsewhere, rerun_run, resume_run
 from flowcore.client.blocking import in_thread, refuse_in_import, refuse_in_loop
-from flowcore.engine import control
+from flowcore.engine import answers, control
 from flowcore.errors import RunNotFoundError, UsageError
 from flowcore.plan.plan import Plan
 from flowcore.run.record import RunSummary
-from flowcore.run.status import NodeState, RunState
+from flowcore.run.status import RunState
 from flowcore.run.wire import pack
 
 __all__ = ["Controls"]
@@ -154,6 +154,8 @@ class Controls:
     def signal(self, name: str, /, **value: Any) -> None:
         """Give a signal to the nodes that wait for it, or keep it for the first that will.
 
+        Nodes of the runs inside this one hear of it, too.
+
         Args:
             name: The signal's name, as the node's ``with`` says it.
             **value: What the node gives on, as a map: plain data.
@@ -166,16 +168,7 @@ class Controls:
         if not name:
             msg = "a signal needs a name, such as review"
             raise UsageError(msg)
-        runtime = self._session.runtime
-        advance = runtime.store.signal(self.id, name, pack(value, what=f"signal {name!r}"))
-        if advance is None:
-            raise RunNotFoundError(self.id)
-        if not advance.accepted:
-            state = self._summary().state
-            msg = f"run {self.id!r} has ended ({state}): no node waits for a signal any more"
-            raise UsageError(msg)
-        if advance.dispatch is not None:
-            runtime.dispatcher.publish(advance.dispatch, self._plan())
+        self._signal(self.id, name, value)
 
     async def asignal(self, name: str, /, **value: Any) -> None:
         """Signal without blocking."""
@@ -185,8 +178,9 @@ class Controls:
         """Say yes to a node that waits for an approval.
 
         Args:
-            node: The node; the only one that waits when left out. One that does not wait yet finds
-                the answer when it does.
+            node: The node, or the way to one in a run inside, such as ``embed/3/review``; the only
+                one that waits when left out. One that does not wait yet finds the answer when it
+                does.
             **more: What the node gives on with it, such as ``comment`` or ``by``: plain data.
 
         Returns:
@@ -211,22 +205,15 @@ class Controls:
         return await in_thread(self._answer, node, {**more, "approved": False})
 
     def _answer(self, node: str | None, value: dict[str, Any]) -> str:
-        plan, record = self._plan(), self._session.runtime.reader.record(self.id)
-        if record is None:
-            raise RunNotFoundError(self.id)
-        asks = {name for at, name in enumerate(plan.ids) if plan.policy(at).uses == "approval"}
-        waiting = sorted(n for n in asks if record.nodes[n].state is NodeState.WAITING)
-        told = f"those that wait are: {', '.join(waiting) or 'none'}"
-        if node is None and len(waiting) != 1:
-            raise UsageError(f"name the node to answer; {told}")
-        if node is not None and node not in asks:
-            raise UsageError(f"node {node!r} of run {self.id!r} asks for no approval; {told}")
-        name = node or waiting[0]
-        if record.nodes[name].state.is_terminal:
-            state = record.nodes[name].state
-            raise UsageError(f"node {name!r} has {state}: the answer comes too late; {told}")
-        self.signal(name, **value)
-        return name
+        runtime = self._session.runtime
+        found = answers.question(runtime.store, runtime.reader, self.id, node)
+        self._signal(found.run, found.node, value)
+        return found.path
+
+    def _signal(self, run: str, name: str, value: Any) -> None:
+        runtime = self._session.runtime
+        packed = pack(value, what=f"signal {name!r}")
+        answers.signal(runtime.store, runtime.reader, runtime.dispatcher, run, name, packed)
 
     def _summary(self) -> RunSummary:
         found = self._session.runtime.reader.summary(self.id)

@@ -9,9 +9,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from flowcore.engine.grain import Estimates
+from flowcore.engine.inner import undone
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.submit import submit
 from flowcore.errors import RunNotFoundError, RunStateError, UsageError, WorkerLostError
+from flowcore.nodes.structured import EPILOGUE
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import Resumed, RunReader, RunStore, Submitted
@@ -109,20 +111,34 @@ def _refuse_final(reader: RunReader, summary: RunSummary, plan: Plan) -> None:
     run = summary.id
     if summary.parent is not None:
         over = summary.parent.run
+        row = reader.summary(over)
+        if run == f"{over}/{EPILOGUE}" and row is not None and row.state.is_terminal:
+            return  # what was to be done at the end may be done after it, too
         msg = (
             f"run {run!r} is part of run {over!r}, which has its own word on it; "
             f"'flowcore resume {over}' runs it again from where it failed"
         )
         raise RunStateError(msg, run_id=run)
-    body = plan.policy(plan.epilogue).body if plan.epilogue is not None else None
-    if body is not None and body.ids and summary.state is not RunState.SUCCEEDED:
-        states = reader.states(run, [plan.ids.index(name) for name in body.ids])
-        if NodeState.SUCCEEDED in states.values():
-            msg = (
-                f"run {run!r} has undone what it did: there is nothing to go on from; "
-                f"'flowcore rerun {run}' runs it from the beginning"
-            )
-            raise RunStateError(msg, run_id=run)
+    _refuse_undone(reader, summary, plan)
+
+
+def _refuse_undone(reader: RunReader, summary: RunSummary, plan: Plan) -> None:
+    """What a run has undone is not there to go on from.
+
+    Raises:
+        RunStateError: It has undone what it did.
+    """
+    run = summary.id
+    if summary.state is RunState.SUCCEEDED:
+        return
+    if undone(plan, lambda nodes: reader.states(run, nodes)):
+        closing = f"{run}/{EPILOGUE}"
+        row = reader.summary(closing)
+        hint = f"'flowcore rerun {run}' runs it from the beginning"
+        if row is not None and row.state in {RunState.FAILED, RunState.CANCELLED}:
+            hint += f", 'flowcore resume {closing}' what has failed of undoing it"
+        msg = f"run {run!r} has undone what it did: there is nothing to go on from; {hint}"
+        raise RunStateError(msg, run_id=run)
 
 
 def _cannot(run: str, resumed: Resumed | None) -> RunNotFoundError | RunStateError:
@@ -171,6 +187,7 @@ def rerun(  # noqa: PLR0913  (the ports, and what the new run is made of)
     plan = _plan_of(store, old)
     if from_node is not None:
         _check_start(plan, old, from_node)
+        _refuse_undone(reader, old, plan)
     origin = Origin(run=old.id, node=from_node)
     try:
         packed = reader.input(old.id)

@@ -14,11 +14,13 @@ from typing import Any
 from flowcore.engine.assignment import Assignment
 from flowcore.engine.feeding import MOST_ITEMS
 from flowcore.engine.inner import (
+    ChildFailed,
     Children,
     failure_of,
     outside_of,
     parent_of,
     root_of,
+    undone,
     waits_for,
 )
 from flowcore.engine.payloads import Payloads
@@ -114,8 +116,24 @@ class Spawner:
             if submitted.state is RunState.SUCCEEDED:
                 return self._go_on(work, body, what.id)
             if submitted.state.is_terminal:
-                self._children.resume(what.id, parent_of(work))
+                return self._again(work, body, what.id)
         return waits_for(what.id, what.reason)
+
+    def _again(self, work: Assignment, body: Body, id: str) -> Any:
+        """Let a run go on that has ended badly; one that has undone what it did begins anew."""
+        if not self._has_undone(work, body, id):
+            self._children.resume(id, parent_of(work))
+            return waits_for(id, "goes on")
+        fresh = f"{root_of(work)}@t{work.attempt}"
+        if id == fresh:  # this very attempt has begun it, and it has failed
+            return self._go_on(work, body, id)
+        return self._start(work, body, replace(self._first(work, body), id=fresh))
+
+    def _has_undone(self, work: Assignment, body: Body, id: str) -> bool:
+        if body.kind != "flow":
+            return False
+        plan = flow_plan(body.plan, work.plan.policy(work.node).timeout)
+        return bool(undone(plan, lambda nodes: self._reader.states(id, nodes)))
 
     def _start_again(self, work: Assignment, body: Body, what: _Started, life: int) -> Any:
         """Have the first turn in a run that has ended before and goes on.
@@ -127,7 +145,7 @@ class Spawner:
         if earlier is None:
             return self._start(work, body, replace(what, id=f"{what.id}@r{life}"))
         if earlier.state.is_terminal:
-            self._children.resume(earlier.id, parent_of(work))
+            return self._again(work, body, earlier.id)
         return waits_for(earlier.id, "goes on")
 
     def _earlier(self, work: Assignment, what: _Started, life: int) -> RunSummary | None:
@@ -175,25 +193,30 @@ class Spawner:
         summary = self._reader.summary(work.run)
         failed = summary is not None and summary.error is not None
         cancelled = summary is not None and summary.stop is not None
-        undone: list[str] = []
+        names: list[str] = []
         if failed or cancelled:
-            numbers = {name: work.plan.ids.index(name) for name in body.ids}
-            states = self._reader.states(work.run, list(numbers.values()))
-            good = [n for n in body.ids if states[numbers[n]] is NodeState.SUCCEEDED]
-            undone = good[::-1]
-        plan = epilogue_plan(work.plan, body, undone, failed=failed and not cancelled)
+            good = undone(work.plan, lambda nodes: self._reader.states(work.run, nodes))
+            names = self._own(work, summary, good)[::-1]
+        plan = epilogue_plan(work.plan, body, names, failed=failed and not cancelled)
         if plan is None:
             return _Started(id=id, plan=None)
-        outputs = work.upstream.outputs([work.plan.ids.index(name) for name in undone])
+        outputs = work.upstream.outputs([work.plan.ids.index(name) for name in names])
         error = summary.error if summary is not None else None
         state = "cancelled" if cancelled else "failed" if failed else "succeeded"
         told = error.as_dict() if error is not None else None
         given = {
             **outside_of(work, body),
-            "undone": [outputs.get(work.plan.ids.index(name)) for name in undone],
+            "undone": [outputs.get(work.plan.ids.index(name)) for name in names],
             "run": {"id": work.run, "flow": work.plan.flow, "state": state, "error": told},
         }
         return _Started(id=id, plan=plan, input=given, reason="runs what is to be done at the end")
+
+    def _own(self, work: Assignment, summary: RunSummary | None, names: list[str]) -> list[str]:
+        """Those that this very run has run: what it has taken over is its origin's to undo."""
+        if summary is None or summary.origin is None:
+            return names
+        record = self._reader.record(work.run)
+        return [name for name in names if record is None or record.nodes[name].attempts]
 
     def _segment(
         self, work: Assignment, body: Body, first: int, state: Any, root: str = ""
@@ -240,8 +263,7 @@ class Spawner:
         if summary.state is not RunState.SUCCEEDED:
             if summary.parent is not None and summary.parent.attempt < work.attempt:
                 # This is another attempt than the one that saw it fail.
-                self._children.resume(child, parent_of(work))
-                return waits_for(child, "runs again")
+                return self._again(work, body, child)
             raise failure_of(work, body, summary)
         if body.kind == "loop":
             return self._iterated(work, body, child, summary)
@@ -250,7 +272,7 @@ class Spawner:
     def _collected(self, work: Assignment, body: Body, child: str, summary: RunSummary) -> Any:
         """What the nodes of a run gave, as the output of the one that started it."""
         if body.kind == "epilogue":
-            return None
+            return self._closed(child, summary)
         plan = self._plan(work, body, summary)
         outputs = self._outputs(child, plan)
         if body.kind == "map":
@@ -261,6 +283,16 @@ class Spawner:
         if len(sinks) == 1:
             return outputs.get(sinks[0])
         return {plan.ids[sink]: outputs[sink] for sink in sinks if sink in outputs}
+
+    def _closed(self, child: str, summary: RunSummary) -> None:
+        """Raise when a part of what was to be done at the end has failed, though others went on."""
+        states = self._reader.states(child, range(summary.total))
+        if NodeState.FAILED not in states.values():
+            return
+        record = self._reader.record(child)
+        for node in record.nodes.values() if record else ():
+            if node.error is not None:
+                raise ChildFailed(node.error)
 
     def _plan(self, work: Assignment, body: Body, summary: RunSummary) -> Plan:
         if body.kind == "flow":

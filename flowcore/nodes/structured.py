@@ -9,7 +9,10 @@ from typing import Any, NoReturn
 
 from flowcore.errors import UsageError
 
-__all__ = ["STRUCTURED", "WITH_FLOW"]
+__all__ = ["EPILOGUE", "STRUCTURED", "WITH_FLOW"]
+
+#: The id of the node that is done when all others have settled.
+EPILOGUE = "finally"
 
 
 def workflow(**values: Any) -> NoReturn:

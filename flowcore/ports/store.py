@@ -186,6 +186,9 @@ class Advance:
     resumed: bool = False
     """The run has ended once: a node that is not ready yet may have had attempts, so only what
     the store gives to a unit is a first attempt."""
+    inside: tuple[str, ...] = ()
+    """Of a signal that no node of its run waits for: the runs inside it where one does. It was not
+    kept, and is for them."""
     ahead: str = ""
     """Where ``AHEAD`` nodes stand from ``Flush.ahead`` on, a letter for each (``NodeState``)."""
 
@@ -300,6 +303,8 @@ class RunStore(Protocol):
     def signal(self, run: str, name: str, value: bytes) -> Advance | None:
         """Give a signal to the nodes that wait for it, or keep it for the first that will.
 
+        It is kept for nodes of the runs inside, too; those that wait already are named instead.
+
         Returns:
             None when the run is unknown; not accepted when it has ended.
         """
@@ -314,7 +319,11 @@ class RunStore(Protocol):
         ...
 
     def stop(self, run: str, *, reason: str) -> RunState | None:
-        """Cancel a run: queued nodes never start, running ones are told; None when unknown."""
+        """Cancel a run: queued nodes never start, running ones are told; None when unknown.
+
+        A node that waits for a run that it has started ends with that. A run that does what is to
+        be done at its end goes on with it.
+        """
         ...
 
     def pause(self, run: str) -> RunState | None:

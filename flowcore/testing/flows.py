@@ -21,6 +21,7 @@ from functools import wraps
 from typing import Any
 
 from flowcore.client.flow import Definition, Flow
+from flowcore.engine import answers
 from flowcore.engine.children import EngineChildren
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Executor
@@ -252,10 +253,7 @@ class Flows:
 
     def signal(self, run: str, name: str, value: Mapping[str, Any]) -> None:
         """Give a signal to a run."""
-        advance = self.store.signal(run, name, pack(dict(value)))
-        if advance is None or not advance.accepted:
-            raise UsageError(f"run {run!r} takes no signal: it is unknown, or has ended")
-        self._publish(advance.dispatch)
+        answers.signal(self.store, self.store, self._post, run, name, pack(dict(value)))
         self._go_on()
 
     def cancel(self, run: str, reason: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import msgpack
 import redis
 
-from flowcore.plan.plan import Plan, layers, successors
+from flowcore.plan.plan import Plan, Scope, layers, successors
 from flowcore.plan.policy import Body, Policy
 from flowcore.ports.store import (
     Advance,
@@ -102,13 +102,14 @@ def make_plan(
     fail_fast: bool = True,
     spared: int = 0,
     epilogue: str = "",
+    scope: Scope = "",
     flow: str = "flow",
 ) -> Plan:
     """A plan straight from lists of predecessors; node 0 is called ``n0``."""
     before = (*map(tuple, pred), *([()] if epilogue else []))
     rules = [(join or {}).get(node, "all_success") for node in range(len(before))]
     kinds = sorted(set(rules))
-    facts = repr((before, rules, max_parallel, timeout, fail_fast, spared, epilogue, flow))
+    facts = repr((before, rules, max_parallel, timeout, fail_fast, spared, epilogue, scope, flow))
     return Plan(
         hash=hashlib.blake2b(facts.encode(), digest_size=16).hexdigest(),
         flow=flow,
@@ -132,6 +133,7 @@ def make_plan(
         timeout=timeout,
         fail_fast=fail_fast,
         spared=spared,
+        scope=scope,
     )
 
 

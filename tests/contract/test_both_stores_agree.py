@@ -73,6 +73,7 @@ def plans(draw: st.DrawFn) -> Plan:
         fail_fast=draw(st.booleans()),
         spared=draw(st.sampled_from([0, 0, 0, 1, 2])),
         epilogue=draw(st.sampled_from(["", "", "f", "a"])),
+        scope=draw(st.sampled_from(["", "", "map"])),
     )
 
 

@@ -1,5 +1,6 @@
 """Nodes that start runs of their own, on real Celery workers: maps, loops, branches, sub-flows."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from flowcore import Flow, Run
-from flowcore.errors import RunStateError
+from flowcore.errors import RunStateError, UsageError
 from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine, poll
 
@@ -389,6 +390,96 @@ def test_pausing_a_run_pauses_all_that_it_has_started_and_resuming_lets_all_go_o
     assert {run.summary().state for run in runs} == {RunState.SUCCEEDED}
 
 
+@pytest.mark.parametrize("kind", ["workflow", "wait", "loop"])
+def test_items_that_wait_keep_to_max_parallel_too(
+    engine: Engine, tmp_path: Path, kind: str
+) -> None:
+    log = tmp_path / "log"
+
+    def said(text: str) -> dict[str, Any]:
+        return {"uses": N + "note", "with": {"what": text, "log": str(log)}}
+
+    nap = {"uses": "wait", "with": {"for": "50ms"}, "needs": ["begin"]}
+    inner = {"begin": said("+"), "nap": nap, "end": {**said("-"), "needs": ["nap"]}}
+    node: dict[str, Any] = {"uses": "workflow", "flow": {"nodes": inner}}
+    if kind == "wait":
+        node = {"uses": "wait", "with": {"for": "100ms"}}
+    elif kind == "loop":
+        node |= {"max_iterations": 2}
+    began = time.monotonic()
+    result = engine.run({"m": {**node, "for_each": [1, 2, 3], "max_parallel": 1}})
+    assert result.error is None
+    assert time.monotonic() - began >= 0.15 if kind != "wait" else 0.3
+    lines = _lines(log)
+    assert lines == ["+", "-"] * (len(lines) // 2)
+
+
+def test_sub_flows_count_for_the_nodes_of_a_run_that_may_be_under_way(
+    engine: Engine, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    inner = {"b": {"uses": N + "busy", "with": {"item": 1, "log": str(log)}}}
+    sub = {"uses": "workflow", "flow": {"nodes": inner}}
+    config = {"execution": {"max_parallel_nodes": 1}}
+    assert engine.run({"a": sub, "b": sub, "c": sub}, config=config).success
+    assert _lines(log) == ["+1", "-1"] * 3
+
+
+def test_a_run_that_was_cancelled_can_be_resumed_at_once(engine: Engine, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    sub = {"nodes": {"slow": {"uses": N + "until_gone", "with": {"path": str(gate)}}}}
+    handle = engine.start({"s": {"uses": "workflow", "flow": sub}})
+    inner = Run(f"{handle.id}/s", session=engine.session)
+    poll(
+        lambda: (
+            (found := engine.session.runtime.reader.record(inner.id))
+            and found.nodes["slow"].state is NodeState.RUNNING
+        ),
+        what="the slow node",
+    )
+    assert handle.cancel() is RunState.STOPPING
+    with pytest.raises(RunStateError, match="resume it once it has ended"):
+        handle.resume()
+    gate.unlink()
+    assert handle.wait(60).state is RunState.CANCELLED
+    handle.resume()
+    assert handle.wait(60).success
+
+
+def test_a_signal_reaches_the_runs_inside_whenever_they_wait_for_it(engine: Engine) -> None:
+    handle, _, inner = _waiting(engine)
+    handle.signal("go", n=1)
+    assert handle.wait(60).success
+    assert inner.outputs()["w"] == {"n": 1}
+    slow = {"nodes": {"w": {"uses": "wait", "with": {"for": "300ms"}}}}
+    slow["nodes"]["s"] = {"uses": "signal", "needs": ["w"], "with": {"name": "go"}}
+    early = engine.start({"in": {"uses": "workflow", "flow": slow}})
+    early.signal("go", n=2)
+    assert early.wait(60).output == {"n": 2}
+
+
+def test_an_approval_inside_a_run_is_answered_by_its_way(engine: Engine) -> None:
+    ask = {"nodes": {"ask": {"uses": "approval"}}}
+    each = {"uses": "workflow", "flow": ask, "for_each": [1, 2]}
+    handle = engine.start({"m": each})
+
+    def asks(item: int) -> bool:
+        found = engine.session.runtime.reader.record(f"{handle.id}/m/{item}")
+        return found is not None and found.nodes["ask"].state is NodeState.WAITING
+
+    poll(lambda: asks(0) and asks(1), what="both to ask")
+    with pytest.raises(UsageError, match="those that wait are: m/0/ask, m/1/ask"):
+        handle.approve()
+    with pytest.raises(UsageError, match="node 'm/2/ask' of run .* asks for no approval"):
+        handle.approve("m/2/ask")
+    assert handle.approve("m/1/ask", by="me") == "m/1/ask"
+    poll(lambda: not asks(1), what="the answer to arrive")
+    assert handle.reject() == "m/0/ask"
+    result = handle.wait(60)
+    assert (result.success, result.error is not None and "m[0]" in result.error) == (False, True)
+
+
 def test_resuming_a_run_runs_only_the_items_again_that_have_failed(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -505,99 +596,6 @@ def test_twenty_sleeping_sub_flows_hold_no_slot_of_a_worker(engine: Engine) -> N
     for run in runs:
         Run.get(run, session=engine.session).signal("wake")
     assert handle.wait(60).success
-
-
-# ── the end ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def _booking(log: Path, last: dict[str, Any]) -> dict[str, Any]:
-    def book(what: str, *needs: str) -> dict[str, Any]:
-        return {
-            "uses": N + "note",
-            "needs": list(needs),
-            "with": {"what": what, "log": str(log)},
-            "undo": {"uses": N + "unbook", "with": {"log": str(log)}},
-        }
-
-    return {"flight": book("flight"), "car": book("car", "flight"), "last": last}
-
-
-def _notes(log: Path, text: str) -> dict[str, Any]:
-    return {"uses": N + "note", "with": {"what": text, "log": str(log)}}
-
-
-def test_what_has_succeeded_is_undone_in_reverse_order_when_the_run_fails(
-    engine: Engine, tmp_path: Path
-) -> None:
-    log = tmp_path / "log"
-    nodes = _booking(log, {"uses": N + "fail", "needs": ["car"]})
-    told = "${{ run.state }} in ${{ run.error.node }}: ${{ run.error.message }}"
-    handle = engine.start(
-        nodes,
-        on_failure={"tell": _notes(log, told)},
-        **{"finally": {"close": _notes(log, "closed, the car was ${{ car.output }}")}},
-    )
-    assert handle.wait(60).error == "node 'last': RuntimeError: no luck"
-    assert _lines(log) == [
-        *("flight", "car", "undo car", "undo flight"),
-        *("failed in last: no luck", "closed, the car was car"),
-    ]
-    with pytest.raises(RunStateError, match="has undone what it did"):
-        handle.resume()
-
-
-def test_a_run_that_succeeds_undoes_nothing_and_runs_its_finally(
-    engine: Engine, tmp_path: Path
-) -> None:
-    log = tmp_path / "log"
-    nodes = _booking(log, {**_notes(log, "last"), "needs": ["car"]})
-    closing = {"finally": {"close": _notes(log, "closed ${{ run.state }}")}}
-    result = engine.run(nodes, on_failure={"tell": _notes(log, "failed")}, **closing)
-    assert (result.success, result.output) == (True, "last")
-    assert _lines(log) == ["flight", "car", "last", "closed succeeded"]
-
-
-def test_without_a_finally_nothing_is_run_at_the_end_of_a_run_that_succeeds(
-    engine: Engine, tmp_path: Path
-) -> None:
-    log = tmp_path / "log"
-    result = engine.run(_booking(log, {**_notes(log, "last"), "needs": ["car"]}))
-    assert result.nodes["finally"].state is NodeState.SKIPPED
-    assert _lines(log) == ["flight", "car", "last"]
-
-
-def test_a_run_that_is_cancelled_undoes_what_it_did_and_runs_its_finally(
-    engine: Engine, tmp_path: Path
-) -> None:
-    log = tmp_path / "log"
-    nodes = _booking(log, {"uses": "wait", "needs": ["car"], "with": {"for": "1h"}})
-    closing = {"finally": {"close": _notes(log, "closed ${{ run.state }}")}}
-    handle = engine.start(nodes, on_failure={"tell": _notes(log, "failed")}, **closing)
-    poll(lambda: handle.record().nodes["last"].state is NodeState.WAITING, what="the last node")
-    handle.cancel()
-    assert handle.wait(60).state is RunState.CANCELLED
-    assert _lines(log) == ["flight", "car", "undo car", "undo flight", "closed cancelled"]
-
-
-def test_a_finally_that_fails_fails_the_run(engine: Engine) -> None:
-    nodes = {"a": {"uses": N + "echo", "with": {"value": 1}}}
-    result = engine.run(nodes, **{"finally": {"close": {"uses": N + "fail"}}})
-    assert result.error == "node 'finally/close': RuntimeError: no luck"
-
-
-def test_a_run_that_has_failed_and_is_resumed_has_its_end_once_more(
-    engine: Engine, tmp_path: Path
-) -> None:
-    gate, log = tmp_path / "gate", tmp_path / "log"
-    gate.touch()
-    given = {"item": 2, "path": str(gate), "log": str(log)}
-    closing = {"finally": {"close": _notes(log, "closed ${{ run.state }}")}}
-    handle = engine.start({"a": {"uses": N + "fail_while", "with": given}}, **closing)
-    assert not handle.wait(60).success
-    gate.unlink()
-    handle.resume()
-    assert handle.wait(60).success
-    assert _lines(log) == ["2", "closed failed", "2", "closed succeeded"]
 
 
 def test_large_values_of_items_and_sub_flows_go_through_the_payload_store(

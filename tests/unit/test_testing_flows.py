@@ -137,7 +137,7 @@ def test_a_run_is_stopped_and_its_events_are_read(flows: Flows) -> None:
     assert [event.type for event in run.events][-1] is EventType.RUN_CANCELLED
     with pytest.raises(RunNotFoundError):
         flows.record("other")
-    with pytest.raises(UsageError, match="takes no signal"):
+    with pytest.raises(UsageError, match="no node waits for a signal any more"):
         run.signal("go")
 
 

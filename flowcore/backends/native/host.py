@@ -291,16 +291,20 @@ class NodeHost:
             show_end(self.services, run, worker=worker, state=advance.finished)
         if advance.parent is not None:
             over = advance.parent
-            self._wake(Ticket(run=over.run, node=over.node, attempt=over.attempt))
+            self._wake(Ticket(run=over.run, node=over.node, attempt=over.attempt), worker=worker)
         return advance
 
-    def _wake(self, ticket: Ticket) -> None:
-        """Give a node its turn that waits no more; should this fail, it gets it later."""
+    def _wake(self, ticket: Ticket, *, worker: str = "") -> None:
+        """Give a node its turn that waits no more; should this fail, it gets it later.
+
+        A run that is being stopped may have waited for it alone, and ends with that.
+        """
         services = self.services
         try:
-            dispatch = services.store.wake(ticket).dispatch
-            if dispatch is not None:
-                services.dispatcher.publish(dispatch, services.store.get_plan(dispatch.plan))
+            summary = services.reader.summary(ticket.run)
+            if summary is not None:
+                plan = services.store.get_plan(summary.plan)
+                self._record(lambda: services.store.wake(ticket), plan, ticket.run, worker)
         except FlowcoreError as error:
             _log.warning("node %d of run %s was not woken: %s", ticket.node, ticket.run, error)
 

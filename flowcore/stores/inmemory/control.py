@@ -4,6 +4,8 @@ In: a step. Out: the run moved. Not here: the moves themselves (transitions), wh
 (plan.reuse).
 """
 
+from collections.abc import Iterator
+
 from flowcore.errors import OrphanError
 from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import Frontier, after_failure, from_node
@@ -37,20 +39,37 @@ def pause(step: Step) -> None:
     step.event(EventType.RUN_PAUSED, nodes)
 
 
-def signal(step: Step, name: str, value: bytes) -> None:
-    """Give a signal to those who wait for it, or keep it."""
+def signal(step: Step, name: str, value: bytes) -> tuple[str, ...]:
+    """Give a signal to those who wait for it, or keep it; or say where inside somebody waits."""
     run = step.run
     step.event(EventType.RUN_SIGNAL, data={"name": name})
     # One that was cancelled while it waited waits no more, though its run has an epilogue yet.
-    waiting = sorted(
+    waiting = _waiting(run, name)
+    for node in waiting:
+        step.unpark(node, value)
+    if waiting:
+        return ()
+    found = tuple(sorted(_listeners(step.world, run, name)))
+    if not found:
+        run.signals[name] = value
+    return found
+
+
+def _waiting(run: KeptRun, name: str) -> list[int]:
+    return sorted(
         node
         for node, what in run.waits.items()
         if what == name and run.nodes[node] is NodeState.WAITING
     )
-    for node in waiting:
-        step.unpark(node, value)
-    if not waiting:
-        run.signals[name] = value
+
+
+def _listeners(world: World, run: KeptRun, name: str) -> Iterator[str]:
+    """The runs inside a run that have nodes which wait for a signal."""
+    for child in run.open_children:
+        inner = world.runs[child]
+        if _waiting(inner, name):
+            yield child
+        yield from _listeners(world, inner, name)
 
 
 def adopt(world: World, run: KeptRun, parent: Parent) -> KeptRun:

@@ -91,7 +91,8 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         data = {**_brief(_reason(outcome)), "delay": outcome.delay}
         step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)
         return
-    if outcome.kind == "waiting" and not stopping:
+    child = outcome.wait.child if outcome.wait else None
+    if outcome.kind == "waiting" and (not stopping or child in run.open_children):
         step.park(node, outcome.wait or Wait())
         return
     step.unschedule(node)

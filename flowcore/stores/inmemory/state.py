@@ -126,6 +126,18 @@ class KeptRun:
             return ticket.unit in self.units and self.units[ticket.unit].adopted
         return self.holds(ticket.node, ticket.attempt)
 
+    def waits_inside(self, node: int) -> bool:
+        """Whether a node waits for a run that it has started and that has not ended."""
+        return (
+            self.nodes[node] is NodeState.WAITING
+            and node in self.waits
+            and self.awaited.get(node) in self.open_children
+        )
+
+    def keeps_slot(self, node: int) -> bool:
+        """Whether a node that waits keeps its slot of ``max_parallel``."""
+        return node in self.waits and (node in self.awaited or self.plan.scope == "map")
+
     def waits_as(self, ticket: Ticket) -> bool:
         """Whether this very attempt waits."""
         return (

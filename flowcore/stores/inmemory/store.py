@@ -235,8 +235,8 @@ class InMemoryStore(InMemoryReader):
             if kept is None or not (kept.accepts_work or kept.is_paused):
                 return Advance(accepted=False) if kept else None
             step = Step(self._world, kept, self._now())
-            signal(step, name, value)
-            return self._advanced(step)
+            inside = signal(step, name, value)
+            return replace(self._advanced(step), inside=inside)
 
     def lose(self, unit: UnitTicket) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""
@@ -277,7 +277,7 @@ class InMemoryStore(InMemoryReader):
         """Cancel a run."""
         with self._changed:
             kept = self._world.runs.get(run)
-            if kept is None or kept.state.is_terminal:
+            if kept is None or kept.state.is_terminal or kept.closing:
                 return kept.state if kept else None
             if kept.stop is None:
                 kept.stop = reason

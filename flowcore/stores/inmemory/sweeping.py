@@ -110,7 +110,7 @@ def _abandon(step: Step) -> None:
     """The run that this one is part of does not want it any more."""
     run = step.run
     step.unschedule(GIVE_UP)
-    if run.left:
+    if run.left and not run.closing:
         run.stop = run.stop or GIVEN_UP
         step.abort()
 
@@ -118,7 +118,7 @@ def _abandon(step: Step) -> None:
 def _deadline(step: Step) -> None:
     run = step.run
     step.unschedule(DEADLINE)
-    if run.state is not RunState.STOPPING:
+    if run.state is not RunState.STOPPING and not run.closing:
         run.failures[DEADLINE] = DEADLINE_PASSED
         run.cause = run.cause or DEADLINE
         step.abort()

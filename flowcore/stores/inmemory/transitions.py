@@ -60,20 +60,8 @@ class Step(Dispatching):
         self.event(EventType.NODE_WAITING, [node], run.attempts[node], wait.about())
         run.attempts[node] -= 1  # this attempt goes on later
         run.heard.pop(node, None)
-        if wait.resumes:
-            run.resumed.pop(node, None)
-            run.waits[node] = wait.signal
-            if wait.child is not None:
-                run.awaited[node] = wait.child
-                # It, or another one of this node, may have ended before this came to wait.
-                told = node in run.told
-                run.told.discard(node)
-                if told or wait.child not in run.open_children:
-                    self.unpark(node)
-                    return
-            if wait.signal in run.signals:
-                self.unpark(node, run.signals.pop(wait.signal))
-                return
+        if wait.resumes and self._came(node, wait):
+            return
         if wait.until is not None:
             self.schedule(node, max(0, round(wait.until * 1000) - self.now))
         elif wait.seconds is not None:
@@ -81,22 +69,64 @@ class Step(Dispatching):
         else:
             self.unschedule(node)
 
+    def _came(self, node: int, wait: Wait) -> bool:
+        """Note what a node waits for; say whether that has come already, which ends its wait."""
+        run = self.run
+        run.resumed.pop(node, None)
+        run.waits[node] = wait.signal
+        if wait.child is not None:
+            run.awaited[node] = wait.child
+        if run.keeps_slot(node):
+            self.take_slots(1)
+        if wait.child is not None:
+            # It, or another one of this node, may have ended before this came to wait.
+            told = node in run.told
+            run.told.discard(node)
+            if told or wait.child not in run.open_children:
+                self.unpark(node)
+                return True
+        came = None if wait.signal is None else self._kept_signal(wait.signal)
+        if came is not None:
+            self.unpark(node, came)
+        return came is not None
+
     def unpark(self, node: int, what: bytes = b"") -> None:
         """End a wait: by a signal's value, or because the time is over."""
         run = self.run
         if node in run.waits:
+            if run.keeps_slot(node):
+                self.take_slots(-1)
             del run.waits[node]
             run.resumed[node] = run.awaited.pop(node, "").encode() or what
         self.unschedule(node)
-        self.dispatch([(node, run.attempts[node] + 1)])
+        if run.state is RunState.STOPPING:
+            run.attempts[node] += 1
+            self.cancel(node)
+        else:
+            self.dispatch([(node, run.attempts[node] + 1)])
+
+    def _kept_signal(self, name: str) -> bytes | None:
+        """A signal that was kept for a node: in its run, or in one around that."""
+        run: KeptRun | None = self.run
+        while run is not None:
+            if name in run.signals:
+                return run.signals.pop(name)
+            run = self.world.runs.get(run.parent.run) if run.parent else None
+        return None
 
     def abort(self) -> None:
         """Stop the run: what is not running never will; what is running is told on renewal."""
         run = self.run
         waits = None if run.closing else run.plan.epilogue
-        gone = [node for node, state in enumerate(run.nodes) if state in _QUEUED and node != waits]
+        gone = [
+            node
+            for node, state in enumerate(run.nodes)
+            if state in _QUEUED and node != waits and not run.waits_inside(node)
+        ]
         for node in gone:
-            if run.nodes[node] is NodeState.DISPATCHED:
+            state = run.nodes[node]
+            waiting = state is NodeState.WAITING and run.keeps_slot(node)
+            if waiting or state is NodeState.DISPATCHED:
                 self.take_slots(-1)
             run.nodes[node] = NodeState.CANCELLED
             self.unschedule(node)

@@ -6,7 +6,7 @@ In: the engine's commands. Out: what the scripts answered. Not here: reading (re
 import functools
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
@@ -123,7 +123,8 @@ class RedisStore:
             run.priority,
             msgpack.packb(shares(grain)) if grain else b"",
         )
-        ends = wire_parent(run.parent), plan.spared, plan.concludes
+        items = "1" if plan.scope == "map" else ""
+        ends = wire_parent(run.parent), plan.spared, plan.concludes, items
         for _ in range(_TRIES):
             answer = self._call("submit", *arguments, *self._taken_over(run, plan), *ends)
             if answer[0] not in {b"noplan", b"changed"}:
@@ -280,7 +281,10 @@ class RedisStore:
         answer = self._call("signal", run, name, value, msgpack.packb({"name": name}))
         if answer is None:
             return None
-        return read_advance(run, answer) if len(answer) > 1 else Advance(accepted=False)
+        if len(answer) == 1:
+            return Advance(accepted=False)
+        inside = tuple(one.decode() for one in answer.pop())
+        return replace(read_advance(run, answer), inside=inside)
 
     def lose(self, unit: UnitTicket) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""

@@ -144,3 +144,9 @@ def give_and_die(count: int, gate: str, log: str) -> Iterator[int]:
             Path(gate).unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         yield number
+
+
+def hold(path: str, log: str) -> None:
+    """Note that it has begun, and wait until a file is gone."""
+    note("holds", log)
+    until_gone(path)

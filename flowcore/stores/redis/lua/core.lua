@@ -41,7 +41,7 @@ local function base_of(run) return PREFIX .. '{' .. run .. '}:' end
 local FIELDS = {
   'state', 'plan', 'active', 'max', 'left', 'fast', 'flow', 'ns', 'prio', 'cause', 'stop',
   'total', 'keep', 'lease', 'dlease', 'timeout', 'retried', 'waited', 'started', 'resumes',
-  'up', 'kids', 'spared', 'epi', 'closing',
+  'up', 'kids', 'spared', 'epi', 'closing', 'whole',
 }
 -- What a script needs that changes no more than one node.
 local FEW = { 'state', 'lease', 'timeout', 'retried', 'waited', 'resumes' }

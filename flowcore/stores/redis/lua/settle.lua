@@ -41,7 +41,7 @@ if kind == 'retry' and R.state ~= 'stopping' then
   if R.waited then redis.call('HDEL', R.base .. 'sig', 'p:' .. node) end -- the next attempt waits anew
   redis.call('ZADD', AGENDA, R.now + tonumber(ARGV[7]), member)
   event(R, 'node.retrying', node, attempt, ARGV[6])
-elseif kind == 'waiting' and R.state ~= 'stopping' then
+elseif kind == 'waiting' and (R.state ~= 'stopping' or waits_inside(R, node, ARGV[12])) then
   local due = tonumber(ARGV[7])
   if due >= 0 then due = R.now + due end
   if ARGV[13] ~= '' then due = math.max(tonumber(ARGV[13]), R.now) end

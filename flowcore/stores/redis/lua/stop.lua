@@ -1,7 +1,8 @@
 -- Cancel a run. ARGV: run, reason
 local R = open_run(ARGV[1])
 if not R then return false end
-if R.state == 'succeeded' or R.state == 'failed' or R.state == 'cancelled' then
+-- One that is doing what is to be done at its end does that.
+if R.closing or R.state == 'succeeded' or R.state == 'failed' or R.state == 'cancelled' then
   return { R.state }
 end
 if not R.stop then

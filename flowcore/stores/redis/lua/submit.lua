@@ -4,7 +4,8 @@
 --       priority, how to share out the starts (msgpack) or '', what to take over from another run
 --       (msgpack) or '', the states of that run's nodes, the attempt that starts it (msgpack: run,
 --       node, its id, attempt) or '', how many failures it is spared, when
---       its last node, an epilogue, has something to do ('a': always, 'f': upon failure) or ''
+--       its last node, an epilogue, has something to do ('a': always, 'f': upon failure) or '',
+--       '1' if its nodes are the items of a map, else ''
 
 -- What need not run again comes from another run: outputs, states, and which edges do not hold.
 local function take_over(R, taken)
@@ -61,6 +62,7 @@ redis.call('HSET', base .. 'run', 'state', 'pending', 'plan', plan, 'flow', ARGV
 if taken then redis.call('HSET', base .. 'run', 'origin', cmsgpack.pack({ taken.run, taken.node })) end
 if up then redis.call('HSET', base .. 'run', 'up', ARGV[20]) end
 if ARGV[22] ~= '' then redis.call('HSET', base .. 'run', 'epi', ARGV[22]) end
+if ARGV[23] ~= '' then redis.call('HSET', base .. 'run', 'whole', '1') end
 if ARGV[21] ~= '0' then redis.call('HSET', base .. 'run', 'spared', ARGV[21]) end
 redis.call('SET', base .. 'in', ARGV[6])
 local letters = string.rep('p', tonumber(ARGV[8]))

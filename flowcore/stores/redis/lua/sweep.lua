@@ -35,7 +35,7 @@ end
 
 local function deadline(R)
   redis.call('ZREM', AGENDA, R.run .. '|T')
-  if R.state == 'stopping' then return end
+  if R.state == 'stopping' or R.closing then return end
   redis.call('HSET', R.base .. 'err', 'T', ARGV[4])
   R.cause, R.mark = R.cause or 'T', true
   abort(R)
@@ -43,7 +43,7 @@ end
 
 -- The run that this one is part of does not want it any more.
 local function abandon(R)
-  if R.left == 0 then return end
+  if R.left == 0 or R.closing then return end
   if not R.stop then
     R.stop = ARGV[6]
     redis.call('HSET', R.base .. 'run', 'stop', ARGV[6])

@@ -12,22 +12,46 @@ local function stop_children(R, node)
   end
 end
 
--- Stop a run: nothing that is not running will run; what is running is told by its heartbeat.
+-- What a node waits for: see `park`.
+local function awaited_by(R, node)
+  return R.waited and redis.call('HGET', R.base .. 'sig', 'n:' .. node) or ''
+end
+
+-- Whether that is a run that it has started and that has not ended.
+local function waits_inside(R, node, what)
+  return what:sub(1, 1) == 'c'
+    and redis.call('HGET', R.base .. 'kids', what:sub(2)) == 'o' .. node
+end
+
+-- Whether a node keeps its slot of max_parallel while it waits: what it has started is under way, and
+-- so is an item of a map, whatever it waits for.
+local function keeps_slot(R, what)
+  return what ~= '' and (R.whole or what:sub(1, 1) == 'c')
+end
+
+-- Stop a run: nothing that is not running will run; what is running is told by its heartbeat, and a
+-- node that waits for a run that it has started ends with that.
 local function abort(R)
   local letters = redis.call('GET', R.base .. 'st') or ''
-  local gone, agenda, next_ = {}, {}, {}
+  local gone, stay, agenda, next_ = {}, {}, {}, {}
   for at in letters:gmatch('()[phdbwq]') do
     local node = at - 1
-    gone[#gone + 1] = node
     local was = letters:sub(at, at)
-    if was == 'd' or was == 'w' or was == 'q' then agenda[#agenda + 1] = R.run .. '|' .. node end
-    if was == 'd' then take_slots(R, -1) end
-    if was == 'w' then
-      next_[#next_ + 1], next_[#next_ + 2] = node, attempt_of(R, node) + 1
+    local what = was == 'q' and awaited_by(R, node) or ''
+    if waits_inside(R, node, what) then
+      stay[#stay + 1] = node
+    else
+      gone[#gone + 1] = node
+      if was == 'd' or was == 'w' or was == 'q' then agenda[#agenda + 1] = R.run .. '|' .. node end
+      if was == 'd' or keeps_slot(R, what) then take_slots(R, -1) end
+      if was == 'w' then
+        next_[#next_ + 1], next_[#next_ + 2] = node, attempt_of(R, node) + 1
+      end
     end
   end
   if #gone > 0 then
     redis.call('SET', R.base .. 'st', (letters:gsub('[phdbwq]', 'c')))
+    put_letters(R, stay, 'q')
     R.left = R.left - #gone
     event(R, 'nodes.cancelled', ranges(gone))
   end
@@ -46,17 +70,47 @@ local function abort(R)
   end
 end
 
+-- The attempt that ran is over: should the run be resumed, the node's next one is another.
+local function use_up(R, node, attempt) redis.call('HSET', R.base .. 'att', node, attempt + 1) end
+
+-- A running node ends because its run is stopping.
+local function cancel(R, node, attempt)
+  put_letter(R, node, 'c')
+  use_up(R, node, attempt)
+  R.left = R.left - 1
+  event(R, 'nodes.cancelled', node, attempt)
+end
+
 -- End the wait of a node, which may want to know by what: a signal's value, '' for the time, the id
 -- of the run that it waited for.
 local function unpark(R, node, what)
-  local awaited = R.waited and redis.call('HGET', R.base .. 'sig', 'n:' .. node)
-  if awaited then
+  local awaited = awaited_by(R, node)
+  if awaited ~= '' then
     redis.call('HDEL', R.base .. 'sig', 'n:' .. node)
     if awaited:sub(1, 1) == 'c' then what = awaited:sub(2) end
     redis.call('HSET', R.base .. 'sig', 'p:' .. node, what)
+    if keeps_slot(R, awaited) then take_slots(R, -1) end
   end
   redis.call('ZREM', AGENDA, R.run .. '|' .. node)
-  dispatch(R, { { node, attempt_of(R, node) } })
+  if R.state == 'stopping' then
+    cancel(R, node, attempt_of(R, node))
+  else
+    dispatch(R, { { node, attempt_of(R, node) } })
+  end
+end
+
+-- A signal that was kept for a node: in its run, or in one around that.
+local function kept_signal(R, name)
+  local base, up = R.base, R.up
+  while base do
+    local came = redis.call('HGET', base .. 'sig', name)
+    if came then
+      redis.call('HDEL', base .. 'sig', name)
+      return came
+    end
+    base = up and base_of(cmsgpack.unpack(up)[1])
+    up = base and redis.call('HGET', base .. 'run', 'up')
+  end
 end
 
 -- Let a node wait without a worker. `due` (ms) is less than 0 for ever; `what` is '' for a turn,
@@ -73,18 +127,14 @@ local function park(R, node, attempt, due, what, data)
     end
     redis.call('HDEL', sig, 'p:' .. node)
     redis.call('HSET', sig, 'n:' .. node, what)
+    if keeps_slot(R, what) then take_slots(R, 1) end
     -- A run, this or another one that the node has started, may have ended before it came to wait.
     if what:sub(1, 1) == 'c' then
       local told = redis.call('HDEL', sig, 'e:' .. node) == 1
-      if told or redis.call('HGET', R.base .. 'kids', what:sub(2)) ~= 'o' .. node then
-        return unpark(R, node, '')
-      end
+      if told or not waits_inside(R, node, what) then return unpark(R, node, '') end
     end
-    local came = what:sub(1, 1) == 's' and redis.call('HGET', sig, 's:' .. what:sub(2))
-    if came then
-      redis.call('HDEL', sig, 's:' .. what:sub(2))
-      return unpark(R, node, came)
-    end
+    local came = what:sub(1, 1) == 's' and kept_signal(R, 's:' .. what:sub(2))
+    if came then return unpark(R, node, came) end
   end
   if due >= 0 then
     redis.call('ZADD', AGENDA, due, R.run .. '|' .. node)
@@ -272,17 +322,6 @@ local function finish(R)
     redis.call('PEXPIRE', R.web, R.keep + 3600000)
   end
   return R.state
-end
-
--- The attempt that ran is over: should the run be resumed, the node's next one is another.
-local function use_up(R, node, attempt) redis.call('HSET', R.base .. 'att', node, attempt + 1) end
-
--- A running node ends because its run is stopping.
-local function cancel(R, node, attempt)
-  put_letter(R, node, 'c')
-  use_up(R, node, attempt)
-  R.left = R.left - 1
-  event(R, 'nodes.cancelled', node, attempt)
 end
 
 -- A node has failed for good: record why, then stop the run or go on around it.
