@@ -11,7 +11,16 @@ from flowcore.agents.message import Task, TaskState
 from flowcore.assembly.session import Session
 from flowcore.cli.given import parse_input, seconds
 from flowcore.cli.outcome import ExitCode
-from flowcore.cli.printing import Format, Output, Quiet, note, show_rows, write, write_json
+from flowcore.cli.printing import (
+    Format,
+    Output,
+    Quiet,
+    note,
+    show_object,
+    show_rows,
+    write,
+    write_json,
+)
 from flowcore.client.agents import AgentClient
 from flowcore.errors import AgentNotFoundError, AgentTaskError, UsageError
 
@@ -20,7 +29,8 @@ __all__ = ["app"]
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    help="See agents and their tasks; send them messages.",
+    help="List agents, live and dead; see their tasks; send them messages.\n\n"
+    "Example: flowcore agents --skill summarize",
 )
 
 _COLUMNS = {
@@ -73,13 +83,18 @@ def agents(
 @app.command("card")
 def card(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An agent.", show_default=False)],
+    output: Output = Format.TABLE,
 ) -> int:
-    """Show an agent's card, as the protocol has it."""
+    """Show an agent's card, as the protocol has it: in JSON.
+
+    Example: flowcore agents card researcher
+    """
     with Session() as session:
         notes = [note for note in AgentClient(session).agents() if note.name == name]
     if not notes:
         raise AgentNotFoundError(f"no agent is called {name!r}; 'flowcore agents' lists them")
-    write_json(next((note for note in notes if note.alive), notes[0]).card)
+    found = next((note for note in notes if note.alive), notes[0]).card
+    write_json(found, indent=None if output is Format.JSONL else 2)
     return ExitCode.OK
 
 
@@ -103,7 +118,10 @@ def send(  # noqa: PLR0917  (typer reads options from parameters)
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Send a message to an agent and wait for what it makes."""
+    """Send a message to an agent and wait for what it makes.
+
+    Example: flowcore agents send researcher "What is A2A?"
+    """
     content = text if text is not None else parse_input(given or ())
     if content is None or (text is not None and given):
         raise UsageError("give either TEXT, or data with -i")
@@ -111,7 +129,7 @@ def send(  # noqa: PLR0917  (typer reads options from parameters)
         client = AgentClient(session)
         begun = client.start(name if task is None else None, content, task=task)
         if detach:
-            write(f"{begun}\n")
+            show_object(output, client.get(begun).to_json(), f"{begun}\n")
             return ExitCode.OK
         try:
             found = client.wait(begun, timeout=seconds(timeout) or 60.0)
@@ -127,26 +145,39 @@ def send(  # noqa: PLR0917  (typer reads options from parameters)
 
 @app.command("task")
 def task(id: TaskId, output: Output = Format.TABLE) -> int:
-    """Show a task."""
+    """Show a task, as the protocol has it: in JSON.
+
+    Example: flowcore agents task tc7e12d4d
+    """
     with Session() as session:
         _show(AgentClient(session).get(id), output, whole=True)
     return ExitCode.OK
 
 
 @app.command("cancel")
-def cancel(id: TaskId, quiet: Quiet = False) -> int:
-    """End a task as canceled."""
+def cancel(id: TaskId, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
+    """End a task as canceled.
+
+    Example: flowcore agents cancel tc7e12d4d
+    """
     with Session() as session:
-        AgentClient(session).cancel(id)
+        told = AgentClient(session).cancel(id)
+    show_object(output, told.to_json())
     note(f"task {id} is canceled", quiet=quiet)
     return ExitCode.OK
 
 
 @app.command("requeue")
-def requeue(id: TaskId, quiet: Quiet = False) -> int:
-    """Try a dead letter again."""
+def requeue(id: TaskId, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
+    """Try a dead letter again: a task given up because its workers died.
+
+    Example: flowcore agents requeue tc7e12d4d
+    """
     with Session() as session:
-        AgentClient(session).requeue(id)
+        client = AgentClient(session)
+        client.requeue(id)
+        told = client.get(id)
+    show_object(output, told.to_json())
     note(f"next: flowcore agents task {id}", quiet=quiet)
     return ExitCode.OK
 

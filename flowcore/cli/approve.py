@@ -10,13 +10,13 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.cli.given import RunId, parse_map
 from flowcore.cli.outcome import ExitCode
-from flowcore.cli.printing import Quiet, note
+from flowcore.cli.printing import Format, Output, Quiet, note, show_object
 from flowcore.client.handle import Run
 
 __all__ = ["approve"]
 
 
-def approve(
+def approve(  # noqa: PLR0917  (typer calls it, by name)
     run: RunId,
     node: Annotated[
         str | None, typer.Argument(metavar="[NODE]", help="The node; default: the one that waits.")
@@ -33,6 +33,7 @@ def approve(
         ),
     ] = None,
     quiet: Quiet = False,
+    output: Output = Format.TABLE,
 ) -> int:
     """Say yes, or no, to a node that waits for an approval.
 
@@ -44,6 +45,7 @@ def approve(
     with Session() as session:
         handle = Run.get(run, session=session)
         name = handle.reject(node, **more) if reject else handle.approve(node, **more)
+    show_object(output, {"run_id": run, "node": name, "approved": not reject})
     word = "rejected" if reject else "approved"
     note(f"{name} is {word}\nnext: flowcore watch {run}", quiet=quiet)
     return ExitCode.OK

@@ -12,7 +12,7 @@ from flowcore.cli.background import leave_worker
 from flowcore.cli.detail import find_node
 from flowcore.cli.given import RunId, parse_input
 from flowcore.cli.outcome import ExitCode
-from flowcore.cli.printing import Format, Output, Quiet, note, paint, show_rows, write, write_json
+from flowcore.cli.printing import Format, Output, Quiet, note, paint, show_object, show_rows
 from flowcore.cli.watch import unattended
 from flowcore.client.again import refuse_elsewhere, rerun_run, resume_run
 from flowcore.client.handle import Run
@@ -213,10 +213,8 @@ def rerun(
             find_node(old.plan(), from_node, run)
         new = rerun_run(session, run, from_node, data, id=id)
         # First of all: whatever becomes of the worker, the run is there.
-        if output is Format.TABLE:
-            write(f"{new}\n")
-        else:
-            write_json({"run_id": new, "origin": {"run_id": run, "node": from_node}}, indent=None)
+        data = {"run_id": new, "origin": {"run_id": run, "node": from_node}}
+        show_object(output, data, f"{new}\n")
         _serve(session, Run(new, session=session), quiet=quiet)
     note(f"next: flowcore watch {new}", quiet=quiet)
     return ExitCode.OK
@@ -238,7 +236,4 @@ def _serve(session: Session, handle: Run, *, quiet: bool) -> None:
 
 
 def _show(run: str, state: RunState, form: Format) -> None:
-    if form is Format.TABLE:
-        write(f"{paint(state.value)}\n")
-    else:
-        write_json({"run_id": run, "state": state.value}, indent=None)
+    show_object(form, {"run_id": run, "state": state.value}, f"{paint(state.value)}\n")

@@ -6,13 +6,13 @@ In: their files. Out: a definition, as YAML unless the file is called ``.json``.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from flowcore.cli.given import read_object, seconds
 from flowcore.cli.outcome import ExitCode
-from flowcore.cli.printing import Quiet, note, save
+from flowcore.cli.printing import Format, OutFile, Output, Quiet, note, save, show_object
 from flowcore.errors import UsageError
 from flowcore.graph.dump import to_yaml
 from flowcore.importers.canvas import from_canvas
@@ -24,32 +24,30 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Make a definition of another system's workflow.",
+    help="Make a definition of another system's workflow.\n\n"
+    "Example: flowcore import wfformat montage.json -O montage.yaml",
 )
 
 
 @app.command("wfformat")
 def wfformat(
-    file: Annotated[
+    trace: Annotated[
         Path, typer.Argument(metavar="FILE", help="A WfFormat JSON file.", show_default=False)
     ],
     critical_path: Annotated[
         str | None,
         typer.Option("--critical-path", help="Scale runtimes so that the longest path takes this."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; default: stdout.")
-    ] = None,
+    file: OutFile = None,
     quiet: Quiet = False,
+    output: Output = Format.TABLE,
 ) -> int:
-    """Make a flow of a WfCommons trace: each task sleeps as long as it once ran."""
-    tree = convert(read(file), critical_path=seconds(critical_path))
-    if output is not None and output.suffix == ".json":
-        save(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", output)
-    else:
-        save(to_yaml(tree), output)
-    if output is not None:
-        note(f"{len(tree['nodes'])} nodes\nnext: flowcore run {output}", quiet=quiet)
+    """Make a flow of a WfCommons trace: each task sleeps as long as it once ran.
+
+    Example: flowcore import wfformat montage.json --critical-path 30s -O montage.yaml
+    """
+    tree = convert(read(trace), critical_path=seconds(critical_path))
+    _write(tree, file, output, quiet=quiet)
     return ExitCode.OK
 
 
@@ -64,14 +62,13 @@ def canvas(
         ),
     ],
     flow_id: Annotated[str | None, typer.Option("--id", help="The flow's id.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; default: stdout.")
-    ] = None,
+    file: OutFile = None,
     quiet: Quiet = False,
+    output: Output = Format.TABLE,
 ) -> int:
     """Make a flow of a Celery canvas; its tasks go on running on their own workers.
 
-    Example: flowcore import canvas shop.flows:nightly -o nightly.yaml
+    Example: flowcore import canvas shop.flows:nightly -O nightly.yaml
     """
     found = read_object(signature)
     found = found() if callable(found) and not isinstance(found, Mapping) else found
@@ -79,10 +76,19 @@ def canvas(
         msg = f"{signature!r} is no Celery signature but {type(found).__name__}"
         raise UsageError(msg)
     tree = from_canvas(found, id=flow_id or signature.rpartition(":")[2].replace(".", "-"))
-    if output is not None and output.suffix == ".json":
-        save(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", output)
-    else:
-        save(to_yaml(tree), output)
-    if output is not None:
-        note(f"{len(tree['nodes'])} nodes\nnext: flowcore run {output}", quiet=quiet)
+    _write(tree, file, output, quiet=quiet)
     return ExitCode.OK
+
+
+def _write(tree: Mapping[str, Any], file: Path | None, form: Format, *, quiet: bool) -> None:
+    """Write a definition to its file, and say what it is; or to stdout in the form asked for."""
+    if file is None:
+        show_object(form, tree, to_yaml(tree))
+        return
+    if file.suffix == ".json":
+        save(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", file)
+    else:
+        save(to_yaml(tree), file)
+    count = len(tree["nodes"])
+    show_object(form, {"flow": tree["id"], "nodes": count, "file": str(file)})
+    note(f"{count} nodes\nnext: flowcore run {file}", quiet=quiet)

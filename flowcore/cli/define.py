@@ -66,7 +66,10 @@ def validate(
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Check definitions; show every problem with its place. Exit code 2 if there are any."""
+    """Check definitions; show every problem with its place. Exit code 2 if there are any.
+
+    Example: flowcore validate flows/*.yaml
+    """
     reports = [_report(name, resolve=resolve) for name in flows]
     if output is Format.JSON:
         write_json([data for data, _ in reports])
@@ -119,13 +122,19 @@ def graph(
     ] = Picture.ASCII,
     file: OutFile = None,
 ) -> int:
-    """Draw a flow; nothing it uses is imported."""
+    """Draw a flow; nothing it uses is imported.
+
+    Example: flowcore graph rag.yaml -f svg -O rag.svg
+    """
     save(_RENDER[form](read_flow(flow).plan(resolve=False)), file)
     return ExitCode.OK
 
 
 def schema(file: OutFile = None) -> int:
-    """Write the JSON Schema of definitions, for editors."""
+    """Write the JSON Schema of definitions, for editors.
+
+    Example: flowcore schema -O flowcore.schema.json
+    """
     save(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", file)
     if file is not None:
         note(f"first line of a flow in YAML:  # yaml-language-server: $schema={file}")
@@ -133,7 +142,10 @@ def schema(file: OutFile = None) -> int:
 
 
 def backends(output: Output = Format.TABLE) -> int:
-    """List the backends of this installation, and those that are planned."""
+    """List the backends of this installation, and those that are planned.
+
+    Example: flowcore backends -o json
+    """
     default = BackendRegistry.get_default()
     rows = [
         {**_info(name), "default": name == default}

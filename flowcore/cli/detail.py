@@ -14,7 +14,7 @@ from flowcore.assembly.session import Session
 from flowcore.cli.follow import event_row, node_row
 from flowcore.cli.given import RunId
 from flowcore.cli.outcome import ExitCode, ThingNotFoundError
-from flowcore.cli.printing import Format, Output, Quiet, iso, note, paint, plain, write, write_json
+from flowcore.cli.printing import Format, Output, Quiet, iso, note, paint, plain, show_object, write
 from flowcore.cli.show import node_table, run_head, run_row
 from flowcore.client.handle import Run
 from flowcore.graph.diagnostic import clean
@@ -38,7 +38,10 @@ def inspect(
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Show all that is recorded of a run: input, nodes, tracebacks, outputs, events."""
+    """Show all that is recorded of a run: input, nodes, tracebacks, outputs, events.
+
+    Example: flowcore inspect order-42 --node embed
+    """
     with Session() as session:
         handle = Run.get(run, session=session)
         plan = handle.plan()
@@ -74,7 +77,7 @@ def inspect(
         else {"run_id": run, "node": node, **nodes[node]}
     )
     rows = [event_row(event) for event in events]
-    write_json({**whole, "events": rows}, indent=2 if output is Format.JSON else None)
+    show_object(output, {**whole, "events": rows})
     return ExitCode.OK
 
 

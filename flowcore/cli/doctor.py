@@ -57,7 +57,10 @@ class Finding:
 
 
 def doctor(output: Output = Format.TABLE) -> int:
-    """Check Python, directories, the server, the broker and the workers."""
+    """Check Python, directories, the server, the broker and the workers.
+
+    Example: flowcore doctor -o json
+    """
     findings = list(_findings())
     show_rows(output, [finding.row() for finding in findings], _COLUMNS)
     if any(finding.unreachable for finding in findings):

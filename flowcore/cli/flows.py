@@ -10,7 +10,7 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.cli.given import FlowArgument, read_flow
 from flowcore.cli.outcome import ExitCode, ThingNotFoundError
-from flowcore.cli.printing import Format, Output, Quiet, iso, note, show_rows, write_json
+from flowcore.cli.printing import Format, Output, Quiet, iso, note, show_object, show_rows
 from flowcore.client.flow import deploy_plan
 from flowcore.errors import UsageError
 from flowcore.ports.flows import DeployedFlow
@@ -51,11 +51,10 @@ def deploy(
     about = tree.get("description", "") if isinstance(tree, dict) else ""
     with Session() as session:
         done = deploy_plan(session, plan, str(about), paths=given.paths)
+    show_object(output, _row(done))
     if output is Format.TABLE:
         note(f"{done.address} is deployed ({done.nodes} nodes, plan {done.plan[:12]})", quiet=quiet)
         note(f"next: flowcore run {done.name}", quiet=quiet)
-    else:
-        write_json(_row(done), indent=2 if output is Format.JSON else None)
     return ExitCode.OK
 
 
@@ -77,6 +76,7 @@ def flows(
             if not registry.remove(name, version):
                 msg = f"no flow {remove!r} is deployed; 'flowcore flows' lists NAME and VERSION"
                 raise ThingNotFoundError(msg)
+            show_object(output, {"name": name, "version": version, "removed": True})
             note(f"{remove} is no longer deployed; its runs go on", quiet=quiet)
             return ExitCode.OK
         rows = [_row(one) for one in registry.flows()]

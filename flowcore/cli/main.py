@@ -115,6 +115,8 @@ def _root(
 
     Exit codes: 0 ok, 1 the run failed, 2 bad usage or definition, 3 not found, 4 cannot reach a
     service, 5 cancelled, 124 the wait timed out, 130 Ctrl-C.
+
+    Example: flowcore run rag.yaml -i url=https://example.org
     """
 
 

@@ -15,12 +15,14 @@ from flowcore.assembly.session import Session
 from flowcore.cli.outcome import ExitCode, ThingNotFoundError
 from flowcore.cli.printing import (
     Format,
+    OutFile,
     Output,
     Quiet,
     iso,
     note,
     plain,
     save,
+    show_object,
     show_rows,
     write,
     write_json,
@@ -36,7 +38,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="See, move and clear what flows remember.",
+    help="See, move and clear what flows remember.\n\nExample: flowcore memory list",
 )
 
 ThreadName = Annotated[
@@ -132,23 +134,25 @@ def recall(
 @app.command("export")
 def export_(
     prefix: Prefix = "",
-    file: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; default: stdout.")
-    ] = None,
+    file: OutFile = None,
     quiet: Quiet = False,
+    output: Output = Format.TABLE,
 ) -> int:
-    """Write threads as JSON, one a line.
+    """Write threads as JSON, one a line, as 'flowcore memory import' reads them.
 
-    Example: flowcore memory export support/ -o support.jsonl
+    To stdout, -o json makes one array of them.
+
+    Example: flowcore memory export support/ -O support.jsonl
     """
     with Session() as session:
-        lines = [
-            json.dumps(plain(one), ensure_ascii=False) + "\n"
-            for one in export_threads(prefix, session=session)
-        ]
-    save("".join(lines), file)
+        threads = list(export_threads(prefix, session=session))
+    if file is None and output is Format.JSON:
+        write_json(threads)
+        return ExitCode.OK
+    save("".join(json.dumps(plain(one), ensure_ascii=False) + "\n" for one in threads), file)
     if file is not None:
-        note(f"{len(lines)} threads\nnext: flowcore memory import {file}", quiet=quiet)
+        show_object(output, {"threads": len(threads), "file": str(file)})
+        note(f"{len(threads)} threads\nnext: flowcore memory import {file}", quiet=quiet)
     return ExitCode.OK
 
 
@@ -159,6 +163,7 @@ def import_(
         bool, typer.Option("--replace", help="Forget first what is kept of these threads.")
     ] = False,
     quiet: Quiet = False,
+    output: Output = Format.TABLE,
 ) -> int:
     """Read threads that export wrote; messages are added to what there is.
 
@@ -166,18 +171,20 @@ def import_(
     """
     with Session() as session:
         count = import_threads(_lines(file), replace=replace, session=session)
+    show_object(output, {"threads": count})
     note(f"{count} threads\nnext: flowcore memory list", quiet=quiet)
     return ExitCode.OK
 
 
 @app.command()
-def clear(thread: ThreadName, quiet: Quiet = False) -> int:
+def clear(thread: ThreadName, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
     """Forget a thread.
 
     Example: flowcore memory clear support/alice
     """
     with Session() as session:
         _existing(thread, session).clear()
+    show_object(output, {"thread": thread, "cleared": True})
     note(f"{thread} is forgotten", quiet=quiet)
     return ExitCode.OK
 

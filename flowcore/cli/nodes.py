@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flowcore.cli.outcome import ExitCode, ThingNotFoundError
-from flowcore.cli.printing import Format, Output, note, show_rows, write
+from flowcore.cli.printing import Format, Output, note, show_object, show_rows
 from flowcore.nodes.builtin import BUILTIN, PLANNED
 
 __all__ = ["nodes"]
@@ -29,7 +29,8 @@ def nodes(
         if name not in BUILTIN:
             word = "is planned" if name in PLANNED else "there is none of this name"
             raise ThingNotFoundError(f"node type {name!r}: {word}; see 'flowcore nodes'")
-        write(inspect.cleandoc(BUILTIN[name].__doc__ or "") + "\n")
+        said = inspect.cleandoc(BUILTIN[name].__doc__ or "")
+        show_object(output, {"type": name, "status": "there", "does": said}, f"{said}\n")
         return ExitCode.OK
     rows = [
         {"type": name, "status": "there", "does": _first(function.__doc__)}

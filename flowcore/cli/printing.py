@@ -34,6 +34,7 @@ __all__ = [
     "paint",
     "plain",
     "save",
+    "show_object",
     "show_rows",
     "table",
     "write",
@@ -118,6 +119,21 @@ def write(text: str) -> bool:
 def write_json(value: Any, *, indent: int | None = 2) -> bool:
     """Write one JSON value and the end of its line."""
     return write(json.dumps(plain(value), indent=indent, ensure_ascii=False) + "\n")
+
+
+def show_object(form: Format, data: Any, text: str = "") -> None:
+    """Show one thing in the form asked for.
+
+    Args:
+        form: Table, indented JSON, or JSON on one line.
+        data: The thing, as data.
+        text: The same for people, with the ends of its lines; nothing if a note says it.
+    """
+    if form is Format.TABLE:
+        if text:
+            write(text)
+    else:
+        write_json(data, indent=2 if form is Format.JSON else None)
 
 
 def show_rows(form: Format, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from flowcore.cli.follow import finish, follow
 from flowcore.cli.given import FlowArgument, Given, parse_input, read_flow, seconds
 from flowcore.cli.options import taking
 from flowcore.cli.outcome import ExitCode
-from flowcore.cli.printing import Format, Output, Quiet, note, write, write_json
+from flowcore.cli.printing import Format, Output, Quiet, note, show_object
 from flowcore.client.flow import start_run
 from flowcore.client.handle import Run
 from flowcore.engine.inputs import accept_input
@@ -88,6 +88,8 @@ def run(
     """Run a flow and wait for its end; its output goes to stdout.
 
     Ctrl-C cancels the run. When --timeout is up the run goes on, the exit code is 124.
+
+    Example: flowcore run rag.yaml -i url=https://example.org -i depth=2 --tag eu
     """
     prepared = _prepared(start)
     if detach:
@@ -122,6 +124,8 @@ def submit(start: Start) -> int:
 
     On the embedded server a background worker is left behind that ends a few seconds after the
     last run has.
+
+    Example: id=$(flowcore submit rag.yaml -i @input.json)
     """
     return _submit(start, _prepared(start))
 
@@ -130,10 +134,7 @@ def _submit(start: Start, prepared: "_Prepared") -> int:
     with Session() as session:
         handle = _create(session, start, prepared, quiet=True)
         # First of all: whatever becomes of the worker, the run is there.
-        if start.output is Format.TABLE:
-            write(f"{handle.id}\n")
-        else:
-            write_json({"run_id": handle.id}, indent=None)
+        show_object(start.output, {"run_id": handle.id}, f"{handle.id}\n")
         if session.embedded:
             _leave_worker(session, start, prepared)
         elif unserved := session.unserved(prepared.plan.queues):

@@ -12,7 +12,7 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.cli.given import parse_input
 from flowcore.cli.outcome import ExitCode, ThingNotFoundError
-from flowcore.cli.printing import Format, Output, Quiet, iso, note, show_rows, write, write_json
+from flowcore.cli.printing import Format, Output, Quiet, iso, note, show_object, show_rows
 from flowcore.client.schedules import Schedules
 from flowcore.errors import UsageError
 from flowcore.ports.schedules import Schedule
@@ -21,7 +21,7 @@ from flowcore.types import format_duration
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Run deployed flows at times.",
+    help="Run deployed flows at times.\n\nExample: flowcore schedules list",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -88,13 +88,16 @@ def put(  # noqa: PLR0917  (typer calls it, by name)
     ] = Overlap.SKIP,
     paused: Annotated[bool, typer.Option("--paused", help="It waits to be resumed.")] = False,
     quiet: Quiet = False,
+    output: Output = Format.TABLE,
 ) -> int:
     """Make a schedule, or change the one of this name.
 
     Example: flowcore schedules put nightly etl --cron '30 2 * * *' --zone Europe/Berlin
     """
     with Session() as session:
-        made = Schedules(session=session).put(
+        schedules = Schedules(session=session)
+        known = any(one.name == name for one in schedules.list())
+        made = schedules.put(
             name,
             flow,
             cron=cron,
@@ -106,6 +109,7 @@ def put(  # noqa: PLR0917  (typer calls it, by name)
             overlap=overlap.value,
             paused=paused,
         )
+    show_object(output, {**_row(made), "created": not known})
     when = f"next at {iso(made.due)}" if made.due is not None else "never due"
     note(f"schedule {name}: {_when(made)}, {when}", quiet=quiet)
     note("next: a worker has to be there then: flowcore worker", quiet=quiet)
@@ -141,46 +145,44 @@ def show(
         schedules = Schedules(session=session)
         found = _get(schedules, name)
         times = [iso(at) for at in schedules.next(name, count)]
-    if output is Format.TABLE:
-        row = _row(found)
-        lines = [f"{key}: {value}" for key, value in row.items() if value not in (None, [])]
-        write("\n".join([*lines, "next times", *(f"  {at}" for at in times)]) + "\n")
-    else:
-        row = {**_row(found), "times": times}
-        write_json(row, indent=2 if output is Format.JSON else None)
+    row = _row(found)
+    lines = [f"{key}: {value}" for key, value in row.items() if value not in (None, [])]
+    text = "\n".join([*lines, "next times", *(f"  {at}" for at in times)]) + "\n"
+    show_object(output, {**row, "times": times}, text)
     return ExitCode.OK
 
 
 @app.command("pause")
-def pause(name: Name, quiet: Quiet = False) -> int:
+def pause(name: Name, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
     """Let a schedule have no turn until it is resumed.
 
     Example: flowcore schedules pause nightly
     """
     with Session() as session:
-        _get(schedules := Schedules(session=session), name)
-        schedules.pause(name)
-    note(
-        f"schedule {name} is paused; 'flowcore schedules resume {name}' lets it go on", quiet=quiet
-    )
+        before = _get(schedules := Schedules(session=session), name)
+        held = schedules.pause(name)
+    show_object(output, {**_row(held), "changed": not before.paused})
+    hint = f"'flowcore schedules resume {name}' lets it go on"
+    note(f"schedule {name} is paused; {hint}", quiet=quiet)
     return ExitCode.OK
 
 
 @app.command("resume")
-def resume(name: Name, quiet: Quiet = False) -> int:
+def resume(name: Name, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
     """Let a paused schedule go on.
 
     Example: flowcore schedules resume nightly
     """
     with Session() as session:
-        _get(schedules := Schedules(session=session), name)
+        before = _get(schedules := Schedules(session=session), name)
         resumed = schedules.resume(name)
+    show_object(output, {**_row(resumed), "changed": before.paused})
     note(f"schedule {name} goes on, next at {iso(resumed.due)}", quiet=quiet)
     return ExitCode.OK
 
 
 @app.command("run")
-def run_now(name: Name, quiet: Quiet = False) -> int:
+def run_now(name: Name, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
     """Make a run of a schedule now, and print its id.
 
     Example: flowcore schedules run nightly
@@ -188,13 +190,13 @@ def run_now(name: Name, quiet: Quiet = False) -> int:
     with Session() as session:
         _get(schedules := Schedules(session=session), name)
         handle = schedules.run_now(name)
-    write(f"{handle.id}\n")
+    show_object(output, {"run_id": handle.id, "schedule": name}, f"{handle.id}\n")
     note(f"next: flowcore watch {handle.id}", quiet=quiet)
     return ExitCode.OK
 
 
 @app.command("remove")
-def remove(name: Name, quiet: Quiet = False) -> int:
+def remove(name: Name, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
     """Forget a schedule; its runs go on.
 
     Example: flowcore schedules remove nightly
@@ -202,6 +204,7 @@ def remove(name: Name, quiet: Quiet = False) -> int:
     with Session() as session:
         _get(schedules := Schedules(session=session), name)
         schedules.remove(name)
+    show_object(output, {"name": name, "removed": True})
     note(f"schedule {name} is gone", quiet=quiet)
     return ExitCode.OK
 

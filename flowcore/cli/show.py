@@ -133,7 +133,10 @@ def _list_dead(limit: int, *, quiet: bool, output: Format) -> int:
 
 
 def status(run: RunId, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
-    """Show where a run and its nodes stand."""
+    """Show where a run and its nodes stand.
+
+    Example: flowcore status order-42
+    """
     with Session() as session:
         handle = Run.get(run, session=session)
         record = handle.record()

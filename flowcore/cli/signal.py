@@ -10,7 +10,7 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.cli.given import RunId, parse_map
 from flowcore.cli.outcome import ExitCode
-from flowcore.cli.printing import Quiet, note
+from flowcore.cli.printing import Format, Output, Quiet, note, show_object
 from flowcore.client.handle import Run
 
 __all__ = ["signal"]
@@ -29,13 +29,17 @@ def signal(
         ),
     ] = None,
     quiet: Quiet = False,
+    output: Output = Format.TABLE,
 ) -> int:
     """Give a signal to the nodes of a run that wait for it.
 
     If none does yet, it is kept for the first that will.
+
+    Example: flowcore signal order-42 review -i approved=true
     """
     value = parse_map(given or (), what="the value of a signal")
     with Session() as session:
         Run.get(run, session=session).signal(name, **value)
+    show_object(output, {"run_id": run, "signal": name, "value": value})
     note(f"next: flowcore watch {run}", quiet=quiet)
     return ExitCode.OK

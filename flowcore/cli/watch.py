@@ -30,6 +30,8 @@ def watch(
     """Follow a run to its end; its output goes to stdout, its state is the exit code.
 
     Ctrl-C stops watching: the run goes on.
+
+    Example: flowcore watch order-42 --timeout 10m
     """
     wait = seconds(timeout)
     with Session() as session:

@@ -58,6 +58,8 @@ def worker(
     """Start a worker for this project and keep it running; Ctrl-C ends it.
 
     On the embedded server it serves the runs that were started in this directory.
+
+    Example: flowcore worker --queues gpu,flowcore --concurrency 4
     """
     if agents:
         sys.path.insert(0, str(Path.cwd()))

@@ -100,11 +100,16 @@ class Controls:
             RunNotFoundError: No run has this id.
             RunStateError: It has no (such) dead letter, or cannot be resumed.
         """
+        refuse_in_loop("handle.requeue()", "handle.arequeue()")
         found = self._session.runtime.reader.record(self.id)
         if found is None:
             raise RunNotFoundError(self.id)
         control.require_dead_letter(found, node)
         return self.resume()
+
+    async def arequeue(self, node: str | None = None) -> RunState:
+        """Requeue without blocking."""
+        return await in_thread(self.requeue, node)
 
     def rerun(
         self, from_node: str | None = None, with_input: Any = None, *, id: str | None = None

@@ -172,12 +172,18 @@ class Flow(FlowBuilder):
         Raises:
             UsageError: None of that name is deployed.
         """
+        refuse_in_loop("Flow.deployed()", "Flow.adeployed()")
         runtime = (session or default_session()).runtime
         found = find_flow(runtime.flows, address)
         flow = cls(found.name, version=found.version, description=found.description)
         flow._plan = runtime.store.get_plan(found.plan)
         flow._paths = tuple(map(Path, found.paths))
         return flow
+
+    @classmethod
+    async def adeployed(cls, address: str, *, session: Session | None = None) -> "Flow":
+        """Return a flow that was deployed, without blocking."""
+        return await in_thread(lambda: cls.deployed(address, session=session))
 
     def deploy(self, *, session: Session | None = None) -> DeployedFlow:
         """Keep the flow under its id and version, to be run by name.

@@ -4,44 +4,33 @@ In: a run's id and a session. Out: its status, result, events; control. Blocking
 twins whose names start with ``a``.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from flowcore.assembly.session import Session, default_session
 from flowcore.client.blocking import in_thread, refuse_in_loop
-from flowcore.client.controls import Controls
+from flowcore.client.finding import Finding
 from flowcore.client.following import Following, Patience
 from flowcore.client.outputs import Elsewhere, Outputs
 from flowcore.engine.portions import portions
 from flowcore.errors import (
-    FlowcoreError,
     RunCancelledError,
     RunError,
     RunFailedError,
     RunNotFoundError,
     RunTimeoutError,
-    UsageError,
 )
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
-from flowcore.ports.store import RunQuery
-from flowcore.run.record import DeadLetter, RunRecord, RunSummary
+from flowcore.run.record import RunRecord, RunSummary
 from flowcore.run.reference import Reference
 from flowcore.run.status import RunState
 
 __all__ = ["Run"]
 
 
-#: States of runs with which something can be done.
-_FOR: Mapping[str, tuple[str, ...]] = {
-    "cancel": ("pending", "running", "paused"),
-    "pause": ("pending", "running"),
-    "resume": ("paused", "failed", "cancelled"),
-}
-
-
-class Run(Following, Controls):
+class Run(Following, Finding):
     """One run, by its id."""
 
     def __init__(self, id: str, *, session: Session | None = None) -> None:
@@ -64,103 +53,9 @@ class Run(Following, Controls):
         return run
 
     @classmethod
-    def list(
-        cls,
-        *,
-        state: str | Sequence[str] = (),
-        flow: str | None = None,
-        tag: str | None = None,
-        part_of: str | None = None,
-        limit: int = 50,
-        session: Session | None = None,
-    ) -> Sequence[RunSummary]:
-        """Return matching runs, newest first.
-
-        Args:
-            state: States, or one.
-            flow: The flow's id.
-            tag: A tag.
-            part_of: Runs that nodes of this run have started: maps, loops, sub-flows. They are not
-                listed otherwise.
-            limit: How many at most.
-            session: Where; the process's default session when left out.
-
-        Raises:
-            UsageError: No run can be in one of these states.
-        """
-        states = [state] if isinstance(state, str) else state
-        if odd := sorted(set(states) - set(RunState)):
-            msg = f"no run is ever {', '.join(map(repr, odd))}; states are {', '.join(RunState)}"
-            raise UsageError(msg)
-        query = RunQuery(
-            states=frozenset(RunState(name) for name in states),
-            flow=flow,
-            tag=tag,
-            part_of=part_of,
-            limit=limit,
-        )
-        return (session or default_session()).runtime.reader.list_runs(query)
-
-    @classmethod
-    def query(
-        cls,
-        *,
-        state: str | Sequence[str] = (),
-        flow: str | None = None,
-        tag: str | None = None,
-        limit: int = 1000,
-        session: Session | None = None,
-    ) -> Iterator["Run"]:
-        """Give the handle of each matching run, newest first; see ``list``."""
-        session = session or default_session()
-        for row in cls.list(state=state, flow=flow, tag=tag, limit=limit, session=session):
-            yield cls(row.id, session=session)
-
-    @classmethod
-    def all(
-        cls,
-        action: Literal["cancel", "pause", "resume"],
-        *,
-        state: str | Sequence[str] = (),
-        flow: str | None = None,
-        tag: str | None = None,
-        limit: int = 1000,
-        session: Session | None = None,
-    ) -> Mapping[str, RunState | FlowcoreError]:
-        """Cancel, pause or resume every matching run.
-
-        Args:
-            action: What to do.
-            state: Which: states, or one. Left out, those with which that can be done.
-            flow: Of which flow.
-            tag: With which tag.
-            limit: How many at most, the newest first.
-            session: Where; the process's default session when left out.
-
-        Returns:
-            By run: its state afterwards, or why it stayed as it was.
-
-        Raises:
-            UsageError: Neither ``flow`` nor ``tag`` nor ``state`` says which.
-        """
-        if not (state or flow or tag):
-            msg = f"say which runs to {action}: by state, flow or tag"
-            raise UsageError(msg)
-        done: dict[str, RunState | FlowcoreError] = {}
-        which = state or _FOR[action]
-        for run in cls.query(state=which, flow=flow, tag=tag, limit=limit, session=session):
-            try:
-                done[run.id] = getattr(run, action)()
-            except RunError as error:
-                done[run.id] = error
-        return done
-
-    @classmethod
-    def dead_letters(
-        cls, *, limit: int = 50, session: Session | None = None
-    ) -> Sequence[DeadLetter]:
-        """Return nodes that were given up because their workers died each time, latest first."""
-        return (session or default_session()).runtime.reader.dead_letters(limit=limit)
+    async def aget(cls, id: str, *, session: Session | None = None) -> "Run":
+        """Return the handle of an existing run without blocking."""
+        return await in_thread(lambda: cls.get(id, session=session))
 
     def summary(self) -> RunSummary:
         """Return the run's row: state, times, how many nodes have settled."""

@@ -1,7 +1,7 @@
 """Schedules from Python: make, list, pause and remove them.
 
-In: a deployed flow and when it is to run. Out: it runs then, on whatever worker looks first. Not
-here: when that is (engine.schedules).
+In: a deployed flow and when it is to run. Out: it runs then, on whatever worker looks first. Every
+call has an async twin whose name starts with ``a``. Not here: when that is (engine.schedules).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowcore.assembly.session import Session, default_session
-from flowcore.client.blocking import refuse_in_loop
+from flowcore.client.blocking import in_thread, refuse_in_loop
 from flowcore.client.handle import Run
 from flowcore.engine.firing import EngineFiring
 from flowcore.engine.pinning import find_flow
@@ -65,7 +65,7 @@ class Schedules:
         Raises:
             UsageError: Something is wrong with it, or the flow is not deployed.
         """
-        refuse_in_loop("Schedules.put()", "asyncio.to_thread(schedules.put, ...)")
+        refuse_in_loop("schedules.put()", "schedules.aput()")
         runtime = self._session.runtime
         find_flow(runtime.flows, flow)
         old = runtime.schedules.get(name)
@@ -103,34 +103,91 @@ class Schedules:
             )
         return made
 
+    async def aput(  # noqa: PLR0913  (as for put)
+        self,
+        name: str,
+        flow: str,
+        *,
+        cron: str | None = None,
+        every: float | str | None = None,
+        zone: str = "UTC",
+        input: Any = None,
+        tags: Sequence[str] = (),
+        priority: int = 5,
+        catch_up: str = "skip",
+        overlap: str = "skip",
+        paused: bool = False,
+    ) -> Schedule:
+        """Make a schedule, or change the one of this name, without blocking; see ``put``."""
+        return await in_thread(
+            lambda: self.put(
+                name,
+                flow,
+                cron=cron,
+                every=every,
+                zone=zone,
+                input=input,
+                tags=tags,
+                priority=priority,
+                catch_up=catch_up,
+                overlap=overlap,
+                paused=paused,
+            )
+        )
+
     def get(self, name: str) -> Schedule:
         """Return a schedule.
 
         Raises:
             UsageError: There is none of this name.
         """
+        refuse_in_loop("schedules.get()", "schedules.aget()")
         found = self._session.runtime.schedules.get(name)
         if found is None:
             names = ", ".join(one.name for one in self.list()[:10]) or "none"
             raise UsageError(f"there is no schedule {name!r}; there are: {names}")
         return found
 
+    async def aget(self, name: str) -> Schedule:
+        """Return a schedule without blocking."""
+        return await in_thread(self.get, name)
+
     def list(self) -> Sequence[Schedule]:
         """Return all schedules, by name."""
+        refuse_in_loop("schedules.list()", "schedules.alist()")
         return self._session.runtime.schedules.schedules()
+
+    async def alist(self) -> Sequence[Schedule]:
+        """Return all schedules without blocking."""
+        return await in_thread(self.list)
 
     def next(self, name: str, count: int = 5) -> Sequence[float]:
         """Return the next times of a schedule, in Unix seconds."""
+        refuse_in_loop("schedules.next()", "schedules.anext()")
         return next_times(self.get(name), self._session.runtime.schedules.now(), count)
+
+    async def anext(self, name: str, count: int = 5) -> Sequence[float]:
+        """Return the next times of a schedule without blocking."""
+        return await in_thread(self.next, name, count)
 
     def pause(self, name: str) -> Schedule:
         """Let a schedule have no turn until it is resumed."""
+        refuse_in_loop("schedules.pause()", "schedules.apause()")
         return self._change(name, lambda one: replace(one, paused=True))
+
+    async def apause(self, name: str) -> Schedule:
+        """Pause a schedule without blocking."""
+        return await in_thread(self.pause, name)
 
     def resume(self, name: str) -> Schedule:
         """Let a paused schedule go on; the times that have passed are none that were missed."""
+        refuse_in_loop("schedules.resume()", "schedules.aresume()")
         now = self._session.runtime.schedules.now()
         return self._change(name, lambda one: replace(one, paused=False, due=first_due(one, now)))
+
+    async def aresume(self, name: str) -> Schedule:
+        """Resume a schedule without blocking."""
+        return await in_thread(self.resume, name)
 
     def remove(self, name: str) -> None:
         """Forget a schedule; its runs go on.
@@ -138,11 +195,17 @@ class Schedules:
         Raises:
             UsageError: There is none of this name.
         """
+        refuse_in_loop("schedules.remove()", "schedules.aremove()")
         self.get(name)
         self._session.runtime.schedules.remove(name)
 
+    async def aremove(self, name: str) -> None:
+        """Forget a schedule without blocking."""
+        await in_thread(self.remove, name)
+
     def run_now(self, name: str) -> Run:
         """Make a run of a schedule now, beside those of its times."""
+        refuse_in_loop("schedules.run_now()", "schedules.arun_now()")
         runtime = self._session.runtime
         schedule, now = self.get(name), runtime.schedules.now()
         run = f"{run_id(schedule, now)}-now"
@@ -158,6 +221,10 @@ class Schedules:
         )
         firing.fire(schedule, run, input_for(schedule, now))
         return Run(run, session=self._session)
+
+    async def arun_now(self, name: str) -> Run:
+        """Make a run of a schedule now without blocking."""
+        return await in_thread(self.run_now, name)
 
     def _change(self, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
         for _ in range(_TRIES):

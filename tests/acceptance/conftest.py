@@ -6,6 +6,7 @@ from typing import TypeAlias
 import pytest
 
 from flowcore import Session
+from flowcore.client import finding as finding_module
 from flowcore.client import flow as flow_module
 from flowcore.client import handle as handle_module
 from tests.engine import running_engine
@@ -29,6 +30,6 @@ def engine_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session
 @pytest.fixture
 def default_session(engine_session: Session, monkeypatch: pytest.MonkeyPatch) -> Session:
     """What ``default_session()`` gives to code that names no session."""
-    for module in (flow_module, handle_module):
+    for module in (finding_module, flow_module, handle_module):
         monkeypatch.setattr(module, "default_session", lambda: engine_session)
     return engine_session

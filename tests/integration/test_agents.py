@@ -217,7 +217,12 @@ def test_the_command_line_lists_sends_and_refuses(
     asked = json.loads(said("send", "booking", "trip", "-o", "json"))
     assert asked["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
     assert said("send", "booking", "Rome", "--task", asked["id"]) == "Which day?\n"
-    said("cancel", asked["id"])
+    assert said("cancel", asked["id"]) == ""
+    canceled = said("cancel", asked["id"], "-o", "jsonl")
+    assert json.loads(canceled)["status"]["state"] == "TASK_STATE_CANCELED"
+    assert len(canceled.splitlines()) == len(said("card", "echo", "-o", "jsonl").splitlines()) == 1
+    begun = json.loads(said("send", "echo", "hello", "--detach", "-o", "json"))
+    assert json.loads(said("task", begun["id"]))["id"] == begun["id"]
     assert json.loads(said("task", asked["id"], "-o", "json"))["id"] == asked["id"]
     assert "cannot be canceled" not in said("cancel", asked["id"])
     assert "no live agent is called 'nobody'" in said("send", "nobody", "x", code=3)

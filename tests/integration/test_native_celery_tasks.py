@@ -180,7 +180,7 @@ def test_an_existing_canvas_becomes_a_flow_that_comes_to_the_same(
 ) -> None:
     monkeypatch.syspath_prepend(str(MODULES))
     file = tmp_path / "nightly.yaml"
-    assert main(["import", "canvas", "shop_tasks:nightly", "-o", str(file)]) == 0
+    assert main(["import", "canvas", "shop_tasks:nightly", "-O", str(file)]) == 0
     assert "next: flowcore run" in capsys.readouterr().err
     flow = Flow.load(file)
     plan = flow.plan()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flowcore import Flow, Run, Schedules
-from flowcore.errors import UsageError
+from flowcore.errors import RunStateError, UsageError
 from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine, poll
 
@@ -123,3 +123,37 @@ def test_a_schedule_can_be_run_now_changed_paused_and_resumed(engine: Engine) ->
         schedules.get("rare")
     with pytest.raises(UsageError, match="no flow 'nowhere' is deployed"):
         schedules.put("rare", "nowhere", every=60)
+
+
+async def test_flows_and_schedules_are_kept_from_an_event_loop(engine: Engine) -> None:
+    session = engine.session
+    deployed = await _says("looped", "hello").adeploy(session=session)
+    found = await Flow.adeployed("looped", session=session)
+    assert (await found.arun(session=session, timeout=60)).output == "hello"
+    schedules = Schedules(session=session)
+    made = await schedules.aput("in-a-loop", deployed.name, cron="0 3 1 1 *", tags=["looped"])
+    kept = await schedules.aget("in-a-loop")
+    assert (kept.due, kept.tags) == (made.due, ("looped",))
+    assert kept in await schedules.alist()
+    assert len(await schedules.anext("in-a-loop", 2)) == 2
+    assert (await schedules.apause("in-a-loop")).paused
+    assert not (await schedules.aresume("in-a-loop")).paused
+    assert (await (await schedules.arun_now("in-a-loop"))).output == "hello"
+    await schedules.aremove("in-a-loop")
+    with pytest.raises(UsageError, match="there is no schedule 'in-a-loop'"):
+        await schedules.aget("in-a-loop")
+
+
+async def test_runs_are_found_and_changed_at_once_from_an_event_loop(engine: Engine) -> None:
+    session = engine.session
+    flow = _flow("found", {"hold": {"uses": "signal", "with": {"name": "go"}}})
+    ids = {(await flow.aenqueue(tags=["found"], session=session)).id for _ in range(3)}
+    assert {row.id for row in await Run.alist(flow="found", session=session)} == ids
+    assert {run.id async for run in Run.aquery(tag="found", session=session)} == ids
+    done = await Run.aall("pause", flow="found", session=session)
+    assert done == dict.fromkeys(ids, RunState.PAUSED)
+    run = await Run.aget(min(ids), session=session)
+    with pytest.raises(RunStateError, match="dead letter"):
+        await run.arequeue()
+    assert run.id not in {one.run for one in await Run.adead_letters(session=session)}
+    assert (await Run.aall("cancel", flow="found", session=session)).keys() == ids

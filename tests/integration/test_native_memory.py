@@ -99,7 +99,7 @@ def test_threads_are_shown_moved_and_cleared_in_a_shell(
     ]
     assert json.loads(run("show", "shell/one", "--last", "1", "-o", "jsonl"))["id"] == 2
     file = tmp_path / "shell.jsonl"
-    run("export", "shell/", "-o", str(file))
+    run("export", "shell/", "-O", str(file))
     run("clear", "shell/one")
     assert json.loads(run("list", "shell/", "-o", "json")) == []
     run("import", str(file))

@@ -108,10 +108,12 @@ def test_every_section_is_shown(asked: list[Options], capsys: pytest.CaptureFixt
 def test_json_is_the_report_and_nothing_else(
     asked: list[Options], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["bench", "--json", "--quiet"]) == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out) == REPORT
-    assert err == ""
+    for form in (["--json"], ["-o", "json"], ["--json", "-o", "jsonl"]):
+        assert main(["bench", *form, "--quiet"]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out) == REPORT
+        assert len(out.splitlines()) == 1 or "jsonl" not in form
+        assert err == ""
 
 
 def test_the_default_is_quick_and_full_is_everything(asked: list[Options]) -> None:

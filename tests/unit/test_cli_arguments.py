@@ -252,11 +252,24 @@ def test_backends_lists_planned_ones_too(capsys: pytest.CaptureFixture[str]) -> 
     assert {"langgraph", "crewai", "a2a"} <= set(found)
 
 
+def test_a_node_type_is_explained_as_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nodes", "approval", "-o", "jsonl"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert (told["type"], told["status"]) == ("approval", "there")
+    assert "on_reject" in told["does"]
+
+
 def test_wfformat_is_imported_as_yaml(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = {"name": "t", "id": "t1", "parents": [], "children": [], "runtimeInSeconds": 5}
     document = {"name": "w", "schemaVersion": "1.4", "workflow": {"tasks": [task]}}
     (project / "trace.json").write_text(json.dumps(document))
-    words = ["import", "wfformat", "trace.json", "--critical-path", "2s", "-o", "flow.yaml"]
-    assert main(words) == 0
+    words = ["import", "wfformat", "trace.json", "--critical-path", "2s", "-O", "flow.yaml"]
+    assert main([*words, "-o", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"flow": "w", "nodes": 1, "file": "flow.yaml"}
     assert read_flow("flow.yaml").plan().params[0]["seconds"] == 2
+    assert main(["import", "wfformat", "trace.json", "-o", "jsonl"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["id"] == "w"
     assert main(["import", "wfformat", "gone.json"]) == 2

@@ -1,6 +1,9 @@
 """docs/reference/cli.md says all that the program can do."""
 
+import io
 import re
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -10,15 +13,31 @@ from flowcore.cli.outcome import ExitCode
 
 TEXT = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## flowcore (\w+)(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
-#: Commands that are words of their own only with a second one.
-GROUPS = {
-    "import": [["import", "wfformat"], ["import", "canvas"]],
-    "schedules": [
-        ["schedules", each] for each in ("put", "list", "show", "pause", "resume", "run", "remove")
-    ],
-    "memory": [["memory", each] for each in ("list", "show", "export", "import", "clear")],
-}
 SHARED = TEXT.partition("\n## flowcore ")[0]
+#: Why a command takes no ``-o``; every other one does.
+WITHOUT_FORM = {
+    "graph": "writes a document; -f is its form",
+    "schema": "writes a document",
+    "worker": "runs until it is ended; what it says is a log",
+    "dev": "runs until it is ended; what it says is a log",
+    "memory": "does nothing without a second word",
+    "import": "does nothing without a second word",
+    "schedules": "does nothing without a second word",
+}
+
+
+def _help(*words: str) -> str:
+    with redirect_stdout(io.StringIO()) as shown:
+        assert main([*words, "--help"]) == ExitCode.OK
+    return shown.getvalue()
+
+
+def _spoken(name: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """A command and those of its second words, each with its help."""
+    text = _help(name)
+    yield (name,), text
+    for more in re.findall(r"^  (\w+)  ", text.partition("\nCommands:\n")[2], re.MULTILINE):
+        yield (name, more), _help(name, more)
 
 
 def test_the_reference_has_a_section_for_every_command_in_order() -> None:
@@ -27,16 +46,25 @@ def test_the_reference_has_a_section_for_every_command_in_order() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])
-def test_every_command_has_an_example_and_all_its_options(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_has_an_example_and_all_its_options(name: str) -> None:
     assert f"$ flowcore {name}" in SECTIONS[name] or f"$(flowcore {name}" in SECTIONS[name]
-    for words in GROUPS.get(name, [[name]]):
-        main([*words, "--help"])
-    options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)
-    shared = {"--help", "--quiet", "--output"}
-    missing = [option for option in options if option not in SECTIONS[name]]
-    assert set(missing) <= shared
+    for words, text in _spoken(name):
+        assert re.search(rf"^  Example: .*flowcore {' '.join(words)}\b", text, re.MULTILINE), words
+        assert words[-1] in SECTIONS[name]
+        options = re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text, re.MULTILINE)
+        missing = [option for option in options if option not in SECTIONS[name]]
+        assert set(missing) <= {"--help", "--quiet", "--output"}, words
+
+
+def test_every_command_whose_output_is_data_takes_a_form() -> None:
+    formed = re.compile(r"^  -o, --output <table\|json\|jsonl>", re.MULTILINE)
+    without = [
+        " ".join(words)
+        for name, _, _ in COMMANDS
+        for words, text in _spoken(name)
+        if not formed.search(text)
+    ]
+    assert sorted(without) == sorted(WITHOUT_FORM)
 
 
 def test_every_exit_code_is_explained() -> None:
