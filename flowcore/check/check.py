@@ -16,6 +16,7 @@ from flowcore.check.rules_graph import Graph, check_graph
 from flowcore.check.rules_shape import check_shape
 from flowcore.check.rules_structure import check_sources, check_structure
 from flowcore.check.rules_uses import check_uses
+from flowcore.check.rules_with import check_with
 from flowcore.graph.diagnostic import InvalidFlowError, refuse
 from flowcore.graph.flow import Config, FlowDefinition
 from flowcore.graph.source import Document
@@ -106,6 +107,7 @@ def _check(
     if not branches:
         check_expressions(draft, graph)
     check_uses(draft, allowed, imports=resolve)
+    check_with(draft, allowed, imports=resolve)
     if draft.problems.found:
         raise refuse(document, draft.problems.found)
     return _checked(draft, graph, flows=flows, closing=closing, sources=sources)

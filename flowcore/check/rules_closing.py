@@ -33,11 +33,24 @@ def check_closing(draft: Draft, nested: Nested[Any]) -> dict[str, Any]:
             found[part] = check_inside(draft, given, places, nested)
         elif given is not None:
             draft.problems.add("FC205", f"expected nodes, got {describe(given)}", (part,))
+    _check_ids(draft)
     there = {part: checked for part, checked in found.items() if checked is not None}
     if there and EPILOGUE in draft.nodes:
         what = f"node id {quote(EPILOGUE)} is that of what runs at the end"
         draft.problems.add("FC214", what, draft.nodes[EPILOGUE].path, "rename it", at_key=True)
     return there
+
+
+def _check_ids(draft: Draft) -> None:
+    """What is read by name has one name."""
+    taken = set(draft.nodes)
+    for part in _PARTS:
+        given = draft.head.get(part) or {}
+        for key in given:
+            if key in taken:
+                what = f"{quote(key)} is the id of another node already"
+                draft.problems.add("FC206", what, (part, key), "rename it", at_key=True)
+        taken.update(given)
 
 
 def _undo(draft: Draft, nested: Nested[Any]) -> Any:

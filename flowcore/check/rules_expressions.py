@@ -61,6 +61,8 @@ def check_expressions(draft: Draft, graph: Graph) -> None:
     for reading in chain(_in_nodes(draft, graph), _in_ifs(draft, graph), _in_edges(draft, graph)):
         if reading.name not in graph.number:
             hint = draft.problems.near(reading.name, [*graph.number, INPUTS])
+            if reading.path[-1] == "if" and reading.name in {"item", "index"}:
+                hint = "'if' is of the whole map: filter its list, as list.filter(x, x > 1)"
             what = f"node {quote(reading.name)} is not defined"
             draft.problems.add("FC203", what, reading.path, hint, offset=reading.offset)
         elif not _is_near(graph, reading):
@@ -85,10 +87,11 @@ def _check_closing(draft: Draft, graph: Graph) -> None:
                 (one, (part, key), own) for key, one in nodes.items() if isinstance(one, dict)
             ]
     for fields, path, names in parts:
-        known = {INPUTS, "run", *names, *graph.number}
+        known = {INPUTS, "run", *names, *graph.number, *scope_names(fields)}
         for field in _WITH_TEXTS:
+            later = _LATER.get(field, _NOTHING)
             for place, text in _texts(fields.get(field), (*path, field)):
-                _check_known(draft, text, place, known)
+                _check_known(draft, text, place, known - later)
 
 
 def _check_known(draft: Draft, text: str, path: Path, known: Collection[str]) -> None:

@@ -59,6 +59,11 @@ _OF_TYPES: Mapping[str, frozenset[str]] = {
     "branches": frozenset({"parallel"}),
 }
 _NEEDED = {"for_each": "for_each", "map": "for_each", "loop": "until' or 'max_iterations"}
+#: Keys that a branch cannot have: why not, and what to do instead.
+_NOT_OF_BRANCHES: Mapping[str, tuple[str, str]] = {
+    "needs": ("runs at once with the others and cannot need anything", "use uses: workflow"),
+    "undo": ("is no node of the flow that could be undone", "write it on the node around it"),
+}
 #: Keys of a function that gives a map its items.
 SOURCE_KEYS = frozenset({"uses", "with", "retry", "timeout", "queue"})
 _LOOPS = frozenset({"until", "max_iterations"})
@@ -231,12 +236,12 @@ def _branches(draft: Draft, raw: RawNode, nested: Nested[_Checked_co]) -> _Check
         draft.problems.add("FC217", "a parallel node needs at least one branch", path)
         return None
     for name, fields in given.items():
-        if isinstance(fields, Mapping) and "needs" in fields:
-            what = f"branch {quote(name)} runs at once with the others and cannot need anything"
-            place = (*path, name, "needs")
-            draft.problems.add("FC223", what, place, "use uses: workflow", at_key=True)
+        for key, (why, hint) in _NOT_OF_BRANCHES.items():
+            if isinstance(fields, Mapping) and key in fields:
+                what = f"branch {quote(name)} {why}"
+                draft.problems.add("FC223", what, (*path, name, key), hint, at_key=True)
     alone = {
-        name: {key: value for key, value in fields.items() if key != "needs"}
+        name: {key: value for key, value in fields.items() if key not in _NOT_OF_BRANCHES}
         if isinstance(fields, Mapping)
         else fields
         for name, fields in given.items()

@@ -341,5 +341,6 @@ class Flow(FlowBuilder):
         plan = self.plan()
         session = session or default_session()
         if session.embedded:
-            session.ensure_workers(plan.queues, paths=self._paths)
+            whole = pinned(plan, session.runtime.flows, session.runtime.store.get_plan)
+            session.ensure_workers(whole.queues, paths=self._paths)
         return start_run(session, plan, input, id=id, tags=tags, priority=priority)

@@ -11,64 +11,21 @@ A parameter takes the first of these that there is:
    then in the run's input;
 5. the upstream value, when it is the only required parameter left without a value;
 6. its default.
+
+In a map or a loop the only required parameter takes the item or the state, though the run has an
+input of its name.
 """
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from flowcore.engine.upstream import Upstream
 from flowcore.errors import BindingError
 from flowcore.nodes.context import Context
+from flowcore.nodes.signature import Signature
 from flowcore.plan.plan import Plan
 
-__all__ = ["Signature", "bind", "signature_of"]
-
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
-    """What a function takes, as far as binding cares."""
-
-    required: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    positional: tuple[str, ...] = ()
-    """Positional-only parameters, in order; they are in required or optional too."""
-    context: tuple[str, ...] = ()
-    open: bool = False
-    """Takes any further keyword argument."""
-    known: bool = True
-    """False for callables that do not tell (some written in C)."""
-
-
-@functools.lru_cache(maxsize=4096)
-def signature_of(function: Callable[..., Any]) -> Signature:
-    """Read a function's signature once."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return Signature(open=True, known=False)
-    named = [p for p in parameters if p.kind in _NAMED or p.kind is p.POSITIONAL_ONLY]
-    context = tuple(p.name for p in named if _is_context(p))
-    rest = [p for p in named if p.name not in context]
-    return Signature(
-        required=tuple(p.name for p in rest if p.default is p.empty),
-        optional=tuple(p.name for p in rest if p.default is not p.empty),
-        positional=tuple(p.name for p in named if p.kind is p.POSITIONAL_ONLY),
-        context=context,
-        open=any(p.kind is p.VAR_KEYWORD for p in parameters),
-    )
-
-
-def _is_context(parameter: inspect.Parameter) -> bool:
-    annotation = parameter.annotation
-    if annotation is parameter.empty:
-        return parameter.name == "ctx"
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return parameter.name == "ctx" or text.split(".")[-1] == "Context"
+__all__ = ["bind"]
 
 
 def bind(
@@ -90,21 +47,40 @@ def bind(
         return ((), dict(given)) if given else ((upstream.value_of(node),), {})
     _refuse_extra(signature, given, plan, node)
     arguments = {**given, **dict.fromkeys(signature.context, context)}
-    missing: list[str] = []
-    for name in (*signature.required, *signature.optional):
-        if name in arguments:
-            continue
-        found, value = _value(name, node, upstream)
-        if found:
-            arguments[name] = value
-        elif name in signature.required:
-            missing.append(name)
+    missing = _find(signature, arguments, node, upstream)
     if len(missing) == 1:
         arguments[missing.pop()] = upstream.value_of(node)
     if missing:
         raise BindingError(_unbound(plan, node, missing))
     positional = tuple(arguments.pop(name) for name in signature.positional if name in arguments)
     return positional, arguments
+
+
+def _find(
+    signature: Signature, arguments: dict[str, Any], node: int, upstream: Upstream
+) -> list[str]:
+    """Add what is found upstream to the arguments; return what is required and was not found."""
+    bare = arguments.keys() <= {*signature.context}
+    missing: list[str] = []
+    late: dict[str, Any] = {}
+    for name in (*signature.required, *signature.optional):
+        if name in arguments:
+            continue
+        found, value = _value(name, node, upstream)
+        if found:
+            arguments[name] = value
+            bare = False
+            continue
+        found, value = upstream.lookup_input(name)
+        if found:
+            late[name] = value
+        elif name in signature.required:
+            missing.append(name)
+    if upstream.is_scoped and bare and len(signature.required) == 1:
+        late.pop(signature.required[0], None)
+        missing = [*signature.required]
+    arguments.update(late)
+    return missing
 
 
 def _value(name: str, node: int, upstream: Upstream) -> tuple[bool, Any]:

@@ -331,7 +331,7 @@ class Executor:
             raise
         except FlowcoreError as error:
             # The output is good, and no fallback would be better.
-            return ended(work, self._failures.of_error(error, work, falls=False), error=error)
+            return ended(work, self._failures.of_error(error, work, done=True), error=error)
         # With no edge dead it is a success like any other, which a unit records with the next ones.
         return ended(work, Outcome(kind="succeeded", output=packed, dead=dead)) if dead else packed
 

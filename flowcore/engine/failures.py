@@ -11,7 +11,7 @@ from flowcore.engine.complete import dead_edges
 from flowcore.engine.describe import describe
 from flowcore.engine.fallback import Fallbacks, NothingLeft
 from flowcore.engine.payloads import Payloads
-from flowcore.engine.retry import error_names, next_delay
+from flowcore.engine.retry import error_names, names_of, next_delay
 from flowcore.engine.speaking import Speaker
 from flowcore.errors import (
     FlowcoreError,
@@ -36,13 +36,20 @@ class Failures:
         self._fallbacks = fallbacks
         self._speaker = speaker
 
-    def of_error(self, error: BaseException, work: Assignment, *, falls: bool = True) -> Outcome:
-        """Decide what a failed attempt becomes: another attempt, or the node's failure."""
+    def of_error(self, error: BaseException, work: Assignment, *, done: bool = False) -> Outcome:
+        """Decide what a failed attempt becomes: another attempt, or the node's failure.
+
+        Args:
+            error: What was raised.
+            work: The attempt.
+            done: The node has done its work: neither another attempt nor a fallback is better.
+        """
         failure = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
         if isinstance(error, NodeCancelledError):
             return Outcome(kind="cancelled", failure=failure)
-        final = isinstance(error, NodeError) and error.is_final
-        return self.decided(failure, work, names=None if final else error_names(error), falls=falls)
+        final = done or (isinstance(error, NodeError) and error.is_final)
+        names = None if final else error_names(error)
+        return self.decided(failure, work, names=names, falls=not done)
 
     def decided(
         self,
@@ -64,7 +71,7 @@ class Failures:
         delay = next_delay(
             None if names is None else retry,
             failures=work.attempt - work.lost,
-            names=names or frozenset({failure.type, failure.type.rpartition(".")[2]}),
+            names=names or names_of(failure.type),
             random=random.random,
         )
         if delay is not None:

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from flowcore.engine.assignment import Assignment
-from flowcore.engine.bind import bind, signature_of
+from flowcore.engine.bind import bind
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.errors import StoreFullError, StoreUnreachableError
 from flowcore.nodes.context import Context
 from flowcore.nodes.resolve import resolve
+from flowcore.nodes.signature import signature_of
 from flowcore.run.record import Failure
 
 __all__ = ["Fallbacks", "NothingLeft"]

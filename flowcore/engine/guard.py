@@ -20,7 +20,7 @@ from flowcore.engine.assignment import Assignment, Attempt, ended
 from flowcore.engine.condition import holds
 from flowcore.engine.inner import ChildFailed
 from flowcore.engine.leases import LeaseKeeper
-from flowcore.engine.retry import error_names
+from flowcore.engine.retry import error_names, names_of
 from flowcore.engine.throttle import Throttle, holder_of, limits_of, named
 from flowcore.errors import (
     CircuitOpenError,
@@ -159,6 +159,8 @@ class Guard:
         if not policy.concurrency and not policy.rate_limit:
             return self._tried(work)
         places, rate = limits_of(policy, own_name(work), work)
+        if work.resumed is not None:
+            rate = None  # it has had its turn
         throttle = self._throttle(work, places=places, rate=rate)
         wait = None if _goes_on(work) else throttle.acquire(self._do.wake)
         if wait is not None:
@@ -265,7 +267,7 @@ def _verdict(policy: CircuitBreaker, error: BaseException) -> Verdict:
     """What a failed attempt says; one that was stopped from outside says nothing."""
     if isinstance(error, NodeCancelledError | ExpressionError):
         return None
-    names = {error.failure.type} if isinstance(error, ChildFailed) else error_names(error)
+    names = names_of(error.failure.type) if isinstance(error, ChildFailed) else error_names(error)
     counts = not policy.count or not names.isdisjoint(policy.count)
     return "failed" if counts else "succeeded"
 

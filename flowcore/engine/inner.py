@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from flowcore.engine.assignment import Assignment
-from flowcore.errors import ChildRunError, RunTimeoutError
+from flowcore.errors import ChildRunError, NodeTimeoutError, RunTimeoutError
 from flowcore.plan.captures import captured
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body
@@ -99,7 +99,8 @@ def failure_of(work: Assignment, body: Body, summary: RunSummary) -> Exception:
     limit = work.plan.policy(work.node).timeout
     if not inside and failure.code == RunTimeoutError.code and limit is not None:
         message = f"its run took longer than the node's timeout, {format_duration(limit)}"
-        failure = replace(failure, message=message)
+        code, kind = NodeTimeoutError.code, NodeTimeoutError.__name__
+        failure = replace(failure, type=kind, code=code, message=message)
     if body.kind in {"flow", "parallel", "epilogue"}:
         inside = f"{work.name}/{inside}" if inside else work.name
     return ChildFailed(replace(failure, node=inside))

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from flowcore.engine.bind import Signature, signature_of
 from flowcore.engine.giving import model_of
 from flowcore.engine.streaming import is_generator
 from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.resolve import resolve
+from flowcore.nodes.signature import Signature, signature_of
 from flowcore.plan.plan import Plan
 
 __all__ = ["Prepared", "Preparer", "Substitute"]

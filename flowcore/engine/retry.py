@@ -4,11 +4,14 @@ In: the policy, how often the node has failed, the error. Out: a delay or None. 
 Source of the jitter: "equal jitter", M. Brooker, Exponential Backoff And Jitter (AWS, 2015).
 """
 
+import builtins
+import sys
 from collections.abc import Callable
 
+from flowcore import errors
 from flowcore.graph.policy import Retry
 
-__all__ = ["error_names", "next_delay", "qualified_name"]
+__all__ = ["error_names", "names_of", "next_delay", "qualified_name"]
 
 
 def qualified_name(kind: type[BaseException]) -> str:
@@ -20,11 +23,30 @@ def qualified_name(kind: type[BaseException]) -> str:
 
 def error_names(error: BaseException) -> frozenset[str]:
     """All names ``retry_on`` may use for an error: its class's and its base classes'."""
-    classes = [kind for kind in type(error).__mro__ if issubclass(kind, BaseException)]
+    return _names(type(error))
+
+
+def names_of(kind: str) -> frozenset[str]:
+    """The same names for an error of which only its class's name is known.
+
+    Those of its base classes are among them if the class is here: a built-in one, one of ours, or
+    one of a module that this process has imported.
+    """
+    module, _, name = kind.rpartition(".")
+    homes = [builtins, errors] if not module else [sys.modules.get(module)]
+    for home in homes:
+        found = getattr(home, name, None)
+        if isinstance(found, type) and issubclass(found, BaseException):
+            return _names(found) | {kind}
+    return frozenset({kind, name})
+
+
+def _names(kind: type[BaseException]) -> frozenset[str]:
+    classes = [base for base in kind.__mro__ if issubclass(base, BaseException)]
     return frozenset(
         name
-        for kind in classes
-        for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")
+        for base in classes
+        for name in (base.__name__, f"{base.__module__}.{base.__qualname__}")
     )
 
 

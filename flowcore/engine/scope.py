@@ -70,7 +70,7 @@ class Scoped:
             whole: What flows into the node; the value it has under that name comes first.
             own: What ``own`` gave.
         """
-        for values in (whole, own, self.inputs):
+        for values in (whole, own):
             if isinstance(values, Mapping) and name in values:
                 return True, values[name]
         return False, None

@@ -181,8 +181,8 @@ class Spawner:
             return self._epilogue(work, body, id)
         if body.kind == "loop":
             state = work.upstream.value_of(node)
-            if body.initial is not None:
-                state = _rendered(body.initial, work)
+            if body.initial:
+                state = _rendered(body.initial[0], work)
             return self._segment(work, body, 0, state)
         given = {**outside_of(work, body), "upstream": work.upstream.value_of(node)}
         reason = f"runs {len(body.ids)} branches"

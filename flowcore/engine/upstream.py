@@ -168,7 +168,8 @@ class Upstream:
 
         An ancestor with that id gives its output, or, where that is a map which itself has the
         name as a key, the value under it. Otherwise the latest ancestor, in the
-        canonical order, whose output is a map with that key; otherwise the run's input.
+        canonical order, whose output is a map with that key. The run's input comes last: see
+        ``lookup_input``.
         """
         scoped = self._scoped
         if scoped is None:
@@ -198,7 +199,16 @@ class Upstream:
                 batch = []
         if (hit := self._search(batch, name)) is not None:
             return True, self._values[hit][name]
+        return False, None
+
+    def lookup_input(self, name: str) -> tuple[bool, Any]:
+        """Find ``name`` in the run's input."""
         return name in self.inputs, self.inputs.get(name)
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether the node is an item or an iteration."""
+        return self._plan.scope in {"map", "loop"}
 
     def _own(self, node: int | None) -> dict[str, Any]:
         """The names that a structured node adds for one of its nodes."""

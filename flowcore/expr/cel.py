@@ -3,7 +3,7 @@
 In: the text of an expression, a mapping of names to JSON values. Out: a JSON value.
 Not here: text with expressions in it (template). This module is the only one that knows which
 CEL implementation is used: the Rust one of ``common-expression-language``. It sees copies of plain
-data; no Python object, attribute or function is ever within its reach.
+data; no Python object, attribute or function is ever within its reach, but for ``size``.
 """
 
 import base64
@@ -34,6 +34,7 @@ _MANY = 10_000_000
 _PLAIN_PATH = re.compile(
     r"\s{0,99}([A-Za-z_][A-Za-z0-9_]{0,99})((?:\.[A-Za-z_][A-Za-z0-9_]{0,99}){0,30})\s{0,99}"
 )
+_SIZE = re.compile(r"\bsize\s{0,99}\(")
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 
 
@@ -129,6 +130,8 @@ def _program(text: str, found: Scan) -> Callable[[Mapping[str, Json]], object]:
     except ValueError as error:
         raise _syntax_error(text, str(error)) from None
 
+    context_of = _sized if _SIZE.search(text) else None
+
     def run(context: Mapping[str, Json]) -> object:
         # A name in a branch that is not taken may be absent.
         variables: dict[str, object] = {
@@ -138,10 +141,22 @@ def _program(text: str, found: Scan) -> Callable[[Mapping[str, Json]], object]:
             variables["nodes"] = {name: context[name] for name in found.keyed if name in context}
         if found.loops:
             _check_steps(variables, found)
-        result: object = program.execute(variables)
+        result: object = program.execute(context_of(variables) if context_of else variables)
         return result
 
     return run
+
+
+def _sized(variables: dict[str, object]) -> Any:
+    """Have ``size`` count the characters of a text, as CEL has it: the library counts bytes."""
+    return _library().Context(variables=variables, functions={"size": _size})
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str | bytes | list | tuple | Mapping):
+        return len(value)
+    msg = f"size() is of a text, a list or a map, and not of {type(value).__name__}"
+    raise TypeError(msg)
 
 
 def _check_steps(variables: object, found: Scan) -> None:

@@ -25,6 +25,7 @@ from flowcore.graph.link import (
     NodeFunction,
     Step,
     close_flow,
+    is_innermost,
     node,
     open_flow,
     parallel,
@@ -173,6 +174,7 @@ class FlowBuilder(Shapes):
         Raises:
             UsageError: The id is taken, or a worker could not import the function.
         """
+        self._refuse_outer(id)
         if id in self._nodes:
             msg = (
                 f"flow {self.id!r} has a node {id!r} already; "
@@ -219,6 +221,14 @@ class FlowBuilder(Shapes):
         for source in before:
             self.edge(source, step)
         return step
+
+    def _refuse_outer(self, id: str) -> None:
+        """What is written inside ``with flow.finally_:`` is meant for that."""
+        for part, builder in self._closing.items():
+            if is_innermost(builder):
+                name = f"flow.{part}{'_' if part == 'finally' else ''}"
+                msg = f"'with {name}:' is open, and this goes to the flow around it; "
+                raise UsageError(f"{msg}write {name}.add({id!r}, ...)")
 
     @property
     def on_failure(self) -> "FlowBuilder":

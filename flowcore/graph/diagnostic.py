@@ -44,6 +44,7 @@ CODES: Mapping[str, str] = {
     "FC223": "keys that do not belong together",
     "FC224": "a sub-flow that cannot be used",
     "FC225": "a choice that does not follow",
+    "FC226": "an argument that is not taken",
 }
 
 MAX_SHOWN = 60

@@ -291,7 +291,7 @@ class FlowDefinition(Model):
     """A workflow definition: nodes, edges, config, input schema."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}$")] = "workflow"
-    version: str = "1"
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+\-]{1,100}$")] = "1"
     description: str = ""
     tags: Tags = ()
     """Words to find its runs by, beside those that a run is given."""

@@ -30,6 +30,7 @@ __all__ = [
     "Operand",
     "Step",
     "close_flow",
+    "is_innermost",
     "node",
     "open_flow",
     "parallel",
@@ -353,6 +354,11 @@ def open_flow(flow: OpenFlow) -> None:
 def close_flow() -> None:
     """Go back to the flow that was open before."""
     _open.set(_open.get()[:-1])
+
+
+def is_innermost(flow: object) -> bool:
+    """Whether operators write into ``flow`` now."""
+    return _open.get()[-1:] == (flow,)
 
 
 def _current(what: str) -> OpenFlow:

@@ -120,9 +120,7 @@ def wait(ctx: Context, upstream: Any = None, **more: Any) -> Any:
     Raises:
         UsageError: Neither or both are given, or one is no time.
     """
-    length, until = more.pop("for", None), more.pop("until", None)
-    if more:
-        raise UsageError(f"wait takes 'for' and 'until', got {', '.join(map(repr, more))}")
+    length, until = more.get("for"), more.get("until")
     if (length is None) == (until is None):
         msg = "wait needs either 'for', such as 90s, or 'until', such as 2026-12-24T18:00:00Z"
         raise UsageError(msg)
@@ -145,12 +143,9 @@ def signal(ctx: Context, **more: Any) -> Any:
     Raises:
         NodeTimeoutError: The time is over, and there is no default.
     """
-    extra = more.keys() - {"name", "timeout", "default"}
     name, timeout = more.get("name"), more.get("timeout")
     if not isinstance(name, str) or not name:
         raise UsageError(f"signal needs the 'name' of a signal, such as approved, got {name!r}")
-    if extra:
-        raise UsageError(f"signal takes 'name', 'timeout', 'default', got {sorted(extra)}")
     seconds = None if timeout is None else _duration(timeout, "timeout")
     if ctx.resumed is None:
         raise Park(seconds=seconds, signal=name, reason=f"waits for the signal {name!r}")
@@ -176,9 +171,6 @@ def approval(ctx: Context, **more: Any) -> Any:
         ApprovalRejectedError: The answer is no.
         NodeTimeoutError: The time is over, and there is no default.
     """
-    if extra := more.keys() - {"message", "timeout", "default", "on_reject"}:
-        takes = "'message', 'timeout', 'default', 'on_reject'"
-        raise UsageError(f"approval takes {takes}, got {sorted(extra)}")
     default, on_reject = more.get("default"), more.get("on_reject", "fail")
     if default not in {None, True, False} or on_reject not in {"fail", "continue"}:
         msg = "approval: 'default' is true or false, 'on_reject' is fail or continue"

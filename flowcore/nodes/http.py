@@ -20,10 +20,6 @@ __all__ = ["guarded_client", "http"]
 #: Statuses after which another attempt makes sense.
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
-_KEYS = frozenset(
-    {"url", "method", "headers", "params", "json", "body", "timeout", "max_bytes", "retry_status"}
-    | {"accept", "redirects"}
-)
 _MOST = 10 * 2**20
 _REDIRECTS = 5
 
@@ -47,8 +43,6 @@ def http(ctx: Context, **more: Any) -> dict[str, Any]:
         UsageError: The request cannot be made as it is written, or its host is not public and not
             named in FLOWCORE_HTTP_ALLOW.
     """
-    if odd := sorted(more.keys() - _KEYS):
-        raise UsageError(f"http takes {', '.join(sorted(_KEYS))}; got {', '.join(odd)}")
     url = more.get("url")
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise UsageError(f"http needs a 'url' that begins with http:// or https://, got {url!r}")

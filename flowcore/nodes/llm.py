@@ -15,11 +15,6 @@ from flowcore.types import parse_duration
 
 __all__ = ["llm"]
 
-_KEYS = frozenset(
-    {"model", "prompt", "messages", "system", "temperature", "max_tokens", "base_url", "timeout"}
-    | {"stream", "options"}
-)
-
 
 def llm(ctx: Context, upstream: Any = None, **more: Any) -> dict[str, Any]:
     """Ask a language model; give on ``{"text", "model", "finish_reason", "usage"}``.
@@ -38,8 +33,6 @@ def llm(ctx: Context, upstream: Any = None, **more: Any) -> dict[str, Any]:
     Raises:
         UsageError: There is no model, no prompt, or the request cannot be made as it is written.
     """
-    if odd := sorted(more.keys() - _KEYS):
-        raise UsageError(f"llm takes {', '.join(sorted(_KEYS))}; got {', '.join(odd)}")
     if not more.get("model"):
         raise UsageError("llm needs a 'model', in the node's 'with' or in 'config.llm'")
     client = _client(more)

@@ -27,8 +27,6 @@ def tool(**more: Any) -> Any:
     """
     name, args = more.get("name"), more.get("args") or {}
     tools = [str(one) for one in more.get("tools", ())]
-    if odd := sorted(more.keys() - {"name", "args", "tools"}):
-        raise UsageError(f"tool takes 'name' and 'args'; got {', '.join(odd)}")
     found = [one for one in tools if name in (one, one.rpartition(":")[2].rpartition(".")[2])]
     if len(found) != 1:
         there = ", ".join(tools) or "none"

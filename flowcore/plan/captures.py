@@ -45,7 +45,7 @@ def _names(params: Mapping[str, Any], body: Body) -> Iterator[str]:
         yield from compile_template(given).names
         if policy.body is not None:
             yield from captured(given, policy.body)
-            yield from compile_template([policy.body.over, policy.body.initial]).names
+            yield from compile_template([policy.body.over, *policy.body.initial]).names
 
 
 def _of_epilogue(body: Body) -> Iterator[str]:

@@ -238,7 +238,7 @@ def _made(plan: Plan, body: Body, **fields: object) -> Plan:
             "when": {},
             "levels": layers(pred),
             "inputs": {},
-            "fail_fast": True,
+            "fail_fast": plan.fail_fast or fields["scope"] == "loop",
             "streaming": plan.streaming,
             "buffer_size": plan.buffer_size,
             "memory": plan.memory,

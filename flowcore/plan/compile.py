@@ -239,7 +239,7 @@ def _structured(policy: Policy, node: NodeDefinition, id: str, flow: CheckedFlow
             inner=(inner,),
             until=node.until,
             most=node.max_iterations,
-            initial=_plain(node.initial),
+            initial=(_plain(node.initial),) if "initial" in node.model_fields_set else (),
         )
         inner = _around(inner, loop)
     if node.for_each is not None:

@@ -11,7 +11,7 @@ then in the author's order. So every predecessor has a smaller number than its s
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import repeat
@@ -101,8 +101,8 @@ class Plan:
 
     @property
     def queues(self) -> frozenset[str | None]:
-        """Queues the nodes travel on; None is the default one."""
-        return frozenset(policy.queue for policy in self.policies)
+        """Queues that nodes travel on, those of the runs inside too; None is the default one."""
+        return frozenset(_queues(self.policies))
 
     def policy(self, node: int) -> Policy:
         """The policy of one node."""
@@ -213,6 +213,15 @@ class Plan:
             scope=scope,
             first=first,
         )
+
+
+def _queues(policies: Iterable[Policy]) -> Iterator[str | None]:
+    for policy in policies:
+        yield policy.queue
+        if (body := policy.body) is not None:
+            yield from _queues(body.inner)
+            for packed in filter(None, (body.plan, body.last)):
+                yield from Plan.from_bytes(packed).queues
 
 
 def _folded(params: tuple[Mapping[str, Any], ...]) -> list[tuple[int, Mapping[str, Any]]]:

@@ -117,8 +117,8 @@ class Body:
     """Of a loop: CEL; what it holds for is the last iteration."""
     most: int | None = None
     """Of a loop: iterations."""
-    initial: Any = None
-    """Of a loop: ``state`` in the first iteration, or a template of it."""
+    initial: tuple[Any, ...] = ()
+    """Of a loop: ``state`` in the first iteration, or a template of it; empty: what flows in."""
     ids: tuple[str, ...] = ()
     """Of branches: their names. Of an epilogue: the nodes that can be undone."""
     params: tuple[Mapping[str, Any], ...] = ()
@@ -139,7 +139,7 @@ class Body:
     def from_wire(cls, given: Mapping[str, Any]) -> Self:
         """Read what ``to_wire`` wrote."""
         said = {name: given[name] for name in _BODY if name in given}
-        for name in ("ids", "params"):
+        for name in ("ids", "params", "initial"):
             said[name] = tuple(said.get(name, ()))
         return cls(**said, inner=tuple(map(Policy.from_wire, given["inner"])))
 

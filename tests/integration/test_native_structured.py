@@ -337,7 +337,7 @@ def test_a_sub_flow_that_takes_too_long_fails_its_node(engine: Engine) -> None:
     nodes = {"s": {"uses": "workflow", "flow": sub, "timeout": "500ms"}}
     error = engine.run(nodes).error
     said = "its run took longer than the node's timeout, 500 ms"
-    assert error == f"node 's': RunTimeoutError: {said}"
+    assert error == f"node 's': NodeTimeoutError: {said}"
 
 
 # ── control ─────────────────────────────────────────────────────────────────────────────────────
@@ -471,7 +471,7 @@ def test_an_approval_inside_a_run_is_answered_by_its_way(engine: Engine) -> None
     poll(lambda: asks(0) and asks(1), what="both to ask")
     with pytest.raises(UsageError, match="those that wait are: m/0/ask, m/1/ask"):
         handle.approve()
-    with pytest.raises(UsageError, match="node 'm/2/ask' of run .* asks for no approval"):
+    with pytest.raises(UsageError, match=r"node 'm/2/ask' of run .* asks for no approval"):
         handle.approve("m/2/ask")
     assert handle.approve("m/1/ask", by="me") == "m/1/ask"
     poll(lambda: not asks(1), what="the answer to arrive")

@@ -143,4 +143,4 @@ def test_branches_that_take_too_long_together_fail(engine: Engine) -> None:
     branches = {"slow": {"uses": "wait", "with": {"for": "1h"}}}
     result = engine.run({"p": {"uses": "parallel", "branches": branches, "timeout": "300ms"}})
     said = "its run took longer than the node's timeout, 300 ms"
-    assert result.error == f"node 'p': RunTimeoutError: {said}"
+    assert result.error == f"node 'p': NodeTimeoutError: {said}"
