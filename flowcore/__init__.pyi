@@ -16,6 +16,7 @@ from flowcore.client.schedules import Schedules as Schedules
 from flowcore.errors import FlowcoreError as FlowcoreError
 from flowcore.graph.author import node as node
 from flowcore.graph.author import parallel as parallel
+from flowcore.graph.diagnostic import InvalidFlowError as InvalidFlowError
 from flowcore.graph.policy import Cache as Cache
 from flowcore.graph.policy import CircuitBreaker as CircuitBreaker
 from flowcore.graph.policy import Concurrency as Concurrency
@@ -43,6 +44,7 @@ __all__ = [
     "Flow",
     "FlowcoreError",
     "InputRequired",
+    "InvalidFlowError",
     "Memory",
     "Message",
     "RateLimit",

@@ -21,5 +21,11 @@ def confirm(order: int, cents: int) -> str:
     return f"order {order}: {cents} cents"
 
 
-with Flow("order", inputs={"order": {"type": "integer"}}) as flow:
+INPUTS = {
+    "order": {"type": "integer"},
+    "item": {"type": "string"},
+    "count": {"type": "integer", "minimum": 1},
+}
+
+with Flow("order", inputs=INPUTS) as flow:
     reserve >> charge >> confirm

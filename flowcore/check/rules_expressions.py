@@ -11,9 +11,10 @@ from typing import Any
 from flowcore.check.diagnostic import quote
 from flowcore.check.draft import Draft, RawNode
 from flowcore.check.rules_graph import Graph
+from flowcore.check.rules_inputs import check_read
 from flowcore.check.rules_structure import CHOOSING, scope_names
 from flowcore.expr.cel import INPUTS, ExpressionSyntaxError, compile_expression
-from flowcore.expr.template import OPEN, compile_text
+from flowcore.expr.template import OPEN, Reference, compile_text
 from flowcore.graph.source import Path
 
 __all__ = ["check_expressions"]
@@ -95,12 +96,7 @@ def _check_closing(draft: Draft, graph: Graph) -> None:
 
 
 def _check_known(draft: Draft, text: str, path: Path, known: Collection[str]) -> None:
-    try:
-        found = compile_text(text).references
-    except ExpressionSyntaxError as error:
-        _note(draft, error, path)
-        return
-    for ref in found:
+    for ref in _references(draft, text, path):
         if ref.name not in known:
             what = f"node {quote(ref.name)} is not defined"
             hint = draft.problems.near(ref.name, known)
@@ -113,12 +109,7 @@ def _check_thread(draft: Draft) -> None:
     if memory is None or memory.thread is None:
         return
     path = draft.memory_path("thread")
-    try:
-        found = compile_text(memory.thread).references
-    except ExpressionSyntaxError as error:
-        _note(draft, error, path)
-        return
-    for ref in found:
+    for ref in _references(draft, memory.thread, path):
         if ref.name != INPUTS:
             what = f"a thread's name reads {quote(ref.name)}, and may read inputs only"
             draft.problems.add("FC213", what, path, "write inputs.…", offset=ref.offset)
@@ -134,12 +125,7 @@ def _in_nodes(draft: Draft, graph: Graph) -> Iterator[Reading]:
         number = graph.number[key]
         own = {INPUTS, *scope_names(raw.fields)}
         for path, text in _templates(raw):
-            try:
-                found = compile_text(text).references
-            except ExpressionSyntaxError as error:
-                _note(draft, error, path)
-                continue
-            for ref in found:
+            for ref in _references(draft, text, path):
                 if ref.name not in own - _LATER.get(path[len(raw.path)], _NOTHING):
                     yield Reading(
                         name=ref.name,
@@ -149,6 +135,17 @@ def _in_nodes(draft: Draft, graph: Graph) -> Iterator[Reading]:
                         reader=number,
                         itself=False,
                     )
+
+
+def _references(draft: Draft, text: str, path: Path) -> Sequence[Reference]:
+    """The names that a text reads, ``inputs`` among them; none if it cannot be read."""
+    try:
+        found = compile_text(text)
+    except ExpressionSyntaxError as error:
+        _note(draft, error, path)
+        return ()
+    check_read(draft, ((ref.name, ref.offset) for ref in found.inputs), path)
+    return found.references
 
 
 def _templates(raw: RawNode) -> Iterator[tuple[Path, str]]:
@@ -219,10 +216,12 @@ def _places(draft: Draft, text: str, path: Path) -> Iterable[tuple[str, int]]:
         draft.problems.add("FC212", "a condition is one expression already", path, hint)
         return ()
     try:
-        return compile_expression(text).places.items()
+        found = compile_expression(text)
     except ExpressionSyntaxError as error:
         _note(draft, error, path)
         return ()
+    check_read(draft, found.inputs.items(), path)
+    return found.places.items()
 
 
 def _in_edges(draft: Draft, graph: Graph) -> Iterator[Reading]:

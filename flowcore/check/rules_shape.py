@@ -11,9 +11,10 @@ from typing import Any
 from flowcore.check.diagnostic import describe, quote
 from flowcore.check.draft import Draft, RawEdge, RawNode
 from flowcore.check.rules_fields import disagree, keys_of, spelled, unify, validate
+from flowcore.check.rules_inputs import check_inputs
 from flowcore.graph.flow import Config, Edge, FlowDefinition, NodeDefinition
 from flowcore.graph.source import Path
-from flowcore.graph.value_schema import is_quick, schema_problem
+from flowcore.graph.value_schema import schema_problem
 
 __all__ = ["check_shape"]
 
@@ -21,7 +22,6 @@ HEAD = ("id", "version", "description", "tags", "inputs")
 #: Nodes that run at the end.
 CLOSING = ("on_failure", "finally")
 PARTS = ("nodes", "edges", "on_failure", "finally", "config")
-JSON_TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 
 NODE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 #: Words with another meaning: in expressions, or to readers of YAML 1.1.
@@ -58,27 +58,7 @@ def _check_head(draft: Draft, tree: Mapping[str, Any]) -> None:
     # The nodes come one by one, so that a bad one does not hide the others.
     if validate(FlowDefinition, {**head, "nodes": {}}, draft.problems, tuple):
         draft.head = head
-        _check_inputs(draft, head.get("inputs", {}))
-
-
-def _check_inputs(draft: Draft, inputs: Mapping[str, Any]) -> None:
-    for name, schema in inputs.items():
-        path: Path = ("inputs", name)
-        if isinstance(schema, bool):
-            continue
-        if not isinstance(schema, Mapping):
-            hint = f"write {{type: {schema}}}" if schema in JSON_TYPES else None
-            what = f"expected a JSON Schema (a mapping), got {describe(schema)}"
-            draft.problems.add("FC205", what, path, hint)
-            continue
-        kind = schema.get("type")
-        if isinstance(kind, str) and kind not in JSON_TYPES:
-            what = f"'type' must be one of {', '.join(JSON_TYPES)}, got {describe(kind)}"
-            hint = draft.problems.near(kind, JSON_TYPES)
-            draft.problems.add("FC222", what, (*path, "type"), hint)
-        elif not is_quick(schema) and (problem := schema_problem(schema)):
-            inside, reason = problem
-            draft.problems.add("FC211", f"input {quote(name)} {reason}", (*path, *inside))
+        check_inputs(draft, head.get("inputs", {}))
 
 
 # ── Nodes ───────────────────────────────────────────────────────────────────────────────────────

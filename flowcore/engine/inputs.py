@@ -1,39 +1,17 @@
 """What a run is given, checked against what its flow declares.
 
 In: a plan's declared inputs, the run's input. Out: the input with defaults filled in, or every
-problem at once. Not here: the declarations themselves (check).
-
-``default``, ``type`` and ``enum`` are looked at here, more of JSON Schema by a validator; an input
-without a default has to be given. Inputs that nobody declared pass.
+problem at once. Not here: the declarations themselves (check), one value (graph.value_schema).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from flowcore.errors import UsageError
-from flowcore.graph.value_schema import is_quick, value_problems
+from flowcore.graph.value_schema import value_problems
 
-__all__ = ["accept_input"]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_whole(value: object) -> bool:
-    return value.is_integer() if isinstance(value, float) else _is_number(value)
-
-
-_KINDS: Mapping[str, Callable[[object], bool]] = {
-    "string": lambda value: isinstance(value, str | bytes),
-    "number": _is_number,
-    "integer": _is_whole,
-    "boolean": lambda value: isinstance(value, bool),
-    "array": lambda value: isinstance(value, list | tuple),
-    # Models and dataclasses become maps on the wire.
-    "object": lambda value: not isinstance(value, str | bytes | int | float | list | tuple | None),
-    "null": lambda value: value is None,
-}
+__all__ = ["accept_input", "fitting"]
 
 
 def accept_input(declared: Mapping[str, Any], given: Any) -> Any:
@@ -47,7 +25,7 @@ def accept_input(declared: Mapping[str, Any], given: Any) -> Any:
         The input for the run.
 
     Raises:
-        UsageError: Inputs are missing or of the wrong kind; names all of them.
+        UsageError: Inputs are missing, of the wrong kind, or not declared; names all of them.
     """
     if not declared:
         return given
@@ -60,27 +38,29 @@ def accept_input(declared: Mapping[str, Any], given: Any) -> Any:
     defaults = {name: one["default"] for name, one in schemas.items() if "default" in one}
     filled = {**defaults, **values}
     problems = [problem for name, one in schemas.items() for problem in _look(name, one, filled)]
+    problems += _undeclared(declared, values)
     if problems:
         raise UsageError("bad input: " + "; ".join(problems))
     return filled
 
 
+def fitting(declared: Mapping[str, Any], value: Any) -> Any:
+    """Take from what flows into a sub-flow what that declares; the rest was not meant for it."""
+    if not declared or not isinstance(value, Mapping):
+        return value
+    return {name: value[name] for name in declared if name in value}
+
+
 def _look(name: str, schema: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    problem = _problem(name, schema, given)
-    if problem is not None:
-        return [problem]
-    return [] if is_quick(schema) else value_problems(schema, given[name], name=name)
-
-
-def _problem(name: str, schema: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     if name not in given:
-        return f"{name!r} is missing (it has no default)"
-    value = given[name]
-    kinds = schema.get("type", ())
-    wanted = [kinds] if isinstance(kinds, str) else list(kinds)
-    if wanted and not any(_KINDS[kind](value) for kind in wanted if kind in _KINDS):
-        return f"{name!r} should be {' or '.join(wanted)}, got {str(value)[:40]!r}"
-    choices = schema.get("enum")
-    if isinstance(choices, list) and value not in choices:
-        return f"{name!r} should be one of {', '.join(map(repr, choices))}, got {str(value)[:40]!r}"
-    return None
+        return [f"{name!r} is missing (it has no default)"]
+    return value_problems(schema, given[name], name=name)
+
+
+def _undeclared(declared: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    for name in given:
+        if name not in declared:
+            near = get_close_matches(str(name), declared, n=1)
+            known = ", ".join(map(repr, declared))
+            hint = f"did you mean {near[0]!r}?" if near else f"there is {known}"
+            yield f"{name!r} is no input of this flow ({hint})"

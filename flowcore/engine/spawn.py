@@ -23,6 +23,7 @@ from flowcore.engine.inner import (
     undone,
     waits_for,
 )
+from flowcore.engine.inputs import fitting
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.portions import portions
 from flowcore.engine.sources import Sources
@@ -237,7 +238,9 @@ class Spawner:
             raise UsageError(msg)
         plan = flow_plan(body.plan, work.plan.policy(work.node).timeout)
         given = work.plan.params[work.node]
-        return plan, _rendered(given, work) if given else work.upstream.value_of(work.node)
+        if given:
+            return plan, _rendered(given, work)
+        return plan, fitting(plan.inputs, work.upstream.value_of(work.node))
 
     def _items(self, work: Assignment, body: Body) -> list[Any]:
         items = _rendered(body.over, work)

@@ -3,10 +3,11 @@
 In: the text of an expression, a mapping of names to JSON values. Out: a JSON value.
 Not here: text with expressions in it (template). This module is the only one that knows which
 CEL implementation is used: the Rust one of ``common-expression-language``. It sees copies of plain
-data; no Python object, attribute or function is ever within its reach, but for ``size``.
+data; no Python object, attribute or function is ever within its reach, but for ``size`` of ours.
 """
 
 import base64
+import logging
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +15,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 from flowcore.errors import ExpressionError
-from flowcore.expr.scan import LITERALS, ExpressionSyntaxError, Scan, Token, is_root, scan
+from flowcore.expr.scan import (
+    INPUTS,
+    LITERALS,
+    ExpressionSyntaxError,
+    Scan,
+    Token,
+    is_root,
+    scan,
+)
 from flowcore.types import Json
 
-__all__ = ["Expression", "ExpressionSyntaxError", "compile_expression"]
-
-#: The one name in an expression that is not a node's.
-INPUTS = "inputs"
+__all__ = ["INPUTS", "Expression", "ExpressionSyntaxError", "compile_expression"]
 
 #: Seconds that the loops of one expression may take, as far as can be told beforehand.
 MAX_SECONDS = 5.0
@@ -34,7 +41,8 @@ _MANY = 10_000_000
 _PLAIN_PATH = re.compile(
     r"\s{0,99}([A-Za-z_][A-Za-z0-9_]{0,99})((?:\.[A-Za-z_][A-Za-z0-9_]{0,99}){0,30})\s{0,99}"
 )
-_SIZE = re.compile(r"\bsize\s{0,99}\(")
+#: Our ``size`` in what the library compiles; as long, so that places stay, and nobody's own name.
+_OUR_SIZE = "_siz"
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 
 
@@ -47,6 +55,8 @@ class Expression:
     """Every name it reads, with the offset in ``text`` where it first stands."""
     keyed: frozenset[str]
     """Those of the names that are spelled ``nodes["name"]``."""
+    inputs: Mapping[str, int]
+    """The inputs that it reads by name, each with its offset."""
     run: Callable[[Mapping[str, Json]], object]
 
     @property
@@ -101,17 +111,25 @@ def compile_expression(text: str) -> Expression:
         return _plain_path(text, plain)
     tokens, found = scan(text)
     steps = _path(tokens)
-    run = _follow(*steps) if steps else _program(text, found)
+    run = _follow(*steps) if steps else _program(text, tokens, found)
     # In the order of the text, so that problems are reported in it.
     both = sorted({**found.keyed, **found.roots}.items(), key=lambda item: item[1])
-    return Expression(text=text, places=dict(both), keyed=frozenset(found.keyed), run=run)
+    return Expression(
+        text=text, places=dict(both), keyed=frozenset(found.keyed), inputs=found.inputs, run=run
+    )
 
 
 def _plain_path(text: str, match: re.Match[str]) -> Expression:
     """Compile what most expressions are, without reading it word by word."""
     root, rest = match[1], match[2]
-    run = _follow(root, rest.split(".")[1:])
-    return Expression(text=text, places={root: match.start(1)}, keyed=frozenset(), run=run)
+    steps = rest.split(".")[1:]
+    return Expression(
+        text=text,
+        places={root: match.start(1)},
+        keyed=frozenset(),
+        inputs={steps[0]: match.start(2) + 1} if root == INPUTS and steps else {},
+        run=_follow(root, steps),
+    )
 
 
 @cache
@@ -121,16 +139,19 @@ def _library() -> Any:
     Its package imports a whole command line, a fifth of a second, and most expressions are plain
     paths, which do without it.
     """
+    # It logs what goes wrong in a function of ours, which is raised as well.
+    logging.getLogger("cel").setLevel(logging.ERROR)
     return import_module("cel")
 
 
-def _program(text: str, found: Scan) -> Callable[[Mapping[str, Json]], object]:
+def _program(
+    text: str, tokens: Sequence[Token], found: Scan
+) -> Callable[[Mapping[str, Json]], object]:
+    counted = _counting(text, tokens)
     try:
-        program = _library().compile(text)
+        program = _library().compile(counted)
     except ValueError as error:
-        raise _syntax_error(text, str(error)) from None
-
-    context_of = _sized if _SIZE.search(text) else None
+        raise _syntax_error(text, str(error).replace(_OUR_SIZE, "size")) from None
 
     def run(context: Mapping[str, Json]) -> object:
         # A name in a branch that is not taken may be absent.
@@ -141,15 +162,25 @@ def _program(text: str, found: Scan) -> Callable[[Mapping[str, Json]], object]:
             variables["nodes"] = {name: context[name] for name in found.keyed if name in context}
         if found.loops:
             _check_steps(variables, found)
-        result: object = program.execute(context_of(variables) if context_of else variables)
+        result: object = program.execute(variables if counted is text else _sized(variables))
         return result
 
     return run
 
 
+def _counting(text: str, tokens: Sequence[Token]) -> str:
+    """Have ``size`` count the characters of a text, as CEL has it: the library counts bytes.
+
+    A function of one of its own names it would not call, hence another name.
+    """
+    for token, after in pairwise(tokens):
+        if token.text == "size" and after.text == "(":
+            text = text[: token.offset] + _OUR_SIZE + text[token.offset + len(_OUR_SIZE) :]
+    return text
+
+
 def _sized(variables: dict[str, object]) -> Any:
-    """Have ``size`` count the characters of a text, as CEL has it: the library counts bytes."""
-    return _library().Context(variables=variables, functions={"size": _size})
+    return _library().Context(variables=variables, functions={_OUR_SIZE: _size})
 
 
 def _size(value: Any) -> int:
@@ -217,6 +248,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"there is no key {error}"
     reason = str(error).split(". ")[0]
+    if _OUR_SIZE in reason:
+        reason = reason.rpartition("TypeError: ")[2]
     return reason[:1].lower() + reason[1:]
 
 

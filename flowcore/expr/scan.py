@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 from flowcore.errors import ExpressionError
 
-__all__ = ["ExpressionSyntaxError", "Scan", "Token", "is_root", "scan", "tokenize"]
+__all__ = ["INPUTS", "ExpressionSyntaxError", "Scan", "Token", "is_root", "scan", "tokenize"]
+
+#: The one name in an expression that is not a node's.
+INPUTS = "inputs"
 
 MAX_LENGTH = 4096
 MAX_DEPTH = 32
@@ -33,6 +36,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+_PLAIN_TEXT = re.compile(r"\"[^\"\\\\]+\"|'[^'\\\\]+'")
 
 LITERALS = frozenset({"true", "false", "null", "in"})
 RESERVED = frozenset(
@@ -91,6 +96,8 @@ class Scan:
     """Names spelled as they are (``fetch``), each with the offset where it first stands."""
     keyed: Mapping[str, int]
     """Names spelled as keys (``nodes["my-node"]``), likewise."""
+    inputs: Mapping[str, int]
+    """Inputs read by name (``inputs.url``), likewise."""
     loops: int = 0
     """How many loops stand inside each other at most."""
     builds: bool = False
@@ -164,6 +171,7 @@ def scan(text: str) -> tuple[list[Token], Scan]:
 class _Found:
     roots: dict[str, int] = field(default_factory=dict)
     keyed: dict[str, int] = field(default_factory=dict)
+    inputs: dict[str, int] = field(default_factory=dict)
 
 
 class _Names:
@@ -185,7 +193,11 @@ class _Names:
             elif token.text in (")", "]", "}") and self._open:
                 self._open.pop()
         return Scan(
-            roots=self._found.roots, keyed=self._found.keyed, loops=self._loops, builds=self._builds
+            roots=self._found.roots,
+            keyed=self._found.keyed,
+            inputs=self._found.inputs,
+            loops=self._loops,
+            builds=self._builds,
         )
 
     def _text(self, index: int) -> str:
@@ -237,6 +249,15 @@ class _Names:
             raise ExpressionSyntaxError(hint, token.offset)
         elif name not in TYPES or after in (".", "["):
             self._found.roots.setdefault(name, token.offset)
+            if name == INPUTS:
+                self._input(index)
+
+    def _input(self, index: int) -> None:
+        after, key = self._text(index + 1), self._tokens[index + 2 : index + 3]
+        if after == "." and key and self._text(index + 3) != "(":
+            self._found.inputs.setdefault(key[0].text, key[0].offset)
+        elif after == "[" and key and _PLAIN_TEXT.fullmatch(key[0].text):
+            self._found.inputs.setdefault(key[0].text[1:-1], key[0].offset + 1)
 
     def _node(self, index: int, token: Token, after: str) -> None:
         key = self._tokens[index + 2] if index + 2 < len(self._tokens) else token

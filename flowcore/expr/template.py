@@ -10,7 +10,7 @@ stands for ``${{``. Keys of mappings are never templates.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -41,6 +41,8 @@ class TextTemplate:
 
     parts: tuple[str | Expression, ...]
     references: tuple[Reference, ...] = ()
+    inputs: tuple[Reference, ...] = ()
+    """Inputs that it reads by name."""
 
     def render(self, context: Mapping[str, Json]) -> Json:
         """Fill in values; see ``Expression.evaluate`` for the context and errors."""
@@ -151,6 +153,7 @@ def compile_text(text: str) -> TextTemplate:
     """
     parts: list[str | Expression] = []
     references: list[Reference] = []
+    inputs: list[Reference] = []
     still, at = "", 0
     while (begin := text.find(OPEN, at)) >= 0:
         if text.startswith(ESCAPED, begin - 1) and begin > at:
@@ -159,15 +162,17 @@ def compile_text(text: str) -> TextTemplate:
         expression, start, after = _expression(text, begin)
         still += text[at:begin]
         parts += [still, expression] if still else [expression]
-        references += [
-            Reference(name=name, offset=start + offset)
-            for name, offset in expression.places.items()
-        ]
+        references += _moved(expression.places, start)
+        inputs += _moved(expression.inputs, start)
         still, at = "", after
     still += text[at:]
     if still or not parts:
         parts.append(still)
-    return TextTemplate(parts=tuple(parts), references=tuple(references))
+    return TextTemplate(parts=tuple(parts), references=tuple(references), inputs=tuple(inputs))
+
+
+def _moved(places: Mapping[str, int], start: int) -> Iterator[Reference]:
+    return (Reference(name=name, offset=start + offset) for name, offset in places.items())
 
 
 def _expression(text: str, begin: int) -> tuple[Expression, int, int]:

@@ -45,6 +45,7 @@ CODES: Mapping[str, str] = {
     "FC224": "a sub-flow that cannot be used",
     "FC225": "a choice that does not follow",
     "FC226": "an argument that is not taken",
+    "FC227": "an input that is not declared",
 }
 
 MAX_SHOWN = 60

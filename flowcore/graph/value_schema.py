@@ -1,14 +1,14 @@
 """JSON Schema of values: what the inputs of a flow may be.
 
 In: a schema (draft 2020-12), a value. Out: what is wrong with either, in sentences. Not here: the
-schema of definitions (check.schema); the quick words ``type`` and ``enum`` (engine.inputs).
+schema of definitions (check.schema).
 
-The validator is loaded when a schema first uses more than the quick words: it takes as long to
-import as the rest of a command.
+``type`` and ``enum`` are looked at here. The validator is loaded when a schema first uses more
+words than these: it takes as long to import as the rest of a command.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,26 @@ _QUICK = frozenset(
     {"type", "enum", "default", "title", "description", "examples", "deprecated", "$comment"}
 )
 _SHOWN = 60
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return value.is_integer() if isinstance(value, float) else _is_number(value)
+
+
+_KINDS: Mapping[str, Callable[[object], bool]] = {
+    "string": lambda value: isinstance(value, str | bytes),
+    "number": _is_number,
+    "integer": _is_whole,
+    "boolean": lambda value: isinstance(value, bool),
+    "array": lambda value: isinstance(value, list | tuple),
+    # Models and dataclasses become maps on the wire.
+    "object": lambda value: not isinstance(value, str | bytes | int | float | list | tuple | None),
+    "null": lambda value: value is None,
+}
 
 
 def is_quick(schema: Mapping[str, Any]) -> bool:
@@ -40,7 +60,24 @@ def schema_problem(schema: Mapping[str, Any]) -> tuple[list[str | int], str] | N
 
 
 def value_problems(schema: Mapping[str, Any], value: Any, *, name: str) -> list[str]:
-    """Find everything that is wrong with a value."""
+    """Find everything that is wrong with a value; ``name`` is what it is called."""
+    if (problem := _quick_problem(schema, value, name)) is not None:
+        return [problem]
+    return [] if is_quick(schema) else _more_problems(schema, value, name)
+
+
+def _quick_problem(schema: Mapping[str, Any], value: Any, name: str) -> str | None:
+    kinds = schema.get("type", ())
+    wanted = [kinds] if isinstance(kinds, str) else list(kinds)
+    if wanted and not any(_KINDS[kind](value) for kind in wanted if kind in _KINDS):
+        return f"{name!r} should be {' or '.join(wanted)}, got {str(value)[:40]!r}"
+    choices = schema.get("enum")
+    if isinstance(choices, list) and value not in choices:
+        return f"{name!r} should be one of {', '.join(map(repr, choices))}, got {str(value)[:40]!r}"
+    return None
+
+
+def _more_problems(schema: Mapping[str, Any], value: Any, name: str) -> list[str]:
     referencing = importlib.import_module("referencing")
     kind = _validator()
     # A registry of its own: nothing is ever fetched.

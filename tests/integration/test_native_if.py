@@ -49,6 +49,19 @@ def test_a_first_node_may_read_the_input(engine: Engine) -> None:
     assert result.nodes["a"].state is NodeState.SKIPPED
 
 
+def test_a_condition_of_an_edge_that_cannot_be_worked_out_is_no_reason_to_run_again(
+    engine: Engine,
+) -> None:
+    nodes = {
+        "a": {"uses": ECHO, "with": {"value": {"n": 3}}, "retry": {"max_attempts": 3, "delay": 0}},
+        "b": {"uses": ECHO, "with": {"value": 1}},
+    }
+    edges = [{"from": "a", "to": "b", "when": "a.output.nosuch > 1"}]
+    result = engine.run(nodes, edges=edges)
+    assert "a.output.nosuch > 1" in (result.error or "")
+    assert result.nodes["a"].attempts == 1
+
+
 def test_a_skip_is_told_and_is_no_failure(engine: Engine) -> None:
     handle = engine.start(_flow("false"))
     assert handle.wait(60).success

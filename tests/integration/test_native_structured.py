@@ -73,6 +73,22 @@ def test_what_an_item_is_given_can_be_read_of_it_of_the_outside_and_of_the_input
     assert result.outputs["labels"] == ["0:a:7", "1:b:7"]
 
 
+def test_the_only_parameter_takes_the_item_though_the_run_has_an_input_of_its_name(
+    engine: Engine,
+) -> None:
+    nodes = {"m": {"uses": N + "double", "for_each": [1, 2]}}
+    assert engine.run(nodes, {"item": 50}).output == [2, 4]
+    nodes = {"m": {"uses": N + "greet", "for_each": ["ada", "bob"]}}
+    assert engine.run(nodes, {"name": "eve"}).output == ["hello ada", "hello bob"]
+    loop: dict[str, Any] = {"l": {"uses": N + "count_up", "initial": 3, "max_iterations": 2}}
+    assert engine.run(loop, {"state": 50}).output == 5
+
+
+def test_further_parameters_come_from_the_input(engine: Engine) -> None:
+    nodes = {"m": {"uses": N + "add", "for_each": [1, 2]}}
+    assert engine.run(nodes, {"to": 10}).output == [11, 12]
+
+
 def test_a_map_of_nothing_gives_an_empty_list(engine: Engine) -> None:
     nodes = {
         "m": {"uses": N + "double", "for_each": []},
@@ -141,6 +157,24 @@ def test_so_many_items_may_fail_and_give_nothing(engine: Engine, tolerated: Any)
         "m": {"uses": N + "odd_fails", "for_each": [1, 2, 3, 4], "tolerated_failures": tolerated}
     }
     assert engine.run(nodes).output == [None, 2, None, 4]
+
+
+@pytest.mark.parametrize("fail_fast", [True, False])
+def test_a_flow_says_whether_items_run_on_after_one_that_failed(
+    engine: Engine, tmp_path: Path, *, fail_fast: bool
+) -> None:
+    log = tmp_path / "log"
+    nodes = {
+        "m": {
+            "uses": N + "log_or_fail",
+            "with": {"log": str(log)},
+            "for_each": [1, 2, 3],
+            "max_parallel": 1,
+        }
+    }
+    result = engine.run(nodes, config={"execution": {"fail_fast": fail_fast}})
+    assert result.error == "node 'm[0]': ValueError: 1 is odd"
+    assert log.read_text().split() == (["1"] if fail_fast else ["1", "2", "3"])
 
 
 def test_one_failure_more_fails_the_map(engine: Engine) -> None:
@@ -214,6 +248,20 @@ def test_a_loop_begins_with_what_flows_into_it_and_its_condition_reads_the_outsi
         },
     }
     assert engine.run(nodes).output == 0.25
+
+
+def test_a_loop_may_begin_with_nothing(engine: Engine) -> None:
+    nodes = {
+        "first": {"uses": N + "echo", "with": {"value": 8}},
+        "l": {
+            "uses": N + "echo",
+            "needs": ["first"],
+            "with": {"value": "${{ state == null ? 'none' : 'some' }}"},
+            "initial": None,
+            "max_iterations": 1,
+        },
+    }
+    assert engine.run(nodes).output == "none"
 
 
 def test_a_loop_inside_a_map_knows_its_item(engine: Engine) -> None:

@@ -139,6 +139,22 @@ def test_branches_that_fail_are_tried_again_together_and_then_there_is_a_fallbac
     assert _lines(log) == ["+1", "-1"], "what has succeeded is kept"
 
 
+def test_a_sub_flow_is_tried_again_after_errors_named_by_a_class_they_derive_from(
+    engine: Engine, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    retry = {"max_attempts": 2, "delay": 0, "retry_on": ["OSError"]}
+    node = {**_sub("refuse_connection", log=str(log)), "retry": retry}
+    assert "ConnectionRefusedError" in (engine.run({"s": node}).error or "")
+    assert _lines(log) == ["tried", "tried"]
+
+
+def test_a_node_that_waits_takes_its_rate_once(engine: Engine) -> None:
+    limit = {"limit": 2, "per": "1h", "name": "of-waits"}
+    node = {"uses": "wait", "with": {"for": "10ms"}, "rate_limit": limit}
+    assert engine.run({"a": node, "b": node}).success
+
+
 def test_branches_that_take_too_long_together_fail(engine: Engine) -> None:
     branches = {"slow": {"uses": "wait", "with": {"for": "1h"}}}
     result = engine.run({"p": {"uses": "parallel", "branches": branches, "timeout": "300ms"}})

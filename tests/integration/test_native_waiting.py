@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from flowcore import Flow, Run
+from flowcore import Flow, InvalidFlowError, Run
 from flowcore.cli.main import main
 from flowcore.client.flow import start_run
 from flowcore.errors import RunNotFoundError, UsageError
-from flowcore.graph.diagnostic import InvalidFlowError
 from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine, poll, running_engine
 from tests.services import running_valkey

@@ -174,6 +174,19 @@ def test_what_runs_at_the_end_is_written_into_parts_of_the_flow() -> None:
     assert flow.plan().concludes == "a"
 
 
+def test_a_node_added_to_the_flow_around_its_end_is_refused() -> None:
+    with Flow("f") as flow:
+        ship.step()
+        with (
+            flow.finally_,
+            pytest.raises(UsageError, match=r"write flow\.finally_\.add\('late', \.\.\.\)"),
+        ):
+            flow.add("late", notify)
+        with flow.on_failure as failing:
+            failing.add("late", notify, message="x")
+    assert list(flow.definition()["on_failure"]) == ["late"]
+
+
 @pytest.mark.parametrize(
     "spelling",
     ["built", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "examples").rglob("*.yaml"))],

@@ -399,6 +399,39 @@ WRONG: list[tuple[str, str, str, str | None]] = [
         "did you mean 'for'?",
     ),
     (
+        "{inputs: {x: {type: integer, default: one}}, nodes: {a: {uses: end}}}",
+        "1:39: error FC222: the default of 'x' should be integer, got 'one'",
+        "inputs.x.default",
+        None,
+    ),
+    (
+        "{inputs: {x: {minimum: 3, default: 2}}, nodes: {a: {uses: end}}}",
+        ("1:36: error FC222: the default of 'x' does not fit: 2 is less than the minimum of 3"),
+        "inputs.x.default",
+        None,
+    ),
+    (
+        "{inputs: {url: {}}, nodes: {a: {uses: end, with: {x: '${{ inputs.ulr }}'}}}}",
+        "1:66: error FC227: input 'ulr' is not declared",
+        "nodes.a.with.x",
+        "did you mean 'url'?",
+    ),
+    (
+        "{inputs: {url: {}}, nodes: {a: {uses: end, if: 'inputs[\"ulr\"] > 1'}}}",
+        "1:57: error FC227: input 'ulr' is not declared",
+        "nodes.a.if",
+        "did you mean 'url'?",
+    ),
+    (
+        (
+            "{inputs: {url: {}}, nodes: {a: {uses: end}}, "
+            "finally: {z: {uses: end, with: {x: '${{ inputs.ulr }}'}}}}"
+        ),
+        "1:93: error FC227: input 'ulr' is not declared",
+        "finally.z.with.x",
+        "did you mean 'url'?",
+    ),
+    (
         "nodes: {a: {uses: wait}}",
         "1:9: error FC204: wait needs 'for' or 'until'",
         "nodes.a.with",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine.inputs import accept_input
+from flowcore.engine.inputs import accept_input, fitting
 from flowcore.errors import UsageError
 
 DECLARED = {
@@ -20,14 +20,28 @@ def test_a_flow_that_declares_nothing_takes_anything() -> None:
     assert accept_input({}, None) is None
 
 
-def test_defaults_are_filled_in_and_more_may_be_given() -> None:
-    assert accept_input(DECLARED, {"url": "u", "extra": 1}) == {
+def test_defaults_are_filled_in() -> None:
+    assert accept_input(DECLARED, {"url": "u"}) == {
         "url": "u",
         "depth": 1,
         "mode": "fast",
         "maybe": None,
-        "extra": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("dept", "did you mean 'depth'"), ("x", "there is 'url', 'depth', 'mode', 'maybe'")],
+)
+def test_what_is_not_declared_is_refused(name: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=f"bad input: '{name}' is no input of this flow .{hint}"):
+        accept_input(DECLARED, {"url": "u", name: 1})
+
+
+def test_a_sub_flow_takes_what_it_declares_of_what_flows_into_it() -> None:
+    assert fitting(DECLARED, {"url": "u", "extra": 1}) == {"url": "u"}
+    assert fitting({}, {"url": "u", "extra": 1}) == {"url": "u", "extra": 1}
+    assert fitting(DECLARED, [1]) == [1]
 
 
 def test_every_problem_is_named_at_once() -> None:

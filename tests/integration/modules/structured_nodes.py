@@ -60,6 +60,11 @@ def odd_fails(item: int) -> int:
     return item
 
 
+def log_or_fail(item: int, log: str) -> int:
+    note(f"{item}", log)
+    return odd_fails(item)
+
+
 def fail_while(item: Any, path: str, log: str) -> Any:
     """Fail upon one item as long as a file exists; note each call."""
     note(f"{item}", log)
@@ -89,6 +94,11 @@ def until_gone(path: str) -> None:
 
 def fail(message: str = "no luck") -> None:
     raise RuntimeError(message)
+
+
+def refuse_connection(log: str) -> None:
+    note("tried", log)
+    raise ConnectionRefusedError("nobody is there")
 
 
 def unbook(output: str, log: str) -> None:
