@@ -13,6 +13,7 @@ from flowcore.check.draft import Draft
 from flowcore.check.rules_closing import check_closing
 from flowcore.check.rules_expressions import check_expressions
 from flowcore.check.rules_graph import Graph, check_graph
+from flowcore.check.rules_limits import check_limits
 from flowcore.check.rules_shape import check_shape
 from flowcore.check.rules_structure import check_sources, check_structure
 from flowcore.check.rules_uses import check_uses
@@ -108,6 +109,7 @@ def _check(
         check_expressions(draft, graph)
     check_uses(draft, allowed, imports=resolve)
     check_with(draft, allowed, imports=resolve)
+    check_limits(draft)
     if draft.problems.found:
         raise refuse(document, draft.problems.found)
     return _checked(draft, graph, flows=flows, closing=closing, sources=sources)

@@ -432,6 +432,24 @@ WRONG: list[tuple[str, str, str, str | None]] = [
         "did you mean 'url'?",
     ),
     (
+        (
+            "nodes: {a: {uses: workflow, concurrency: {limit: 2, name: x},\n"
+            "  flow: {nodes: {b: {uses: end, concurrency: {limit: 2, name: x}}}}}}"
+        ),
+        "2:33: error FC223: the node around it holds a place of 'x' and waits for this one",
+        "nodes.a.flow.nodes.b.concurrency",
+        "give the limits two names",
+    ),
+    (
+        (
+            "nodes: {a: {uses: parallel,concurrency: {limit: 2,name: x},"
+            "branches: {b: {uses: end,concurrency: {limit: 2,name: x}}}}}"
+        ),
+        "1:85: error FC223: the node around it holds a place of 'x' and waits for this one",
+        "nodes.a.branches.b.concurrency",
+        "give the limits two names",
+    ),
+    (
         "nodes: {a: {uses: wait}}",
         "1:9: error FC204: wait needs 'for' or 'until'",
         "nodes.a.with",
