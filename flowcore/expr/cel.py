@@ -19,15 +19,17 @@ from itertools import pairwise
 from typing import Any
 
 from flowcore.errors import ExpressionError
+from flowcore.expr.explain import explain, reason_of
+from flowcore.expr.paths import as_path, follow
 from flowcore.expr.scan import (
     INPUTS,
-    LITERALS,
     ExpressionSyntaxError,
     Scan,
     Token,
     is_root,
     scan,
 )
+from flowcore.expr.tree import Part, parse
 from flowcore.types import Json
 
 __all__ = ["INPUTS", "Expression", "ExpressionSyntaxError", "compile_expression"]
@@ -44,6 +46,10 @@ _PLAIN_PATH = re.compile(
 #: Our ``size`` in what the library compiles; as long, so that places stay, and nobody's own name.
 _OUR_SIZE = "_siz"
 _ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+
+
+class _LoopsTooLongError(ExpressionError):
+    """Not even a part of it is to be evaluated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +91,11 @@ class Expression:
         """
         try:
             return _plain(self.run(context))
-        except ExpressionError as error:
+        except _LoopsTooLongError as error:
             raise ExpressionError(f"{self.text.strip()}: {error}") from None
         except Exception as error:
-            raise ExpressionError(f"{self.text.strip()}: {_reason(error)}") from error
+            why = _why(self.text, context) or reason_of(error)
+            raise ExpressionError(f"{self.text.strip()}: {why}") from error
 
 
 @lru_cache(maxsize=8192)
@@ -110,8 +117,8 @@ def compile_expression(text: str) -> Expression:
     if plain is not None and is_root(plain[1]):
         return _plain_path(text, plain)
     tokens, found = scan(text)
-    steps = _path(tokens)
-    run = _follow(*steps) if steps else _program(text, tokens, found)
+    steps = as_path(tokens)
+    run = follow(*steps) if steps else _program(text, tokens, found)
     # In the order of the text, so that problems are reported in it.
     both = sorted({**found.keyed, **found.roots}.items(), key=lambda item: item[1])
     return Expression(
@@ -128,7 +135,7 @@ def _plain_path(text: str, match: re.Match[str]) -> Expression:
         places={root: match.start(1)},
         keyed=frozenset(),
         inputs={steps[0]: match.start(2) + 1} if root == INPUTS and steps else {},
-        run=_follow(root, steps),
+        run=follow(root, steps),
     )
 
 
@@ -154,18 +161,42 @@ def _program(
         raise _syntax_error(text, str(error).replace(_OUR_SIZE, "size")) from None
 
     def run(context: Mapping[str, Json]) -> object:
-        # A name in a branch that is not taken may be absent.
-        variables: dict[str, object] = {
-            name: context[name] for name in found.roots if name in context
-        }
-        if found.keyed:
-            variables["nodes"] = {name: context[name] for name in found.keyed if name in context}
+        variables = _variables(context, found)
         if found.loops:
             _check_steps(variables, found)
         result: object = program.execute(variables if counted is text else _sized(variables))
         return result
 
     return run
+
+
+def _variables(context: Mapping[str, Json], found: Scan) -> dict[str, object]:
+    """What is read of a context; a name in a branch that is not taken may be absent."""
+    variables: dict[str, object] = {name: context[name] for name in found.roots if name in context}
+    if found.keyed:
+        variables["nodes"] = {name: context[name] for name in found.keyed if name in context}
+    return variables
+
+
+def _why(text: str, context: Mapping[str, Json]) -> str:
+    """Say why an expression failed, and at which of the characters that are shown of it."""
+    tokens, found = scan(text)
+    counted, variables = _counting(text, tokens), _variables(context, found)
+    compiled: dict[tuple[int, int], Any] = {}
+
+    def evaluate(part: Part, bound: Mapping[str, object]) -> object:
+        place = part.start, part.end
+        if place not in compiled:
+            compiled[place] = _library().compile(counted[part.start : part.end])
+        return compiled[place].execute(_sized({**variables, **bound}))
+
+    try:
+        reason = explain(parse(tokens), evaluate)
+    except (ValueError, RecursionError):
+        return ""
+    if reason is None:
+        return ""
+    return f"{reason.words} (at character {reason.at - tokens[0].offset + 1})"
 
 
 def _counting(text: str, tokens: Sequence[Token]) -> str:
@@ -186,7 +217,7 @@ def _sized(variables: dict[str, object]) -> Any:
 def _size(value: Any) -> int:
     if isinstance(value, str | bytes | list | tuple | Mapping):
         return len(value)
-    msg = f"size() is of a text, a list or a map, and not of {type(value).__name__}"
+    msg = "no such overload"  # as the library says
     raise TypeError(msg)
 
 
@@ -203,7 +234,7 @@ def _check_steps(variables: object, found: Scan) -> None:
             f"its loops over up to {longest:,} members would take about {seconds:,.0f} s; "
             "do it in a function"
         )
-        raise ExpressionError(msg)
+        raise _LoopsTooLongError(msg)
 
 
 def _longest(value: object) -> int:
@@ -221,12 +252,6 @@ def _longest(value: object) -> int:
     return longest
 
 
-def _get(context: Mapping[str, Json], name: str) -> Json:
-    if name not in context:
-        raise ExpressionError(f"'{name}' is not available here")
-    return context[name]
-
-
 def _syntax_error(text: str, report: str) -> ExpressionSyntaxError:
     """Take the first complaint that says something, without the parser's vocabulary."""
     found = [match for match in _ERROR.finditer(report) if "Incomplete" not in match[3]]
@@ -242,67 +267,6 @@ def _syntax_error(text: str, report: str) -> ExpressionSyntaxError:
     reason = reason.replace("unexpected '<EOF>'", "the expression ends too early")
     reason = reason.replace(" at '<EOF>'", " at the end")
     return ExpressionSyntaxError(reason, min(offset, len(text)))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"there is no key {error}"
-    reason = str(error).split(". ")[0]
-    if _OUR_SIZE in reason:
-        reason = reason.rpartition("TypeError: ")[2]
-    return reason[:1].lower() + reason[1:]
-
-
-# ── Paths such as fetch.output.items[0]: most expressions, read without copying their data ──────
-
-
-def _path(tokens: Sequence[Token]) -> tuple[str, list[str | int]] | None:
-    """Read a path; None if the expression is anything else."""
-    if tokens[0].kind != "name" or tokens[0].text in LITERALS:
-        return None
-    steps: list[str | int] = []
-    at = 1
-    while at < len(tokens):
-        step, at = _step(tokens, at)
-        if step is None:
-            return None
-        steps.append(step)
-    if tokens[0].text != "nodes":
-        return (tokens[0].text, steps) if steps or len(tokens) == 1 else None
-    return str(steps[0]), steps[1:]
-
-
-def _step(tokens: Sequence[Token], at: int) -> tuple[str | int | None, int]:
-    sign, word = tokens[at].text, tokens[at + 1 : at + 3]
-    if sign == "." and word and word[0].kind == "name":
-        return word[0].text, at + 2
-    if sign != "[" or len(word) < 2 or word[1].text != "]":  # noqa: PLR2004  (a key and a bracket)
-        return None, at
-    key = word[0].text
-    if word[0].kind == "string" and key[0] in "\"'" and "\\" not in key and key[1:2] != key[0]:
-        return key[1:-1], at + 3
-    return (int(key), at + 3) if word[0].kind == "number" and key.isdecimal() else (None, at)
-
-
-def _follow(root: str, steps: Sequence[str | int]) -> Callable[[Mapping[str, Json]], object]:
-    def run(context: Mapping[str, Json]) -> object:
-        value = _get(context, root)
-        for step in steps:
-            value = _select(value, step)
-        return value
-
-    return run
-
-
-def _select(value: Json, step: str | int) -> Json:
-    if isinstance(value, Mapping) and isinstance(step, str):
-        return value[step]
-    if isinstance(step, int) and isinstance(value, Sequence) and not isinstance(value, str):
-        if step < len(value):
-            return value[step]
-        raise ExpressionError(f"there is no item {step}: the list has {len(value)}")
-    what = "text" if isinstance(value, str) else "null" if value is None else type(value).__name__
-    raise ExpressionError(f"cannot take {step!r} of {what}")
 
 
 # ── Results ─────────────────────────────────────────────────────────────────────────────────────

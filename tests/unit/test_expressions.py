@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from flowcore.errors import ExpressionError
 from flowcore.expr.cel import ExpressionSyntaxError, compile_expression
+from flowcore.expr.scan import tokenize
 from flowcore.expr.template import compile_template, compile_text
+from flowcore.expr.tree import Part, parse
 
 CONTEXT: dict[str, Any] = {
     "inputs": {"url": "u", "n": 3, "odd key": 1, "big": 2**70},
@@ -118,21 +120,56 @@ def test_a_wrong_expression_says_what_and_where(text: str, reason: str, offset: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("late.output", "late.output: 'late' is not available here"),
-        ("late.output + 1", "late.output + 1: undefined variable or function: 'late'"),
-        ("fetch.output.nope", "fetch.output.nope: there is no key 'nope'"),
-        ("fetch.output.nope + 1", "fetch.output.nope + 1: there is no key 'nope'"),
-        ("fetch.output.items[3]", "fetch.output.items[3]: there is no item 3: the list has 3"),
-        ("fetch.output.s.x", "fetch.output.s.x: cannot take 'x' of text"),
-        ("size(1)", "size(1): size() is of a text, a list or a map, and not of int"),
-        ("1 / 0", "1 / 0: division by zero in CEL expression"),
-        ("1.0 / 0.0", "1.0 / 0.0: the result is inf, which JSON cannot hold"),
+        ("late.output", "'late' is not available here (at character 1)"),
+        ("late.output + 1", "'late' is not available here (at character 1)"),
+        ("fetch.output.nope", "there is no key 'nope' (at character 14)"),
+        ("  fetch.output.nope + 1", "there is no key 'nope' (at character 14)"),
+        ("fetch.output.items[3]", "there is no item 3: the list has 3 (at character 19)"),
+        (
+            "1 + fetch.output.items[inputs.n]",
+            "there is no item 3: the list has 3 (at character 23)",
+        ),
+        ("fetch.output.s.x", "cannot take 'x' of text (at character 16)"),
+        ("1 / 0", "division by zero in CEL expression (at character 3)"),
+        ("1.0 / 0.0", "the result is inf, which JSON cannot hold"),
+        ("size(1)", "there is no size() of int (at character 1)"),
+        (
+            "true && 2 * (3 + fetch.output.items) > 1",
+            "there is no '+' of int and list (at character 16)",
+        ),
+        (
+            "inputs.n + fetch.output.s",
+            (
+                "there is no '+' of int and string; int(…), double(…) and string(…) convert "
+                "(at character 10)"
+            ),
+        ),
+        ("inputs.n && true", "'&&' is of true and false, not of int (at character 10)"),
+        ("inputs.n ? 1 : 2", "'?' is of true and false, not of int (at character 10)"),
+        ("fetch.output.ok ? -fetch.output.s : 2", "there is no '-' of string (at character 19)"),
+        ("2 in inputs.n", "'in' looks into a list or a map, not into int (at character 3)"),
+        (
+            "fetch.output.s.startsWith(1)",
+            "there is no startsWith() of string and int (at character 16)",
+        ),
+        ("int('abc')", "int(): string parse error: invalid digit found in string (at character 1)"),
+        (
+            "fetch.output.items.map(x, [x, x > 2 ? -x : 'a' + x])",
+            (
+                "there is no '+' of string and int; int(…), double(…) and string(…) convert "
+                "(at character 48)"
+            ),
+        ),
+        ("{'a': [1, !3]}", "there is no '!' of int (at character 11)"),
+        ("has(fetch.output.s.x.y)", "cannot take 'x' of text (at character 20)"),
     ],
 )
-def test_a_failing_evaluation_names_the_expression(text: str, message: str) -> None:
+def test_a_failing_evaluation_says_which_part_failed_of_what_types_and_where(
+    text: str, message: str
+) -> None:
     with pytest.raises(ExpressionError) as error:
         compile_expression(text).evaluate(CONTEXT)
-    assert str(error.value) == message
+    assert str(error.value) == f"{text.strip()}: {message}"
 
 
 ESCAPES = [
@@ -284,3 +321,42 @@ def test_an_expression_without_names_is_worked_out_too() -> None:
         "a": 3,
         "b": [1, 2],
     }
+
+
+def _bracketed(part: Part) -> str:
+    """Write a part with every bracket that CEL would think of."""
+    of = [_bracketed(one) for one in part.parts]
+    if part.kind == "infix":
+        return f"({of[0]} {part.word} {of[1]})"
+    if part.kind == "choice":
+        return f"({of[0]} ? {of[1]} : {of[2]})"
+    if part.kind == "prefix":
+        return f"({part.word}{of[0]})"
+    if part.kind == "list":
+        return f"[{', '.join(of)}]"
+    if part.kind == "index":
+        return f"{of[0]}[{of[1]}]"
+    return part.word
+
+
+_ATOMS = st.sampled_from(["1", "2", "-3", "7", "[4, 5][1]", "(6)", "inputs"])
+_SUMS = st.recursive(
+    _ATOMS,
+    lambda inner: (
+        st.builds("{} {} {}".format, inner, st.sampled_from("+-*"), inner)
+        | st.builds("{} {} {} ? {} : {}".format, inner, st.sampled_from("<>"), inner, inner, inner)
+        | st.builds("({})".format, inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(_SUMS)
+@settings(max_examples=200)
+def test_the_parts_of_an_expression_are_those_that_cel_sees(text: str) -> None:
+    try:
+        value = compile_expression(text).evaluate({"inputs": 10})
+    except ExpressionError:
+        return
+    part = parse(tokenize(text)[0])
+    assert compile_expression(_bracketed(part)).evaluate({"inputs": 10}) == value

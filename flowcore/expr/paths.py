@@ -1,0 +1,82 @@
+"""Paths such as ``fetch.output.items[0]``: most expressions, read without copying their data.
+
+In: tokens, a mapping of names to JSON values. Out: the value at the end of the path.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from flowcore.errors import ExpressionError
+from flowcore.expr.scan import LITERALS, Token
+from flowcore.types import Json
+
+__all__ = ["as_path", "follow", "get", "select"]
+
+
+def as_path(tokens: Sequence[Token]) -> tuple[str, list[str | int]] | None:
+    """Read a path; None if the expression is anything else."""
+    if tokens[0].kind != "name" or tokens[0].text in LITERALS:
+        return None
+    steps: list[str | int] = []
+    at = 1
+    while at < len(tokens):
+        step, at = _step(tokens, at)
+        if step is None:
+            return None
+        steps.append(step)
+    if tokens[0].text != "nodes":
+        return (tokens[0].text, steps) if steps or len(tokens) == 1 else None
+    return str(steps[0]), steps[1:]
+
+
+def _step(tokens: Sequence[Token], at: int) -> tuple[str | int | None, int]:
+    sign, word = tokens[at].text, tokens[at + 1 : at + 3]
+    if sign == "." and word and word[0].kind == "name":
+        return word[0].text, at + 2
+    if sign != "[" or len(word) < 2 or word[1].text != "]":  # noqa: PLR2004  (a key and a bracket)
+        return None, at
+    key = word[0].text
+    if word[0].kind == "string" and key[0] in "\"'" and "\\" not in key and key[1:2] != key[0]:
+        return key[1:-1], at + 3
+    return (int(key), at + 3) if word[0].kind == "number" and key.isdecimal() else (None, at)
+
+
+def follow(root: str, steps: Sequence[str | int]) -> Callable[[Mapping[str, Json]], object]:
+    """Make what reads a path."""
+
+    def run(context: Mapping[str, Json]) -> object:
+        value = get(context, root)
+        for step in steps:
+            value = select(value, step)
+        return value
+
+    return run
+
+
+def get(context: Mapping[str, Json], name: str) -> Json:
+    """The value of a name.
+
+    Raises:
+        ExpressionError: There is none yet.
+    """
+    if name not in context:
+        raise ExpressionError(f"'{name}' is not available here")
+    return context[name]
+
+
+def select(value: object, step: object) -> Json:
+    """The value under a key or a number.
+
+    Raises:
+        ExpressionError: There is none.
+    """
+    if isinstance(value, Mapping) and isinstance(step, str):
+        if step in value:
+            return cast("Json", value[step])
+        raise ExpressionError(f"there is no key {step!r}")
+    if isinstance(step, int) and isinstance(value, Sequence) and not isinstance(value, str):
+        if step < len(value):
+            return cast("Json", value[step])
+        raise ExpressionError(f"there is no item {step}: the list has {len(value)}")
+    what = "text" if isinstance(value, str) else "null" if value is None else type(value).__name__
+    raise ExpressionError(f"cannot take {step!r} of {what}")
