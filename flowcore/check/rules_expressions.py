@@ -13,6 +13,7 @@ from flowcore.check.draft import Draft, RawNode
 from flowcore.check.rules_graph import Graph
 from flowcore.check.rules_inputs import check_read
 from flowcore.check.rules_structure import CHOOSING, scope_names
+from flowcore.check.rules_types import Wanted, check_types
 from flowcore.expr.cel import INPUTS, ExpressionSyntaxError, compile_expression
 from flowcore.expr.template import OPEN, Reference, compile_text
 from flowcore.graph.source import Path
@@ -144,7 +145,10 @@ def _references(draft: Draft, text: str, path: Path) -> Sequence[Reference]:
     except ExpressionSyntaxError as error:
         _note(draft, error, path)
         return ()
-    check_read(draft, ((ref.name, ref.offset) for ref in found.inputs), path)
+    wanted: Wanted = "list" if path[-1] == "for_each" and len(found.parts) == 1 else None
+    for start, expression in found.expressions:
+        check_read(draft, expression, path, start=start)
+        check_types(draft, expression, path, start=start, wanted=wanted)
     return found.references
 
 
@@ -220,7 +224,8 @@ def _places(draft: Draft, text: str, path: Path) -> Iterable[tuple[str, int]]:
     except ExpressionSyntaxError as error:
         _note(draft, error, path)
         return ()
-    check_read(draft, found.inputs.items(), path)
+    check_read(draft, found, path)
+    check_types(draft, found, path, wanted="bool")
     return found.places.items()
 
 

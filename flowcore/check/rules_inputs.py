@@ -3,11 +3,12 @@
 In: a draft. Out: problems. Not here: the input of a run (engine.inputs).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flowcore.check.diagnostic import describe, quote
 from flowcore.check.draft import Draft
+from flowcore.expr.cel import Expression
 from flowcore.graph.source import Path
 from flowcore.graph.value_schema import is_quick, schema_problem, value_problems
 
@@ -40,19 +41,20 @@ def check_inputs(draft: Draft, inputs: Mapping[str, Any]) -> None:
                 draft.problems.add("FC222", f"the default of {misfit}", (*path, "default"))
 
 
-def check_read(draft: Draft, reads: Iterable[tuple[str, int]], path: Path) -> None:
+def check_read(draft: Draft, expression: Expression, path: Path, *, start: int = 0) -> None:
     """Note inputs that an expression reads and that are not declared, if any are.
 
     Args:
         draft: The definition.
-        reads: Their names, and where in the text they stand.
-        path: Where the text stands.
+        expression: One of its expressions.
+        path: Where the text with it stands.
+        start: Where in the text it begins.
     """
     declared = draft.head.get("inputs")
     if not declared or not isinstance(declared, Mapping):
         return
-    for name, offset in reads:
+    for name, offset in expression.inputs.items():
         if name not in declared:
             hint = draft.problems.near(name, declared) or f"there is {', '.join(declared)}"
             what = f"input {quote(name)} is not declared"
-            draft.problems.add("FC227", what, path, hint, offset=offset)
+            draft.problems.add("FC227", what, path, hint, offset=start + offset)

@@ -64,6 +64,8 @@ class Expression:
     inputs: Mapping[str, int]
     """The inputs that it reads by name, each with its offset."""
     run: Callable[[Mapping[str, Json]], object]
+    is_path: bool
+    """Whether it is no more than a name with keys and numbers after it."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -122,7 +124,12 @@ def compile_expression(text: str) -> Expression:
     # In the order of the text, so that problems are reported in it.
     both = sorted({**found.keyed, **found.roots}.items(), key=lambda item: item[1])
     return Expression(
-        text=text, places=dict(both), keyed=frozenset(found.keyed), inputs=found.inputs, run=run
+        text=text,
+        places=dict(both),
+        keyed=frozenset(found.keyed),
+        inputs=found.inputs,
+        run=run,
+        is_path=steps is not None,
     )
 
 
@@ -136,6 +143,7 @@ def _plain_path(text: str, match: re.Match[str]) -> Expression:
         keyed=frozenset(),
         inputs={steps[0]: match.start(2) + 1} if root == INPUTS and steps else {},
         run=follow(root, steps),
+        is_path=True,
     )
 
 

@@ -14,7 +14,7 @@ from flowcore.errors import ExpressionError
 from flowcore.expr.paths import select
 from flowcore.expr.tree import Part
 
-__all__ = ["Evaluate", "Reason", "explain", "reason_of", "type_name"]
+__all__ = ["Evaluate", "Reason", "explain", "misfit", "reason_of", "type_name"]
 
 #: Evaluates a part, with variables of loops around it.
 Evaluate = Callable[[Part, Mapping[str, object]], object]
@@ -22,6 +22,7 @@ Evaluate = Callable[[Part, Mapping[str, object]], object]
 _LOGICAL = frozenset({"&&", "||", "?"})
 #: What the library says when an operator or function does not take what it is given.
 _NOT_OF_TYPES = ("no such overload", "unsupported operation", "undefined variable")
+_CONVERTED = frozenset({"int", "double", "string"})
 #: Members of a list that a loop is tried on.
 _TRIED = 10_000
 _TYPES: Mapping[type, str] = {
@@ -97,10 +98,6 @@ def _inside(
 
 def _words(part: Part, values: Sequence[object], failure: Exception) -> str:
     types = [type_name(value) for value in values]
-    if part.word in _LOGICAL and part.kind in {"infix", "choice"}:
-        wrong = next((one for one in types if one != "bool"), None)
-        if wrong is not None:
-            return f"'{part.word}' is of true and false, not of {wrong}"
     if part.kind in {"field", "index"}:
         try:
             select(values[0], part.word if part.kind == "field" else values[1])
@@ -108,21 +105,36 @@ def _words(part: Part, values: Sequence[object], failure: Exception) -> str:
             return str(error)
     said = reason_of(failure)
     if said.startswith(_NOT_OF_TYPES):
-        return _of_types(part, types)
+        return misfit(part, types)
     return f"{part.word}(): {said}" if part.kind == "call" else said
 
 
-def _of_types(part: Part, types: Sequence[str]) -> str:
-    if part.kind == "infix" and part.word == "in":
-        return f"'in' looks into a list or a map, not into {types[-1]}"
-    if part.kind == "call":
-        return f"there is no {part.word}() of {' and '.join(types) or 'nothing'}"
+def misfit(part: Part, types: Sequence[str | None]) -> str:
+    """Say that an operator or function does not take what it is given.
+
+    Args:
+        part: The operator or function, with its operands.
+        types: Their types; None for one that is not known.
+    """
+    known = [one for one in types if one is not None]
     if part.kind == "name":
-        return f"'{part.word}' is not available here"
-    of = f"there is no '{part.word}' of {' and '.join(types)}"
-    if types.count("string") == 1 and len(types) > 1:
-        return f"{of}; int(…), double(…) and string(…) convert"
-    return of
+        words = f"'{part.word}' is not available here"
+    elif part.kind in {"field", "index"}:
+        key = f"'{part.word}'" if part.kind == "field" else "an item"
+        words = f"cannot take {key} of {'text' if known[0] == 'string' else known[0]}"
+    elif part.kind == "call":
+        given = " and ".join(one or "something" for one in types)
+        words = f"there is no {part.word}() of {given or 'nothing'}"
+    elif part.word == "in":
+        words = f"'in' looks into a list or a map, not into {known[-1]}"
+    elif part.word in _LOGICAL:
+        wrong = next(one for one in known if one != "bool")
+        words = f"'{part.word}' is of true and false, not of {wrong}"
+    else:
+        words = f"there is no '{part.word}' of {' and '.join(known)}"
+        if len(_CONVERTED.intersection(known)) > 1:
+            words += "; int(…), double(…) and string(…) convert"
+    return words
 
 
 def reason_of(failure: Exception) -> str:

@@ -10,7 +10,7 @@ stands for ``${{``. Keys of mappings are never templates.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -41,8 +41,8 @@ class TextTemplate:
 
     parts: tuple[str | Expression, ...]
     references: tuple[Reference, ...] = ()
-    inputs: tuple[Reference, ...] = ()
-    """Inputs that it reads by name."""
+    expressions: tuple[tuple[int, Expression], ...] = ()
+    """Those of its parts that are computed, each with the place in the text where it begins."""
 
     def render(self, context: Mapping[str, Json]) -> Json:
         """Fill in values; see ``Expression.evaluate`` for the context and errors."""
@@ -153,7 +153,7 @@ def compile_text(text: str) -> TextTemplate:
     """
     parts: list[str | Expression] = []
     references: list[Reference] = []
-    inputs: list[Reference] = []
+    expressions: list[tuple[int, Expression]] = []
     still, at = "", 0
     while (begin := text.find(OPEN, at)) >= 0:
         if text.startswith(ESCAPED, begin - 1) and begin > at:
@@ -162,17 +162,18 @@ def compile_text(text: str) -> TextTemplate:
         expression, start, after = _expression(text, begin)
         still += text[at:begin]
         parts += [still, expression] if still else [expression]
-        references += _moved(expression.places, start)
-        inputs += _moved(expression.inputs, start)
+        expressions.append((start, expression))
+        references += [
+            Reference(name=name, offset=start + offset)
+            for name, offset in expression.places.items()
+        ]
         still, at = "", after
     still += text[at:]
     if still or not parts:
         parts.append(still)
-    return TextTemplate(parts=tuple(parts), references=tuple(references), inputs=tuple(inputs))
-
-
-def _moved(places: Mapping[str, int], start: int) -> Iterator[Reference]:
-    return (Reference(name=name, offset=start + offset) for name, offset in places.items())
+    return TextTemplate(
+        parts=tuple(parts), references=tuple(references), expressions=tuple(expressions)
+    )
 
 
 def _expression(text: str, begin: int) -> tuple[Expression, int, int]:

@@ -46,6 +46,7 @@ CODES: Mapping[str, str] = {
     "FC225": "a choice that does not follow",
     "FC226": "an argument that is not taken",
     "FC227": "an input that is not declared",
+    "FC228": "an expression of types that do not go together",
 }
 
 MAX_SHOWN = 60

@@ -450,6 +450,36 @@ WRONG: list[tuple[str, str, str, str | None]] = [
         "give the limits two names",
     ),
     (
+        "{inputs: {n: {type: integer}}, nodes: {a: {uses: end, if: 'inputs.n + \"1\" > 2'}}}",
+        (
+            "1:69: error FC228: there is no '+' of int and string; int(…), double(…) and string(…) "
+            "convert"
+        ),
+        "nodes.a.if",
+        None,
+    ),
+    (
+        "{inputs: {n: {type: integer}}, nodes: {a: {uses: end, if: inputs.n}}}",
+        "1:59: error FC228: a condition is true or false, and this is int",
+        "nodes.a.if",
+        "compare it with something",
+    ),
+    (
+        "{inputs: {n: {type: string}}, nodes: {a: {uses: end, for_each: '${{ inputs.n }}'}}}",
+        "1:69: error FC228: 'for_each' needs a list, and this is string",
+        "nodes.a.for_each",
+        None,
+    ),
+    (
+        (
+            "{nodes: {a: {uses: end, output: {type: array}}, b: {uses: end}},\n"
+            "edges: [{from: a, to: b, when: 'a.output.size() > 1 && a.output > 1'}]}"
+        ),
+        "2:65: error FC228: there is no '>' of list and int",
+        "edges[0].when",
+        None,
+    ),
+    (
         "nodes: {a: {uses: wait}}",
         "1:9: error FC204: wait needs 'for' or 'until'",
         "nodes.a.with",
