@@ -30,7 +30,14 @@ Snapshot = dict[str, float]
 
 def dev(
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIRECTORY]", help="What to watch.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="[DIRECTORY]",
+            help="What to watch.",
+            exists=True,
+            file_okay=False,
+            show_default=False,
+        ),
     ] = Path(),
     queues: Annotated[
         str | None, typer.Option("--queues", help="Queues to serve, by comma; default: flowcore.")

@@ -6,8 +6,9 @@ In: arguments. Out: an exit code. Not here: what commands do.
 import. So a command is a name, a line of help and the place of its function (``module:function``);
 the module is imported when the command is invoked, in ``_Commands.resolve_command``, the one door
 through which click leads every invocation and every completion of an option. Until then a stub
-stands in, so that help, completion of names and "did you mean" are click's own. Help is plain
-text: importing rich for it would take longer than printing it.
+stands in, so that help, completion of names and "did you mean" are click's own. What a command's
+own help says is stored (stored_help). Help is plain text: importing rich for it would take longer
+than printing it.
 """
 
 import importlib
@@ -24,6 +25,7 @@ from typer.core import TyperCommand, TyperGroup
 from flowcore import __version__
 from flowcore.cli.interrupt import raise_again
 from flowcore.cli.outcome import ExitCode, explain, hush
+from flowcore.cli.stored_help import stored_help
 
 __all__ = ["COMMANDS", "main"]
 
@@ -147,6 +149,9 @@ def main(args: Sequence[str] | None = None) -> int:
     debug = _DEBUG in ours
     words = [word for word in ours if word != _DEBUG] + words[len(ours) :]
     _open_standard_streams()
+    if (text := stored_help(words)) is not None:
+        typer.echo(text, nl=False)
+        return int(ExitCode.OK)
     before = {
         each: signal.signal(each, _leave)
         for each in (signal.SIGTERM, signal.SIGHUP)

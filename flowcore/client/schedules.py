@@ -12,6 +12,7 @@ from flowcore.assembly.session import Session, default_session
 from flowcore.client.blocking import in_thread, refuse_in_loop
 from flowcore.client.handle import Run
 from flowcore.engine.firing import EngineFiring
+from flowcore.engine.inputs import accept_input
 from flowcore.engine.pinning import find_flow
 from flowcore.engine.schedules import check_schedule, first_due, input_for, next_times, run_id
 from flowcore.errors import UsageError
@@ -63,18 +64,19 @@ class Schedules:
             paused: Whether it waits to be resumed.
 
         Raises:
-            UsageError: Something is wrong with it, or the flow is not deployed.
+            UsageError: Something is wrong with it, the flow is not deployed, or the input is not
+                what it declares.
         """
         refuse_in_loop("schedules.put()", "schedules.aput()")
         runtime = self._session.runtime
-        find_flow(runtime.flows, flow)
+        found = find_flow(runtime.flows, flow)
         old = runtime.schedules.get(name)
         now = runtime.schedules.now()
         made = Schedule(
             name=name,
             flow=flow,
             cron=cron,
-            every=None if every is None else float(parse_duration(every)),
+            every=None if every is None else _seconds(every),
             zone=zone,
             input=input,
             tags=tuple(tags),
@@ -87,6 +89,7 @@ class Schedules:
         )
         check_schedule(made)
         made = replace(made, due=first_due(made, now))
+        accept_input(runtime.store.get_plan(found.plan).inputs, input_for(made, made.due or now))
         if not runtime.schedules.put(made, expected=old.revision if old else None):
             return self.put(
                 name,
@@ -233,3 +236,10 @@ class Schedules:
             if self._session.runtime.schedules.put(changed, expected=schedule.revision):
                 return changed
         raise UsageError(f"schedule {name!r} changed each time it was to be changed; try again")
+
+
+def _seconds(every: float | str) -> float:
+    try:
+        return parse_duration(every)
+    except ValueError as error:
+        raise UsageError(f"an interval: {error}") from error

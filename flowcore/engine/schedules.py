@@ -40,6 +40,7 @@ MOST_MISSED = 100
 GRACE = 60.0
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,79}")
+_FIELDS = 5
 _SHORT = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -98,6 +99,9 @@ def _check_times(schedule: Schedule) -> None:
         msg = f"there is no time zone {schedule.zone!r}; write one such as Europe/Berlin"
         raise UsageError(msg) from error
     try:
+        if schedule.cron is not None and len(_fields(schedule.cron)) != _FIELDS:
+            # Of six, the library would take one for seconds.
+            raise CronSimError("wrong number of fields")  # noqa: TRY301
         next(_times(schedule, schedule.start))
     except (CronSimError, StopIteration) as error:
         why = "it never comes" if isinstance(error, StopIteration) else str(error).lower()
@@ -106,6 +110,10 @@ def _check_times(schedule: Schedule) -> None:
             "hour day month weekday, such as '30 2 * * 1-5', or @daily"
         )
         raise UsageError(msg) from error
+
+
+def _fields(cron: str) -> list[str]:
+    return _SHORT.get(cron, cron).split()
 
 
 def _times(schedule: Schedule, after: float) -> Iterator[float]:
@@ -118,7 +126,7 @@ def _times(schedule: Schedule, after: float) -> Iterator[float]:
             if (at := schedule.start + number * schedule.every) > after:
                 yield at
     zone = ZoneInfo(schedule.zone)
-    text = _SHORT.get(schedule.cron or "", schedule.cron or "")
+    text = " ".join(_fields(schedule.cron or ""))
     for moment in CronSim(text, datetime.fromtimestamp(after, zone)):
         yield moment.timestamp()
 

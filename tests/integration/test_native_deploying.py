@@ -125,6 +125,27 @@ def test_a_schedule_can_be_run_now_changed_paused_and_resumed(engine: Engine) ->
         schedules.put("rare", "nowhere", every=60)
 
 
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"input": {"at": 3}}, "bad input: 'at' should be string, got '3'"),
+        ({"input": {"at": "x", "to": 1}}, "bad input: 'to' is no input of this flow"),
+        ({}, "bad input: 'at' is missing"),
+        ({"input": {"at": "x"}, "every": "-5"}, "an interval: expected a duration such as '30s'"),
+    ],
+)
+def test_a_schedule_whose_runs_could_not_be_is_refused(
+    engine: Engine, more: dict[str, Any], sentence: str
+) -> None:
+    nodes = {"a": {"uses": N + "echo", "with": {"value": "${{ inputs.at }}"}}}
+    _flow("strict", nodes, inputs={"at": {"type": "string"}}).deploy(session=engine.session)
+    schedules = Schedules(session=engine.session)
+    with pytest.raises(UsageError, match=sentence):
+        schedules.put("never", "strict", **{"every": "1h", **more})
+    made = schedules.put("fine", "strict", every="1h", input={"at": "${{ scheduled_for }}"})
+    schedules.remove(made.name)
+
+
 async def test_flows_and_schedules_are_kept_from_an_event_loop(engine: Engine) -> None:
     session = engine.session
     deployed = await _says("looped", "hello").adeploy(session=session)

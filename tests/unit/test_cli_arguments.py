@@ -40,7 +40,7 @@ def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_lists_every_command_but_imports_none(capsys: pytest.CaptureFixture[str]) -> None:
     probe = (
-        "import sys; from flowcore.cli.main import main; main(['--help']);"
+        "import sys; from flowcore.cli.main import main; main(['run', '--help']); main(['--help']);"
         "print(sorted({'celery', 'rich', 'redis', 'pydantic'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
@@ -55,7 +55,9 @@ def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]
     assert "'run'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["run"], ["run", "x.yaml", "--bogus"], ["status"], []])
+@pytest.mark.parametrize(
+    "words", [["run"], ["run", "x.yaml", "--bogus"], ["status"], ["dev", "nowhere"], []]
+)
 def test_bad_usage_is_exit_code_2(words: list[str]) -> None:
     assert main(words) == 2
 

@@ -1,15 +1,15 @@
 """docs/reference/cli.md says all that the program can do."""
 
-import io
 import re
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from flowcore.cli.main import ALIASES, COMMANDS, main
 from flowcore.cli.outcome import ExitCode
+from flowcore.cli.stored_help import stored_help
+from scripts.cli_help import texts
 
 TEXT = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## flowcore (\w+)(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
@@ -26,18 +26,35 @@ WITHOUT_FORM = {
 }
 
 
-def _help(*words: str) -> str:
-    with redirect_stdout(io.StringIO()) as shown:
-        assert main([*words, "--help"]) == ExitCode.OK
-    return shown.getvalue()
+HELP = texts()
 
 
 def _spoken(name: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """A command and those of its second words, each with its help."""
-    text = _help(name)
-    yield (name,), text
-    for more in re.findall(r"^  (\w+)  ", text.partition("\nCommands:\n")[2], re.MULTILINE):
-        yield (name, more), _help(name, more)
+    for words, text in HELP.items():
+        if words.partition(" ")[0] == name:
+            yield tuple(words.split()), text
+
+
+def test_the_help_that_is_stored_is_what_the_commands_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    for words, text in HELP.items():
+        assert stored_help([*words.split(), "--help"]) == text, "python -m scripts.cli_help"
+    assert main(["memory", "list", "--help"]) == ExitCode.OK
+    assert capsys.readouterr().out == HELP["memory list"]
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["run", "x.yaml", "--help"], ["nosuch", "--help"], ["run"]]
+)
+def test_other_help_is_worked_out(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert stored_help(words) is None
+    assert stored_help(["run", "--help"]) is not None
+    monkeypatch.setenv("COLUMNS", "60")
+    assert stored_help(["run", "--help"]) is None
 
 
 def test_the_reference_has_a_section_for_every_command_in_order() -> None:

@@ -176,6 +176,8 @@ def test_a_paused_schedule_has_no_turn() -> None:
             r"'61 * * * *' is not a cron expression (bad minute)",
         ),
         ({"every": None, "cron": "soon"}, "'soon' is not a cron expression"),
+        ({"every": None, "cron": "* * * * * *"}, "'* * * * * *' is not a cron expression (wrong n"),
+        ({"every": None, "cron": "*/0 * * * *"}, "'*/0 * * * *' is not a cron expression (bad mi"),
         ({"every": None, "cron": "0 0 31 2 *"}, "'0 0 31 2 *' is not a cron expression"),
     ],
 )
