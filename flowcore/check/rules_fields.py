@@ -208,7 +208,8 @@ class _Translation:
             problems.add("FC205", f"must be {bound}, got {got}", self._path)
         elif kind == "string_pattern_mismatch":
             hint = "use letters, digits, '_', '-' and '.', at most 100"
-            what = f"{quote(self._input)} is not a valid name for '{self._keys[-1]}'"
+            key = next(key for key in reversed(self._keys) if isinstance(key, str))
+            what = f"{quote(self._input)} is not a valid name for '{key}'"
             problems.add("FC214", what, self._path, hint)
         elif kind == "string_too_short":
             problems.add("FC204", f"'{self._keys[-1]}' is empty", self._path)

@@ -39,7 +39,7 @@ def holds(
     try:
         found = expression.evaluate(context)
     except ExpressionError as error:
-        raise ExpressionError(f"{what}, {text!r}: {error}") from error
+        raise ExpressionError(f"{what}: {error}") from error
     if not isinstance(found, bool):
-        raise ExpressionError(f"{what}, {text!r}, gave {found!r} instead of true or false")
+        raise ExpressionError(f"{what}: {text.strip()}: it is {found!r}, not true or false")
     return found

@@ -72,8 +72,11 @@ def test_a_skip_is_told_and_is_no_failure(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("a.output.n", "'if' of node 'b', 'a.output.n', gave 3 instead of true or false"),
-        ("a.output.m > 1", "'if' of node 'b', 'a.output.m > 1': "),
+        ("a.output.n", "'if' of node 'b': a.output.n: it is 3, not true or false"),
+        (
+            "a.output.m > 1",
+            "'if' of node 'b': a.output.m > 1: there is no key 'm' (at character 10)",
+        ),
     ],
 )
 def test_a_condition_that_cannot_be_worked_out_fails_the_node(

@@ -214,7 +214,7 @@ def test_a_condition_may_ask_how_its_source_ended(app: Celery, runner: Runner) -
 
 def test_a_condition_that_is_no_condition_fails_its_source(app: Celery) -> None:
     plan = _plan(a={}, b={}, edges=[{"from": "a", "to": "b", "when": "a.output.a"}])
-    with pytest.raises(Exception, match="gave 1 instead of true or false"):
+    with pytest.raises(Exception, match="it is 1, not true or false"):
         _run(plan, app, 1)
 
 
