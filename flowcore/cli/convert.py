@@ -4,7 +4,7 @@ In: their files. Out: a definition, as YAML unless the file is called ``.json``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from flowcore.graph.dump import to_yaml
 from flowcore.importers.canvas import from_canvas
 from flowcore.importers.wfformat import convert, read
 
-__all__ = ["app"]
+__all__ = ["app", "queue_of"]
 
 app = typer.Typer(
     add_completion=False,
@@ -75,9 +75,23 @@ def canvas(
     if not isinstance(found, Mapping):
         msg = f"{signature!r} is no Celery signature but {type(found).__name__}"
         raise UsageError(msg)
-    tree = from_canvas(found, id=flow_id or signature.rpartition(":")[2].replace(".", "-"))
+    id = flow_id or signature.rpartition(":")[2].replace(".", "-")
+    tree = from_canvas(found, id=id, queue_of=queue_of(getattr(found, "app", None)))
     _write(tree, file, output, quiet=quiet)
     return ExitCode.OK
+
+
+def queue_of(app: Any) -> Callable[[str], str | None]:
+    """Say where a Celery app routes a task, if that is not Celery's own default queue."""
+
+    def look(task: str) -> str | None:
+        if app is None:
+            return None
+        routed = app.amqp.router.route({}, task, args=(), kwargs={}).get("queue")
+        name = str(getattr(routed, "name", routed))
+        return None if name == "celery" else name
+
+    return look
 
 
 def _write(tree: Mapping[str, Any], file: Path | None, form: Format, *, quiet: bool) -> None:

@@ -5,7 +5,7 @@ Out: the raw tree of a definition. Not here: importing it, writing it as YAML (g
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,20 @@ _FOREIGN = re.compile(r"[^A-Za-z0-9_.\-]+")
 #: As ``nodes.celery_task`` has it.
 _PREFIX = "celery:"
 
-_UNSEEN = ("link_error", "expires", "soft_time_limit")
+#: Options that a flow has not, and what it has instead.
+_UNSEEN: Mapping[str, str] = {
+    "link_error": "on_failure",
+    "expires": "timeout",
+    "soft_time_limit": "timeout",
+    "time_limit": "timeout",
+    "eta": "a wait node with 'until'",
+    "priority": "a priority of its runs",
+}
+#: Those that a flow has of a task, and not of a chain, group or chord.
+_OF_TASKS: Mapping[str, str] = {
+    "queue": "a queue of each task",
+    "countdown": "a countdown of its first task",
+}
 
 
 class CanvasError(DefinitionError):
@@ -29,12 +42,18 @@ class CanvasError(DefinitionError):
         return type(self), (self.problems,)
 
 
-def from_canvas(signature: Mapping[str, Any], *, id: str = "canvas") -> dict[str, Any]:
+def from_canvas(
+    signature: Mapping[str, Any],
+    *,
+    id: str = "canvas",
+    queue_of: Callable[[str], str | None] = lambda _: None,
+) -> dict[str, Any]:
     """Make a definition of a canvas.
 
     Args:
         signature: What ``chain(...)``, ``group(...)``, ``chord(...)`` or ``task.s(...)`` gives.
         id: The flow's id.
+        queue_of: Where tasks go, by name, whose signature does not say it; None: the default queue.
 
     Returns:
         The tree of a definition. A node is given what a task of a canvas is: the result of the one
@@ -43,10 +62,10 @@ def from_canvas(signature: Mapping[str, Any], *, id: str = "canvas") -> dict[str
     Raises:
         CanvasError: It is no signature, or has what a flow cannot do.
     """
-    made = _Made()
+    made = _Made(queue_of=queue_of)
     made.add(signature, None)
     if made.problems:
-        raise CanvasError(made.problems)
+        raise CanvasError(list(dict.fromkeys(made.problems)))
     return {"id": id, "nodes": made.nodes}
 
 
@@ -63,6 +82,7 @@ class _Result:
 class _Made:
     """The nodes so far."""
 
+    queue_of: Callable[[str], str | None]
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -72,18 +92,30 @@ class _Made:
             self.problems.append(f"expected a signature, got {type(signature).__name__}")
             return before
         name, kwargs = str(signature["task"]), signature.get("kwargs") or {}
+        options = signature.get("options") or {}
+        self._refuse(name, options, _UNSEEN)
         match name:
             case "celery.chain":
-                return self._chain(kwargs.get("tasks") or (), before)
+                made = self._chain(kwargs.get("tasks") or (), before)
             case "celery.group":
-                return self._group(_tasks(kwargs.get("tasks")), before)
+                made = self._group(_tasks(kwargs.get("tasks")), before)
             case "celery.chord":
                 header = kwargs.get("header")
-                return self.add(kwargs.get("body"), self._group(_tasks(header), before))
+                made = self.add(kwargs.get("body"), self._group(_tasks(header), before))
             case "celery.map" | "celery.starmap" | "celery.chunks":
-                return self._mapped(name, kwargs, before)
+                made = self._mapped(name, kwargs, before)
             case _:
-                return self._task(signature, before)
+                made = self._task(signature, before)
+        if name.startswith("celery."):
+            self._refuse(name, options, _OF_TASKS)
+        for linked in options.get("link") or ():
+            self.add(linked, made)
+        return made
+
+    def _refuse(self, name: str, options: Mapping[str, Any], unseen: Mapping[str, str]) -> None:
+        for key, instead in unseen.items():
+            if options.get(key) is not None and options[key] != []:
+                self.problems.append(f"{name}: a flow has no {key!r}, but {instead}")
 
     def _chain(self, tasks: Sequence[Any], before: _Result | None) -> _Result | None:
         for one in tasks:
@@ -115,28 +147,22 @@ class _Made:
         if kwargs := _plain(signature.get("kwargs") or {}):
             given["kwargs"] = kwargs
         node = {"with": given or {"args": []}}
-        made = self._node(signature, node, before)
-        for linked in signature.get("options", {}).get("link") or ():
-            self.add(linked, made)
-        return made
+        return self._node(signature, node, before)
 
     def _node(
         self, signature: Mapping[str, Any], node: dict[str, Any], before: _Result | None
     ) -> _Result:
         name, options = str(signature.get("task")), signature.get("options") or {}
-        self.problems += [f"{name}: a flow has no {key!r}" for key in _UNSEEN if options.get(key)]
         id = self._id(name)
         needs = list(before.nodes) if before is not None else []
         if countdown := options.get("countdown"):
             wait: dict[str, Any] = {"uses": "wait", "with": {"for": countdown}}
             self.nodes[f"{id}-wait"] = {**wait, "needs": needs} if needs else wait
             needs = [*needs, f"{id}-wait"]
-        if "eta" in options:
-            self.problems.append(f"{name}: a flow has no 'eta'; write a wait node with 'until'")
         whole = {"uses": f"{_PREFIX}{name}", **node}
         if needs:
             whole["needs"] = needs
-        if queue := options.get("queue"):
+        if queue := options.get("queue") or self.queue_of(name):
             whole["queue"] = str(getattr(queue, "name", queue))
         self.nodes[id] = whole
         return _Result((id,), _output(id))

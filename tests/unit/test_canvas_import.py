@@ -1,0 +1,104 @@
+"""A Celery canvas as a flow: what is kept, and what is refused with its reason."""
+
+from typing import Any
+
+import pytest
+from celery import Celery, chain, chord, group
+
+from flowcore.cli.convert import queue_of
+from flowcore.importers.canvas import CanvasError, from_canvas
+
+
+@pytest.fixture(scope="module")
+def app() -> Celery:
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.task_allow_error_cb_on_chord_header = True
+    app.conf.task_routes = {"shop.slow": {"queue": "patient"}}
+    return app
+
+
+def _sig(app: Celery, name: str, *args: Any, **options: Any) -> Any:
+    return app.signature(f"shop.{name}", args=args, **options)
+
+
+def test_a_chain_of_groups_keeps_who_gets_what(app: Celery) -> None:
+    canvas = chain(
+        _sig(app, "one", 1),
+        group(_sig(app, "two", 2), _sig(app, "three", immutable=True)),
+        _sig(app, "sum"),
+    )
+    nodes = from_canvas(canvas)["nodes"]
+    assert nodes["two"]["with"] == {"args": ["${{ one.output }}", 2]}
+    assert nodes["three"] == {
+        "uses": "celery:shop.three",
+        "with": {"args": []},
+        "needs": ["one"],
+    }
+    assert nodes["sum"]["with"] == {"args": ["${{ [two.output, three.output] }}"]}
+    assert nodes["sum"]["needs"] == ["two", "three"]
+
+
+def test_tasks_go_to_the_queues_that_their_app_routes_them_to(app: Celery) -> None:
+    canvas = chain(
+        _sig(app, "one"), _sig(app, "slow"), _sig(app, "slow").set(queue="other"), app=app
+    )
+    nodes = from_canvas(canvas, queue_of=queue_of(app))["nodes"]
+    assert [node.get("queue") for node in nodes.values()] == [None, "patient", "other"]
+    assert queue_of(None)("shop.slow") is None
+
+
+def test_what_is_linked_to_a_whole_comes_after_it(app: Celery) -> None:
+    canvas = chain(_sig(app, "one"), _sig(app, "two"))
+    canvas.link(_sig(app, "three"))
+    assert from_canvas(canvas)["nodes"]["three"]["needs"] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"expires": 9}, "a flow has no 'expires', but timeout"),
+        ({"time_limit": 9}, "a flow has no 'time_limit', but timeout"),
+        ({"eta": "2030-01-01"}, "a flow has no 'eta', but a wait node with 'until'"),
+        ({"priority": 3}, "a flow has no 'priority', but a priority of its runs"),
+    ],
+)
+def test_options_that_a_flow_has_not_are_refused_on_tasks_and_on_wholes(
+    app: Celery, options: dict[str, Any], problem: str
+) -> None:
+    one = _sig(app, "one")
+    for canvas, name in [
+        (one.clone().set(**options), "shop.one"),
+        (group(one, one).set(**options), "celery.group"),
+        (chain(one, one).set(**options), "celery.chain"),
+        (chain(one, group(one, one.clone().set(**options))), "shop.one"),
+    ]:
+        with pytest.raises(CanvasError) as caught:
+            from_canvas(canvas)
+        assert caught.value.problems == (f"{name}: {problem}",)
+
+
+def test_errors_that_somebody_handles_are_refused_wherever_that_is_said(app: Celery) -> None:
+    one, oops = _sig(app, "one"), _sig(app, "oops")
+    problem = "a flow has no 'link_error', but on_failure"
+    for canvas, name in [
+        (chain(one.clone(), one.clone()).on_error(oops), "celery.chain"),
+        (chord([one.clone()], one.clone()).on_error(oops), "shop.one"),
+    ]:
+        with pytest.raises(CanvasError) as caught:
+            from_canvas(canvas)
+        assert caught.value.problems == (f"{name}: {problem}",)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"queue": "q"}, "celery.chain: a flow has no 'queue', but a queue of each task"),
+        ({"countdown": 3}, "celery.chain: a flow has no 'countdown', but a countdown of its first"),
+    ],
+)
+def test_options_of_a_whole_that_are_those_of_tasks_are_refused(
+    app: Celery, options: dict[str, Any], problem: str
+) -> None:
+    canvas = chain(_sig(app, "one"), _sig(app, "two")).set(**options)
+    with pytest.raises(CanvasError, match=problem):
+        from_canvas(canvas)
