@@ -26,6 +26,8 @@ class Assignment:
     attempt: int = 1
     lost: int = 0
     """How many earlier attempts ended with the loss of their worker."""
+    before: int = 0
+    """How many were made before the run was resumed."""
     upstream: Upstream
     stopper: Stopper
     worker: str = ""
@@ -37,6 +39,11 @@ class Assignment:
     """What it says, once it has said something."""
     memory: ThreadMemory | None = None
     """What it remembers with, once it has."""
+
+    @property
+    def chance(self) -> int:
+        """Which chance of the node this is: the loss of a worker is no reason for another one."""
+        return self.attempt - self.lost
 
     @property
     def ticket(self) -> Ticket:

@@ -44,10 +44,15 @@ def pause(store: RunStore, reader: RunReader, run: str) -> RunState:
         msg = f"run {run!r} has ended ({state}): there is nothing to pause"
         raise RunStateError(msg, run_id=run)
     # After it: it starts no more of them, or none that are not held at once.
-    for child in _open_children(reader, run):
-        if store.pause(child) is RunState.PAUSED:
-            pause(store, reader, child)
+    _pause_inside(store, reader, run)
     return state
+
+
+def _pause_inside(store: RunStore, reader: RunReader, run: str) -> None:
+    """Hold the runs inside one that is paused, for as long as nobody else lets that go on."""
+    for child in _open_children(reader, run):
+        if store.pause(child, inside=True) is RunState.PAUSED:
+            _pause_inside(store, reader, child)
 
 
 def _open_children(reader: RunReader, run: str) -> list[str]:

@@ -145,6 +145,7 @@ class Executor:
             node=ticket.node,
             attempt=ticket.attempt,
             lost=claim.lost,
+            before=claim.before,
             upstream=Upstream(
                 run=ticket.run,
                 plan=plan,

@@ -70,7 +70,7 @@ class Failures:
         retry = work.plan.policy(work.node).retry
         delay = next_delay(
             None if names is None else retry,
-            failures=work.attempt - work.lost,
+            failures=work.chance - work.before,
             names=names or names_of(failure.type),
             random=random.random,
         )

@@ -22,6 +22,7 @@ __all__ = [
     "ChildFailed",
     "Children",
     "failure_of",
+    "has_another_chance",
     "outside_of",
     "parent_of",
     "root_of",
@@ -53,7 +54,22 @@ class Children(Protocol):
 
 def parent_of(work: Assignment) -> Parent:
     """The attempt, as the one that starts a run."""
-    return Parent(run=work.run, node=work.node, name=work.name, attempt=work.attempt)
+    return Parent(
+        run=work.run,
+        node=work.node,
+        name=work.name,
+        attempt=work.attempt,
+        chance=work.chance,
+    )
+
+
+def has_another_chance(work: Assignment, summary: RunSummary) -> bool:
+    """Whether a run that has failed is to go on.
+
+    It was started, or let go on, in an earlier chance of the node. The next attempt after one whose
+    worker was lost is none: nobody has decided to try again.
+    """
+    return summary.parent is not None and summary.parent.chance < work.chance
 
 
 def root_of(work: Assignment) -> str:

@@ -20,6 +20,7 @@ from flowcore.engine.inner import (
     ChildFailed,
     Children,
     failure_of,
+    has_another_chance,
     outside_of,
     parent_of,
     root_of,
@@ -106,7 +107,9 @@ class Sources:
             parts = _Parts(root=f"{root_of(work)}@r{life}", ids={}, ended=False)
         found = {id: self._reader.summary(id) for id in parts.all}
         for id, summary in found.items():
-            if summary is not None and summary.state in {RunState.FAILED, RunState.CANCELLED}:
+            if summary is None or summary.state not in {RunState.FAILED, RunState.CANCELLED}:
+                continue
+            if has_another_chance(work, summary):
                 self._children.resume(id, parent_of(work))
         if not parts.ended:
             start = partial(self._start, work, body, parts.root, given)

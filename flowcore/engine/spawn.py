@@ -17,6 +17,7 @@ from flowcore.engine.inner import (
     ChildFailed,
     Children,
     failure_of,
+    has_another_chance,
     outside_of,
     parent_of,
     root_of,
@@ -121,13 +122,17 @@ class Spawner:
         return waits_for(what.id, what.reason)
 
     def _again(self, work: Assignment, body: Body, id: str) -> Any:
-        """Let a run go on that has ended badly; one that has undone what it did begins anew."""
+        """Let a run go on that has ended badly, if the node has another chance.
+
+        One that has undone what it did begins anew.
+        """
+        summary = self._reader.summary(id)
+        if summary is not None and not has_another_chance(work, summary):
+            raise failure_of(work, body, summary)
         if not self._has_undone(work, body, id):
             self._children.resume(id, parent_of(work))
             return waits_for(id, "goes on")
-        fresh = f"{root_of(work)}@t{work.attempt}"
-        if id == fresh:  # this very attempt has begun it, and it has failed
-            return self._go_on(work, body, id)
+        fresh = f"{root_of(work)}@t{work.chance}"
         return self._start(work, body, replace(self._first(work, body), id=fresh))
 
     def _has_undone(self, work: Assignment, body: Body, id: str) -> bool:
@@ -264,10 +269,7 @@ class Spawner:
         if not summary.state.is_terminal:
             return waits_for(child, "goes on")
         if summary.state is not RunState.SUCCEEDED:
-            if summary.parent is not None and summary.parent.attempt < work.attempt:
-                # This is another attempt than the one that saw it fail.
-                return self._again(work, body, child)
-            raise failure_of(work, body, summary)
+            return self._again(work, body, child)
         if body.kind == "loop":
             return self._iterated(work, body, child, summary)
         return self._collected(work, body, child, summary)

@@ -112,8 +112,9 @@ class Claim:
     first: bool
     """Whether this claim started the run."""
     lost: int
-    """How many earlier attempts count for nothing: they ended with the loss of their worker, or
-    before the run was resumed."""
+    """How many earlier attempts ended with the loss of their worker, since the run was resumed."""
+    before: int = 0
+    """How many were made before that."""
     outputs: Mapping[int, bytes]
     """Of the predecessors' outputs that were asked for and exist; others may be left out."""
     resumed: bytes | None = None
@@ -326,10 +327,11 @@ class RunStore(Protocol):
         """
         ...
 
-    def pause(self, run: str) -> RunState | None:
+    def pause(self, run: str, *, inside: bool = False) -> RunState | None:
         """Hold a run: no further node starts, running ones go on; the state, None when unknown.
 
-        A run that has ended or is being stopped stays as it is.
+        A run that has ended or is being stopped stays as it is, and if ``inside``, so does one whose
+        parent is not paused.
         """
         ...
 

@@ -80,6 +80,8 @@ class Parent:
     name: str
     """Its id."""
     attempt: int
+    chance: int
+    """Its attempts so far, without those that ended with the loss of their worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -328,7 +328,8 @@ class Duel(RuleBasedStateMachine):
         # The latest ones are the likeliest to be running.
         ticket = self.claimed[-1 - index % min(3, len(self.claimed))]
         name = self.plans[ticket.run].ids[ticket.node]
-        return Parent(run=ticket.run, node=ticket.node, name=name, attempt=ticket.attempt)
+        attempt = ticket.attempt
+        return Parent(run=ticket.run, node=ticket.node, name=name, attempt=attempt, chance=attempt)
 
     @precondition(lambda self: self.units)
     @rule(
@@ -431,11 +432,11 @@ class Duel(RuleBasedStateMachine):
             run = list(self.plans)[index % len(self.plans)]
             self.both(lambda it: it.store.stop(run, reason="test"))
 
-    @rule(index=INDEX, rarely=st.integers(0, 2))
-    def pause(self, index: int, rarely: int) -> None:
+    @rule(index=INDEX, rarely=st.integers(0, 2), inside=st.booleans())
+    def pause(self, index: int, rarely: int, *, inside: bool) -> None:
         if rarely == 0:
             run = list(self.plans)[index % len(self.plans)]
-            self.both(lambda it: it.store.pause(run))
+            self.both(lambda it: it.store.pause(run, inside=inside))
 
     @rule(index=INDEX, lose=st.booleans(), grain=st.none() | grains())
     def resume(self, index: int, grain: Grain | None, *, lose: bool) -> None:

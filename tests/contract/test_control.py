@@ -295,7 +295,7 @@ def test_a_failed_run_goes_on_where_it_failed(it: Harness) -> None:
     claim = it.claim(1, 2, outputs_of=(0,))
     assert claim is not None
     assert claim.outputs == {0: msgpack.packb(0)}
-    assert claim.lost == 1, "attempts before the resume count for nothing"
+    assert (claim.lost, claim.before) == (0, 1), "attempts before the resume count for nothing"
     assert it.settle(1, 2).resumed
     it.do(2)
     assert it.do(3).finished is RunState.SUCCEEDED
@@ -327,7 +327,7 @@ def test_attempts_rise_and_losses_are_counted_anew(it: Harness) -> None:
         for attempt in range(first, first + LEASES.max_lost + 1):
             claim = it.claim(0, attempt)
             assert claim is not None
-            assert claim.lost == attempt - 1
+            assert (claim.lost, claim.before) == (attempt - first, first - 1)
             it.settle(0, attempt, kind="lost")
         assert it.state() is RunState.FAILED
         first += LEASES.max_lost + 1

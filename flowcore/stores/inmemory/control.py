@@ -100,6 +100,7 @@ def resume(step: Step, grain: Grain | None, parent: Parent | None) -> bool:
     if run.is_paused:
         _begin(run)
         step.event(EventType.RUN_RESUMED)
+        step.release_children()  # one of them may have begun while somebody told the others
         if run.plan.max_parallel:
             step.release()
         else:

@@ -19,7 +19,9 @@ from flowcore.run.status import NodeState, RunState
 
 __all__ = [
     "DEADLINE",
+    "FINISH",
     "GIVE_UP",
+    "GO_ON",
     "PLAN_GRACE",
     "RETENTION",
     "Entry",
@@ -32,12 +34,14 @@ __all__ = [
 DEADLINE = "T"
 RETENTION = "R"
 GIVE_UP = "K"
+GO_ON = "U"
+FINISH = "F"
 
 #: A plan outlives the last run that was pinned to it by this much, so that readers still find it.
 PLAN_GRACE = 3_600_000
 
 Entry = tuple[str, str]
-"""A run, and one of its nodes (as a number) or ``T`` or ``R``."""
+"""A run, and one of its nodes (as a number), a unit, or one of the letters above."""
 
 
 @dataclass(slots=True)

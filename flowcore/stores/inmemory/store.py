@@ -30,7 +30,7 @@ from flowcore.stores.inmemory import settling
 from flowcore.stores.inmemory.control import adopt, begin, frontier_of, pause, resume, signal
 from flowcore.stores.inmemory.flushing import flush
 from flowcore.stores.inmemory.reader import InMemoryReader
-from flowcore.stores.inmemory.state import KeptRun, World
+from flowcore.stores.inmemory.state import FINISH, KeptRun, World
 from flowcore.stores.inmemory.sweeping import sweep
 from flowcore.stores.inmemory.transitions import Step
 
@@ -130,7 +130,8 @@ class InMemoryStore(InMemoryReader):
             return Claim(
                 ticket=ticket,
                 first=first,
-                lost=run.lost[node] + run.base[node],
+                lost=run.lost[node],
+                before=run.base[node],
                 outputs={n: run.outputs[n] for n in outputs_of if n in run.outputs},
                 resumed=run.resumed.get(node),
             )
@@ -222,10 +223,15 @@ class InMemoryStore(InMemoryReader):
         """Give a waiting node its turn."""
         with self._changed:
             run = self._world.runs.get(ticket.run)
-            if run is None or not run.waits_as(ticket):
+            if run is None:
                 return Advance(accepted=False)
             step = Step(self._world, run, self._now())
-            step.unpark(ticket.node)
+            if run.nodes[ticket.node].is_terminal:
+                step.unschedule(FINISH)
+            elif run.waits_as(ticket):
+                step.unpark(ticket.node)
+            else:
+                return Advance(accepted=False)
             return self._advanced(step)
 
     def signal(self, run: str, name: str, value: bytes) -> Advance | None:
@@ -287,12 +293,15 @@ class InMemoryStore(InMemoryReader):
             self._changed.notify_all()
             return kept.state
 
-    def pause(self, run: str) -> RunState | None:
+    def pause(self, run: str, *, inside: bool = False) -> RunState | None:
         """Hold a run."""
         with self._changed:
             kept = self._world.runs.get(run)
             if kept is None or not kept.accepts_work:
                 return kept.state if kept else None
+            over = self._world.runs.get(kept.parent.run) if inside and kept.parent else None
+            if over is not None and not over.is_paused:
+                return kept.state
             step = Step(self._world, kept, self._now())
             pause(step)
             step.finish()

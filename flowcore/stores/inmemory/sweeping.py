@@ -7,7 +7,7 @@ from flowcore.ports.store import Dispatch, Sweep
 from flowcore.ports.unit import Bundle
 from flowcore.run.record import DEADLINE_PASSED, GIVEN_UP, WORKER_LOST
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.inmemory.state import DEADLINE, GIVE_UP, RETENTION, Entry, World
+from flowcore.stores.inmemory.state import DEADLINE, FINISH, GIVE_UP, GO_ON, RETENTION, Entry, World
 from flowcore.stores.inmemory.transitions import Step
 
 __all__ = ["sweep"]
@@ -57,6 +57,10 @@ def _look(step: Step, what: str) -> None:
         _deadline(step)
     elif what == GIVE_UP:
         _abandon(step)
+    elif what in (GO_ON, FINISH):
+        step.unschedule(what)
+        if what == GO_ON:
+            step.let_go()
     elif what in step.run.units:
         _look_at_unit(step, what)
     else:
@@ -110,7 +114,9 @@ def _abandon(step: Step) -> None:
     """The run that this one is part of does not want it any more."""
     run = step.run
     step.unschedule(GIVE_UP)
-    if run.left and not run.closing:
+    if run.closing:
+        step.let_go()  # what it does at its end, it does
+    elif run.left:
         run.stop = run.stop or GIVEN_UP
         step.abort()
 

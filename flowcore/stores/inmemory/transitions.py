@@ -17,7 +17,9 @@ from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.dispatching import Dispatching
 from flowcore.stores.inmemory.state import (
     DEADLINE,
+    FINISH,
     GIVE_UP,
+    GO_ON,
     PLAN_GRACE,
     RETENTION,
     KeptRun,
@@ -152,18 +154,45 @@ class Step(Dispatching):
             if node is None or self.run.children[child] == node:
                 self.world.agenda[child, GIVE_UP] = self.now
 
+    def let_go(self) -> None:
+        """Let the run go on if it is paused, and those inside it."""
+        if self.run.is_paused:
+            self._unpause()
+        self.release_children()
+
+    def release_children(self) -> None:
+        """Have the runs go on that nodes have started, should they be paused."""
+        for child in self.run.open_children:
+            self.world.agenda[child, GO_ON] = self.now
+
+    def _unpause(self) -> None:
+        run = self.run
+        run.state = RunState.PENDING if run.started is None else RunState.RUNNING
+        self.event(EventType.RUN_RESUMED)
+        if run.plan.max_parallel:
+            self.release()
+            return
+        held = [node for node in run.held if run.nodes[node] is NodeState.HELD]
+        run.held.clear()
+        self.dispatch([(node, run.attempts[node] + 1) for node in held])
+
     def _tell_parent(self) -> None:
         """Give the node its turn that has started this run."""
         parent = self.run.parent
         over = self.world.runs.get(parent.run) if parent else None
         if parent is None or over is None or self.run.new.id not in over.children:
             return
+        was_open = self.run.new.id in over.open_children
         over.open_children.discard(self.run.new.id)
         if over.nodes[parent.node] is NodeState.WAITING:
             self.world.agenda[parent.run, str(parent.node)] = self.now
             self.told = parent
         elif over.nodes[parent.node] is NodeState.RUNNING:
             over.told.add(parent.node)
+        elif was_open and over.nodes[parent.node].is_terminal:
+            # That run may have waited for nothing else.
+            self.world.agenda[parent.run, FINISH] = self.now
+            self.told = parent
 
     def advance(self, node: int, dead: Collection[int] = ()) -> None:
         """Count down every chord of a settled node."""
@@ -315,16 +344,22 @@ class Step(Dispatching):
         self.schedule(node, 0)
 
     def finish(self) -> RunState | None:
-        """End the run when every node has settled; the final state if this step ended it."""
+        """End the run when every node, and every run that they have started, has ended.
+
+        Returns:
+            The final state, if this step ended it.
+        """
         run, world = self.run, self.world
-        if run.plan.epilogue is not None and run.left == 1 and not run.closing:
-            self._conclude(run.plan.epilogue)
-        if run.left or run.state.is_terminal:
+        epilogue, is_last = run.plan.epilogue, run.left == 1 and not run.open_children
+        if epilogue is not None and is_last and not run.closing:
+            self._conclude(epilogue)
+        if run.left or run.state.is_terminal or run.open_children:
             return None
         run.state = _final(run)
         run.finished = self.now
         self.event(_LAST_EVENT[run.state])
-        self.unschedule(DEADLINE)
+        for what in (DEADLINE, FINISH, GO_ON):
+            self.unschedule(what)
         run.units.clear()
         self.schedule(RETENTION, world.retention)
         self.unschedule(GIVE_UP)

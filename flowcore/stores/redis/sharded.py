@@ -214,9 +214,11 @@ class ShardedStore:
             run, lambda at: self.shards[at].store.stop(run, reason=reason), _is_none
         )
 
-    def pause(self, run: str) -> RunState | None:
+    def pause(self, run: str, *, inside: bool = False) -> RunState | None:
         """Start nothing more of a run."""
-        return self.placement.ask(run, lambda at: self.shards[at].store.pause(run), _is_none)
+        return self.placement.ask(
+            run, lambda at: self.shards[at].store.pause(run, inside=inside), _is_none
+        )
 
     def resume(
         self, run: str, *, grain: Grain | None = None, parent: Parent | None = None

@@ -191,6 +191,7 @@ class RedisStore:
             ticket=ticket,
             first=bool(answer[0]),
             lost=answer[1],
+            before=answer[4],
             outputs={node: blob for node, blob in found if blob is not None},
             resumed=answer[3],
         )
@@ -333,9 +334,9 @@ class RedisStore:
         answer = self._call("stop", run, reason)
         return None if answer is None else RunState(answer[0].decode())
 
-    def pause(self, run: str) -> RunState | None:
+    def pause(self, run: str, *, inside: bool = False) -> RunState | None:
         """Hold a run."""
-        answer = self._call("pause", run)
+        answer = self._call("pause", run, int(inside))
         return None if answer is None else RunState(answer[0].decode())
 
     def resume(

@@ -135,7 +135,9 @@ def wire_parent(parent: Parent | None) -> bytes:
     """The attempt that starts a run, as ``submit.lua`` reads it."""
     if parent is None:
         return b""
-    packed: bytes = msgpack.packb((parent.run, parent.node, parent.name, parent.attempt))
+    packed: bytes = msgpack.packb(
+        (parent.run, parent.node, parent.name, parent.attempt, parent.chance)
+    )
     return packed
 
 
@@ -143,8 +145,8 @@ def read_parent(packed: bytes | None) -> Parent | None:
     """Read what ``wire_parent`` wrote."""
     if not packed:
         return None
-    run, node, name, attempt = msgpack.unpackb(packed)
-    return Parent(run=run, node=node, name=name, attempt=attempt)
+    run, node, name, attempt, chance = msgpack.unpackb(packed)
+    return Parent(run=run, node=node, name=name, attempt=attempt, chance=chance)
 
 
 def read_dispatch(

@@ -9,10 +9,10 @@ if not turn(R, node, 'd', 'x') then return false end
 redis.call('ZADD', AGENDA, R.now + R.lease, R.run .. '|' .. node)
 local first = start(R)
 event(R, 'node.started', node, attempt, ARGV[4])
-local lost = 0
+local lost, before = 0, 0
 if attempt > 1 then
   lost = tonumber(redis.call('HGET', R.base .. 'lost', node)) or 0
-  if R.resumes then lost = lost + (tonumber(redis.call('HGET', R.base .. 'base', node)) or 0) end
+  if R.resumes then before = tonumber(redis.call('HGET', R.base .. 'base', node)) or 0 end
 end
 local outputs = {}
 for from = 5, #ARGV, 1000 do -- Lua cannot unpack a join of 8,000 predecessors at once
@@ -20,4 +20,4 @@ for from = 5, #ARGV, 1000 do -- Lua cannot unpack a join of 8,000 predecessors a
   for k = 1, #part do outputs[#outputs + 1] = part[k] end
 end
 local resumed = R.waited and redis.call('HGET', R.base .. 'sig', 'p:' .. node)
-return { first, lost, outputs, resumed or false }
+return { first, lost, outputs, resumed or false, before }

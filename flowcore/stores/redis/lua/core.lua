@@ -16,7 +16,8 @@
 -- The agenda (one sorted set for the server) names everything somebody must look at by a time:
 -- "run|node" for a dispatched, running or waiting node, "run|" and the name of a unit for one that
 -- is dispatched or running, "run|T" for a deadline, "run|R" for the end of retention, "run|K" for a run
--- that is to be stopped because the one that it is part of is.
+-- that is to be stopped because the one that it is part of is, "run|U" for one that is to go on if it
+-- is paused, "run|F" for one that may have ended with a run that it has started.
 -- A unit is 'd' (nobody has adopted it) or 'x', then its nodes as "policy:ranges;policy:ranges",
 -- then '!' and the node that it was last said to have started, if any.
 -- A plan's web (hash) gives, per node, {successor, in-degree, rule, policy} of each successor.

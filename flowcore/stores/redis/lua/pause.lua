@@ -1,7 +1,11 @@
 -- Pause a run: what waits in the queue is held, and so is what becomes ready; what runs goes on.
--- ARGV: run
+-- ARGV: run, 1 if only as long as the run is paused that it is part of
 local R = open_run(ARGV[1])
 if not R then return false end
+if ARGV[2] == '1' and R.up then
+  local over = base_of(cmsgpack.unpack(R.up)[1])
+  if redis.call('HGET', over .. 'run', 'state') ~= 'paused' then return { R.state } end
+end
 if R.state ~= 'running' and R.state ~= 'pending' then return { R.state } end
 R.state = 'paused'
 local nodes, agenda, first = {}, {}, {}

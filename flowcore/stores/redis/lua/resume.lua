@@ -82,8 +82,10 @@ if was ~= 'paused' then
   end
 elseif R.max > 0 then
   event(R, 'run.resumed')
+  tell_children(R, 'U') -- one of them may have begun while somebody told the others
   release(R)
 else
+  tell_children(R, 'U')
   event(R, 'run.resumed')
   local policies = ARGV[5] ~= '' and cmsgpack.unpack(ARGV[5]) or {}
   local letters, ready = redis.call('GET', R.base .. 'st'), {}

@@ -41,9 +41,16 @@ local function deadline(R)
   abort(R)
 end
 
+-- The run that this one is part of goes on, or is not to be held up by this one.
+local function let_go(R)
+  if R.state == 'paused' then unpause(R) end
+  tell_children(R, 'U')
+end
+
 -- The run that this one is part of does not want it any more.
 local function abandon(R)
-  if R.left == 0 or R.closing then return end
+  if R.closing then return let_go(R) end -- what it does at its end, it does
+  if R.left == 0 then return end
   if not R.stop then
     R.stop = ARGV[6]
     redis.call('HSET', R.base .. 'run', 'stop', ARGV[6])
@@ -68,6 +75,11 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT'
   elseif what == 'K' then
     redis.call('ZREM', AGENDA, member)
     abandon(R)
+  elseif what == 'U' then
+    redis.call('ZREM', AGENDA, member)
+    let_go(R)
+  elseif what == 'F' then
+    redis.call('ZREM', AGENDA, member) -- and see below
   elseif not tonumber(what) then
     local text = redis.call('HGET', R.base .. 'own', what)
     if not text then

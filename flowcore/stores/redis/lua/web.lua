@@ -1,15 +1,27 @@
 -- The web of chords: put after dispatch.lua, before each script that settles nodes.
 
--- The runs that a node has started, or all nodes have, are to be stopped.
-local function stop_children(R, node)
+-- Put the open runs on the agenda that a node has started, or all nodes have.
+local function tell_children(R, what, node)
   if not R.kids then return end
   local kids = redis.call('HGETALL', R.base .. 'kids')
   for k = 1, #kids, 2 do
     local open = kids[k + 1]:sub(1, 1) == 'o'
     if open and (not node or tonumber(kids[k + 1]:sub(2)) == node) then
-      redis.call('ZADD', AGENDA, R.now, kids[k] .. '|K')
+      redis.call('ZADD', AGENDA, R.now, kids[k] .. '|' .. what)
     end
   end
+end
+
+-- They are to be stopped.
+local function stop_children(R, node) tell_children(R, 'K', node) end
+
+-- Whether a run that a node has started has not ended.
+local function has_open(R)
+  if not R.kids then return false end
+  for _, what in ipairs(redis.call('HVALS', R.base .. 'kids')) do
+    if what:sub(1, 1) == 'o' then return true end
+  end
+  return false
 end
 
 -- What a node waits for: see `park`.
@@ -156,6 +168,20 @@ local function release(R)
   end
 end
 
+-- A run that is paused goes on; whoever else is to hear of it is not here.
+local function unpause(R)
+  R.state = R.started and 'running' or 'pending'
+  event(R, 'run.resumed')
+  if R.max > 0 then return release(R) end
+  local held, ready = redis.call('LRANGE', R.base .. 'held', 0, -1), {}
+  redis.call('DEL', R.base .. 'held')
+  for _, node in ipairs(held) do
+    node = tonumber(node)
+    if letter_of(R, node) == 'h' then ready[#ready + 1] = { node, attempt_of(R, node) } end
+  end
+  if #ready > 0 then dispatch(R, ready) end
+end
+
 local function holds(rule, ok, bad)
   if rule == 'D' then return true end
   if rule == 'A' then return ok > 0 end
@@ -259,11 +285,14 @@ end
 local KEPT = { 'run', 'st', 'out', 'err', 'ev', 'in', 'done', 'att', 'dead', 'kids' }
 local DONE = { 'join', 'held', 'late', 'lost', 'own', 'base', 'sig', 'heard' }
 
+local SETTLED = { s = true, f = true, k = true, c = true }
+
 -- A run that is part of another has ended: the node that has started it has its turn.
 local function tell_parent(R)
   local up = cmsgpack.unpack(R.up)
   local over = base_of(up[1])
-  if not redis.call('HGET', over .. 'kids', R.run) then return end
+  local known = redis.call('HGET', over .. 'kids', R.run)
+  if not known then return end
   redis.call('HSET', over .. 'kids', R.run, 'e' .. up[2])
   local letter = redis.call('GETRANGE', over .. 'st', up[2], up[2])
   if letter == 'q' then
@@ -271,6 +300,9 @@ local function tell_parent(R)
     R.told = R.up
   elseif letter == 'x' then
     redis.call('HSET', over .. 'sig', 'e:' .. up[2], '1')
+  elseif SETTLED[letter] and known:sub(1, 1) == 'o' then -- that run may have waited for nothing else
+    redis.call('ZADD', AGENDA, R.now, up[1] .. '|F')
+    R.told = R.up
   end
 end
 
@@ -298,17 +330,19 @@ local function conclude(R)
   redis.call('ZADD', AGENDA, R.now, R.run .. '|' .. node)
 end
 
--- End the run when every node has settled. Returns the final state or ''.
+-- End the run when every node has settled, and every run that they have started has ended. Returns the
+-- final state or ''.
 local function finish(R)
-  if R.epi and R.left == 1 and not R.closing then conclude(R) end
-  if R.left > 0 or R.state == 'succeeded' or R.state == 'failed' or R.state == 'cancelled' then
+  if R.epi and R.left == 1 and not R.closing and not has_open(R) then conclude(R) end
+  if R.left > 0 or R.state == 'succeeded' or R.state == 'failed' or R.state == 'cancelled'
+    or has_open(R) then
     return ''
   end
   R.state = R.stop and 'cancelled' or (R.cause and 'failed' or 'succeeded')
   redis.call('HSET', R.base .. 'run', 'finished', R.now)
   event(R, 'run.' .. R.state)
   redis.call('XADD', R.base .. 'done', '1-1', 's', R.state) -- wakes everybody who waits
-  redis.call('ZREM', AGENDA, R.run .. '|T')
+  redis.call('ZREM', AGENDA, R.run .. '|T', R.run .. '|F', R.run .. '|U')
   for _, name in ipairs(DONE) do redis.call('DEL', R.base .. name) end
   for _, name in ipairs(KEPT) do redis.call('PEXPIRE', R.base .. name, R.keep + 3600000) end
   redis.call('ZADD', AGENDA, R.now + R.keep, R.run .. '|R')
