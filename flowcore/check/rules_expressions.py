@@ -124,10 +124,9 @@ def _is_near(graph: Graph, reading: Reading) -> bool:
 def _in_nodes(draft: Draft, graph: Graph) -> Iterator[Reading]:
     for key, raw in draft.nodes.items():
         number = graph.number[key]
-        own = {INPUTS, *scope_names(raw.fields)}
-        for path, text in _templates(raw):
+        for path, text, own in _templates(raw):
             for ref in _references(draft, text, path):
-                if ref.name not in own - _LATER.get(path[len(raw.path)], _NOTHING):
+                if ref.name not in own:
                     yield Reading(
                         name=ref.name,
                         path=path,
@@ -152,15 +151,25 @@ def _references(draft: Draft, text: str, path: Path) -> Sequence[Reference]:
     return found.references
 
 
-def _templates(raw: RawNode) -> Iterator[tuple[Path, str]]:
-    """The texts of a node, and of its branches, that may hold expressions."""
-    fields = raw.fields
-    for field in _WITH_TEXTS:
-        yield from _texts(fields.get(field), (*raw.path, field))
+def _parts(
+    fields: Mapping[str, Any], path: Path, around: frozenset[str] = _NOTHING
+) -> Iterator[tuple[Mapping[str, Any], Path, frozenset[str]]]:
+    """A node and its branches, each with the names of maps and loops around it."""
+    yield fields, path, around
     branches = fields.get("branches")
     for name, branch in branches.items() if isinstance(branches, dict) else ():
-        for field in _WITH_TEXTS if isinstance(branch, dict) else ():
-            yield from _texts(branch.get(field), (*raw.path, "branches", name, field))
+        if isinstance(branch, dict):
+            place = (*path, "branches", name)
+            yield from _parts(branch, place, around | scope_names(fields))
+
+
+def _templates(raw: RawNode) -> Iterator[tuple[Path, str, frozenset[str]]]:
+    """The texts of a node and its branches, with names that are no nodes' where they stand."""
+    for fields, path, around in _parts(raw.fields, raw.path):
+        for field in _WITH_TEXTS:
+            names = scope_names(fields) - _LATER.get(field, _NOTHING)
+            for place, text in _texts(fields.get(field), (*path, field)):
+                yield place, text, names | around | {INPUTS}
 
 
 def _cases(raw: RawNode) -> Iterator[tuple[Path, str]]:
@@ -188,17 +197,10 @@ def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
 def _in_ifs(draft: Draft, graph: Graph) -> Iterator[Reading]:
     for key, raw in draft.nodes.items():
         number = graph.number[key]
-        branches = raw.fields.get("branches")
-        conditions = [
-            (raw.fields, raw.path, "if", {INPUTS}),
-            (raw.fields, raw.path, "until", _LAST),
-        ]
-        for name, branch in branches.items() if isinstance(branches, dict) else ():
-            inner = branch if isinstance(branch, dict) else {}
-            conditions.append((inner, (*raw.path, "branches", name), "if", {INPUTS}))
-        for fields, place, field, own in conditions:
-            if isinstance(text := fields.get(field), str):
-                yield from _in_condition(draft, text, (*place, field), number, own)
+        for fields, place, _ in _parts(raw.fields, raw.path):
+            for field, own in (("if", {INPUTS}), ("until", _LAST)):
+                if isinstance(text := fields.get(field), str):
+                    yield from _in_condition(draft, text, (*place, field), number, own)
         for path, text in _cases(raw):
             yield from _in_condition(draft, text, path, number, {INPUTS})
 

@@ -42,20 +42,29 @@ def signal(
         RunNotFoundError: No run has this id.
         UsageError: The run has ended.
     """
-    advance = store.signal(run, name, value)
-    summary = reader.summary(run)
-    if advance is None or summary is None:
-        raise RunNotFoundError(run)
-    if not advance.accepted:
+    if not _give(store, reader, dispatcher, run, name, value):
+        summary = reader.summary(run)
+        if summary is None:
+            raise RunNotFoundError(run)
         msg = f"run {run!r} has ended ({summary.state}): no node waits for a signal any more"
         raise UsageError(msg)
-    if advance.dispatch is not None:
-        dispatcher.publish(advance.dispatch, store.get_plan(summary.plan))
-    for inside in advance.inside:
-        try:
-            signal(store, reader, dispatcher, inside, name, value)
-        except (RunNotFoundError, UsageError):
-            continue  # it has ended since
+
+
+def _give(
+    store: RunStore, reader: RunReader, dispatcher: Dispatcher, run: str, name: str, value: bytes
+) -> bool:
+    """Give a signal; say whether the run was there to take or keep it."""
+    while True:
+        advance = store.signal(run, name, value)
+        summary = reader.summary(run)
+        if advance is None or summary is None or not advance.accepted:
+            return False
+        if advance.dispatch is not None:
+            dispatcher.publish(advance.dispatch, store.get_plan(summary.plan))
+        inside = [_give(store, reader, dispatcher, one, name, value) for one in advance.inside]
+        if any(inside) or not inside:
+            return True
+        # Those that were waiting inside have ended since, and nobody has it yet.
 
 
 def question(store: RunStore, reader: RunReader, run: str, node: str | None) -> Question:

@@ -162,7 +162,7 @@ class Guard:
         if work.resumed is not None:
             rate = None  # it has had its turn
         throttle = self._throttle(work, places=places, rate=rate)
-        wait = None if _goes_on(work) else throttle.acquire(self._do.wake)
+        wait = None if _has_place(work) else throttle.acquire(self._do.wake)
         if wait is not None:
             return ended(work, Outcome(kind="waiting", wait=wait))
         return self._within(work, throttle, partial(self._tried, work))
@@ -192,7 +192,7 @@ class Guard:
                 came_to = do()
                 return came_to
         finally:
-            if _waits_inside(came_to) or (came_to is None and _goes_on(work)):
+            if _keeps_place(work, came_to):
                 throttle.keep()
             else:
                 throttle.release(self._do.wake)
@@ -230,6 +230,22 @@ class Guard:
 def _goes_on(work: Assignment) -> bool:
     """Whether this is a further turn of an attempt that was let through already."""
     return work.resumed is not None and work.plan.policy(work.node).body is not None
+
+
+def _has_place(work: Assignment) -> bool:
+    """Whether an attempt has kept its place while it waited."""
+    keeps = work.plan.policy(work.node).keeps_place
+    return _goes_on(work) or (work.resumed is not None and bool(keeps))
+
+
+def _keeps_place(work: Assignment, came_to: Ended | None) -> bool:
+    """Whether an attempt keeps its place: it waits for what it has started, or is one that does."""
+    if came_to is None:
+        return _has_place(work)
+    if not isinstance(came_to, Attempt) or came_to.outcome.wait is None:
+        return False
+    keeps = work.plan.policy(work.node).keeps_place and came_to.outcome.wait.resumes
+    return _waits_inside(came_to) or bool(keeps)
 
 
 def _waits_inside(came_to: Ended | None) -> bool:

@@ -127,7 +127,7 @@ class Sources:
         self, work: Assignment, body: Body, root: str, given: str, first: int, items: list[Any]
     ) -> None:
         """Begin some items."""
-        for id in self._parts(work).all:
+        for id in self._parts(work).all if work.plan.fail_fast else ():
             summary = self._reader.summary(id)
             if summary is not None:
                 _refuse(work, body, summary)  # there is no use in more of them
@@ -164,7 +164,8 @@ class Sources:
             summary = self._reader.summary(id)
             if summary is None:
                 raise ChildRunError(f"run {id!r} is no longer kept")
-            _refuse(work, body, summary)
+            if work.plan.fail_fast:
+                _refuse(work, body, summary)
             found.append(summary)
         entries = found[:-1]  # the last one is the end
         self._refuse_too_many(work, body, entries)
@@ -172,6 +173,8 @@ class Sources:
             if not summary.state.is_terminal:
                 count = sum(one.total for one in entries)
                 return waits_for(summary.id, f"runs {count} item{'s' if count != 1 else ''}")
+        for summary in found:
+            _refuse(work, body, summary)
         return [value for one in entries for value in self._outputs(one)]
 
     def _refuse_too_many(self, work: Assignment, body: Body, entries: Sequence[RunSummary]) -> None:

@@ -72,7 +72,7 @@ def _limited(body: Body, limit: str) -> Body:
         return body
     (inner,) = body.inner
     places = Concurrency(limit=body.max_parallel, name=limit)
-    return replace(body, inner=(replace(inner, concurrency=places),))
+    return replace(body, inner=(replace(inner, concurrency=places, keeps_place=True),))
 
 
 def end_plan(plan: Plan, node: int, body: Body) -> Plan:

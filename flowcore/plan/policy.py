@@ -42,6 +42,8 @@ class Policy:
     """Where its messages stand in their queue; None: where those of its run do."""
     tags: tuple[str, ...] = ()
     """Words to find it by."""
+    keeps_place: bool | None = None
+    """Whether it keeps its place under ``concurrency`` while it waits: so does an item of a map."""
     idempotency_key: str | None = None
     """What ``ctx.idempotency_key`` is; None: the run and the node."""
     body: "Body | None" = None
@@ -83,7 +85,7 @@ class Policy:
 
 _PLAIN = (
     *("uses", "timeout", "queue", "join", "condition", "output"),
-    *("priority", "idempotency_key"),
+    *("priority", "idempotency_key", "keeps_place"),
 )
 _MODELS = {
     "retry": Retry,

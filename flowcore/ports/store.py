@@ -330,7 +330,7 @@ class RunStore(Protocol):
     def pause(self, run: str, *, inside: bool = False) -> RunState | None:
         """Hold a run: no further node starts, running ones go on; the state, None when unknown.
 
-        A run that has ended or is being stopped stays as it is, and if ``inside``, so does one whose
+        A run that has ended or is being stopped stays as it is, and ``inside`` also one whose
         parent is not paused.
         """
         ...

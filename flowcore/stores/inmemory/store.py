@@ -238,7 +238,7 @@ class InMemoryStore(InMemoryReader):
         """Give a signal to those who wait for it."""
         with self._changed:
             kept = self._world.runs.get(run)
-            if kept is None or not (kept.accepts_work or kept.is_paused):
+            if kept is None or kept.state.is_terminal:
                 return Advance(accepted=False) if kept else None
             step = Step(self._world, kept, self._now())
             inside = signal(step, name, value)

@@ -23,7 +23,7 @@ end
 
 local R = open_run(ARGV[1])
 if not R then return false end
-local open = { pending = 1, running = 1, paused = 1 }
+local open = { pending = 1, running = 1, paused = 1, stopping = 1 } -- what it does at its end may wait
 if not open[R.state] then return { R.state } end
 event(R, 'run.signal', '', 0, ARGV[4])
 local sig, waiting = R.base .. 'sig', {}
