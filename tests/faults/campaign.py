@@ -202,7 +202,7 @@ def _close(world: World, findings: Findings) -> None:
             kin=kin.keys(),
         ),
         *late_executions(
-            executions, {run for run, account in kin.items() if account.case.plot == "mend"}
+            executions, logs, {run for run, account in kin.items() if account.case.plot == "mend"}
         ),
     ]
     findings.executions = len(executions)

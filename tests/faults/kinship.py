@@ -156,13 +156,23 @@ def _failed(record: RunRecord) -> bool:
     return record.state is RunState.FAILED
 
 
-def late_executions(executions: Sequence[Execution], resumed: Collection[str]) -> list[str]:
+def late_executions(
+    executions: Sequence[Execution], logs: Mapping[str, Sequence[Event]], resumed: Collection[str]
+) -> list[str]:
     """What ran in a run, or in one inside it, when that run's own end had begun.
 
     Args:
         executions: All there were.
+        logs: Events of runs: an attempt that was lost may begin late, when its worker is back.
         resumed: Runs that have gone on after an end.
     """
+    lost = {
+        (run, node, event.attempt or 1)
+        for run, events in logs.items()
+        for event in events
+        if event.type is EventType.NODE_LOST
+        for node in event.nodes
+    }
     closed: dict[str, float] = {}
     for one in executions:
         over, _, last = one.run.rpartition("/")
@@ -171,7 +181,7 @@ def late_executions(executions: Sequence[Execution], resumed: Collection[str]) -
     problems = []
     for one in executions:
         parts = one.run.split("/")
-        if parts[0] in resumed:
+        if parts[0] in resumed or (one.run, one.node, one.attempt) in lost:
             continue
         for depth in range(1, len(parts) + 1):
             over = "/".join(parts[:depth])
