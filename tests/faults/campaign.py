@@ -202,7 +202,10 @@ def _close(world: World, findings: Findings) -> None:
             kin=kin.keys(),
         ),
         *late_executions(
-            executions, logs, {run for run, account in kin.items() if account.case.plot == "mend"}
+            executions,
+            logs,
+            {run for run, account in kin.items() if account.case.plot == "mend"},
+            lambda at: any(loss.covers(at) for loss in ledger.power_losses),
         ),
     ]
     findings.executions = len(executions)

@@ -6,7 +6,7 @@ are looked at by rules, because a cancel may come at any moment; outputs are tho
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from flowcore.assembly.session import Session
 from flowcore.client.handle import Run
@@ -36,10 +36,10 @@ def judge_kin(
     result = run.wait(timeout=5)
     problems = [f"{run.id}: {problem}" for problem in _wrong_result(result, case)]
     records: dict[str, RunRecord] = {}
+    if time.time() > run.summary().created + retention - 2:
+        return problems, {run.id: list(run.events())}  # the retention of early runs may be over
     for name in (run.id, *family(session, run.id)):
         record = session.runtime.reader.record(name)
-        if record is None and time.time() > run.summary().created + retention - 1:
-            continue  # it ended early, and its own retention may be over
         if record is None:
             problems.append(f"{name}: is gone, though it is part of {run.id}")
         else:
@@ -157,7 +157,10 @@ def _failed(record: RunRecord) -> bool:
 
 
 def late_executions(
-    executions: Sequence[Execution], logs: Mapping[str, Sequence[Event]], resumed: Collection[str]
+    executions: Sequence[Execution],
+    logs: Mapping[str, Sequence[Event]],
+    resumed: Collection[str],
+    forgotten: Callable[[float], bool],
 ) -> list[str]:
     """What ran in a run, or in one inside it, when that run's own end had begun.
 
@@ -165,6 +168,7 @@ def late_executions(
         executions: All there were.
         logs: Events of runs: an attempt that was lost may begin late, when its worker is back.
         resumed: Runs that have gone on after an end.
+        forgotten: Whether the server has forgotten what was at this time.
     """
     lost = {
         (run, node, event.attempt or 1)
@@ -176,7 +180,7 @@ def late_executions(
     closed: dict[str, float] = {}
     for one in executions:
         over, _, last = one.run.rpartition("/")
-        if last == _CLOSING:
+        if last == _CLOSING and not forgotten(one.began):
             closed[over] = min(one.began, closed.get(over, one.began))
     problems = []
     for one in executions:
