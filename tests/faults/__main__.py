@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.faults.campaign import Findings, Options, run_campaign
 from tests.faults.report import last_line, write_report
-from tests.faults.schedule import CONTROL, KINDS, schedule
+from tests.faults.schedule import CONTROL, INNER, KINDS, schedule
 from tests.faults.world import Times
 
 __all__ = ["main"]
@@ -27,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # Where does it hang? kill -USR1 tells.
     faulthandler.register(signal.SIGUSR1)
-    wanted = [kind for kind in KINDS if not options.only or kind.family in options.only]
+    known = (*KINDS, *INNER * 2) if options.inner else KINDS
+    wanted = [kind for kind in known if not options.only or kind.family in options.only]
     kinds = tuple(kind for kind in wanted if kind.missing() is None)
     with tempfile.TemporaryDirectory(prefix="flowcore-faults-") as home:
         findings = run_campaign(
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
                 runs=options.runs,
                 kinds=schedule(options.seed, options.faults, kinds=kinds),
                 times=Times(freeze=options.freeze),
+                inner=options.inner,
                 say=_say,
             ),
         )
@@ -104,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--faults", type=int, default=20)
     parser.add_argument("--freeze", type=float, default=30.0, help="seconds of a stopped server")
     parser.add_argument("--only", nargs="*", default=[], help="families, such as F1 F7")
+    parser.add_argument("--inner", type=float, default=0.0, help="share of flows of flows")
     parser.add_argument("--report", type=Path, default=Path("build/faults"), help="a directory")
     parser.add_argument("--no-control", action="store_true", help="leave the control out")
     parser.add_argument("--keep", action="store_true", help="keep logs beside the report")

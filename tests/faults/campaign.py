@@ -16,6 +16,8 @@ from flowcore.ports.store import RunQuery
 from tests.faults.aftermath import leftovers, wrong_executions
 from tests.faults.flows import probe_case, random_case
 from tests.faults.injectors.base import Fault
+from tests.faults.inner import inner_case
+from tests.faults.kinship import late_executions
 from tests.faults.recovery import Blow, recoveries
 from tests.faults.world import Times, World
 
@@ -37,6 +39,8 @@ class Options:
     times: Times
     patience: float = _NO_PROGRESS
     """Seconds without any run's end after which the open ones count as stuck."""
+    inner: float = 0.0
+    """The share of flows whose nodes start runs of their own."""
     say: Callable[[str], None] = print
 
 
@@ -140,7 +144,8 @@ def _feed(world: World, villain: _Villain, options: Options) -> None:
         # Stuck runs, which the control has, must not keep others from starting.
         waited = time.monotonic() - last > _STUCK_AFTER
         if allowed and (len(world.ledger.open()) < wanted or waited):
-            world.ledger.submit(f"fault-{index}", random_case(dice, index))
+            make = inner_case if dice.random() < options.inner else random_case
+            world.ledger.submit(f"fault-{index}", make(dice, index))
             index, last = index + 1, time.monotonic()
         else:
             time.sleep(0.02)
@@ -185,8 +190,24 @@ def _close(world: World, findings: Findings) -> None:
     findings.foreign = list(ledger.foreign)
     findings.sent_again = ledger.sent_again
     executions = world.executions.all()
-    logs = {run: account.events for run, account in ledger.accounts.items() if account.end}
-    findings.wrong = [*ledger.problems, *wrong_executions(executions, logs, ledger.power_losses)]
+    ended = {run: account for run, account in ledger.accounts.items() if account.end}
+    logs = {run: events for account in ended.values() for run, events in account.inside.items()}
+    kin = {run: account for run, account in ended.items() if account.case.kin}
+    findings.wrong = [
+        *ledger.problems,
+        *wrong_executions(
+            executions,
+            logs,
+            ledger.power_losses,
+            kin=kin.keys(),
+        ),
+        *late_executions(
+            executions,
+            logs,
+            {run for run, account in kin.items() if account.case.plot == "mend"},
+            lambda at: any(loss.covers(at) for loss in ledger.power_losses),
+        ),
+    ]
     findings.executions = len(executions)
     findings.repeated = len(executions) - len({(one.run, one.node) for one in executions})
     findings.recoveries = recoveries(

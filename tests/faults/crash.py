@@ -20,6 +20,8 @@ POINTS = {
     "unsettled": "before the settle",
     "unpublished": "after the settle, before the publish",
     "emitted": "in the middle of a node's events",
+    "started": "after a node has started a run, before it waits for that",
+    "woken": "while a node looks at what has come of a run that it has started",
 }
 
 

@@ -4,34 +4,20 @@ In: a seeded dice. Out: cases. Not here: what happened to them (ledger, judging)
 """
 
 import random
-from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.client.flow import Flow
 from flowcore.plan.plan import Plan
+from tests.faults.cases import Case
 from tests.faults.nodes import mixed
 from tests.reference import Expected, interpret
 
-__all__ = ["Case", "big_case", "hog_case", "poison_case", "probe_case", "random_case"]
+__all__ = ["big_case", "hog_case", "poison_case", "probe_case", "random_case"]
 
 RULES = ["all_success"] * 4 + ["all_done", "any_success", "none_failed"]
 
 _WORK = "tests.faults.nodes:work"
 _RETRY = {"max_attempts": 3, "delay": 0.1, "backoff": "fixed", "retry_on": ["ConnectionError"]}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A flow and what it must come to."""
-
-    plan: Plan
-    expected: Expected
-    error: str | None = None
-    """The type that the run's error must name."""
-    attempts: dict[str, int] = field(default_factory=dict)
-    """Most attempts that may fail by themselves, by node; 1 where a node is not named."""
-    attempts_exactly: int | None = None
-    """How often its one node must have been started."""
 
 
 def random_case(dice: random.Random, index: int) -> Case:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from flowcore.client.handle import Run
 from flowcore.ports.backend import ExecutionResult
 from flowcore.run.event import Event, EventType
-from tests.faults.flows import Case
+from tests.faults.cases import Case
 
 __all__ = ["judge", "wrong_events"]
 

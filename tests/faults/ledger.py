@@ -7,8 +7,9 @@ its retention is over. Not here: how one run is judged (judging).
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from flowcore.assembly.session import Session
@@ -18,8 +19,10 @@ from flowcore.errors import FlowcoreError
 from flowcore.ports.store import RunQuery
 from flowcore.run.event import Event
 from flowcore.run.record import RunSummary
-from tests.faults.flows import Case
+from tests.faults.cases import Case
 from tests.faults.judging import judge
+from tests.faults.kinship import judge_kin
+from tests.faults.meddling import Meddler
 
 __all__ = ["Account", "Ledger", "PowerLoss"]
 
@@ -41,6 +44,9 @@ class Account:
     gone: bool = False
     lost: bool = False
     events: list[Event] = field(default_factory=list)
+    inside: Mapping[str, list[Event]] = field(default_factory=dict)
+    """Events of the runs inside it, and its own."""
+    meddler: Meddler | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +64,7 @@ class PowerLoss:
 class Ledger:
     """Keeps the accounts; threads share it."""
 
-    def __init__(self, session: Session, *, retention: float, max_lost: int) -> None:
+    def __init__(self, session: Session, *, retention: float, max_lost: int, gates: Path) -> None:
         self.accounts: dict[str, Account] = {}
         self.problems: list[str] = []
         self.foreign: list[str] = []
@@ -69,6 +75,7 @@ class Ledger:
         self._session = session
         self._retention = retention
         self._max_lost = max_lost
+        self._gates = gates
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="ledger", daemon=True)
@@ -80,6 +87,12 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
+        meddlers = [one.meddler for one in self.accounts.values() if one.meddler is not None]
+        for meddler in meddlers:
+            meddler.stop.set()
+        for meddler in meddlers:
+            meddler.join()
+            self.foreign += meddler.foreign
 
     def open(self) -> list[str]:
         """Runs that have not ended, as far as is known."""
@@ -95,15 +108,19 @@ class Ledger:
         """Start a run as a client does, again and again until it is accepted."""
         while not until():
             try:
-                start_run(self._session, case.plan, {}, id=run)
+                start_run(self._session, case.plan, case.input, id=run)
             except FlowcoreError:
                 time.sleep(0.2)
             except Exception as error:  # noqa: BLE001  (that it is foreign is what is noted)
                 self.foreign.append(f"start_run: {type(error).__module__}.{error!r}")
                 time.sleep(0.2)
             else:
+                account = Account(case=case, told=time.time())
+                if case.kin:
+                    account.meddler = Meddler(self._session, run, case.plot, self._gates)
+                    account.meddler.start()
                 with self._lock:
-                    self.accounts[run] = Account(case=case, told=time.time())
+                    self.accounts[run] = account
                 return True
         return False
 
@@ -113,7 +130,7 @@ class Ledger:
             self.power_losses.append(loss)
             for one in self.accounts.values():
                 if one.end is not None and loss.covers(one.end.finished or 0):
-                    one.end, one.events = None, []
+                    one.end, one.events, one.inside = None, [], {}
 
     def _watch(self) -> None:
         while not self._done.wait(_LOOK):
@@ -139,15 +156,16 @@ class Ledger:
 
     def _look_at_open(self, run: str, one: Account, row: RunSummary | None) -> None:
         if row is not None and row.state.is_terminal:
+            if one.meddler is not None and not one.meddler.over.is_set():
+                return  # somebody is about to resume it
             losses = len(self.power_losses)
-            problems, events = judge(
-                Run(run, session=self._session), one.case, max_lost=self._max_lost
-            )
+            problems, inside = self._judge(Run(run, session=self._session), one.case)
             with self._lock:
                 if losses != len(self.power_losses):
                     return
                 self.problems += problems
-                one.end, one.seen, one.events = row, time.time(), events
+                one.end, one.seen, one.events = row, time.time(), inside[run]
+                one.inside = inside
         elif row is None and not one.lost:
             if self._session.runtime.reader.summary(run) is not None:
                 return
@@ -157,6 +175,12 @@ class Ledger:
             else:
                 with self._lock:
                     one.lost = True
+
+    def _judge(self, run: Run, case: Case) -> tuple[list[str], Mapping[str, list[Event]]]:
+        if case.kin:
+            return judge_kin(self._session, run, case, retention=self._retention)
+        problems, events = judge(run, case, max_lost=self._max_lost)
+        return problems, {run.id: events}
 
     def _look_at_ended(
         self, run: str, one: Account, end: RunSummary, row: RunSummary | None

@@ -4,18 +4,39 @@ In: what a flow gives them. Out: values, and two lines per execution in a log ou
 Not here: what a run should come to (flows).
 """
 
+import json
 import os
 import resource
 import signal
 import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from flowcore import Context
 
-__all__ = ["LOG", "big", "hog", "mixed", "poison", "work"]
+__all__ = [
+    "GATE",
+    "LOG",
+    "big",
+    "fold",
+    "folded",
+    "gated",
+    "hog",
+    "items",
+    "mixed",
+    "once",
+    "poison",
+    "undo",
+    "work",
+]
 
 #: Names the file to which every execution appends its begin and its end.
 LOG = "FAULTS_LOG"
+
+#: Names a directory: a run that has a file in it has been mended.
+GATE = "FAULTS_GATES"
 
 _BIG = 20 * 2**20
 _HOG = 256 * 2**20
@@ -49,6 +70,79 @@ def work(
         if flaky and ctx.attempt == 1:
             raise ConnectionError("the first attempt fails")
         return mixed(upstream, salt, bad)
+    finally:
+        _note("E", ctx)
+
+
+def folded(given: Any, salt: int) -> int:
+    """What ``fold`` returns: a number that depends on all that it was given, and on its order."""
+    return (zlib.crc32(json.dumps(given, sort_keys=True).encode()) + salt) % 99_991
+
+
+def fold(
+    ctx: Context,
+    given: Any,
+    salt: int,
+    seconds: float,
+    bad: bool = False,
+    flaky: bool = False,
+    tells: int = 0,
+) -> int:
+    """Sleep, fail as told, fold what is given into a number."""
+    _note("B", ctx)
+    try:
+        for told in range(tells):
+            ctx.emit("told", number=told)
+        time.sleep(seconds)
+        if flaky and ctx.attempt == 1:
+            raise ConnectionError("the first attempt fails")
+        if bad:
+            raise ValueError("this node always fails")
+        return folded(given, salt)
+    finally:
+        _note("E", ctx)
+
+
+def once(ctx: Context, salt: int) -> int:
+    """Fail in the first run of its sub-flow, and succeed in one that a retry has begun anew."""
+    _note("B", ctx)
+    try:
+        if "@t" not in ctx.run_id:
+            raise ConnectionError("the first run fails")
+        return salt
+    finally:
+        _note("E", ctx)
+
+
+def gated(ctx: Context, item: int) -> int:
+    """Fail upon one item until the run has been mended."""
+    _note("B", ctx)
+    try:
+        time.sleep(0.02)
+        if item == 1 and not (Path(os.environ[GATE]) / ctx.run_id.partition("/")[0]).exists():
+            raise ValueError("nobody has mended it yet")
+        return item
+    finally:
+        _note("E", ctx)
+
+
+def undo(ctx: Context, what: str) -> str:
+    """Undo something, or close: it shows in the log that it was called."""
+    _note("B", ctx)
+    try:
+        time.sleep(0.02)
+        return what
+    finally:
+        _note("E", ctx)
+
+
+def items(ctx: Context, count: int, seconds: float) -> Iterator[int]:
+    """Give numbers, one by one."""
+    _note("B", ctx)
+    try:
+        for number in range(count):
+            time.sleep(seconds)
+            yield number
     finally:
         _note("E", ctx)
 

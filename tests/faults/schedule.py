@@ -11,7 +11,7 @@ from itertools import islice
 from tests.faults.injectors import messages, network, places, processes, servers
 from tests.faults.injectors.base import Fault
 
-__all__ = ["CONTROL", "KINDS", "schedule"]
+__all__ = ["CONTROL", "INNER", "KINDS", "schedule"]
 
 KINDS: tuple[type[Fault], ...] = (
     processes.KillWorker,
@@ -45,6 +45,9 @@ KINDS: tuple[type[Fault], ...] = (
     processes.SlowConsumer,
     messages.FlushedBroker,
 )
+
+#: Those that only flows of flows can meet.
+INNER: tuple[type[Fault], ...] = (places.DiesStarting, places.DiesWoken)
 
 #: What the control meets: faults that nothing but leases and a janitor makes good.
 CONTROL: tuple[type[Fault], ...] = (

@@ -13,6 +13,8 @@ from flowcore.assembly.worker import app
 from flowcore.backends.native.consuming import DoorbellQoS
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import CeleryDispatcher
+from flowcore.engine.children import EngineChildren
+from flowcore.engine.spawn import Spawner
 from flowcore.stores.redis.event_log import RedisEventLog
 from flowcore.stores.redis.store import RedisStore
 from tests.faults.crash import DIRECTORY, pass_by
@@ -68,6 +70,15 @@ def _emitted(_: Any, *what: Any) -> None:
     pass_by("emitted", what[0])
 
 
+def _started(_: Any, *what: Any) -> None:
+    pass_by("started", what[0])
+
+
+def _woken(work: Any, _: Any) -> None:
+    if work.resumed is not None:
+        pass_by("woken", f"{work.run}.{work.name}#{work.attempt}: {work.resumed.decode()}")
+
+
 def _popped(message: Any, *_: Any) -> None:
     pass_by("popped", message.headers.get("id"))
 
@@ -79,6 +90,8 @@ if os.environ.get(DIRECTORY):
         _around(RedisStore, method, before=_unsettled, after=_settled)
     _around(CeleryDispatcher, "publish", before=_unpublished, after=_nothing)
     _around(RedisEventLog, "append", before=_nothing, after=_emitted)
+    _around(EngineChildren, "start", before=_nothing, after=_started)
+    _around(Spawner, "turn", before=_woken, after=_nothing)
     _around(DoorbellQoS, "append", before=_popped, after=_nothing)
 
 if os.environ.get(UNPROTECTED):

@@ -104,6 +104,8 @@ class World:
         self.server = Server(directory / "server")
         self.executions = Executions(directory / "executions.log")
         self.crashes = crash.CrashPoints(directory / "crashes")
+        self.gates = directory / "gates"
+        self.gates.mkdir(parents=True, exist_ok=True)
         self.clock = directory / "clock"
         self.clock.write_text("+0", "ascii")
         self.faketime = find_faketime()
@@ -114,6 +116,7 @@ class World:
             **times.environ(),
             "FLOWCORE_BROKER_URL": self.server.url(BROKER),
             nodes.LOG: str(self.executions.file),
+            nodes.GATE: str(self.gates),
             crash.DIRECTORY: str(self.crashes.directory),
         }
         if not times.protected:
@@ -125,7 +128,12 @@ class World:
         }
         self.session = Session(Settings.from_env(settings), environ=self._environ)
         self.queue = self.session.runtime.default_queue
-        self.ledger = Ledger(self.session, retention=times.retention, max_lost=times.max_lost)
+        self.ledger = Ledger(
+            self.session,
+            retention=times.retention,
+            max_lost=times.max_lost,
+            gates=self.gates,
+        )
         self.workers = [self._worker("one", self._clock()), self._worker("two", self._detour())]
 
     def __enter__(self) -> Self:

@@ -6,7 +6,15 @@ In: the world's crash points. Out: faults. Proof is the file that the dead proce
 from tests.faults.crash import POINTS
 from tests.faults.injectors.base import Fault, are_dead
 
-__all__ = ["DiesClaimed", "DiesEmitting", "DiesPopping", "DiesUnpublished", "DiesUnsettled"]
+__all__ = [
+    "DiesClaimed",
+    "DiesEmitting",
+    "DiesPopping",
+    "DiesStarting",
+    "DiesUnpublished",
+    "DiesUnsettled",
+    "DiesWoken",
+]
 
 
 class _Dies(Fault):
@@ -56,3 +64,15 @@ class DiesEmitting(_Dies):
     """F5."""
 
     family, title, point = "F5", "crash in the middle of a node's events", "emitted"
+
+
+class DiesStarting(_Dies):
+    """F5, of flows of flows."""
+
+    family, title, point = "F5", "crash after a run inside another was started", "started"
+
+
+class DiesWoken(_Dies):
+    """F5, of flows of flows."""
+
+    family, title, point = "F5", "crash of a node that a run inside has woken", "woken"
