@@ -162,6 +162,19 @@ def test_an_expression_may_read_any_ancestor() -> None:
     assert flow.order[-1] == "c"
 
 
+def test_branches_know_the_items_and_states_of_their_own_and_of_what_is_around_them() -> None:
+    item, state = {"v": "${{ item }}"}, {"v": "${{ state }}"}
+    branches = {
+        "m": {"uses": "passthrough", "for_each": "${{ [1] }}", "with": item},
+        "l": {"uses": "passthrough", "until": "iteration > 1 && output.v > 1", "with": state},
+        "p": {"uses": "parallel", "branches": {"x": {"uses": "passthrough", "with": item}}},
+    }
+    node = {"uses": "parallel", "for_each": "${{ [2] }}", "branches": branches}
+    _check({"nodes": {"p": node}})
+    with pytest.raises(InvalidFlowError, match="node 'item' is not defined"):
+        _check({"nodes": {"p": {**node, "for_each": None}}})
+
+
 def test_without_resolving_no_module_is_imported() -> None:
     tree = {"nodes": {"a": {"uses": "not_there:f"}}}
     assert check(load_tree(tree), resolve=False).order == ("a",)

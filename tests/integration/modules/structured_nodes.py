@@ -160,3 +160,28 @@ def hold(path: str, log: str) -> None:
     """Note that it has begun, and wait until a file is gone."""
     note("holds", log)
     until_gone(path)
+
+
+def hold_and_fail(path: str) -> None:
+    """Wait until a file is gone, and fail."""
+    until_gone(path)
+    raise ValueError("no luck")
+
+
+def give_and_break(log: str) -> Iterator[int]:
+    """Give one number; break when somebody holds it."""
+    yield 0
+    while "holds" not in (Path(log).read_text() if Path(log).exists() else ""):
+        time.sleep(0.01)
+    raise ValueError("the source broke")
+
+
+def give_slowly(count: int, log: str) -> Iterator[int]:
+    """Give numbers from 1 on, each when there is a line for the one before, or does not come."""
+    for number in range(1, count + 1):
+        yield number
+        patience = time.monotonic() + 2
+        while time.monotonic() < patience:
+            if len(Path(log).read_text().split() if Path(log).exists() else ()) >= number:
+                break
+            time.sleep(0.01)
