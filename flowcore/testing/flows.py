@@ -17,6 +17,7 @@ flow that waits for a week takes milliseconds.
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import wraps
 from typing import Any
 
@@ -105,6 +106,7 @@ class Flows:
         self.registry = InMemoryFlows(self.store)
         self._post = _Post()
         self._faults: dict[str, _Fault] = {}
+        self._names: dict[str, set[str]] = {}
         self._stubs: dict[str, Callable[..., Any]] = {}
         self._tasks: dict[str, Callable[..., Any]] = {}
         self._answers: deque[tuple[Ticket, dict[str, Any]]] = deque()
@@ -165,6 +167,18 @@ class Flows:
             times: In how many of its next attempts.
         """
         self._faults[node] = _Fault(error or RuntimeError(f"{node} was told to fail"), times)
+
+    def check(self) -> None:
+        """Refuse faults of nodes that there are not; the fixture does so after each test.
+
+        Raises:
+            UsageError: ``fail`` names what is no node of a flow that ran, so it meant nothing.
+        """
+        names = set().union(*self._names.values())
+        for name in self._faults.keys() - names:
+            near = get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "nothing of that name ran"
+            raise UsageError(f"fail({name!r}): there is no such node in any flow that ran; {hint}")
 
     def task(self, name: str, function: Callable[..., Any]) -> None:
         """Say what a Celery task of somebody else does: ``uses: celery:NAME``."""
@@ -330,6 +344,8 @@ class Flows:
         return True
 
     def _deliver(self, ticket: Ticket, plan: Plan) -> None:
+        if plan.hash not in self._names:
+            self._names[plan.hash] = {*plan.ids, *map(plan.label, range(len(plan)))}
         for _ in range(2 if self.duplicate else 1):
             attempt = self._executor.run(ticket, plan, worker=_WORKER)
             if attempt is None:

@@ -14,11 +14,13 @@ __all__ = ["flow_session", "flows"]
 
 
 @pytest.fixture
-def flows() -> Any:
+def flows() -> Iterator[Any]:
     """Run flows in this process, in virtual time: a ``flowcore.testing.Flows``."""
     from flowcore.testing.flows import Flows  # noqa: PLC0415  (see the module's docstring)
 
-    return Flows()
+    found = Flows()
+    yield found
+    found.check()
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,18 @@ def test_a_node_fails_as_often_as_it_is_told_to(flows: Flows) -> None:
     assert result.error == "node 'a': RuntimeError: a was told to fail"
 
 
+def test_a_fault_of_a_node_that_there_is_not_is_refused() -> None:
+    flows = Flows()
+    flows.fail("bb")
+    flows.run(_linear())
+    with pytest.raises(UsageError, match=r"fail.'bb'.: there is no such node .*; did you mean 'b'"):
+        flows.check()
+    flows = Flows()
+    flows.fail("b", times=0)
+    flows.run(_linear())
+    flows.check()
+
+
 def test_a_node_gives_what_it_is_told_to(flows: Flows) -> None:
     flows.stub("a", 41)
     assert flows.run(_linear()).output == 42
