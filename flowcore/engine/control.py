@@ -5,6 +5,7 @@ Not here: stopping one (the store does all of that), what of a run is kept (plan
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -90,7 +91,8 @@ def resume(
         _refuse_final(reader, summary, plan)
     for child in _open_children(reader, run) if summary.state is RunState.PAUSED else ():
         if _is_paused(reader, child):
-            resume(store, reader, dispatcher, child, slots=slots)
+            with suppress(RunStateError, RunNotFoundError):  # somebody was faster
+                resume(store, reader, dispatcher, child, slots=slots)
     grain = None
     if slots is not None and len(plan) > _MANY:
         grain = Estimates().grain(plan, queue=None, slots=slots())

@@ -58,6 +58,11 @@ class Feed:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="flowcore-feed", daemon=True)
 
+    @property
+    def begun(self) -> int:
+        """Entries that have begun so far; all of them, once it is closed."""
+        return self._begun
+
     def put(self, item: Any) -> None:
         """Give one item.
 

@@ -116,11 +116,10 @@ class Sources:
             begun = sum(one.total for one in found.values() if one is not None)
             with Feed(start, name=work.name, begun=begun, size=body.chunk_size) as feed:
                 drain(feed.put)
-            nothing: dict[str, Any] = {"inputs": {}, "outer": {}, "upstream": None}
+            last: dict[str, Any] = {"inputs": {}, "outer": {}, "upstream": None}
+            last |= {"source": given, "entries": feed.begun}
             end = end_plan(work.plan, work.node, body)
-            self._children.start(
-                f"{parts.root}@{_END}", end, {**nothing, "source": given}, parent_of(work)
-            )
+            self._children.start(f"{parts.root}@{_END}", end, last, parent_of(work))
         return self._parts(work)
 
     def _start(
@@ -175,7 +174,21 @@ class Sources:
                 return waits_for(summary.id, f"runs {count} item{'s' if count != 1 else ''}")
         for summary in found:
             _refuse(work, body, summary)
+        self._refuse_gaps(parts, entries)
         return [value for one in entries for value in self._outputs(one)]
+
+    def _refuse_gaps(self, parts: _Parts, entries: Sequence[RunSummary]) -> None:
+        """Raise when a server that lost its last second has lost items with it."""
+        blob = self._reader.input(parts.all[-1])
+        total: int = self._payloads.unpack(blob, what="input of the run")["entries"]
+        begun = 0
+        for first, one in zip(sorted(parts.ids), entries, strict=True):
+            if first != begun:
+                break
+            begun += one.total
+        if begun != total:
+            msg = f"items from {begun} on are gone: the server has lost what it was told of them"
+            raise ChildRunError(f"{msg}; run the flow again")
 
     def _refuse_too_many(self, work: Assignment, body: Body, entries: Sequence[RunSummary]) -> None:
         """Raise when more items have failed than may, of all runs together."""

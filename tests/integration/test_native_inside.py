@@ -12,6 +12,7 @@ from flowcore import Run
 from flowcore.engine import answers, control
 from flowcore.ports.store import RunReader
 from flowcore.run.status import NodeState, RunState
+from flowcore.stores.redis.store import RedisStore
 from tests.engine import Engine, poll
 from tests.integration.conftest import MakeEngine
 
@@ -313,3 +314,23 @@ def test_items_of_a_source_that_wait_keep_to_max_parallel(engine: Engine) -> Non
         Run(f"{handle.id}/{run}", session=engine.session).approve(f"m[{item}]")
         poll(partial(_is_gone, path, asked), what="the answer to arrive")
     assert handle.wait(60).success
+
+
+def test_a_map_whose_items_are_gone_fails_instead_of_giving_less(
+    engine: Engine, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    source = {"uses": N + "give_gated", "with": {"count": 3, "gate": str(gate)}}
+    handle = engine.start({"m": {"uses": N + "double", "for_each": source}})
+    runtime = engine.session.runtime
+    first = f"{handle.id}/m"
+    poll(lambda: runtime.reader.summary(first), what="the first items")
+    poll(lambda: Run(first, session=engine.session).status().is_terminal, what="their end")
+    store = runtime.store
+    assert isinstance(store, RedisStore)
+    for key in store.client.scan_iter(f"fc:{{{first}}}:*"):
+        store.client.delete(key)  # as a server does that loses its last second
+    store.client.hdel(f"fc:{{{handle.id}}}:kids", first)
+    gate.unlink()
+    assert "items from 0 on are gone" in (handle.wait(60).error or "")

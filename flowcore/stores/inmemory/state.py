@@ -195,9 +195,9 @@ class World:
         )
 
     def is_wanted(self, run: KeptRun) -> bool:
-        """Whether a run is kept for the one that it is part of."""
+        """Whether a run is kept for one that it is inside of."""
         over = self.runs.get(run.parent.run) if run.parent else None
-        return over is not None and not over.state.is_terminal
+        return over is not None and (not over.state.is_terminal or self.is_wanted(over))
 
     def use_plan(self, plan: Plan) -> None:
         """One more run is pinned to a plan."""

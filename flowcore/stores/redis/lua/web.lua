@@ -425,11 +425,16 @@ local function bury(run)
   if #names > 0 then chunked('ZREM', DEAD, names) end
 end
 
--- What a run that goes on has started is kept for it.
+-- What is inside a run that goes on is kept for it, however deep.
 local function is_wanted(run)
   local up = redis.call('HGET', base_of(run) .. 'run', 'up')
-  local state = up and redis.call('HGET', base_of(cmsgpack.unpack(up)[1]) .. 'run', 'state')
-  return state and state ~= 'succeeded' and state ~= 'failed' and state ~= 'cancelled'
+  while up do
+    local over = redis.call('HMGET', base_of(cmsgpack.unpack(up)[1]) .. 'run', 'state', 'up')
+    local state = over[1]
+    if state and state ~= 'succeeded' and state ~= 'failed' and state ~= 'cancelled' then return true end
+    up = over[2]
+  end
+  return false
 end
 
 local function purge(run)
