@@ -11,6 +11,7 @@ from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
 from flowcore.run.record import Origin
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.state import PLAN_GRACE
+from flowcore.stores.redis.store import RedisStore
 from tests.contract.harness import LEASES, RUN, Harness, make_plan
 
 CHAIN = make_plan([[], [0], [1]])
@@ -626,3 +627,18 @@ def test_a_node_that_waited_in_a_cancelled_run_waits_anew_when_it_is_resumed(it:
     assert nodes_of(advance.dispatch) == ((0, attempt),)
     it.do(node, attempt)
     it.assert_ended_well()
+
+
+def test_a_plan_that_two_put_at_once_expires_with_its_web(
+    it: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(it.store, RedisStore):
+        pytest.skip("a matter of keys")
+    client, plan = it.store.client, make_plan([[], [0]])
+    it.submit(plan)
+    it.do(0)
+    it.do(1)
+    monkeypatch.setattr(client, "exists", lambda *_: 0)  # asked before the other had put it
+    it.store.put_plan(plan)
+    kept = {name: client.pttl(f"fc:{name}:{plan.hash}") for name in ("plan", "web")}
+    assert all(left > 0 for left in kept.values()), kept

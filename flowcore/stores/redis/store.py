@@ -93,7 +93,7 @@ class RedisStore:
             entries = web_entries(plan)
             while chunk := dict(islice(entries, _WEB_CHUNK)):
                 self.client.hset(web_key(plan.hash), mapping=chunk)
-            # Should another have put, run and ended it meanwhile, both expire till a run keeps them.
+            # Another may have put, run and ended it meanwhile: both expire, till a run keeps them.
             self.client.set(plan_key(plan.hash), zlib.compress(plan.to_bytes(), 1), nx=True)
 
     def _load_plan(self, digest: str) -> Plan:
