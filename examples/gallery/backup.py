@@ -8,7 +8,7 @@ from typing import Any
 
 def pack(folder: str, out: str, at: str) -> dict[str, Any]:
     """Pack a directory; the copy has its name when it is whole."""
-    source = Path(folder)
+    source = Path(folder).resolve()
     if not source.is_dir():
         raise NotADirectoryError(folder)
     target = Path(out) / f"{source.name}-{re.sub(r'[^0-9A-Za-z]', '', at)}.tar.gz"
@@ -39,7 +39,8 @@ def check(pack: dict[str, Any]) -> dict[str, Any]:
 
 def prune(check: dict[str, Any], out: str, folder: str, keep: int) -> dict[str, Any]:
     """Remove all but the latest copies."""
-    found = Path(out).glob(f"{Path(folder).name}-*.tar.gz")
+    name = re.compile(re.escape(Path(folder).resolve().name) + r"-[0-9A-Za-z]+\.tar\.gz")
+    found = [one for one in Path(out).iterdir() if name.fullmatch(one.name)]
     copies = sorted(found, key=lambda one: one.stat().st_mtime)
     gone = copies[:-keep]
     for copy in gone:

@@ -71,7 +71,12 @@ def canvas(
     Example: flowcore import canvas shop.flows:nightly -O nightly.yaml
     """
     found = read_object(signature)
-    found = found() if callable(found) and not isinstance(found, Mapping) else found
+    if callable(found) and not isinstance(found, Mapping):
+        try:
+            found = found()
+        except Exception as error:
+            msg = f"{signature!r} was called without arguments and failed: {error}"
+            raise UsageError(msg) from error
     if not isinstance(found, Mapping):
         msg = f"{signature!r} is no Celery signature but {type(found).__name__}"
         raise UsageError(msg)

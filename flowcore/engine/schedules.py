@@ -9,9 +9,11 @@ is for, so it is created once; and only one of them moves the schedule on.
 
 import logging
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -33,7 +35,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-#: Missed times that ``catch_up: all`` makes up for.
+#: Missed times that ``catch_up: all`` makes up for: the latest.
 MOST_MISSED = 100
 
 #: Seconds that a time may be late and is no missed one.
@@ -128,7 +130,9 @@ def _times(schedule: Schedule, after: float) -> Iterator[float]:
     zone = ZoneInfo(schedule.zone)
     text = " ".join(_fields(schedule.cron or ""))
     for moment in CronSim(text, datetime.fromtimestamp(after, zone)):
-        yield moment.timestamp()
+        # In the hour that comes twice, the library goes by the first.
+        if (at := moment.timestamp()) > after:
+            yield at
 
 
 def first_due(schedule: Schedule, now: float) -> float | None:
@@ -211,11 +215,8 @@ def _to_fire(schedule: Schedule, now: float) -> list[float]:
     """The times to make runs for: the one that is due, and missed ones that are made up for."""
     if schedule.due is None:
         return []
-    times = [schedule.due]
-    for at in _times(schedule, schedule.due):
-        if at > now or len(times) >= MOST_MISSED:
-            break
-        times.append(at)
+    later = takewhile(lambda at: at <= now, _times(schedule, schedule.due))
+    times = list(deque((schedule.due, *later), maxlen=MOST_MISSED))
     if schedule.catch_up == "all":
         return times
     if schedule.catch_up == "last":

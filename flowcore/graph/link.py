@@ -41,7 +41,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 #: What may stand beside an operator.
-Operand: TypeAlias = Union["Linkable", list["Operand"], tuple["Operand", ...]]
+Operand: TypeAlias = Union["Linkable", Sequence["Operand"]]
 #: What a node may need: ids too, since here nothing else tells text from a node.
 Needs: TypeAlias = Union[str, "Linkable", Iterable["Needs"]]
 

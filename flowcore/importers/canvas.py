@@ -5,7 +5,7 @@ Out: the raw tree of a definition. Not here: importing it, writing it as YAML (g
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,18 @@ _UNSEEN: Mapping[str, str] = {
     "soft_time_limit": "timeout",
     "time_limit": "timeout",
     "eta": "a wait node with 'until'",
-    "priority": "a priority of its runs",
+    "priority": "a priority of each node",
 }
 #: Those that a flow has of a task, and not of a chain, group or chord.
 _OF_TASKS: Mapping[str, str] = {
     "queue": "a queue of each task",
     "countdown": "a countdown of its first task",
 }
+#: What is taken over, and what Celery itself notes of where a task stands in its canvas.
+_KNOWN = frozenset(
+    {*_UNSEEN, *_OF_TASKS, "link", "task_id", "root_id", "parent_id", "group_id", "group_index"}
+    | {"chord", "chord_size", "reply_to", "immutable", "ignore_result"}
+)
 
 
 class CanvasError(DefinitionError):
@@ -93,7 +98,7 @@ class _Made:
             return before
         name, kwargs = str(signature["task"]), signature.get("kwargs") or {}
         options = signature.get("options") or {}
-        self._refuse(name, options, _UNSEEN)
+        self._refuse_all(signature)
         match name:
             case "celery.chain":
                 made = self._chain(kwargs.get("tasks") or (), before)
@@ -106,11 +111,26 @@ class _Made:
                 made = self._mapped(name, kwargs, before)
             case _:
                 made = self._task(signature, before)
-        if name.startswith("celery."):
-            self._refuse(name, options, _OF_TASKS)
         for linked in options.get("link") or ():
             self.add(linked, made)
         return made
+
+    def _flat(self, tasks: Sequence[Any], before: _Result | None) -> Iterator[_Result]:
+        """What the tasks of a group give; a group in a group is part of it, as Celery has it."""
+        for one in tasks:
+            if isinstance(one, Mapping) and one.get("task") == "celery.group":
+                self._refuse_all(one)
+                yield from self._flat(_tasks((one.get("kwargs") or {}).get("tasks")), before)
+            elif (part := self.add(one, before)) is not None:
+                yield part
+
+    def _refuse_all(self, signature: Mapping[str, Any]) -> None:
+        name, options = str(signature["task"]), signature.get("options") or {}
+        self._refuse(name, options, _UNSEEN)
+        if name.startswith("celery."):
+            self._refuse(name, options, _OF_TASKS)
+        odd = [key for key in options if key not in _KNOWN and options[key] not in (None, [], {})]
+        self.problems += [f"{name}: a flow has no {key!r}" for key in odd]
 
     def _refuse(self, name: str, options: Mapping[str, Any], unseen: Mapping[str, str]) -> None:
         for key, instead in unseen.items():
@@ -123,7 +143,7 @@ class _Made:
         return before
 
     def _group(self, tasks: Sequence[Any], before: _Result | None) -> _Result | None:
-        parts = [part for one in tasks if (part := self.add(one, before)) is not None]
+        parts = list(self._flat(tasks, before))
         if not parts:
             self.problems.append("a group without tasks")
             return before

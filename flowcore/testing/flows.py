@@ -169,16 +169,19 @@ class Flows:
         self._faults[node] = _Fault(error or RuntimeError(f"{node} was told to fail"), times)
 
     def check(self) -> None:
-        """Refuse faults of nodes that there are not; the fixture does so after each test.
+        """Refuse faults and stubs of nodes that there are not; the fixture does so after each test.
 
         Raises:
-            UsageError: ``fail`` names what is no node of a flow that ran, so it meant nothing.
+            UsageError: ``fail`` or ``stub`` names what is no node of a flow that ran.
         """
         names = set().union(*self._names.values())
-        for name in self._faults.keys() - names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "nothing of that name ran"
-            raise UsageError(f"fail({name!r}): there is no such node in any flow that ran; {hint}")
+        told = [("fail", name) for name in self._faults] + [("stub", name) for name in self._stubs]
+        for what, name in told:
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "nothing of that name ran"
+                msg = f"{what}({name!r}): there is no such node in any flow that ran; {hint}"
+                raise UsageError(msg)
 
     def task(self, name: str, function: Callable[..., Any]) -> None:
         """Say what a Celery task of somebody else does: ``uses: celery:NAME``."""

@@ -76,6 +76,12 @@ def test_a_map_sends_a_task_for_each_item(shop: Engine) -> None:
     assert shop.run(nodes).output == [n + 1 for n in range(20)]
 
 
+def test_a_result_that_is_no_plain_data_fails_its_node_with_a_sentence(shop: Engine) -> None:
+    error = shop.run({"p": _task("price")}).error
+    assert error is not None
+    assert "Decimal" in error
+
+
 def test_a_task_that_fails_fails_its_node(shop: Engine) -> None:
     error = shop.run({"f": _task("fail")}).error
     assert error is not None

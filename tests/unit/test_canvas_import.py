@@ -59,7 +59,7 @@ def test_what_is_linked_to_a_whole_comes_after_it(app: Celery) -> None:
         ({"expires": 9}, "a flow has no 'expires', but timeout"),
         ({"time_limit": 9}, "a flow has no 'time_limit', but timeout"),
         ({"eta": "2030-01-01"}, "a flow has no 'eta', but a wait node with 'until'"),
-        ({"priority": 3}, "a flow has no 'priority', but a priority of its runs"),
+        ({"priority": 3}, "a flow has no 'priority', but a priority of each node"),
     ],
 )
 def test_options_that_a_flow_has_not_are_refused_on_tasks_and_on_wholes(
@@ -87,6 +87,21 @@ def test_errors_that_somebody_handles_are_refused_wherever_that_is_said(app: Cel
         with pytest.raises(CanvasError) as caught:
             from_canvas(canvas)
         assert caught.value.problems == (f"{name}: {problem}",)
+
+
+def test_a_group_in_a_group_is_part_of_it_as_celery_has_it(app: Celery) -> None:
+    inner = group(_sig(app, "one"), _sig(app, "two"))
+    canvas = chain(group(inner, _sig(app, "three")), _sig(app, "sum"))
+    nodes = from_canvas(canvas)["nodes"]
+    assert nodes["sum"]["with"] == {"args": ["${{ [one.output, two.output, three.output] }}"]}
+
+
+@pytest.mark.parametrize(
+    "key", ["exchange", "routing_key", "headers", "serializer", "retry_policy"]
+)
+def test_options_that_nobody_knows_are_refused_too(app: Celery, key: str) -> None:
+    with pytest.raises(CanvasError, match=f"shop.one: a flow has no '{key}'"):
+        from_canvas(_sig(app, "one").set(**{key: "special"}))
 
 
 @pytest.mark.parametrize(

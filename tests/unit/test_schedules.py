@@ -1,13 +1,19 @@
 """When schedules run: times, zones, what was missed, what overlaps, and who makes the run."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from flowcore.engine.schedules import Scheduler, check_schedule, first_due, next_times
+from flowcore.engine.schedules import (
+    Scheduler,
+    check_schedule,
+    first_due,
+    next_times,
+    run_id,
+)
 from flowcore.errors import UsageError
 from flowcore.ports.schedules import Schedule
 from flowcore.stores.inmemory.schedules import InMemorySchedules
@@ -160,6 +166,14 @@ def test_a_paused_schedule_has_no_turn() -> None:
     assert world.pass_(600) == []
 
 
+def test_no_time_is_before_the_moment_that_is_asked_for() -> None:
+    """In Berlin the hour from 02:00 comes twice on this day, and it is the second time now."""
+    now = datetime(2026, 10, 25, 1, 10, tzinfo=UTC).timestamp()
+    nightly = replace(EACH_MINUTE, every=None, cron="30 2 * * *", zone="Europe/Berlin", start=now)
+    tomorrow = datetime(2026, 10, 26, 1, 30, tzinfo=UTC).timestamp()
+    assert first_due(nightly, now) == tomorrow
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
@@ -187,3 +201,12 @@ def test_a_schedule_that_could_not_be_is_refused_with_a_sentence(
     with pytest.raises(UsageError) as caught:
         check_schedule(replace(EACH_MINUTE, **wrong))
     assert str(caught.value).startswith(sentence)
+
+
+def test_the_latest_of_many_missed_times_is_made_up_for() -> None:
+    last = START + 300 * 60
+    world = World(replace(EACH_MINUTE, catch_up="last"))
+    assert world.pass_(last - START + 1) == [run_id(EACH_MINUTE, last)]
+    world = World(replace(EACH_MINUTE, catch_up="all", overlap="allow"))
+    made = world.pass_(last - START + 1)
+    assert (len(made), made[-1]) == (100, run_id(EACH_MINUTE, last))

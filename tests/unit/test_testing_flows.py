@@ -63,6 +63,11 @@ def test_a_fault_of_a_node_that_there_is_not_is_refused() -> None:
     with pytest.raises(UsageError, match=r"fail.'bb'.: there is no such node .*; did you mean 'b'"):
         flows.check()
     flows = Flows()
+    flows.stub("nosuch", 1)
+    flows.run(_linear())
+    with pytest.raises(UsageError, match=r"stub.'nosuch'.: there is no such node"):
+        flows.check()
+    flows = Flows()
     flows.fail("b", times=0)
     flows.run(_linear())
     flows.check()

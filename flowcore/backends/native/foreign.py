@@ -6,6 +6,7 @@ Workers of such tasks know nothing of flowcore: they send what ``link`` names, a
 comes back to one of ours, with the signed name of the node that it is for: nobody else can answer.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from flowcore.backends.native.signing import SIGNATURE, Keyring, sign_about, ver
 from flowcore.errors import BrokerUnreachableError, UnsupportedValueError
 from flowcore.ports.store import RunStore, Ticket
 from flowcore.ports.tasks import answer_name, task_id
-from flowcore.run.wire import pack
+from flowcore.run.wire import pack, unpack
 
 __all__ = ["DONE_TASK", "FAILED_TASK", "CelerySender", "register_answers"]
 
@@ -121,7 +122,10 @@ def _tell(app: Any, task: str, request: Any, given: dict[str, Any], answer: dict
     about = verify_about(services.keys, task, request, given)
     ticket = Ticket(run=about["run"], node=about["node"], attempt=about["attempt"])
     store: RunStore = services.store
-    value = pack(answer, what=f"the answer of a task to run {ticket.run}")
+    try:
+        value = pack(answer, what=f"the answer of a task to run {ticket.run}")
+    except UnsupportedValueError as error:  # Celery's JSON knows more types than ours
+        value = pack({"error": {"type": type(error).__name__, "message": str(error)}})
     advance = store.signal(ticket.run, answer_name(ticket), value)
     if advance is None or not advance.accepted:
         _log.info("a task has answered run %s, which has ended", ticket.run)
@@ -133,11 +137,23 @@ def _error_of(app: Any, task_id: str) -> dict[str, str]:
     """What is known of a failure: no more than that, unless its results are kept where ours are."""
     unknown = {"type": "failed", "message": f"see the log of its worker for task {task_id}"}
     try:
-        found = app.backend.get_task_meta(task_id)
+        found = _result_of(app.backend, task_id)
     except Exception as trouble:  # noqa: BLE001  (another backend's, or somebody else's data)
         _log.debug("nothing is known of task %s: %s", task_id, trouble)
         return unknown
     error = found.get("result")
-    if found.get("status") != "FAILURE" or error is None:
+    if found.get("status") != "FAILURE" or not isinstance(error, dict) or "exc_type" not in error:
         return unknown
-    return {"type": type(error).__name__, "message": str(error)}
+    told = error.get("exc_message")
+    words = told if isinstance(told, list | tuple) else [told]
+    return {"type": str(error["exc_type"]), "message": ", ".join(map(str, words))}
+
+
+def _result_of(backend: Any, task_id: str) -> dict[str, Any]:
+    """What a result backend has of a task, written as its app does: as JSON, if it says nothing."""
+    raw = backend.get(backend.get_key_for_task(task_id))
+    try:
+        found: dict[str, Any] = json.loads(raw)
+    except ValueError:
+        found = unpack(raw)
+    return found

@@ -2,6 +2,7 @@
 
 import os
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,9 @@ lonely = add.s(1, 2).set(link_error=fail.s(), queue="shop")
 @app.task(name="shop.sign")
 def sign(path: str) -> None:
     Path(path).touch()
+
+
+@app.task(name="shop.price")
+def price() -> Decimal:
+    """Celery's JSON knows decimals."""
+    return Decimal("1.5")
