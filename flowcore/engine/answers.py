@@ -42,7 +42,7 @@ def signal(
         RunNotFoundError: No run has this id.
         UsageError: The run has ended.
     """
-    if not _give(store, reader, dispatcher, run, name, value):
+    if not _give(store, dispatcher, run, name, value):
         summary = reader.summary(run)
         if summary is None:
             raise RunNotFoundError(run)
@@ -50,18 +50,15 @@ def signal(
         raise UsageError(msg)
 
 
-def _give(
-    store: RunStore, reader: RunReader, dispatcher: Dispatcher, run: str, name: str, value: bytes
-) -> bool:
+def _give(store: RunStore, dispatcher: Dispatcher, run: str, name: str, value: bytes) -> bool:
     """Give a signal; say whether the run was there to take or keep it."""
     while True:
         advance = store.signal(run, name, value)
-        summary = reader.summary(run)
-        if advance is None or summary is None or not advance.accepted:
+        if advance is None or not advance.accepted:
             return False
         if advance.dispatch is not None:
-            dispatcher.publish(advance.dispatch, store.get_plan(summary.plan))
-        inside = [_give(store, reader, dispatcher, one, name, value) for one in advance.inside]
+            dispatcher.publish(advance.dispatch, store.get_plan(advance.dispatch.plan))
+        inside = [_give(store, dispatcher, one, name, value) for one in advance.inside]
         if any(inside) or not inside:
             return True
         # Those that were waiting inside have ended since, and nobody has it yet.

@@ -14,7 +14,7 @@ from flowcore.errors import ExpressionError
 from flowcore.expr.paths import select
 from flowcore.expr.tree import Part
 
-__all__ = ["Evaluate", "Reason", "explain", "misfit", "reason_of", "type_name"]
+__all__ = ["Evaluate", "Reason", "explain", "misfit", "reason_of"]
 
 #: Evaluates a part, with variables of loops around it.
 Evaluate = Callable[[Part, Mapping[str, object]], object]
@@ -49,7 +49,7 @@ class Reason:
     """Characters from the start of the text."""
 
 
-def type_name(value: object) -> str:
+def _type_name(value: object) -> str:
     """CEL's name for the type of a value."""
     return _TYPES.get(type(value), type(value).__name__)
 
@@ -97,7 +97,7 @@ def _inside(
 
 
 def _words(part: Part, values: Sequence[object], failure: Exception) -> str:
-    types = [type_name(value) for value in values]
+    types = [_type_name(value) for value in values]
     if part.kind in {"field", "index"}:
         try:
             select(values[0], part.word if part.kind == "field" else values[1])

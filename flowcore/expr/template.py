@@ -40,9 +40,17 @@ class TextTemplate:
     """One text, split into what stands still and what is computed."""
 
     parts: tuple[str | Expression, ...]
-    references: tuple[Reference, ...] = ()
     expressions: tuple[tuple[int, Expression], ...] = ()
     """Those of its parts that are computed, each with the place in the text where it begins."""
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The names that it reads."""
+        return tuple(
+            Reference(name=name, offset=start + offset)
+            for start, expression in self.expressions
+            for name, offset in expression.places.items()
+        )
 
     def render(self, context: Mapping[str, Json]) -> Json:
         """Fill in values; see ``Expression.evaluate`` for the context and errors."""
@@ -152,7 +160,6 @@ def compile_text(text: str) -> TextTemplate:
             from the start of the whole text.
     """
     parts: list[str | Expression] = []
-    references: list[Reference] = []
     expressions: list[tuple[int, Expression]] = []
     still, at = "", 0
     while (begin := text.find(OPEN, at)) >= 0:
@@ -163,17 +170,11 @@ def compile_text(text: str) -> TextTemplate:
         still += text[at:begin]
         parts += [still, expression] if still else [expression]
         expressions.append((start, expression))
-        references += [
-            Reference(name=name, offset=start + offset)
-            for name, offset in expression.places.items()
-        ]
         still, at = "", after
     still += text[at:]
     if still or not parts:
         parts.append(still)
-    return TextTemplate(
-        parts=tuple(parts), references=tuple(references), expressions=tuple(expressions)
-    )
+    return TextTemplate(parts=tuple(parts), expressions=tuple(expressions))
 
 
 def _expression(text: str, begin: int) -> tuple[Expression, int, int]:

@@ -1,5 +1,6 @@
 """docs/reference/cli.md says all that the program can do."""
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,12 +27,12 @@ WITHOUT_FORM = {
 }
 
 
-HELP = texts()
+HELP = functools.cache(texts)  # imports every command
 
 
 def _spoken(name: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """A command and those of its second words, each with its help."""
-    for words, text in HELP.items():
+    for words, text in HELP().items():
         if words.partition(" ")[0] == name:
             yield tuple(words.split()), text
 
@@ -40,10 +41,10 @@ def test_the_help_that_is_stored_is_what_the_commands_say(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    for words, text in HELP.items():
+    for words, text in HELP().items():
         assert stored_help([*words.split(), "--help"]) == text, "python -m scripts.cli_help"
     assert main(["memory", "list", "--help"]) == ExitCode.OK
-    assert capsys.readouterr().out == HELP["memory list"]
+    assert capsys.readouterr().out == HELP()["memory list"]
 
 
 @pytest.mark.parametrize(

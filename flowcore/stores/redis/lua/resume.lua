@@ -80,23 +80,18 @@ if was ~= 'paused' then
   if redis.call('EXISTS', 'fc:callbacks-high:' .. (R.ns or '')) == 1 then -- workers tell of it again
     redis.call('ZADD', 'fc:callbacks:' .. (R.ns or ''), 0, R.run)
   end
-elseif R.max > 0 then
+else
   event(R, 'run.resumed')
   tell_children(R, 'U') -- one of them may have begun while somebody told the others
-  release(R)
-else
-  tell_children(R, 'U')
-  event(R, 'run.resumed')
-  local policies = ARGV[5] ~= '' and cmsgpack.unpack(ARGV[5]) or {}
-  local letters, ready = redis.call('GET', R.base .. 'st'), {}
-  for _, node in ipairs(redis.call('LRANGE', R.base .. 'held', 0, -1)) do
-    node = tonumber(node)
-    if letters:sub(node + 1, node + 1) == 'h' then
-      ready[#ready + 1] = { node, attempt_of(R, node), policies[node + 1] }
+  if R.max > 0 then
+    release(R)
+  else
+    local policies, ready = ARGV[5] ~= '' and cmsgpack.unpack(ARGV[5]) or {}, {}
+    for k, node in ipairs(take_held(R)) do
+      ready[k] = { node, attempt_of(R, node), policies[node + 1] }
     end
+    place(R, ready)
   end
-  redis.call('DEL', R.base .. 'held')
-  place(R, ready)
 end
 close(R)
 return { 'resumed', R.state, R.plan, R.flow, R.ns, R.prio, R.out, R.bundles }

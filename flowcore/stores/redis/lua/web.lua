@@ -168,17 +168,24 @@ local function release(R)
   end
 end
 
+-- The nodes that were held, in their order, which are not from now on.
+local function take_held(R)
+  local nodes, letters = {}, redis.call('GET', R.base .. 'st')
+  for _, node in ipairs(redis.call('LRANGE', R.base .. 'held', 0, -1)) do
+    node = tonumber(node)
+    if letters:sub(node + 1, node + 1) == 'h' then nodes[#nodes + 1] = node end
+  end
+  redis.call('DEL', R.base .. 'held')
+  return nodes
+end
+
 -- A run that is paused goes on; whoever else is to hear of it is not here.
 local function unpause(R)
   R.state = R.started and 'running' or 'pending'
   event(R, 'run.resumed')
   if R.max > 0 then return release(R) end
-  local held, ready = redis.call('LRANGE', R.base .. 'held', 0, -1), {}
-  redis.call('DEL', R.base .. 'held')
-  for _, node in ipairs(held) do
-    node = tonumber(node)
-    if letter_of(R, node) == 'h' then ready[#ready + 1] = { node, attempt_of(R, node) } end
-  end
+  local ready = {}
+  for k, node in ipairs(take_held(R)) do ready[k] = { node, attempt_of(R, node) } end
   if #ready > 0 then dispatch(R, ready) end
 end
 
