@@ -18,7 +18,7 @@ unexport VIRTUAL_ENV
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench faults schedules scale lock clean
+.PHONY: help run test deep lint bench faults schedules scale lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: $(VENV)/.installed ## Run the example flow on an embedded server
 
 test: $(VENV)/.installed $(FLOWER_VENV)/.synced $(A2A_VENV)/.synced ## Run the tests; ARGS go to pytest
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+deep: $(VENV)/.installed ## Run every campaign at its full size; ARGS go to pytest
+	FLOWCORE_DEEP=1 $(BIN)/python -m pytest -m deep --timeout 3600 $(ARGS)
 
 lint: $(VENV)/.installed ## Check format, style, types, import layers and dependencies
 	scripts/lint
