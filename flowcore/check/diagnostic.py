@@ -24,7 +24,7 @@ class Problems:
     found: list[Diagnostic] = field(default_factory=list)
     _effort: int = EFFORT
 
-    def add(
+    def add(  # noqa: PLR0913  (what a diagnostic is made of)
         self,
         code: str,
         message: str,
@@ -33,6 +33,7 @@ class Problems:
         *,
         at_key: bool = False,
         offset: int | None = None,
+        quoted: float | None = None,
     ) -> None:
         """Note one problem; see ``Diagnostic`` for the arguments."""
         self.found.append(
@@ -43,6 +44,7 @@ class Problems:
                 suggestion=suggestion,
                 at_key=at_key,
                 offset=offset,
+                quoted=quoted,
             )
         )
 

@@ -216,12 +216,12 @@ class _Translation:
         else:
             expected = _EXPECTED.get(kind.partition("_")[0], "something else")
             what = f"expected {expected}, got {got}"
-            problems.add("FC205", what, self._path, self._hint(expected))
+            is_scalar = isinstance(self._input, int | float)
+            quoted = self._input if expected == "text" and is_scalar else None
+            problems.add("FC205", what, self._path, self._hint(expected), quoted=quoted)
 
     def _hint(self, expected: str) -> str | None:
         given = self._input
-        if expected == "text" and isinstance(given, int | float):
-            return f'put it in quotes: "{str(given).lower()}"'
         if expected == "a list" and isinstance(given, str):
             return f"write [{given}]"
         if expected == "true or false" and isinstance(given, str):

@@ -9,7 +9,8 @@ import typer
 
 from flowcore.agents.message import Task, TaskState
 from flowcore.assembly.session import Session
-from flowcore.cli.given import parse_input, seconds
+from flowcore.cli.given import seconds
+from flowcore.cli.inputs import parse_input
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import (
     Format,

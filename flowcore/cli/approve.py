@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from flowcore.assembly.session import Session
-from flowcore.cli.given import RunId, parse_map
+from flowcore.cli.given import RunId
+from flowcore.cli.inputs import parse_map
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, Quiet, note, show_object
 from flowcore.client.handle import Run

@@ -10,7 +10,8 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.cli.background import leave_worker
 from flowcore.cli.detail import find_node
-from flowcore.cli.given import RunId, parse_input
+from flowcore.cli.given import RunId
+from flowcore.cli.inputs import parse_input
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, Quiet, note, paint, show_object, show_rows
 from flowcore.cli.watch import unattended
@@ -205,12 +206,13 @@ def rerun(
 
     Example: flowcore rerun order-42 --from embed -i model=large
     """
-    data = parse_input(given or ())
     with Session() as session:
         old = Run.get(run, session=session)
         refuse_elsewhere(session, old.summary())
+        plan = old.plan()
         if from_node is not None:
-            find_node(old.plan(), from_node, run)
+            find_node(plan, from_node, run)
+        data = parse_input(given or (), plan.inputs)
         new = rerun_run(session, run, from_node, data, id=id)
         # First of all: whatever becomes of the worker, the run is there.
         data = {"run_id": new, "origin": {"run_id": run, "node": from_node}}

@@ -1,17 +1,14 @@
-"""What was given on the command line: a flow, an input, a duration.
+"""Flows and durations that are named on the command line.
 
-In: words. Out: a plan and the directories of its modules; an input; seconds. Not here: rules for
-flows (check), for inputs (engine.inputs).
+In: words. Out: a plan and the directories of its modules; seconds. Not here: rules for flows
+(check), a run's input (cli.inputs).
 """
 
 import importlib
-import json
-import math
 import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings
 from flowcore.check.check import check
+from flowcore.cli.inputs import read_stdin
 from flowcore.cli.outcome import ThingNotFoundError
 from flowcore.engine.pinning import find_flow
 from flowcore.errors import UsageError
@@ -37,8 +35,6 @@ __all__ = [
     "FlowArgument",
     "Given",
     "RunId",
-    "parse_input",
-    "parse_map",
     "read_flow",
     "read_object",
     "seconds",
@@ -63,7 +59,6 @@ _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _DEPLOYED = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(?:@[A-Za-z0-9_.\-]+)?(?<!\.yaml)(?<!\.yml)(?<!\.json)"
 )
-_PAIR = re.compile(r"([^\W\d][\w.-]*)=(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +99,7 @@ def read_flow(text: str) -> Given:
     """
     if text == "-":
         _search(Path.cwd())
-        return Given(name="stdin", document=load_text(_stdin(), name="stdin"))
+        return Given(name="stdin", document=load_text(read_stdin(), name="stdin"))
     match = _OBJECT.fullmatch(text)
     if match and not Path(text).exists():
         return _object(text, match["place"], match["name"])
@@ -219,102 +214,6 @@ def _search(*directories: Path) -> None:
     wanted = list(dict.fromkeys(map(str, directories)))
     sys.path[:] = [*wanted, *(entry for entry in sys.path if entry not in wanted)]
     importlib.invalidate_caches()
-
-
-# ── Input ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def parse_input(words: Sequence[str]) -> Any:
-    """Read the ``-i`` options.
-
-    Args:
-        words: Each JSON, ``@file`` with JSON (``@-``: stdin), or ``key=value``, where the value
-            is JSON if it parses and text otherwise. Maps are merged, the later one wins.
-
-    Returns:
-        The run's input; None when nothing was given.
-
-    Raises:
-        UsageError: Something is not JSON, cannot be read, or cannot be merged.
-    """
-    parts = [_part(word) for word in words]
-    if len(parts) <= 1:
-        return parts[0] if parts else None
-    if bad := [word for word, part in zip(words, parts, strict=True) if not isinstance(part, dict)]:
-        msg = f"several -i are merged by name, so {bad[0]!r} has to be a JSON object or key=value"
-        raise UsageError(msg)
-    return {key: value for part in parts for key, value in part.items()}
-
-
-def parse_map(words: Sequence[str], *, what: str) -> dict[str, Any]:
-    """Read ``-i`` options that have to come to a map; an empty one when nothing was given.
-
-    Args:
-        words: As for ``parse_input``.
-        what: What they are, for the error.
-
-    Raises:
-        UsageError: They are no map, or cannot be read.
-    """
-    value = parse_input(words)
-    if value is not None and not isinstance(value, dict):
-        raise UsageError(f"{what} is a map: give it as key=value or as a JSON object")
-    return value or {}
-
-
-def _part(word: str) -> Any:
-    if word.startswith("@"):
-        return _json(_read(word[1:]), f"-i {word}")
-    if pair := _PAIR.fullmatch(word):
-        try:
-            return {pair[1]: _strict(pair[2])}
-        except ValueError:
-            return {pair[1]: pair[2]}
-    return _json(word, f"-i {word!r}")
-
-
-def _json(text: str, what: str) -> Any:
-    try:
-        return _strict(text)
-    except (ValueError, RecursionError) as error:
-        msg = f"{what} is not JSON ({error}); write -i '{{\"key\": 1}}', -i key=1 or -i @file.json"
-        raise UsageError(msg) from error
-
-
-def _strict(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    msg = f"{name} is not JSON"
-    raise ValueError(msg)
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    return value if math.isfinite(value) else _refuse_constant(digits)
-
-
-def _read(name: str) -> str:
-    if name == "-":
-        return _stdin()
-    try:
-        return Path(name).read_text("utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        msg = f"cannot read the input file {name!r}: {reason}"
-        raise UsageError(msg) from error
-
-
-def _stdin() -> str:
-    if sys.stdin is None or sys.stdin.closed:
-        msg = "stdin is closed, there is nothing to read"
-        raise UsageError(msg)
-    try:
-        return sys.stdin.read()
-    except (OSError, ValueError) as error:
-        msg = f"cannot read stdin: {error}"
-        raise UsageError(msg) from error
 
 
 def seconds(text: str | None) -> float | None:

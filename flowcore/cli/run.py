@@ -17,7 +17,8 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.cli.background import leave_worker
 from flowcore.cli.follow import finish, follow
-from flowcore.cli.given import FlowArgument, Given, parse_input, read_flow, seconds
+from flowcore.cli.given import FlowArgument, Given, read_flow, seconds
+from flowcore.cli.inputs import parse_input
 from flowcore.cli.options import taking
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, Quiet, note, show_object
@@ -156,7 +157,7 @@ class _Prepared:
 def _prepared(start: Start) -> _Prepared:
     source = read_flow(start.flow)
     plan = source.plan()
-    data = accept_input(plan.inputs, parse_input(start.given or ()))
+    data = accept_input(plan.inputs, parse_input(start.given or (), plan.inputs))
     return _Prepared(source=source, plan=plan, data=data)
 
 

@@ -4,16 +4,18 @@ In: a deployed flow and when it is to run. Out: it does, on whatever worker look
 when that is (engine.schedules).
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from flowcore.assembly.session import Session
-from flowcore.cli.given import parse_input
+from flowcore.cli.inputs import parse_input
 from flowcore.cli.outcome import ExitCode, ThingNotFoundError
 from flowcore.cli.printing import Format, Output, Quiet, iso, note, show_object, show_rows
 from flowcore.client.schedules import Schedules
+from flowcore.engine.pinning import find_flow
 from flowcore.errors import UsageError
 from flowcore.ports.schedules import Schedule
 from flowcore.types import format_duration
@@ -103,7 +105,7 @@ def put(  # noqa: PLR0917  (typer calls it, by name)
             cron=cron,
             every=every,
             zone=zone,
-            input=parse_input(given or ()),
+            input=parse_input(given or (), _declared(session, flow)),
             tags=tag or (),
             catch_up=catch_up.value,
             overlap=overlap.value,
@@ -114,6 +116,12 @@ def put(  # noqa: PLR0917  (typer calls it, by name)
     note(f"schedule {name}: {_when(made)}, {when}", quiet=quiet)
     note("next: a worker has to be there then: flowcore worker", quiet=quiet)
     return ExitCode.OK
+
+
+def _declared(session: Session, flow: str) -> Mapping[str, Any]:
+    """Return the inputs that a deployed flow declares."""
+    runtime = session.runtime
+    return runtime.store.get_plan(find_flow(runtime.flows, flow).plan).inputs
 
 
 @app.command("list")

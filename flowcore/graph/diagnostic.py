@@ -8,6 +8,7 @@ Not here: finding problems (load, check).
            |             ^ did you mean 'fetch'?
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -49,6 +50,9 @@ CODES: Mapping[str, str] = {
     "FC228": "an expression of types that do not go together",
 }
 
+#: A number, or one of the words of JSON, as it stands in a text.
+_SCALAR = re.compile(r"[-+.\w]+")
+
 MAX_SHOWN = 60
 MAX_LINE = 120
 
@@ -65,6 +69,7 @@ class Diagnostic:
         at_key: It is about the key, not its value.
         offset: Characters into the text at ``path``; None for the whole value.
         position: Where that is in the file; None for definitions built in Python.
+        quoted: The value itself, where the way out is to put it in quotes as it is written.
     """
 
     code: str
@@ -74,6 +79,7 @@ class Diagnostic:
     at_key: bool = False
     offset: int | None = None
     position: Position | None = None
+    quoted: float | None = None
 
 
 class InvalidFlowError(DefinitionError):
@@ -96,7 +102,7 @@ class InvalidFlowError(DefinitionError):
 def refuse(document: Document, diagnostics: Sequence[Diagnostic]) -> InvalidFlowError:
     """Build the error for a document's problems: placed, in source order and rendered."""
     lines = document.source.lines() if document.source else []
-    placed = _place(document, diagnostics, lines)
+    placed = [_quoting(found, lines) for found in _place(document, diagnostics, lines)]
     # Where positions are equal or absent, the rules' own order stays.
     placed.sort(key=lambda found: found.position or Position(line=0, column=0))
     return InvalidFlowError(placed, [_render(found, document.name, lines) for found in placed])
@@ -119,6 +125,21 @@ def _place(
         else replace(found, position=_position(found, marks, document, lines))
         for found in diagnostics
     ]
+
+
+def _quoting(found: Diagnostic, lines: Sequence[str]) -> Diagnostic:
+    """Suggest quotes around a number or a truth value, with the characters that were written.
+
+    The value alone does not tell them: ``1.10`` is read as 1.1.
+    """
+    if found.quoted is None:
+        return found
+    written = str(found.quoted).lower()
+    place = found.position
+    if place is not None and place.line <= len(lines):
+        match = _SCALAR.match(lines[place.line - 1], place.column - 1)
+        written = match[0] if match else written
+    return replace(found, suggestion=f'put it in quotes: "{written}"')
 
 
 def _position(

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from flowcore.graph.load import load_tree
+from flowcore.graph.yaml_spaces import space_in_scalar
 
 __all__ = ["to_yaml"]
 
@@ -31,7 +32,7 @@ class _Dumper(_Base):  # type: ignore[misc]  # which of the two classes it is, s
 
 
 def _text(dumper: Any, text: str) -> Any:
-    style = '"' if text[:1] in _NUMERIC and text else None
+    style = '"' if text and (text[0] in _NUMERIC or space_in_scalar(text)) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

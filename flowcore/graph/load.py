@@ -22,8 +22,9 @@ import yaml
 
 from flowcore.graph.diagnostic import Diagnostic, quote, refuse
 from flowcore.graph.json_scan import scan_json
-from flowcore.graph.source import Document, Limits, Mark, Path, Position, Source
+from flowcore.graph.source import Document, Limits, LineIndex, Mark, Path, Position, Source
 from flowcore.graph.tree import INT_RANGE, Plain
+from flowcore.graph.yaml_spaces import space_in_indentation, space_in_scalar
 from flowcore.types import Json
 
 __all__ = ["load_file", "load_text", "load_tree"]
@@ -32,8 +33,9 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 DEFAULT_LIMITS = Limits()
 
-_INT = re.compile(r"[-+]?[0-9]{1,20}")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?")
+#: Numbers as JSON writes them: ``02134``, ``+5``, ``.5`` and ``1.`` are text.
+_INT = re.compile(r"-?(?:0|[1-9][0-9]{0,19})")
+_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _WORDS: Mapping[str, bool | None] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True,
@@ -248,11 +250,13 @@ class _YamlReader:
         self._events: Iterator[Any] = iter(())
 
     def read(self) -> Json:
+        self._refuse_byte_order_mark()
         try:
             self._events = yaml.parse(self._text, Loader=Loader)
             next(self._events)  # the start of the stream
             return self._document()
         except yaml.MarkedYAMLError as error:
+            self._refuse_indentation(error.problem_mark, error.context_mark)
             self._refuse("FC201", f"not YAML: {error.problem}", error.problem_mark)
         except yaml.YAMLError as error:
             self._refuse("FC201", f"not YAML: {str(error).splitlines()[0]}")
@@ -303,6 +307,8 @@ class _YamlReader:
             self._plain(event)
             if not isinstance(event, yaml.ScalarEvent):
                 self._refuse("FC219", "a key must be text", event.start_mark)
+            if event.implicit[0]:
+                self._refuse_spaces(event)
             key: str = event.value
             mark: Any = event.start_mark
             below = (*path, key)
@@ -317,6 +323,7 @@ class _YamlReader:
         text: str = event.value
         if not event.implicit[0]:  # quoted, or a block
             return text
+        self._refuse_spaces(event)
         if text in _WORDS:
             return _WORDS[text]
         if _INT.fullmatch(text) and (number := int(text)) in INT_RANGE:
@@ -327,7 +334,7 @@ class _YamlReader:
 
     def _float(self, text: str, path: Path, mark: Any) -> Json:
         value = float(text)
-        if math.isfinite(value) and not text.lstrip("+-").isdigit():
+        if math.isfinite(value) and not text.lstrip("-").isdigit():
             return value
         what = f"{quote(text)} is not a number that JSON can hold"
         place = _position(mark)
@@ -335,6 +342,40 @@ class _YamlReader:
         found = Diagnostic(code="FC220", message=what, path=path, suggestion=hint, position=place)
         self.problems.append(found)
         return None
+
+    def _refuse_byte_order_mark(self) -> None:
+        """Refuse such a mark before a line: the parser skips it, and with it an indentation."""
+        if (at := self._text.find("\n\ufeff")) >= 0:
+            found = space_in_indentation(self._text[at + 1 :])
+            place = LineIndex(self._text).position(at + 1)
+            what = found.message if found is not None else ""
+            _fail(self._name, Diagnostic(code="FC201", message=what, position=place), self._text)
+
+    def _refuse_indentation(self, problem: Any, context: Any) -> None:
+        """Refuse a text whose trouble is a tab, or what looks like a space, on these lines."""
+        lines = LineIndex(self._text)
+        first = min(mark.line for mark in (problem, context) if mark is not None)
+        for number in range(first, problem.line + 1):
+            line = lines.line(number)
+            indent = len(line) - len(line.lstrip(" "))
+            found = space_in_indentation(line) or space_in_scalar(line.strip("\n"), start=indent)
+            if found is not None:
+                place = Position(line=number + 1, column=found.offset + 1)
+                trouble = Diagnostic(code="FC201", message=found.message, position=place)
+                _fail(self._name, trouble, self._text)
+
+    def _refuse_spaces(self, event: Any) -> None:
+        """Refuse an unquoted text in which something that looks like a space hides structure."""
+        if event.value.isascii():
+            return
+        start = event.start_mark.index
+        found = space_in_scalar(self._text[start : event.end_mark.index])
+        if found is None:
+            return
+        place = LineIndex(self._text).position(start + found.offset)
+        hint = "type a space; or put the text in quotes"
+        trouble = Diagnostic(code="FC201", message=found.message, suggestion=hint, position=place)
+        _fail(self._name, trouble, self._text)
 
     def _refuse(
         self, code: str, message: str, mark: Any = None, hint: str | None = None

@@ -111,9 +111,17 @@ class LineIndex:
 
     def __init__(self, text: str) -> None:
         """Find where every line starts."""
+        self._text = text
         self._starts = [0, *(match.end() for match in _BREAK.finditer(text))]
 
     def position(self, offset: int) -> Position:
         """The line and column of one offset, in characters from the start of the text."""
         line = bisect_right(self._starts, offset)
         return Position(line=line, column=offset - self._starts[line - 1] + 1)
+
+    def line(self, number: int) -> str:
+        """The text of a line, counted from 0, with its end; empty behind the last line."""
+        if number >= len(self._starts):
+            return ""
+        ends = self._starts[number + 1] if number + 1 < len(self._starts) else len(self._text)
+        return self._text[self._starts[number] : ends]

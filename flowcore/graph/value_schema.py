@@ -19,6 +19,7 @@ _QUICK = frozenset(
     {"type", "enum", "default", "title", "description", "examples", "deprecated", "$comment"}
 )
 _SHOWN = 60
+_CUT = 40
 
 
 def _is_number(value: object) -> bool:
@@ -70,11 +71,21 @@ def _quick_problem(schema: Mapping[str, Any], value: Any, name: str) -> str | No
     kinds = schema.get("type", ())
     wanted = [kinds] if isinstance(kinds, str) else list(kinds)
     if wanted and not any(_KINDS[kind](value) for kind in wanted if kind in _KINDS):
-        return f"{name!r} should be {' or '.join(wanted)}, got {str(value)[:40]!r}"
+        return f"{name!r} should be {' or '.join(wanted)}, got {_shown(value)}"
     choices = schema.get("enum")
     if isinstance(choices, list) and value not in choices:
-        return f"{name!r} should be one of {', '.join(map(repr, choices))}, got {str(value)[:40]!r}"
+        shown = ", ".join(map(_shown, choices))
+        return f"{name!r} should be one of {shown}, got {_shown(value)}"
     return None
+
+
+def _shown(value: object) -> str:
+    """Show a value so that a text and a number that look alike can be told apart."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    return repr(value if isinstance(value, str) and len(value) <= _CUT else str(value)[:_CUT])
 
 
 def _more_problems(schema: Mapping[str, Any], value: Any, name: str) -> list[str]:

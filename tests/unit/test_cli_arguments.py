@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flowcore.cli.given import parse_input, read_flow, seconds
+from flowcore.cli.given import read_flow, seconds
+from flowcore.cli.inputs import parse_input
 from flowcore.cli.main import ALIASES, COMMANDS, main
 from flowcore.errors import DefinitionError, UsageError
 
@@ -97,6 +98,54 @@ def test_completion_knows_the_commands_and_their_options() -> None:
 )
 def test_inputs_are_json_or_pairs(words: list[str], expected: Any) -> None:
     assert parse_input(words) == expected
+
+
+_DECLARED = {
+    "text": {"type": "string"},
+    "long": {"type": "string", "minLength": 10},
+    "maybe": {"type": ["string", "null"]},
+    "either": {"type": ["string", "number"]},
+    "word": {"enum": ["1.10", "2"]},
+    "any_of": {"anyOf": [{"type": "string"}, {"type": "boolean"}]},
+    "count": {"type": "integer"},
+    "free": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("text=1.10", "1.10"),
+        ("text=123", "123"),
+        ("text=true", "true"),
+        ("text=null", "null"),
+        ("text=1e5", "1e5"),
+        ("text=[1]", "[1]"),
+        ('text={"a": 1}', '{"a": 1}'),
+        ("text=123456789012345678901234567890", "123456789012345678901234567890"),
+        ('text="quoted"', "quoted"),
+        ("text=02134", "02134"),
+        ("long=1.10", "1.10"),
+        ("maybe=null", None),
+        ("maybe=1.10", "1.10"),
+        ("either=1.10", 1.1),
+        ("word=1.10", "1.10"),
+        ("any_of=1.10", "1.10"),
+        ("any_of=true", True),
+        ("count=3", 3),
+        ("count=3.5", 3.5),
+        ("free=1.10", 1.1),
+        ("undeclared=1.10", 1.1),
+    ],
+)
+def test_an_input_that_is_declared_as_text_is_what_was_typed(word: str, expected: Any) -> None:
+    value = parse_input([word], _DECLARED)[word.partition("=")[0]]
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+def test_json_that_was_given_whole_keeps_its_types() -> None:
+    assert parse_input(['{"text": 1.10}'], _DECLARED) == {"text": 1.1}
 
 
 def test_an_input_may_stand_in_a_file(project: Path) -> None:

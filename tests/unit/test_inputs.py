@@ -133,3 +133,12 @@ def test_a_schema_that_refers_to_nothing_is_told_of_and_nothing_is_fetched() -> 
         accept_input({"x": {"$ref": "#/$defs/y"}}, {"x": 1})
     with pytest.raises(UsageError, match="refers to nothing"):
         accept_input({"x": {"$ref": "http://127.0.0.1:1/schema.json"}}, {"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1.1, "the number 1.1"), (True, "true"), (None, "null"), ({"a": 1}, "a")],
+)
+def test_what_was_given_is_shown_as_what_it_is(value: Any, shown: str) -> None:
+    with pytest.raises(UsageError, match=f"'url' should be string, got .*{shown}"):
+        accept_input({"url": {"type": "string"}}, {"url": value})

@@ -1,6 +1,8 @@
 """Reading definitions: YAML, JSON and dicts give the same trees, with places in the text."""
 
 import json
+import math
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flowcore.check.check import check
 from flowcore.errors import DefinitionError
+from flowcore.graph.dump import to_yaml
 from flowcore.graph.load import load_file, load_text, load_tree
 from flowcore.graph.source import STRICT, Document, Limits, Mark, Position
 
@@ -99,8 +103,17 @@ def test_braces_of_yaml_are_not_taken_for_json() -> None:
         ("=", "="),
         ("1e3", 1000.0),
         ("-7", -7),
-        (".5", 0.5),
+        (".5", ".5"),
+        ("5.", "5."),
+        ("+5", "+5"),
+        ("08", "08"),
+        ("0777", "0777"),
+        ("02134", "02134"),
+        ("-01", "-01"),
+        ("1e+3", 1000.0),
+        ("-0", 0),
         ("true", True),
+        ("True", True),
         ("~", None),
         ("", None),
         ("'1'", "1"),
@@ -110,6 +123,77 @@ def test_braces_of_yaml_are_not_taken_for_json() -> None:
 )
 def test_scalars_of_yaml_are_those_of_json(text: str, value: object) -> None:
     assert load_text(f"a: {text}").tree == {"a": value}
+
+
+@settings(max_examples=300)
+@given(st.from_regex(r"[-+.0-9eE_xo]{1,9}", fullmatch=True))
+def test_a_scalar_of_yaml_is_a_number_where_json_has_one(text: str) -> None:
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        expected = text
+    if isinstance(expected, float) and not math.isfinite(expected):
+        with pytest.raises(DefinitionError, match="FC220"):
+            load_text(f"a: {text}\n", name="a.yaml")
+        return
+    with suppress(DefinitionError):  # dashes and the like are marks of YAML's own
+        read = load_text(f"a: {text}\n", name="a.yaml").tree
+        assert read == {"a": expected}
+        assert isinstance(read, dict)
+        assert type(read["a"]) is type(expected)
+
+
+_ODD_SPACES = ("\t", "\u00a0", "\u2003", "\u200b", "\u202f", "\u3000", "\ufeff")
+
+
+@pytest.mark.parametrize("space", _ODD_SPACES, ids=lambda char: f"U+{ord(char):04X}")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id: x\nnodes:\n_a: {uses: passthrough}\n",
+        "id: x\nnodes:\n  a: {uses: passthrough}\n__b: {uses: passthrough}\n",
+        "id: x\nnodes:\n  a:\n    uses: passthrough\n _  needs: [b]\n",
+        "id: x\nnodes:\n  a:\n    needs:\n    _- b\n",
+    ],
+)
+def test_what_looks_like_a_space_in_an_indentation_is_named(text: str, space: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        load_text(text.replace("_", space), name="a.yaml")
+    problem = caught.value.problems[0]
+    assert f"U+{ord(space):04X}" in problem, problem
+    assert _code(caught) == "FC201"
+
+
+@pytest.mark.parametrize("space", _ODD_SPACES[1:], ids=lambda char: f"U+{ord(char):04X}")
+@pytest.mark.parametrize("text", ["nodes:\n  a:\n    uses:_b\n", "nodes:\n  - _a\n", "a:\n-_b\n"])
+def test_what_looks_like_a_space_beside_a_mark_of_yaml_is_named(text: str, space: str) -> None:
+    with pytest.raises(DefinitionError, match=f"U\\+{ord(space):04X}"):
+        load_text(text.replace("_", space), name="a.yaml")
+
+
+def test_such_a_space_within_a_text_or_in_quotes_is_part_of_it() -> None:
+    tree = load_text("a: caf\u00e9\u00a0noir\nb: '\u00a0x'\nc: |\n  \u00a0y\n  \tz\n").tree
+    assert tree == {"a": "caf\u00e9\u00a0noir", "b": "\u00a0x", "c": "\u00a0y\n\tz\n"}
+
+
+@given(st.text(max_size=12))
+def test_what_is_written_as_yaml_is_read_back(text: str) -> None:
+    try:
+        written = to_yaml({"a": text, "b": [text]})
+    except DefinitionError:
+        return  # half of a surrogate pair
+    assert load_text(written, name="a.yaml").tree == {"a": text, "b": [text]}
+
+
+@pytest.mark.parametrize("written", ["1.10", "123", "1e5", "true", "True", "-0.50"])
+@pytest.mark.parametrize("name", ["a.yaml", "a.json"])
+def test_the_hint_to_use_quotes_quotes_what_was_written(written: str, name: str) -> None:
+    key = '"version"' if name == "a.json" else "version"
+    if name == "a.json" and written == "True":
+        return
+    text = f'{{"id": "x", {key}: {written}, "nodes": {{"a": {{"uses": "passthrough"}}}}}}'
+    with pytest.raises(DefinitionError, match=f'put it in quotes: "{re.escape(written)}"'):
+        check(load_text(text, name=name))
 
 
 def test_keys_of_yaml_are_text_as_it_is_written() -> None:
