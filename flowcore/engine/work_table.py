@@ -1,0 +1,240 @@
+"""A table of the work that child processes are doing, in memory they share with their parent.
+
+In: what a child writes of its own work. Out: what its parent reads of it. Not here: the decisions
+(liveness), reading a child's CPU time (liveness), ending a child (backends).
+
+A child that never releases the interpreter can say nothing: no thread of it runs, so it sends no
+message and no command. What it wrote before it began is all that its parent knows of it.
+
+Use it like this. The parent makes a ``WorkTable`` before it forks, with a record for each piece of
+work that may run at once. A child takes one with ``table.take(index)`` and keeps it for life:
+
+- ``open(...)`` once per message: the run, the unit, the plan (an agent writes its task as ``run``);
+- ``begin(node)`` for each node: one ``pack_into``, about half a microsecond;
+- ``arm(seconds)`` when a time limit begins, ``arm(None)`` when it ends;
+- ``ask(now)`` when the work has been asked to end;
+- ``flushed()`` when the nodes that have run are recorded;
+- ``beat(now)`` from the thread that renews its leases: heard only while the interpreter is free;
+- ``close()`` when the message is done.
+
+The parent calls ``table.read(index)`` now and then. All times are on the monotonic clock, which the
+processes of a machine share. One thread writes a record (``beat``, ``arm`` and ``ask`` may come
+from others: each writes one aligned number). A read that meets a write sees that by the serial
+numbers, which are written first and last, and looks again; a record that stays torn reads as
+``None``, and so does that of an idle child.
+"""
+
+import mmap
+import os
+import struct
+import time
+from dataclasses import dataclass
+
+__all__ = ["MOST_NODES", "RunningWork", "WorkRecord", "WorkTable"]
+
+#: Nodes that a record holds between two calls of ``flushed``.
+MOST_NODES = 512
+
+#: Heartbeat, deadline, time of the request to end, serial of the first entry, process id.
+_HEAD = struct.Struct("=dddQq")
+_NUMBER = struct.Struct("=d")
+_SERIAL = struct.Struct("=Q")
+_HEARTBEAT, _DEADLINE, _ASKED, _FIRST = 0, 8, 16, 24
+
+#: Serial, losses and attempts before, lengths of run, unit and plan.
+_ABOUT = struct.Struct("=QiiHHH6x")
+_ABOUT_AT = _HEAD.size
+_TEXT_AT = _ABOUT_AT + _ABOUT.size
+_TEXT = 2000
+_ABOUT_END = _TEXT_AT + _TEXT
+
+#: Serial, node, attempt, start, serial.
+_ENTRY = struct.Struct("=QiidQ")
+_ENTRIES_AT = _ABOUT_END + _SERIAL.size
+_SIZE = _ENTRIES_AT + MOST_NODES * _ENTRY.size
+
+_READS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningWork:
+    """The work of one child, as its parent has read it."""
+
+    pid: int
+    heartbeat: float
+    """When its own heartbeat was last heard."""
+    run: str
+    unit: str
+    """The unit that it runs; empty for a node with a message of its own."""
+    plan: str
+    """The hash of the run's plan."""
+    lost: int
+    """Earlier attempts that ended with the loss of their worker."""
+    before: int
+    """Attempts made before the run was resumed."""
+    serial: int
+    """Never the same for two nodes of one record."""
+    node: int
+    attempt: int
+    started: float
+    deadline: float | None
+    """When the time limit of what it does ends."""
+    asked: float | None
+    """When it was asked to end."""
+    ran: tuple[int, ...]
+    """Nodes of the unit that have run and are not recorded yet."""
+
+
+class WorkTable:
+    """Records in an anonymous shared mapping; pages that nobody writes cost nothing."""
+
+    def __init__(self, records: int) -> None:
+        """Make it before the fork; ``records`` is how many pieces of work may run at once."""
+        self._count = records
+        self._memory = mmap.mmap(-1, records * _SIZE)
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return self._count
+
+    def take(self, index: int) -> "WorkRecord | None":
+        """Take a record for the life of this process; None when there is none of this number."""
+        if not 0 <= index < self._count:
+            return None
+        return WorkRecord(self._memory, index * _SIZE)
+
+    def read(self, index: int) -> RunningWork | None:
+        """Read a record; None when nothing runs, or when it is being written all the time."""
+        for _ in range(_READS):
+            base = index * _SIZE
+            found = _read(self._memory[base : base + _SIZE])
+            if found is not None:
+                return found
+        return None
+
+
+class WorkRecord:
+    """The record of a child, written by this child alone."""
+
+    def __init__(self, memory: mmap.mmap, base: int) -> None:
+        """Clear the record: whoever had it before is dead."""
+        self._memory = memory
+        self._base = base
+        self._entries = base + _ENTRIES_AT
+        # The serials of a dead owner may stand in old entries: go on behind all of them.
+        (self._serial,) = _SERIAL.unpack_from(memory, base + _FIRST)
+        self._serial += MOST_NODES + 1
+        self._at = 0
+        self._current: tuple[int, int, float] | None = None
+        _HEAD.pack_into(memory, base, time.monotonic(), 0.0, 0.0, self._serial, os.getpid())
+        self.close()
+
+    def open(self, run: str, *, plan: str, unit: str = "", lost: int = 0, before: int = 0) -> None:
+        """Say what the following nodes belong to."""
+        texts = [text.encode() for text in (run, unit, plan)]
+        joined = b"".join(texts)
+        if len(joined) > _TEXT:
+            # Nobody can act on half a name: the work is not watched.
+            self.close()
+            return
+        memory, base = self._memory, self._base
+        serial = self._serial = self._serial + 1
+        _ABOUT.pack_into(memory, base + _ABOUT_AT, serial, lost, before, *map(len, texts))
+        memory[base + _TEXT_AT : base + _TEXT_AT + len(joined)] = joined
+        _SERIAL.pack_into(memory, base + _ABOUT_END, serial)
+        _NUMBER.pack_into(memory, base + _ASKED, 0.0)
+        # Last: who reads the new serial of the first entry reads all of the above, too.
+        self._restart()
+
+    def begin(self, node: int, attempt: int = 1, *, started: float | None = None) -> None:
+        """Say that a node begins; those before it have run.
+
+        Call ``flushed`` at least every ``MOST_NODES`` nodes: older ones are forgotten.
+        """
+        if self._at == MOST_NODES:
+            self._restart()
+        serial = self._serial = self._serial + 1
+        at, self._at = self._at, self._at + 1
+        now = time.monotonic() if started is None else started
+        self._current = (node, attempt, now)
+        _ENTRY.pack_into(
+            self._memory, self._entries + at * _ENTRY.size, serial, node, attempt, now, serial
+        )
+
+    def flushed(self) -> None:
+        """Say that the nodes before the current one are recorded."""
+        if self._at <= 1:
+            return
+        current = self._current
+        self._restart()
+        if current is not None:
+            node, attempt, started = current
+            self.begin(node, attempt, started=started)
+
+    def arm(self, seconds: float | None) -> None:
+        """Say when the time limit of what is done now ends."""
+        due = time.monotonic() + seconds if seconds else 0.0
+        _NUMBER.pack_into(self._memory, self._base + _DEADLINE, due)
+
+    def ask(self, now: float) -> None:
+        """Say that the work was asked to end."""
+        _NUMBER.pack_into(self._memory, self._base + _ASKED, now)
+
+    def beat(self, now: float) -> None:
+        """Let the parent hear this process."""
+        _NUMBER.pack_into(self._memory, self._base + _HEARTBEAT, now)
+
+    def close(self) -> None:
+        """Say that nothing runs."""
+        self.arm(None)
+        self._current = None
+        self._restart()
+
+    def _restart(self) -> None:
+        """Begin the entries anew: those that stand there count no more."""
+        self._at = 0
+        _SERIAL.pack_into(self._memory, self._base + _FIRST, self._serial + 1)
+
+
+def _read(text: bytes) -> RunningWork | None:
+    """Read a copy of a record; None when nothing runs, or when it was written meanwhile."""
+    heartbeat, deadline, asked, first, pid = _HEAD.unpack_from(text)
+    entries: list[tuple[int, int, int, float, int]] = []
+    while len(entries) < MOST_NODES:
+        entry = _ENTRY.unpack_from(text, _ENTRIES_AT + len(entries) * _ENTRY.size)
+        if entry[0] != first + len(entries):
+            break
+        entries.append(entry)
+    about = _ABOUT.unpack_from(text, _ABOUT_AT)
+    whole = about[0] == _SERIAL.unpack_from(text, _ABOUT_END)[0] and about[0] < first
+    if not (pid and entries and whole):
+        return None
+    serial, node, attempt, started, again = entries[-1]
+    if serial != again:
+        return None
+    _, lost, before, *sizes = about
+    run, unit, plan = _texts(text, sizes)
+    return RunningWork(
+        pid=pid,
+        heartbeat=heartbeat,
+        run=run,
+        unit=unit,
+        plan=plan,
+        lost=lost,
+        before=before,
+        serial=serial,
+        node=node,
+        attempt=attempt,
+        started=started,
+        deadline=deadline or None,
+        asked=asked or None,
+        ran=tuple(entry[1] for entry in entries[:-1]),
+    )
+
+
+def _texts(text: bytes, sizes: list[int]) -> list[str]:
+    found, at = [], _TEXT_AT
+    for size in sizes:
+        found.append(text[at : at + size].decode("utf-8", "replace"))
+        at += size
+    return found
