@@ -51,7 +51,8 @@ from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.schedules import RedisSchedules
 from flowcore.stores.redis.secret import RedisVault, ShardedVault
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
-from flowcore.stores.redis.sharded import Shard, ShardedEventLog, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharded import Shard, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharded_events import ShardedEventLog
 from flowcore.stores.redis.sharded_payloads import ShardedLedger, ShardedPayloads
 from flowcore.stores.redis.sharded_watch import ShardedRoom, ShardedWorkerBoard
 from flowcore.stores.redis.store import Leases, RedisStore

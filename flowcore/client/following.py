@@ -17,10 +17,13 @@ from flowcore.plan.plan import Plan
 from flowcore.run.event import Event, EventType
 from flowcore.types import format_duration
 
-__all__ = ["Following", "Patience", "nodes_tagged"]
+__all__ = ["Following", "Patience", "check_event_id", "nodes_tagged"]
 
 #: How long one blocking read may last, in seconds: an abandoned wait ends within it.
 SLICE = 1.0
+
+#: No log holds so many events.
+_BEYOND = 2**63
 
 
 class Patience:
@@ -81,7 +84,8 @@ class Following:
 
         Raises:
             RunNotFoundError: No run has this id.
-            UsageError: No event is ever of one of these types, or no node has this tag.
+            UsageError: No event is ever of one of these types, no node has this tag, or the run
+                goes on and has no event ``after`` yet.
         """
         refuse_in_loop("handle.events()", "handle.stream()")
         wanted = _filter(types, self._among(node, tag))
@@ -112,12 +116,13 @@ class Following:
 
     async def pages(self, *, after: int = 0) -> AsyncIterator[Sequence[Event]]:
         """Give events as they come, many at a time; an empty page each second without any."""
-        await in_thread(self._must_exist)
+        if await in_thread(self.is_read, after):
+            return
         while True:
             page = await in_thread(self._page, after)
             yield page
             after = page[-1].id if page else after
-            if page and page[-1].type.is_terminal and await in_thread(self._is_over, after):
+            if _may_be_last(page) and await in_thread(self.is_read, after):
                 return
 
     def follow(self, *callbacks: Any, after: int = 0, timeout: float | None = None) -> None:
@@ -159,29 +164,64 @@ class Following:
         found = nodes_tagged(self._session.persist(self.plan), tag)
         return found if node is None else found & {node}
 
+    def is_read(self, after: int) -> bool:
+        """Say whether the run has ended and has no event after this id: nothing will follow.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+            UsageError: The run goes on and has no event of this id yet, or it is no event's id.
+        """
+        check_event_id(after)
+        session = self._session
+        runtime = session.runtime
+        summary = session.persist(lambda: runtime.reader.summary(self.id))
+        if summary is None:
+            raise RunNotFoundError(self.id)
+        # In this order: what is resumed in between has events again.
+        last = session.persist(lambda: runtime.events.last(self.id))
+        if after <= last:
+            return summary.state.is_terminal and after == last
+        if summary.state.is_terminal:
+            return True
+        msg = f"run {self.id!r} has no event {after} yet: its latest is {last}; start after that"
+        raise UsageError(msg)
+
     def _pages(self, after: int) -> Iterator[Sequence[Event]]:
-        self._must_exist()
+        if self.is_read(after):
+            return
         while True:
             page = self._page(after)
             yield page
             after = page[-1].id if page else after
-            if page and page[-1].type.is_terminal and self._is_over(after):
+            if _may_be_last(page) and self.is_read(after):
                 return
-
-    def _must_exist(self) -> None:
-        session = self._session
-        if session.persist(lambda: session.runtime.reader.summary(self.id)) is None:
-            raise RunNotFoundError(self.id)
 
     def _page(self, after: int) -> Sequence[Event]:
         self._session.check_progress()
         events = self._session.runtime.events
         return self._session.persist(lambda: events.read(self.id, after=after, block=SLICE))
 
-    def _is_over(self, last: int) -> bool:
-        """Whether nothing follows an end: a run that was resumed has gone on."""
-        events = self._session.runtime.events
-        return not self._session.persist(lambda: events.read(self.id, after=last))
+
+def check_event_id(given: object) -> None:
+    """Refuse what no event is numbered with.
+
+    Raises:
+        UsageError: It is no whole number from 0 on, or beyond what a log could hold.
+    """
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < _BEYOND:
+        msg = (
+            f"a run's events are numbered 1, 2, 3, ...; 'after' is one of them or 0, got {given!r}"
+        )
+        raise UsageError(msg)
+
+
+def _may_be_last(page: Sequence[Event]) -> bool:
+    """Whether it is worth a look if the run has ended.
+
+    A reader who began behind the last event, or whose run has been removed, only sees that nothing
+    comes.
+    """
+    return not page or page[-1].type.is_terminal
 
 
 def nodes_tagged(plan: Plan, tag: str) -> frozenset[str]:

@@ -383,6 +383,10 @@ class EventLog(Protocol):
         """Return events with ids above ``after``; wait up to ``block`` seconds for the first."""
         ...
 
+    def last(self, run: str) -> int:
+        """Return the id of a run's latest event; 0 when there is none."""
+        ...
+
     def wait(self, run: str, *, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds for the run to end; say whether it has."""
         ...

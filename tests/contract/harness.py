@@ -36,7 +36,8 @@ from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisReader
 from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.script import Line, Script, script_source
-from flowcore.stores.redis.sharded import Shard, ShardedEventLog, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharded import Shard, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharded_events import ShardedEventLog
 from flowcore.stores.redis.store import Leases, RedisStore
 from flowcore.stores.redis.wire import read_unit
 

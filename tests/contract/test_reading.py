@@ -80,6 +80,8 @@ def test_a_reader_resumes_by_id(it: Harness) -> None:
     for after in range(len(whole) + 1):
         assert list(it.events.read(RUN, after=after)) == whole[after:]
     assert not it.events.read(RUN, after=999)
+    assert it.events.last(RUN) == whole[-1].id
+    assert it.events.last("nobody") == 0
 
 
 def test_only_the_valid_attempt_emits(it: Harness) -> None:

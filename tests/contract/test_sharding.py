@@ -25,12 +25,8 @@ from flowcore.stores.redis.placing import home_of
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.reader import RedisReader
 from flowcore.stores.redis.room import RedisRoom
-from flowcore.stores.redis.sharded import (
-    Shard,
-    ShardedEventLog,
-    ShardedReader,
-    ShardedStore,
-)
+from flowcore.stores.redis.sharded import Shard, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharded_events import ShardedEventLog
 from flowcore.stores.redis.sharded_payloads import ShardedLedger, ShardedPayloads
 from flowcore.stores.redis.sharded_watch import ShardedRoom, ShardedWorkerBoard
 from flowcore.stores.redis.store import Leases, RedisStore

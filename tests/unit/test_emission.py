@@ -41,6 +41,9 @@ class Log:
     def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:
         return ()
 
+    def last(self, run: str) -> int:
+        raise NotImplementedError
+
     def wait(self, run: str, *, timeout: float) -> bool:
         return True
 

@@ -346,6 +346,12 @@ class InMemoryStore(InMemoryReader):
                 self._changed.wait_for(lambda: bool(self._events(run, after)), timeout=block)
             return self._events(run, after)
 
+    def last(self, run: str) -> int:
+        """Return the id of the latest event."""
+        with self._changed:
+            kept = self._world.runs.get(run)
+            return kept.events[-1].id if kept and kept.events else 0
+
     def wait(self, run: str, *, timeout: float) -> bool:
         """Wait for the end of a run, in real time."""
         with self._changed:

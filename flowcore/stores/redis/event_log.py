@@ -70,6 +70,12 @@ class RedisEventLog:
         # The first entry may be one of several events, of which the reader has some.
         return [event for event in events if event.id > after]
 
+    def last(self, run: str) -> int:
+        """Return the id of the latest event."""
+        with translated():
+            entries = self._client.xrevrange(run_key(run, "ev"), count=1)
+        return int(entries[0][0].split(b"-")[1]) if entries else 0
+
     def wait(self, run: str, *, timeout: float) -> bool:
         """Wait for the one entry that the end of a run writes."""
         with translated():

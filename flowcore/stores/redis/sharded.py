@@ -16,7 +16,6 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
     Advance,
     Claim,
-    Heard,
     NewRun,
     Outcome,
     Resumed,
@@ -26,8 +25,6 @@ from flowcore.ports.store import (
     Ticket,
 )
 from flowcore.ports.unit import Adopted, Flush, Grain, UnitTicket
-from flowcore.run.event import Event
-from flowcore.run.note import Note
 from flowcore.run.record import DeadLetter, Parent, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
@@ -41,7 +38,7 @@ from flowcore.stores.redis.reader import RedisReader
 from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.store import RedisStore
 
-__all__ = ["PATIENCE", "Shard", "ShardedEventLog", "ShardedReader", "ShardedStore", "bound"]
+__all__ = ["PATIENCE", "Shard", "ShardedReader", "ShardedStore", "bound"]
 
 _T = TypeVar("_T")
 
@@ -357,38 +354,6 @@ class ShardedReader:
         return self._place.ask(
             run, lambda at: self._shards[at].reader.sizes(run, nodes), lambda found: not found
         )
-
-
-class ShardedEventLog:
-    """Implements ``EventLog`` on several servers."""
-
-    def __init__(self, store: ShardedStore) -> None:
-        """Read what ``store`` writes."""
-        self._shards = store.shards
-        self._place = store.placement
-
-    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
-        """Add what a node has said, if its attempt is still the valid one."""
-        return self._place.ask(
-            ticket.run,
-            lambda at: self._shards[at].events.append(ticket, notes, number=number),
-            lambda heard: heard is Heard.STALE,
-        )
-
-    def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:
-        """Return events above ``after``; waits on the one server that has the run."""
-        return self._events(run).read(run, after=after, block=block)
-
-    def wait(self, run: str, *, timeout: float) -> bool:
-        """Wait for the run to end."""
-        return self._events(run).wait(run, timeout=timeout)
-
-    def read_all(self, run: str) -> list[Event]:
-        """Return every event so far."""
-        return self._events(run).read_all(run)
-
-    def _events(self, run: str) -> RedisEventLog:
-        return self._shards[self._place.locate(run)].events
 
 
 def bound(call: Callable[..., _T], *args: Any, **kwargs: Any) -> Callable[[], _T]:
