@@ -247,7 +247,11 @@ class Flow(FlowBuilder):
         """Return the same plan as a genuine Celery canvas, to embed in a canvas of your own."""
         session = session or default_session()
         return to_canvas(
-            self.plan(), app=session.runtime.app, input=input, keys=session.runtime.keys
+            self.plan(),
+            app=session.runtime.app,
+            input=input,
+            keys=session.runtime.keys,
+            queue=session.runtime.queue,
         )
 
     def enqueue(

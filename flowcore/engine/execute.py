@@ -192,7 +192,9 @@ class Executor:
         if wanted:
             upstream.fetch(wanted)
 
-    def run_inline(self, plan: Plan, node: int, *, upstream: Upstream, run: str) -> Any:
+    def run_inline(
+        self, plan: Plan, node: int, *, upstream: Upstream, run: str, attempt: int = 1
+    ) -> Any:
         """Run one node here and now, without a claim and without recording anything.
 
         For a plan that somebody else drives, such as a Celery canvas; its events go nowhere.
@@ -200,9 +202,15 @@ class Executor:
         Raises:
             Exception: Whatever the node raised.
         """
-        prepared = self._prepared.of(plan, node)
-        work = Assignment(run=run, plan=plan, node=node, upstream=upstream, stopper=Stopper())
-        return self._call(prepared, work)
+        work = Assignment(
+            run=run,
+            plan=plan,
+            node=node,
+            upstream=upstream,
+            stopper=Stopper(),
+            attempt=attempt,
+        )
+        return self._value(self._prepared.of(plan, node), work)
 
     def attempt(self, work: Assignment, *, asked: bool = False) -> bytes | Attempt:
         """Make an attempt that is claimed already.
@@ -264,7 +272,10 @@ class Executor:
 
     def _value(self, prepared: Prepared, work: Assignment) -> Any:
         if prepared.bare:
-            value = self._invoker.call(prepared.function, (), {}, stopper=work.stopper)
+            timeout = work.plan.policy(work.node).timeout
+            value = self._invoker.call(
+                prepared.function, (), {}, timeout=timeout, stopper=work.stopper
+            )
         else:
             try:
                 value = self._call(prepared, work)

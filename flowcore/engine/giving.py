@@ -4,7 +4,6 @@ In: a value; a JSON Schema, or the type that a function says it returns. Out: th
 that says what is wrong with it. Not here: inputs (inputs).
 """
 
-import functools
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,17 +12,21 @@ from pydantic import BaseModel, ValidationError
 
 from flowcore.errors import OutputError
 from flowcore.graph.value_schema import value_problems
+from flowcore.nodes.signature import remembered
 
 __all__ = ["as_said", "model_of"]
 
 _MOST = 5
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered
 def model_of(function: Callable[..., Any]) -> type[BaseModel] | None:
     """The pydantic model that a function says it returns; None for anything else."""
+    told = function
+    if not hasattr(function, "__code__") and not hasattr(function, "__wrapped__"):
+        told = getattr(function, "func", None) or type(function).__call__  # a partial, an instance
     try:
-        said = typing.get_type_hints(function).get("return")
+        said = typing.get_type_hints(told).get("return")
     except Exception:  # noqa: BLE001  (a hint may name anything; then it says nothing)
         return None
     return said if isinstance(said, type) and issubclass(said, BaseModel) else None

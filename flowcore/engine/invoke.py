@@ -11,7 +11,6 @@ on one event loop per process.
 import asyncio
 import concurrent.futures
 import ctypes
-import functools
 import heapq
 import inspect
 import itertools
@@ -24,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from flowcore.errors import NodeCancelledError, NodeExitError, NodeTimeoutError
+from flowcore.nodes.signature import remembered
 from flowcore.types import format_duration
 
 __all__ = ["Invoker", "Stopper"]
@@ -281,7 +281,7 @@ class Invoker:
                 stopper.force(error)
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered
 def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004  (asks for the coroutine flag)

@@ -8,9 +8,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["Signature", "signature_of"]
+__all__ = ["Signature", "remembered", "signature_of"]
+
+_T = TypeVar("_T")
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -30,7 +32,25 @@ class Signature:
     """False for callables that do not tell (some written in C)."""
 
 
-@functools.lru_cache(maxsize=4096)
+def remembered(read: Callable[[Callable[..., Any]], _T]) -> Callable[[Callable[..., Any]], _T]:
+    """Have what is read of a function read once.
+
+    An instance that is called may be unhashable, as most dataclasses are: it is read each time.
+    """
+    kept = functools.lru_cache(maxsize=4096)(read)
+
+    @functools.wraps(read)
+    def recall(function: Callable[..., Any]) -> _T:
+        try:
+            hash(function)
+        except TypeError:
+            return read(function)
+        return kept(function)
+
+    return recall
+
+
+@remembered
 def signature_of(function: Callable[..., Any]) -> Signature:
     """Read a function's signature once."""
     try:

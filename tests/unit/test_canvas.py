@@ -30,7 +30,7 @@ class Runner:
         self.calls: list[str] = []
         self.seen: dict[str, Mapping[str, Any]] = {}
 
-    def __call__(self, plan: Plan, node: int, *, upstream: Upstream) -> Any:
+    def __call__(self, plan: Plan, node: int, *, upstream: Upstream, attempt: int) -> Any:
         id = plan.ids[node]
         self.calls.append(id)
         ancestors = list(plan.ancestors(node))

@@ -22,18 +22,20 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol, TypeAlias, cast
 
 from celery import Celery, Task, chain, group
 from celery.canvas import Signature
 
+from flowcore.backends.native.canvas_limits import refuse_large, refuse_unkept
 from flowcore.backends.native.seen import Seen
 from flowcore.backends.native.signing import SIGNATURE, Keyring
 from flowcore.engine.complete import dead_edges
+from flowcore.engine.inputs import accept_input
 from flowcore.engine.retry import error_names, next_delay, qualified_name
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import RunFailedError, UsageError
+from flowcore.errors import NodeError, RunFailedError
 from flowcore.graph.policy import Retry
 from flowcore.plan.joins import Arrival, is_fatal_skip, is_tolerated, runs
 from flowcore.plan.plan import Plan
@@ -51,13 +53,6 @@ _OPTIONS: dict[str, Any] = {"shared": False, "ignore_result": False, "serializer
 #: What ``to_canvas`` returns: part of any canvas of Celery's.
 Canvas: TypeAlias = Signature
 
-#: Chords in a row. Measured with Celery 5.7, Redis and two workers: 150 arrive, 250 never do.
-MAX_CHORDS = 100
-#: Bytes that go to the broker and the result backend for one canvas; 100 MB took 16 s (300 nodes).
-MAX_BYTES = 100_000_000
-#: Measured: what one later signature adds to each message, the copy that Celery stores included.
-_SIGNATURE_BYTES = 1_300
-
 
 class CanvasFailedError(RunFailedError):
     """A flow failed inside a canvas; there is no run to look at."""
@@ -70,13 +65,14 @@ class CanvasFailedError(RunFailedError):
 class RunNode(Protocol):
     """Runs one attempt of one node in this process."""
 
-    def __call__(self, plan: Plan, node: int, *, upstream: Upstream) -> Any:
+    def __call__(self, plan: Plan, node: int, *, upstream: Upstream, attempt: int) -> Any:
         """Bind, call and return the output.
 
         Args:
             plan: The plan.
             node: The node's number.
             upstream: What the node sees.
+            attempt: 1 for the first try.
 
         Raises:
             Exception: Whatever the node raised; the caller retries or records it.
@@ -84,7 +80,14 @@ class RunNode(Protocol):
         ...
 
 
-def to_canvas(plan: Plan, *, app: Celery, keys: Keyring, input: Any = None) -> Signature:
+def to_canvas(
+    plan: Plan,
+    *,
+    app: Celery,
+    keys: Keyring,
+    input: Any = None,
+    queue: Callable[[str], str] = str,
+) -> Signature:
     """Build the canvas of a plan.
 
     Running it gives what a run of the plan outputs: the output of the sole sink, or
@@ -95,31 +98,33 @@ def to_canvas(plan: Plan, *, app: Celery, keys: Keyring, input: Any = None) -> S
         app: The app whose workers have ``register``-ed the canvas tasks.
         keys: Signs what travels.
         input: The run's input, JSON.
+        queue: Names the broker's queue of a node that has one of its own.
 
     Returns:
         A signature to ``apply_async``; immutable at its front: ``other.s() | to_canvas(...)``
         waits for ``other`` and ignores its result.
 
     Raises:
-        UsageError: The plan is larger than Celery's own canvas can carry, has no nodes, or has
-            policies that need a run.
+        UsageError: The plan is larger than Celery's own canvas can carry, has no nodes, has
+            what needs a run, or the input is not what the flow declares.
     """
-    _refuse_shared(plan)
+    refuse_unkept(plan)
     layers = _layers(plan)
     packed = base64.b64encode(zlib.compress(plan.to_bytes())).decode("ascii")
+    input = accept_input(plan.inputs, {} if input is None else input)
     state: State = {
         "plan": packed,
         "input": unpack(pack(input, what="input")),
         "settled": {},
         "failed": [],
     }
-    _refuse_large(layers, len(json.dumps(state, default=str)))
+    refuse_large(layers, len(json.dumps(state, default=str)))
     begin = (_signed(state, keys),)
     steps: list[Signature] = [app.signature("flowcore.canvas_begin", begin, immutable=True)]
     for layer in layers:
         signatures = [
             _signature(
-                plan, app, keys, {"plan": plan.hash, "node": node, "carry": node == layer[0]}
+                plan, app, keys, queue, {"plan": plan.hash, "node": node, "carry": node == layer[0]}
             )
             for node in layer
         ]
@@ -156,57 +161,20 @@ def _layers(plan: Plan) -> list[list[int]]:
     return layers
 
 
-def _refuse_shared(plan: Plan) -> None:
-    """A canvas has no run that could wait, and nobody to keep what workers share."""
-    for node, name in enumerate(plan.ids):
-        policy = plan.policy(node)
-        found = [
-            key
-            for key in ("concurrency", "rate_limit", "circuit_breaker", "cache")
-            if getattr(policy, key)
-        ]
-        if policy.condition is not None:
-            found.append("'if'")
-        if any(one.uses is not None for one in policy.fallback[:1]):
-            found.append("a fallback with 'uses'")
-        if found:
-            msg = f"node {name!r} has {', '.join(found)}, which a Celery canvas cannot keep: "
-            raise UsageError(f"{msg}{_INSTEAD}")
-
-
-_INSTEAD = "run the flow on the native backend (flow.run, flow.enqueue)"
-
-
-def _refuse_large(layers: Sequence[Sequence[int]], state: int) -> None:
-    """Stop before Celery does: every message of a group carries all that comes after it."""
-    if not layers:
-        msg = "a flow without nodes has no canvas"
-        raise UsageError(msg)
-    instead = f"{_INSTEAD}, which has no such limit"
-    chords = sum(len(layer) > 1 for layer in layers)
-    if chords > MAX_CHORDS:
-        msg = f"the canvas has {chords} chords in a row; Celery fails past {MAX_CHORDS}: {instead}"
-        raise UsageError(msg)
-    # Each layer is its nodes' messages and, of a group, the gathering task's.
-    sizes = [len(layer) + (len(layer) > 1) for layer in layers]
-    total, after = 0, 0
-    for size in reversed(sizes):
-        total += size * (state + _SIGNATURE_BYTES * after)
-        after += size
-    if total > MAX_BYTES:
-        msg = (
-            f"the canvas would send about {total / 1e6:,.0f} MB through the broker "
-            f"(limit {MAX_BYTES / 1e6:,.0f} MB): {instead}"
-        )
-        raise UsageError(msg)
-
-
-def _signature(plan: Plan, app: Celery, keys: Keyring, given: Mapping[str, Any]) -> Signature:
+def _signature(
+    plan: Plan,
+    app: Celery,
+    keys: Keyring,
+    queue: Callable[[str], str],
+    given: Mapping[str, Any],
+) -> Signature:
     """The call that runs one node."""
+    policy = plan.policy(given["node"])
+    # Monitors find a task by its tags in its arguments.
+    given = {**given, "tags": list(policy.tags)} if policy.tags else given
     kwargs = {**given, SIGNATURE: keys.sign_value(given)}
     signature = app.signature("flowcore.canvas_node", kwargs=kwargs)
-    queue = plan.policy(given["node"]).queue
-    return signature.set(queue=queue) if queue else signature
+    return signature.set(queue=queue(policy.queue)) if policy.queue else signature
 
 
 def _signed(state: State, keys: Keyring) -> State:
@@ -262,9 +230,11 @@ def _attempt(
 ) -> State:
     """One attempt of one node: what it adds to the state, or an exception that ends the canvas."""
     try:
-        settled, fatal = _settle(plan, node, state, run_node)
+        call = partial(run_node, attempt=task.request.retries + 1)
+        settled, fatal = _settle(plan, node, state, call)
     except Exception as error:
-        _retry(task, plan.policy(node).retry, error)
+        final = isinstance(error, NodeError) and error.is_final
+        _retry(task, None if final else plan.policy(node).retry, error)
         if instead := plan.policy(node).fallback:
             settled, fatal = _succeeded(plan, node, _upstream(plan, state), instead[0].value), None
         else:
@@ -344,7 +314,7 @@ def _upstream(plan: Plan, state: Mapping[str, Any]) -> Upstream:
 
 
 def _settle(
-    plan: Plan, node: int, state: Mapping[str, Any], run_node: RunNode
+    plan: Plan, node: int, state: Mapping[str, Any], run_node: Callable[..., Any]
 ) -> tuple[State, str | None]:
     """Run or skip a node; return how it settled, and why that fails the run, if it does."""
     arrivals = [_arrival(state["settled"][plan.ids[p]], plan.ids[node]) for p in plan.pred[node]]
