@@ -10,6 +10,7 @@ from celery import Celery
 
 from flowcore.assembly.agents import HostStep, build_agents, with_agents
 from flowcore.assembly.payloads import make_payloads, payload_look
+from flowcore.assembly.peers import Peers
 from flowcore.assembly.settings import REDIS_SCHEMES, Settings, split_urls
 from flowcore.backends.a2a.step import AgentServices
 from flowcore.backends.native.app import AppOptions, Bridge, make_app
@@ -28,6 +29,7 @@ from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.backends.native.signing import Keyring, Vault
 from flowcore.backends.native.slots import Slots
+from flowcore.backends.registry import engine_versions
 from flowcore.engine.callbacks import CallbackTeller, find_callbacks
 from flowcore.engine.firing import EngineFiring
 from flowcore.engine.guard import Shared
@@ -83,6 +85,7 @@ class Runtime:
     agents: AgentServices
     flows: RedisFlows
     schedules: RedisSchedules
+    peers: Peers
 
     @property
     def redis_urls(self) -> list[str]:
@@ -148,6 +151,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
                 max_event=settings.max_event,
                 allowed=frozenset(settings.allowed_modules),
                 work_first=settings.work_first,
+                engines=engine_versions,
             ),
         ),
     )
@@ -180,6 +184,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         agents=agents,
         flows=services.flows,
         schedules=services.schedules,
+        peers=Peers(services.board),
     )
 
 

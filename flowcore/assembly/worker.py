@@ -15,6 +15,7 @@ from flowcore.assembly.build import build_runtime
 from flowcore.assembly.embedded import EmbeddedServer
 from flowcore.assembly.lifeline import report_ready, terminate_self, watch_parent
 from flowcore.assembly.settings import Settings
+from flowcore.backends.native.janitor import NOTE_KEPT
 from flowcore.errors import ServiceError, StoreUnreachableError
 
 __all__ = ["app"]
@@ -45,6 +46,7 @@ def _on_init(**_: Any) -> None:
     watch_parent(terminate_self)
     try:
         _runtime.check_servers()
+        _runtime.peers.wait(NOTE_KEPT + 1)
     except StoreUnreachableError as error:
         _log.warning("%s", error)
     except ServiceError as error:

@@ -5,8 +5,9 @@ Built-in backends come through the same entry points as third parties' do.
 """
 
 import json
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.resources import files
 from inspect import isclass
 from typing import Any, ClassVar
@@ -14,10 +15,18 @@ from typing import Any, ClassVar
 from flowcore.backends.base import BaseBackend
 from flowcore.errors import BackendError, PlannedBackendError, UnknownBackendError, UsageError
 
-__all__ = ["BackendRegistry"]
+__all__ = ["BackendRegistry", "engine_versions"]
 
 _GROUP = "flowcore.backends"
 _FIRST = "native"
+
+#: Whose package does a backend's work; a third party's is its own.
+_VENDORS = {
+    "native": "celery",
+    "a2a": "flowcore",
+    "langgraph": "langgraph",
+    "crewai": "crewai",
+}
 _PLANNED = {
     "langgraph": "the LangGraph backend is planned",
     "crewai": "the CrewAI backend is planned",
@@ -134,6 +143,19 @@ def _conformance() -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
         files("flowcore.backends").joinpath("conformance.json").read_text("utf-8")
     )
+    return found
+
+
+def engine_versions() -> dict[str, str]:
+    """Name the backends of this installation whose vendor's package is there, with its version.
+
+    Nothing is imported: what the packages' metadata say is enough.
+    """
+    found = {}
+    for name, point in _installed().items():
+        vendor = _VENDORS.get(name) or (point.dist.name if point.dist is not None else name)
+        with suppress(PackageNotFoundError):
+            found[name] = version(vendor)
     return found
 
 

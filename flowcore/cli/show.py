@@ -172,6 +172,7 @@ def run_row(summary: RunSummary) -> dict[str, Any]:
         "origin": _origin(summary),
         "parent": _parent(summary),
         "error": error,
+        "stop": summary.stop,
     }
 
 
@@ -203,6 +204,8 @@ def run_head(record: RunRecord) -> str:
     if record.error:
         where = f"node {record.error.node}: " if record.error.node else ""
         lines.append(clean(f"error {where}{record.error.type}: {record.error.message}"))
+    if record.stop and not record.error:
+        lines.append(clean(f"stopped: {record.stop}"))
     return "\n".join(lines) + "\n"
 
 

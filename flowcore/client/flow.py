@@ -66,9 +66,11 @@ def start_run(
             name that is not deployed.
         BrokerUnreachableError: The broker does not answer; nothing was started.
         StoreFullError: Redis has too little room for one more; nothing was started.
+        VersionMismatchError: A live worker is of another version; nothing was started.
     """
     runtime = session.runtime
     session.check_broker()
+    runtime.peers.check()
     plan = pinned(plan, runtime.flows, runtime.store.get_plan)
     _admit(session, None if id is None else str(id))
     run_id, submitted = submit(

@@ -56,7 +56,8 @@
         ├── StoreRefusedError        FC604  a wrong password, or a user without the right
         ├── StoreFullError           FC605  no memory or disk for what has to be written
         ├── PayloadStoreError        FC606  large values cannot be written or read now
-        └── WrongServerError         FC607  a Redis Cluster, or a Sentinel itself
+        ├── WrongServerError         FC607  a Redis Cluster, or a Sentinel itself
+        └── VersionMismatchError     FC608  others speak another wire number
 
 In: nothing. Out: exceptions whose facts are attributes; each sentence names the way out. A class
 that only one room raises may live there.
@@ -118,6 +119,7 @@ from flowcore.errors.services import (
     StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
+    VersionMismatchError,
     WrongServerError,
 )
 
@@ -167,6 +169,7 @@ __all__ = [
     "UnknownBackendError",
     "UnsupportedValueError",
     "UsageError",
+    "VersionMismatchError",
     "WaitTimeoutError",
     "WorkerLostError",
     "WrongServerError",

@@ -9,6 +9,7 @@ __all__ = [
     "StoreFullError",
     "StoreRefusedError",
     "StoreUnreachableError",
+    "VersionMismatchError",
     "WrongServerError",
 ]
 
@@ -23,6 +24,12 @@ class WrongServerError(ServiceError):
     """There is a server, but not one that could hold runs: a Cluster or a Sentinel."""
 
     code = "FC607"
+
+
+class VersionMismatchError(ServiceError):
+    """Clients, workers or runs are of a version of flowcore that does not go with this one."""
+
+    code = "FC608"
 
 
 class PayloadStoreError(ServiceError):

@@ -3,9 +3,11 @@
 In: notes. Out: the notes that are fresh. Not here: who may run what (leases).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from flowcore.run.protocol import WIRE, mismatch
 
 __all__ = ["WorkerBoard", "WorkerNote"]
 
@@ -14,22 +16,44 @@ __all__ = ["WorkerBoard", "WorkerNote"]
 class WorkerNote:
     """What a worker says about itself."""
 
+    id: str
+    """Names this very process, among all that ever ran; workers of one name are several."""
     name: str
     """Celery's node name, such as ``celery@host``."""
     queues: tuple[str, ...]
     concurrency: int
     pool: str
     pid: int
+    version: str = ""
+    """The version of flowcore."""
+    wire: int = WIRE
+    """The wire number: see ``run.protocol``."""
+    engines: Mapping[str, str] = field(default_factory=dict)
+    """Backends that it could run, and the versions of their vendors' packages."""
+    memory: int = 0
+    """Bytes that the worker and its pool hold in memory."""
+
+    def mismatch(self) -> str | None:
+        """Return a sentence if it speaks another wire number than this process."""
+        version = f", flowcore {self.version}" if self.version else ""
+        return mismatch(f"worker {self.name} (process {self.pid}{version})", self.wire)
 
 
 class WorkerBoard(Protocol):
     """Notes of live workers; one that is not renewed disappears by itself."""
 
-    def post(self, note: WorkerNote, *, keep: float) -> None:
-        """Write or renew a note for ``keep`` seconds."""
+    def post(self, note: WorkerNote, *, keep: float, callables: Sequence[str] = ()) -> None:
+        """Write or renew a note for ``keep`` seconds.
+
+        Args:
+            note: About this worker.
+            keep: Seconds.
+            callables: What the worker's modules offer by name, ``module:name`` each; written now
+                and then only.
+        """
         ...
 
-    def remove(self, name: str) -> None:
+    def remove(self, id: str) -> None:
         """Take a note down."""
         ...
 
@@ -39,4 +63,8 @@ class WorkerBoard(Protocol):
 
     def workers(self) -> Sequence[WorkerNote]:
         """Return the fresh notes, by name."""
+        ...
+
+    def callables(self) -> frozenset[str]:
+        """Return what live workers offer by name."""
         ...

@@ -41,7 +41,7 @@ CHAIN = make_plan([[], [0]])
 ONE = make_plan([[]])
 Pair = tuple["redis.Redis", "redis.Redis"]
 LEASES = Leases(lease=0.1, dispatch=0.1)
-NOTE = WorkerNote(name="celery@here", queues=("q",), concurrency=2, pool="prefork", pid=7)
+NOTE = WorkerNote(id="w1", name="celery@here", queues=("q",), concurrency=2, pool="prefork", pid=7)
 
 
 def _at_home(home: int, count: int = 2) -> Iterator[str]:

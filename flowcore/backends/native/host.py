@@ -5,7 +5,7 @@ One per process; Celery's prefork children make their own after the fork.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,8 @@ class HostOptions:
     """Module prefixes nodes may come from, beyond the default."""
     work_first: bool = True
     """Whether a worker goes on with a node that it made ready."""
+    engines: Callable[[], Mapping[str, str]] = dict
+    """Tells which backends this installation could run, with versions."""
 
 
 class NodeHost:

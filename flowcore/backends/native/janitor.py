@@ -5,14 +5,15 @@ In: the worker's start and stop. Out: a thread in its parent process that runs t
 
 import contextlib
 import logging
-import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from celery import bootsteps
 
+from flowcore.backends.native.announcement import make_note, marked_callables, with_memory
 from flowcore.backends.native.forking import free_locks_in_children
 from flowcore.backends.native.host import Services, show_end
 from flowcore.engine.janitor import Janitor
@@ -20,7 +21,7 @@ from flowcore.errors import FlowcoreError
 from flowcore.ports.presence import WorkerNote
 from flowcore.run.status import RunState
 
-__all__ = ["JanitorStep"]
+__all__ = ["NOTE_KEPT", "JanitorStep"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ _SCHEDULES_EVERY = 1.0
 
 #: Seconds between renewals of the worker's note on the board.
 _NOTE_EVERY = 2.0
+
+#: Seconds for which a note is fresh: two renewals may get lost.
+NOTE_KEPT = 3 * _NOTE_EVERY
 
 #: Seconds between two warnings of a store that is getting full.
 _WARN_EVERY = 60.0
@@ -48,17 +52,12 @@ class JanitorStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Begin housekeeping."""
-        services: Services = worker.app.flowcore.services()
-        note = WorkerNote(
-            name=worker.hostname,
-            queues=tuple(sorted(worker.app.amqp.queues.consume_from)),
-            concurrency=worker.concurrency or 0,
-            pool=worker.pool_cls.__module__.rsplit(".", 1)[-1],
-            pid=os.getpid(),
-        )
+        bridge = worker.app.flowcore
+        services: Services = bridge.services()
+        note = make_note(worker, bridge.options.engines())
         self._thread = threading.Thread(
             target=self._run,
-            args=(services, note),
+            args=(services, note, partial(with_memory, worker=worker)),
             name="flowcore-janitor",
             daemon=True,
         )
@@ -70,12 +69,15 @@ class JanitorStep(bootsteps.StartStopStep):
         if self._thread is not None:
             self._thread.join(timeout=5)
 
-    def _run(self, services: Services, note: WorkerNote) -> None:
+    def _run(
+        self, services: Services, note: WorkerNote, renewed: Callable[[WorkerNote], WorkerNote]
+    ) -> None:
         def finished(runs: Mapping[str, RunState]) -> None:
             for run, state in runs.items():
                 show_end(services, run, worker=note.name, state=state)
 
         crowd = 1
+        offered = marked_callables()
         janitor = Janitor(
             store=services.store,
             dispatcher=services.dispatcher,
@@ -92,7 +94,7 @@ class JanitorStep(bootsteps.StartStopStep):
             started = time.monotonic()
             try:
                 if started - posted >= _NOTE_EVERY:
-                    services.board.post(note, keep=3 * _NOTE_EVERY)
+                    services.board.post(renewed(note), keep=NOTE_KEPT, callables=offered)
                     crowd = services.board.count()
                     posted = started
                     warned = _warn(services, warned)
@@ -109,7 +111,7 @@ class JanitorStep(bootsteps.StartStopStep):
                 pause = _PAUSE_AFTER_TROUBLE
             self._stop.wait(pause)
         with contextlib.suppress(FlowcoreError):
-            services.board.remove(note.name)
+            services.board.remove(note.id)
 
 
 def _warn(services: Services, warned: float) -> float:

@@ -22,10 +22,12 @@ import msgpack
 from celery.exceptions import Reject
 
 from flowcore.errors import FlowcoreError, StoreUnreachableError
+from flowcore.run.protocol import WIRE, WIRE_BEFORE, mismatch
 
 __all__ = [
     "SIGNATURE",
     "Keyring",
+    "OtherVersion",
     "Vault",
     "accept",
     "sign_about",
@@ -38,6 +40,9 @@ _log = logging.getLogger(__name__)
 #: The argument of a task that holds its signature.
 SIGNATURE = "sig"
 
+#: The argument that says which wire number the message is written in.
+_NUMBER = "v"
+
 #: Bytes of a signature, and of a key.
 _SIZE, _KEY = 16, 32
 
@@ -49,6 +54,16 @@ _FRESH, _LOOK = 30.0, 1.0
 
 #: Given a key for servers that have none, returns the key of each server that answers.
 Vault = Callable[[bytes], Mapping[int, bytes]]
+
+
+class OtherVersion(Reject):
+    """Refuses a message that was signed by one of us, but one of another wire number."""
+
+    def __init__(self, sentence: str, given: Mapping[str, Any]) -> None:
+        """Keep what the message said."""
+        super().__init__(f"refused: {sentence}", requeue=False)
+        self.sentence = sentence
+        self.run = str(given.get("run", ""))
 
 
 class Keyring:
@@ -147,6 +162,7 @@ def sign_message(
         given: Its arguments.
         limit: Seconds after which a pool kills the process that runs it.
     """
+    given = {**given, _NUMBER: WIRE}
     return {**given, SIGNATURE: keys.sign(_message(task, id, limit, given))}
 
 
@@ -160,6 +176,7 @@ def accept(keys: Keyring, request: Any, *, task: str, chord: bool) -> dict[str, 
         chord: Whether messages of this task carry a chord.
 
     Raises:
+        OtherVersion: They are, but their sender speaks another wire number.
         Reject: They are not; the message is dropped.
     """
     given = dict(request.kwargs or {})
@@ -184,6 +201,10 @@ def accept(keys: Keyring, request: Any, *, task: str, chord: bool) -> dict[str, 
         or request.chord != expected
     ):
         raise keys.refuse(what, "it carries more than was signed")
+    sentence = mismatch("who sent this message", given.pop(_NUMBER, WIRE_BEFORE))
+    if sentence is not None:
+        keys.refuse(what, sentence)
+        raise OtherVersion(sentence, given)
     return given
 
 

@@ -4,20 +4,24 @@ In: signed messages: a run's id, numbers. Out: the function has been called; the
 the attempt.
 """
 
+import logging
 from typing import Any
 
 from celery.exceptions import Ignore, Retry
 
 from flowcore.backends.native.flower import RESULTS
-from flowcore.backends.native.host import NodeHost, show_end
+from flowcore.backends.native.host import NodeHost, Services, show_end
 from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
-from flowcore.backends.native.signing import accept
+from flowcore.backends.native.signing import OtherVersion, accept
 from flowcore.engine.assignment import Attempt
+from flowcore.errors import FlowcoreError
 from flowcore.ports.store import Ticket
 from flowcore.ports.unit import UnitTicket
 
 __all__ = ["NodeFailed", "register_tasks"]
 
+
+_log = logging.getLogger(__name__)
 
 #: Imported by workers alone: clients need nothing of Celery's worker.
 _REQUEST = "flowcore.backends.native.request:NodeRequest"
@@ -49,7 +53,7 @@ def register_tasks(app: Any) -> None:
     def node(self: Any, *_: Any, **_given: Any) -> str:
         request: Any = self.request
         host = app.flowcore.host()
-        given = accept(host.services.keys, request, task=NODE_TASK, chord=True)
+        given = _accept(host.services, request, NODE_TASK)
         ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
         plan = given["plan"]
         done = host.run(ticket, plan, worker=request.hostname)
@@ -79,7 +83,7 @@ def register_tasks(app: Any) -> None:
     def unit(self: Any, *_: Any, **_given: Any) -> None:
         request: Any = self.request
         host = app.flowcore.host()
-        given = accept(host.services.keys, request, task=UNIT_TASK, chord=True)
+        given = _accept(host.services, request, UNIT_TASK)
         queue = (request.delivery_info or {}).get("routing_key") or ""
         ticket = UnitTicket(run=given["run"], unit=given["unit"])
         host.run_unit(ticket, given["plan"], worker=request.hostname, queue=queue)
@@ -96,6 +100,22 @@ def register_tasks(app: Any) -> None:
         services = app.flowcore.services()
         given = accept(services.keys, self.request, task=END_TASK, chord=False)
         show_end(services, given["run"], worker=self.request.hostname)
+
+
+def _accept(services: Services, request: Any, task: str) -> dict[str, Any]:
+    """Return what a message says; a run that another version has sent is stopped with a word.
+
+    Raises:
+        Reject: The message is not to be obeyed.
+    """
+    try:
+        return accept(services.keys, request, task=task, chord=True)
+    except OtherVersion as error:
+        try:
+            services.store.stop(error.run, reason=error.sentence)
+        except FlowcoreError as trouble:
+            _log.warning("run %s was not stopped: %s", error.run, trouble)
+        raise
 
 
 def _record_unfinished(host: NodeHost, done: Attempt, plan: str, *, worker: str) -> None:

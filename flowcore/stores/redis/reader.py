@@ -8,8 +8,10 @@ from typing import Any
 
 import msgpack
 
+from flowcore.errors import VersionMismatchError
 from flowcore.ports.store import RunQuery, RunStore
 from flowcore.run.fold import fold_nodes
+from flowcore.run.protocol import WIRE_BEFORE, mismatch
 from flowcore.run.record import DeadLetter, Failure, Origin, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
@@ -39,7 +41,9 @@ _ROW = (
     "up",
     "stop",
     "resumes",
+    "wire",
 )
+_WIRE_AT = _ROW.index("wire")
 
 
 class RedisReader:
@@ -54,7 +58,7 @@ class RedisReader:
 
     def summary(self, run: str) -> RunSummary | None:
         """Return the run's row."""
-        found = self._rows([run])
+        found = self._rows([run], strict=True)
         return found[0] if found else None
 
     def record(self, run: str) -> RunRecord | None:
@@ -154,7 +158,8 @@ class RedisReader:
             flat = self._sizes(args=(run, *(nodes or ())))
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
-    def _rows(self, runs: Sequence[str]) -> list[RunSummary]:
+    def _rows(self, runs: Sequence[str], *, strict: bool = False) -> list[RunSummary]:
+        """Read rows; those of another wire number are left out, or refused when ``strict``."""
         with translated():
             pipe = self._client.pipeline(transaction=False)
             for run in runs:
@@ -163,7 +168,7 @@ class RedisReader:
             found = {
                 run: dict(zip(_ROW, row, strict=True))
                 for run, row in zip(runs, rows, strict=True)
-                if row[0] is not None
+                if row[0] is not None and _is_readable(run, row[_WIRE_AT], strict=strict)
             }
             causes = [(run, row["cause"]) for run, row in found.items() if row["cause"]]
             pipe = self._client.pipeline(transaction=False)
@@ -182,6 +187,13 @@ class RedisReader:
             return failure
         plan = self._plans.get_plan(row["plan"].decode())
         return Failure(**{**failure.as_dict(), "node": plan.ids[int(cause)]})
+
+
+def _is_readable(run: str, wire: bytes | None, *, strict: bool) -> bool:
+    sentence = mismatch(f"who stored run {run!r}", int(wire or WIRE_BEFORE))
+    if sentence is not None and strict:
+        raise VersionMismatchError(sentence)
+    return sentence is None
 
 
 def _failure(blob: bytes) -> Failure:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from flowcore.ports.presence import WorkerNote
 from flowcore.stores.redis.fanout import Fanout
+from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.sharded import PATIENCE, ShardedStore, bound
 
 __all__ = ["ShardedRoom", "ShardedWorkerBoard"]
@@ -47,16 +48,20 @@ class ShardedWorkerBoard:
         self._writes: Fanout[None] = Fanout(store.health, patience=patience)
         self._counts: Fanout[int] = Fanout(store.health, patience=patience)
         self._reads: Fanout[Sequence[WorkerNote]] = Fanout(store.health, patience=2 * patience)
+        self._offers: Fanout[frozenset[str]] = Fanout(store.health, patience=2 * patience)
 
-    def post(self, note: WorkerNote, *, keep: float) -> None:
+    def post(self, note: WorkerNote, *, keep: float, callables: Sequence[str] = ()) -> None:
         """Write or renew a note."""
         self._writes.ask(
-            {at: bound(board.post, note, keep=keep) for at, board in enumerate(self._boards)}
+            {
+                at: bound(board.post, note, keep=keep, callables=callables)
+                for at, board in enumerate(self._boards)
+            }
         )
 
-    def remove(self, name: str) -> None:
+    def remove(self, id: str) -> None:
         """Take a note down."""
-        self._writes.ask({at: bound(board.remove, name) for at, board in enumerate(self._boards)})
+        self._writes.ask({at: bound(board.remove, id) for at, board in enumerate(self._boards)})
 
     def count(self) -> int:
         """Return about how many notes there are."""
@@ -65,8 +70,16 @@ class ShardedWorkerBoard:
 
     def workers(self) -> Sequence[WorkerNote]:
         """Return the fresh notes of all servers that answer, by name."""
+        pages = self._reads.ask({at: board.workers for at, board in self._answering().items()})
+        notes = {note.id: note for page in pages.values() for note in page}
+        return sorted(notes.values(), key=lambda note: (note.name, note.pid, note.id))
+
+    def callables(self) -> frozenset[str]:
+        """Return what live workers offer by name, on all servers that answer."""
+        asked = {at: board.callables for at, board in self._answering().items()}
+        return frozenset().union(*self._offers.ask(asked).values())
+
+    def _answering(self) -> dict[int, RedisWorkerBoard]:
         boards = dict(enumerate(self._boards))
         live = {at: board for at, board in boards.items() if not self._health.is_down(at)}
-        pages = self._reads.ask({at: board.workers for at, board in (live or boards).items()})
-        notes = {note.name: note for page in pages.values() for note in page}
-        return [notes[name] for name in sorted(notes)]
+        return live or boards

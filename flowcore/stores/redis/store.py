@@ -28,6 +28,7 @@ from flowcore.ports.store import (
     Ticket,
 )
 from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
+from flowcore.run.protocol import WIRE
 from flowcore.run.record import DEADLINE_PASSED, GIVEN_UP, WORKER_LOST, Parent
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
@@ -125,7 +126,7 @@ class RedisStore:
             msgpack.packb(shares(grain)) if grain else b"",
         )
         items = "1" if plan.scope == "map" else ""
-        ends = wire_parent(run.parent), plan.spared, plan.concludes, items
+        ends = wire_parent(run.parent), plan.spared, plan.concludes, items, WIRE
         for _ in range(_TRIES):
             answer = self._call("submit", *arguments, *self._taken_over(run, plan), *ends)
             if answer[0] not in {b"noplan", b"changed"}:

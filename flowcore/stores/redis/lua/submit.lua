@@ -5,7 +5,7 @@
 --       (msgpack) or '', the states of that run's nodes, the attempt that starts it (msgpack: run,
 --       node, its id, attempt) or '', how many failures it is spared, when
 --       its last node, an epilogue, has something to do ('a': always, 'f': upon failure) or '',
---       '1' if its nodes are the items of a map, else ''
+--       '1' if its nodes are the items of a map, else '', wire number
 
 -- What need not run again comes from another run: outputs, states, and which edges do not hold.
 local function take_over(R, taken)
@@ -58,7 +58,7 @@ local now = clock()
 redis.call('HSET', base .. 'run', 'state', 'pending', 'plan', plan, 'flow', ARGV[3],
   'version', ARGV[4], 'ns', ARGV[5], 'tags', ARGV[7], 'total', ARGV[8], 'left', ARGV[8],
   'active', 0, 'max', ARGV[10], 'fast', ARGV[11], 'timeout', ARGV[12], 'keep', ARGV[13],
-  'lease', ARGV[14], 'dlease', ARGV[15], 'created', now, 'prio', ARGV[16])
+  'lease', ARGV[14], 'dlease', ARGV[15], 'created', now, 'prio', ARGV[16], 'wire', ARGV[24])
 if taken then redis.call('HSET', base .. 'run', 'origin', cmsgpack.pack({ taken.run, taken.node })) end
 if up then redis.call('HSET', base .. 'run', 'up', ARGV[20]) end
 if ARGV[22] ~= '' then redis.call('HSET', base .. 'run', 'epi', ARGV[22]) end

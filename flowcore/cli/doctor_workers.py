@@ -1,0 +1,60 @@
+"""The checks of ``flowcore doctor`` that are about workers.
+
+In: a session. Out: findings: who is there, and who is of another version. Not here: servers
+(doctor).
+"""
+
+from collections.abc import Iterator, Sequence
+
+from flowcore.assembly.session import Session
+from flowcore.cli.finding import Finding
+from flowcore.errors import ServiceError
+from flowcore.ports.presence import WorkerNote
+
+__all__ = ["check_notes", "check_workers"]
+
+#: Workers that have a row of their own; of more only the number is told.
+_SHOWN = 20
+
+
+def check_workers(session: Session) -> Iterator[Finding]:
+    """Look at the live workers."""
+    try:
+        notes = session.runtime.board.workers()
+    except ServiceError as error:
+        yield Finding(check="workers", status="fail", found=str(error))
+        return
+    if notes:
+        yield from check_notes(notes)
+    elif session.embedded:
+        found = "none now: 'flowcore run' and 'flowcore submit' start them"
+        yield Finding(check="workers", status="ok", found=found)
+    else:
+        fix = "flowcore worker, where the flows' modules are"
+        yield Finding(check="workers", status="warn", found="no live worker", fix=fix)
+
+
+def check_notes(notes: Sequence[WorkerNote]) -> Iterator[Finding]:
+    """Judge what workers say about themselves: a row for each."""
+    for note in notes[:_SHOWN]:
+        yield _worker(note)
+    if more := notes[_SHOWN:]:
+        yield Finding(check="workers", status="ok", found=f"{len(more)} more")
+    for note in more:
+        if note.mismatch():
+            yield _worker(note)
+
+
+def _worker(note: WorkerNote) -> Finding:
+    if sentence := note.mismatch():
+        fix = "install the same version of flowcore everywhere: nothing is submitted before that"
+        return Finding(check="workers", status="fail", found=sentence, fix=fix)
+    facts = [
+        f"process {note.pid}",
+        f"{note.pool} {note.concurrency}",
+        f"queues {', '.join(note.queues)}",
+        *([f"flowcore {note.version}"] if note.version else ()),
+        *(f"{name} {version}" for name, version in sorted(note.engines.items())),
+        *([f"{note.memory / 2**20:.0f} MiB"] if note.memory else ()),
+    ]
+    return Finding(check="workers", status="ok", found=f"{note.name}: {'; '.join(facts)}")

@@ -1,0 +1,23 @@
+"""What one check of ``flowcore doctor`` found.
+
+In: nothing. Out: the class. Not here: the checks.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["Finding"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    status: str
+    found: str
+    fix: str = ""
+    unreachable: bool = False
+
+    def row(self) -> dict[str, str]:
+        """Lay it out for printing."""
+        return {"status": self.status, "check": self.check, "found": self.found, "fix": self.fix}
