@@ -73,6 +73,10 @@ class AgentSpec:
     retries: int = 0
     """How often it is tried again after an error."""
 
+    def __flowcore_agent__(self) -> Callable[..., Any]:
+        """Mark an agent, which a definition may name once its module is imported."""
+        return self.call
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, as a test does."""
         return self.call(*args, **kwargs)

@@ -149,7 +149,6 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
                 heartbeat=settings.heartbeat,
                 stalled=settings.stalled,
                 max_event=settings.max_event,
-                allowed=frozenset(settings.allowed_modules),
                 work_first=settings.work_first,
                 engines=engine_versions,
             ),

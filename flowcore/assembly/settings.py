@@ -21,7 +21,8 @@ FLOWCORE_MAX_LOST          3                   workers a node may lose before it
 FLOWCORE_RETENTION         604800 (7 days)     seconds a finished run is kept
 FLOWCORE_AGENTS            (none)              modules whose agents a worker hosts, by comma
 FLOWCORE_CALLBACKS         (none)              callbacks that workers call, by comma
-FLOWCORE_ALLOWED_MODULES   (none)              module prefixes that ``uses`` may import, by comma
+FLOWCORE_ALLOWED_MODULES   (none)              module prefixes that ``uses`` may name beside the
+                                               user's own modules, by comma (nodes.permission)
 FLOWCORE_MAX_EVENT         65536 (64 KiB)      bytes of one event that a node emits
 FLOWCORE_PAYLOADS          see assembly        where large values go: file:///path, redis, off, or
                                                a URL that fsspec knows, such as s3://bucket/prefix
@@ -107,7 +108,7 @@ class Settings:
     retention: float
     """Seconds for which a finished run is kept."""
     allowed_modules: tuple[str, ...]
-    """Module prefixes from which ``uses`` may import a callable; empty for registered ones only."""
+    """Module prefixes that ``uses`` may name beside the user's own modules."""
     http_allow: tuple[str, ...]
     """Hosts and networks that ``http`` and ``llm`` nodes may reach though they are not public."""
     max_event: int

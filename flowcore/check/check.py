@@ -5,11 +5,12 @@ Not here: numbers and policies (plan).
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.check.draft import Draft
+from flowcore.check.naming import Naming
 from flowcore.check.rules_closing import check_closing
 from flowcore.check.rules_expressions import check_expressions
 from flowcore.check.rules_graph import Graph, check_graph
@@ -50,7 +51,11 @@ class CheckedFlow:
 
 
 def check(
-    document: Document, *, resolve: bool = True, allowed: frozenset[str] = frozenset()
+    document: Document,
+    *,
+    resolve: bool = True,
+    allowed: Iterable[str] | None = None,
+    announced: Iterable[str] | None = None,
 ) -> CheckedFlow:
     """Check a definition.
 
@@ -58,7 +63,11 @@ def check(
         document: What ``load_file``, ``load_text`` or ``load_tree`` gave.
         resolve: Whether every `uses` has to be found here. It imports the modules named, so
             leave it out where a definition comes from someone who may not run code.
-        allowed: Module prefixes that `uses` may name; empty allows all but the standard library.
+        allowed: Prefixes of modules, such as ``acme.nodes``, and of Celery tasks: with a list, even
+            an empty one, nothing else may be named, whether it is found here or not. None: what
+            ``nodes.permission`` allows; with ``resolve=False``, names are not judged then.
+        announced: Names that live workers say that they have, such as ``acme.nodes:fetch``:
+            nothing else may be named, but for what ``allowed`` lists, and nothing is imported.
 
     Returns:
         The checked flow.
@@ -66,14 +75,14 @@ def check(
     Raises:
         InvalidFlowError: It has problems; all of them are listed.
     """
-    return _check(document, resolve=resolve, allowed=allowed)
+    naming = Naming.of(resolve=resolve, allowed=allowed, announced=announced)
+    return _check(document, naming)
 
 
 def _check(
     document: Document,
+    naming: Naming,
     *,
-    resolve: bool,
-    allowed: frozenset[str],
     branches: bool = False,
     within: tuple[str, ...] = (),
 ) -> CheckedFlow:
@@ -81,24 +90,17 @@ def _check(
 
     Args:
         document: The definition.
-        resolve: Whether to import what it uses.
-        allowed: What it may use.
+        naming: How names of callables are judged.
         branches: It is of nodes whose expressions are those of the flow around them.
         within: The files it is inside of.
     """
-    draft = Draft(document=document)
+    draft = Draft(document=document, is_foreign=naming.is_strict)
     place = document.source.name if document.source else ""
     if place and (place := os.path.realpath(place)) in within:
         raise RecursionError(place)
 
     def nested(document: Document, *, branches: bool = False) -> CheckedFlow:
-        return _check(
-            document,
-            resolve=resolve,
-            allowed=allowed,
-            branches=branches,
-            within=(*within, place),
-        )
+        return _check(document, naming, branches=branches, within=(*within, place))
 
     check_shape(draft)
     graph = check_graph(draft)
@@ -107,8 +109,8 @@ def _check(
     sources = check_sources(draft, nested)
     if not branches:
         check_expressions(draft, graph)
-    check_uses(draft, allowed, imports=resolve)
-    check_with(draft, allowed, imports=resolve)
+    check_uses(draft, naming)
+    check_with(draft, naming)
     check_limits(draft)
     if draft.problems.found:
         raise refuse(document, draft.problems.found)

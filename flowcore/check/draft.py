@@ -46,6 +46,8 @@ class Draft:
     """What is known so far."""
 
     document: Document
+    is_foreign: bool = False
+    """It comes from somebody who may read no files here."""
     problems: Problems = field(default_factory=Problems)
     nodes: dict[str, RawNode] = field(default_factory=dict)
     """By id, in the author's order; nodes with problems are kept, so that naming them is none."""
@@ -54,9 +56,13 @@ class Draft:
     """Id, version, description and inputs."""
     config: Config | None = None
 
-    def memory_path(self, key: str) -> Path:
-        """The place of a key of the config's memory, which may stand at the top, too."""
+    def config_path(self, *keys: str | int) -> Path:
+        """The place of something of the config, whose keys may stand at the top, too."""
         tree = self.document.tree
         block = tree.get("config") if isinstance(tree, Mapping) else None
-        inside = isinstance(block, Mapping) and "memory" in block
-        return (*(("config",) if inside else ()), "memory", key)
+        inside = isinstance(block, Mapping) and keys[0] in block
+        return (*(("config",) if inside else ()), *keys)
+
+    def memory_path(self, key: str) -> Path:
+        """The place of a key of the config's memory."""
+        return self.config_path("memory", key)

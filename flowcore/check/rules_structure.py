@@ -208,6 +208,12 @@ def _sub_flow(draft: Draft, raw: RawNode, nested: Nested[_Checked_co]) -> _Check
 
 
 def _file(draft: Draft, given: str, path: Path, nested: Nested[_Checked_co]) -> _Checked_co | None:
+    if draft.is_foreign:
+        what = f"{quote(given)} is a file, which a definition from elsewhere may not read"
+        draft.problems.add(
+            "FC224", what, path, "write the definition, or the name of a deployed flow"
+        )
+        return None
     source = draft.document.source
     place = FilePath(source.name).parent / given if source else FilePath(given)
     try:

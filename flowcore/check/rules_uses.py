@@ -7,26 +7,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowcore.check.draft import Draft
+from flowcore.check.naming import Naming
 from flowcore.graph.source import Path
-from flowcore.nodes.resolve import PlannedNodeError, RefusedError, UnresolvedError, resolve
+from flowcore.nodes.resolve import PlannedNodeError, RefusedError, UnresolvedError
 
 __all__ = ["check_uses"]
 
 
-def check_uses(draft: Draft, allowed: frozenset[str], *, imports: bool) -> None:
-    """Resolve what nodes use.
+def check_uses(draft: Draft, naming: Naming) -> None:
+    """Judge what nodes use.
 
     Args:
         draft: Nodes whose shape is known.
-        allowed: Module prefixes; see ``nodes.resolve``.
-        imports: Whether modules may be imported; else only names of types are looked up.
+        naming: How names are judged.
     """
-    places = _places(draft)
-    for uses, paths in places.items():
-        if ":" in uses and not imports:
-            continue
+    for uses, paths in _places(draft).items():
         try:
-            resolve(uses, allowed=allowed)
+            naming.judge(uses)
         except UnresolvedError as error:
             for path in paths:
                 draft.problems.add(_code(error), error.reason, path, error.suggestion)
@@ -41,11 +38,21 @@ def _places(draft: Draft) -> dict[str, list[Path]]:
             places.setdefault(uses, []).append((*raw.path, "uses"))
         for function, path in _fallbacks(raw.fields.get("fallback"), (*raw.path, "fallback")):
             places.setdefault(function, []).append(path)
+    for uses, path in _tools(draft):
+        places.setdefault(uses, []).append(path)
     memory = draft.config.memory if draft.config else None
     for key in ("counter", "summariser", "embed"):
         if uses := getattr(memory, key, None):
             places.setdefault(uses, []).append(draft.memory_path(key))
     return places
+
+
+def _tools(draft: Draft) -> Iterator[tuple[str, Path]]:
+    """The functions that nodes may choose from; a name alone is another backend's."""
+    is_chosen = any(raw.fields.get("uses") == "tool" for raw in draft.nodes.values())
+    for at, uses in enumerate(draft.config.tools if draft.config else ()):
+        if ":" in uses or is_chosen:
+            yield uses, draft.config_path("tools", at)
 
 
 def _fallbacks(given: Any, path: Path) -> Iterator[tuple[str, Path]]:

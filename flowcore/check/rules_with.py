@@ -9,6 +9,7 @@ from typing import Any
 
 from flowcore.check.diagnostic import quote
 from flowcore.check.draft import Draft, RawNode
+from flowcore.check.naming import Naming
 from flowcore.nodes.keys import KEYS, NEEDED
 from flowcore.nodes.resolve import UnresolvedError, resolve
 from flowcore.nodes.signature import Signature, signature_of
@@ -23,13 +24,12 @@ _WAITING: Mapping[str, str] = {
 }
 
 
-def check_with(draft: Draft, allowed: frozenset[str], *, imports: bool) -> None:
+def check_with(draft: Draft, naming: Naming) -> None:
     """Note arguments that cannot be right.
 
     Args:
         draft: Nodes whose shape is known.
-        allowed: Module prefixes; see ``nodes.resolve``.
-        imports: Whether modules may be imported; else only built-in types are looked at.
+        naming: Tells whether modules are imported; else only built-in types are looked at.
     """
     for raw in draft.nodes.values():
         uses, given = raw.fields.get("uses"), raw.fields.get("with") or {}
@@ -37,8 +37,8 @@ def check_with(draft: Draft, allowed: frozenset[str], *, imports: bool) -> None:
             continue
         if uses in KEYS:
             _check_type(draft, raw, uses, given)
-        elif ":" in uses and imports and given:
-            _check_function(draft, raw, uses, given, allowed)
+        elif ":" in uses and naming.imports and given:
+            _check_function(draft, raw, uses, given, naming.allowed)
 
 
 def _check_type(draft: Draft, raw: RawNode, uses: str, given: Mapping[str, Any]) -> None:
@@ -56,7 +56,7 @@ def _check_type(draft: Draft, raw: RawNode, uses: str, given: Mapping[str, Any])
 
 
 def _check_function(
-    draft: Draft, raw: RawNode, uses: str, given: Mapping[str, Any], allowed: frozenset[str]
+    draft: Draft, raw: RawNode, uses: str, given: Mapping[str, Any], allowed: frozenset[str] | None
 ) -> None:
     try:
         signature = signature_of(resolve(uses, allowed=allowed).function)

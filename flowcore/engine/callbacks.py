@@ -6,13 +6,13 @@ In: names, events, turns. Out: calls. Not here: whose turn it is (ports.callback
 import asyncio
 import inspect
 import logging
-import pkgutil
 import threading
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
 from flowcore.errors import FlowcoreError, UsageError
+from flowcore.nodes.resolve import named_object
 from flowcore.ports.callbacks import CallbackDesk, Turn
 from flowcore.ports.store import EventLog
 from flowcore.run.callbacks import METHODS, calls_of
@@ -52,7 +52,7 @@ def _named(name: str) -> Any:
         msg = f"no callbacks are called {name!r} (installed: {known or 'none'}); or module:object"
         raise UsageError(msg)
     try:
-        found = points[0].load() if points else pkgutil.resolve_name(name)
+        found = points[0].load() if points else named_object(name)
         return found() if inspect.isclass(found) else found
     except Exception as error:
         what = f"{type(error).__name__}: {error}"

@@ -68,7 +68,6 @@ class Executor:
         memory: MemoryStore | None = None,
         spawner: Spawner | None = None,
         sender: TaskSender | None = None,
-        allowed: frozenset[str] = frozenset(),
         substitute: Substitute | None = None,
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
@@ -87,7 +86,6 @@ class Executor:
             memory: For what outlives runs.
             spawner: For nodes that start runs of their own.
             sender: For nodes that are tasks of somebody else.
-            allowed: Module prefixes nodes may come from, beyond the default.
             substitute: Puts other functions in the place of nodes', for tests.
             on_stuck: Records an attempt of a worker that timed out and does not end.
             on_wake: Hears of a node whose turn it is under a limit.
@@ -121,12 +119,11 @@ class Executor:
         fallbacks = Fallbacks(
             self._invoker,
             keeper,
-            allowed=allowed,
             context=self._speaker.context,
             given=given_of,
         )
         self._failures = Failures(payloads, fallbacks, self._speaker)
-        self._prepared = Preparer(allowed, substitute)
+        self._prepared = Preparer(substitute)
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
         """Claim, run, and say how it ended; None when somebody else has the node."""

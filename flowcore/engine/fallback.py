@@ -38,14 +38,12 @@ class Fallbacks:
         invoker: Invoker,
         keeper: LeaseKeeper,
         *,
-        allowed: frozenset[str],
         context: Callable[[Assignment], Context],
         given: Callable[[Assignment], Mapping[str, Any]],
     ) -> None:
-        """Call functions of ``allowed`` modules with the ``given`` arguments of their node."""
+        """Call functions with the ``given`` arguments of their node."""
         self._invoker = invoker
         self._keeper = keeper
-        self._allowed = allowed
         self._context = context
         self._given = given
 
@@ -69,7 +67,7 @@ class Fallbacks:
         raise NothingLeft(replace(failure, message=told))
 
     def _call(self, uses: str, failure: Failure, work: Assignment) -> Any:
-        function = resolve(uses, allowed=self._allowed).function
+        function = resolve(uses).function
         signature = signature_of(function)
         error = {"type": failure.type, "message": failure.message}
         given = {"error": error, **self._given(work)}

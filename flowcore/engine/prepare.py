@@ -54,14 +54,12 @@ class Prepared:
 class Preparer:
     """Prepares the nodes of a process, each once."""
 
-    def __init__(self, allowed: frozenset[str], substitute: Substitute | None = None) -> None:
-        """Resolve functions of ``allowed`` modules.
+    def __init__(self, substitute: Substitute | None = None) -> None:
+        """Prepare nothing yet.
 
         Args:
-            allowed: Module prefixes.
             substitute: Puts another function in the place of a node's, for tests.
         """
-        self._allowed = allowed
         self._substitute = substitute
         self._known: dict[tuple[str, int], Prepared] = {}
 
@@ -80,7 +78,7 @@ class Preparer:
         if found is not None:
             return found
         policy, given = plan.policy(node), plan.params[node]
-        function = resolve(policy.uses, allowed=self._allowed).function
+        function = resolve(policy.uses).function
         if self._substitute is not None:
             function = self._substitute(plan, node, function)
         signature, chunks = signature_of(function), is_generator(function)

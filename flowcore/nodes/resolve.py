@@ -1,14 +1,11 @@
 """Turn a node's `uses` into something to call.
 
-In: ``module:callable`` or the name of a built-in type, and the modules that are allowed.
-Out: Resolved. Not here: calling it (engine), where the allowed modules are configured (assembly).
+In: ``module:callable``, ``celery:TASK`` or the name of a built-in type. Out: Resolved.
+Not here: calling it (engine), which modules may be named (permission).
 
-What may be named:
-
-- built-in types and registered nodes (what ``@node`` made), always;
-- without ``allowed``: any module outside Python's standard library;
-- with ``allowed``: the listed modules and what is below them, and nothing else. No other module
-  is even imported; of those, only registered nodes in modules already imported are found.
+What may be named: built-in types; what ``permission`` allows; and marked callables (``@node``, an
+agent) in modules that are imported already. No other module is imported, not even to look for a
+mark.
 
 A name may not lead out of what is allowed either: ``acme.web:os.system`` and
 ``from subprocess import run`` in ``acme.web`` are refused by where the function lives.
@@ -24,7 +21,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +29,8 @@ from typing import Any
 from flowcore.errors import ResolveError
 from flowcore.nodes.builtin import BUILTIN, PLANNED
 from flowcore.nodes.celery_task import PREFIX, celery_node
+from flowcore.nodes.permission import Permission, Refusal
+from flowcore.nodes.permission import forget as forget_installed
 
 __all__ = [
     "MARKER",
@@ -42,13 +41,14 @@ __all__ = [
     "being_imported",
     "forget",
     "importing",
+    "named_object",
     "resolve",
+    "split_reference",
     "where_raised",
 ]
 
 #: Attribute that marks a registered node; its value describes the node.
 MARKER = "__flowcore__"
-SETTING = "FLOWCORE_ALLOWED_MODULES"
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
 
@@ -99,30 +99,47 @@ class Resolved:
     spec: object = None
 
 
-def resolve(uses: str, *, allowed: Iterable[str] = ()) -> Resolved:
+def resolve(uses: str, *, allowed: Iterable[str] | None = None) -> Resolved:
     """Find what a node's `uses` names.
 
     Args:
         uses: ``module:callable``, ``module:object.method`` or the name of a built-in type.
-        allowed: Module prefixes, such as ``acme.nodes``; empty allows all modules outside the
-            standard library.
+        allowed: Module prefixes, such as ``acme.nodes``, if nothing else may be named; None: what
+            ``permission`` allows.
 
     Returns:
-        What to call. Answers and refusals are remembered; an import in which user code raised
-        is tried again the next time.
+        What to call. Answers are remembered, also that there is no such thing; a refusal and an
+        import in which user code raised are not.
 
     Raises:
         ResolveError: It names nothing that can be called, or something that is not allowed.
     """
-    answer = _resolve(uses, frozenset(allowed))
+    answer = _resolve(uses, Permission.of(allowed))
     if isinstance(answer, UnresolvedError):
         raise answer.with_traceback(None)
     return answer
 
 
+def named_object(name: str) -> Any:
+    """Find what ``module:object`` names, callable or not, under the same rule.
+
+    Raises:
+        ResolveError: There is no such thing, or it is not allowed.
+    """
+    permission = Permission.current()
+    module, attributes = split_reference(name)
+    if (refusal := permission.refusal(module)) is not None:
+        raise _refused(name, refusal)
+    found = _follow(_import(module), attributes, name)
+    if (refusal := permission.refusal_of(found)) is not None:
+        raise _refused(name, refusal)
+    return found
+
+
 def forget() -> None:
-    """Forget all answers, as after code was reloaded."""
+    """Forget all answers, as after code was reloaded or installed."""
     _resolve.cache_clear()
+    forget_installed()
 
 
 _importing: ContextVar[str | None] = ContextVar("flowcore_importing", default=None)
@@ -148,71 +165,77 @@ class _ImportRaisedError(UnresolvedError):
 
 
 @lru_cache(maxsize=16384)
-def _resolve(uses: str, allowed: frozenset[str]) -> Resolved | UnresolvedError:
+def _resolve(uses: str, permission: Permission) -> Resolved | UnresolvedError:
     if uses.startswith(PREFIX):
-        return _task(uses, allowed)
+        return _task(uses, permission)
     if uses in BUILTIN:
         return Resolved(uses=uses, function=BUILTIN[uses], builtin=True)
     try:
-        return _reference(uses, allowed)
-    except _ImportRaisedError:
+        return _reference(uses, permission)
+    except (_ImportRaisedError, RefusedError):
         raise
     except UnresolvedError as error:
         return error
 
 
-def _task(uses: str, allowed: frozenset[str]) -> Resolved | UnresolvedError:
+def _task(uses: str, permission: Permission) -> Resolved | UnresolvedError:
     """A Celery task, by its name: whether there is one shows when it is called."""
     name = uses.removeprefix(PREFIX)
     if not _TASK_NAME.fullmatch(name):
         hint = "write celery: and the task's name, such as celery:proj.tasks.add"
         return UnresolvedError(f"'{name}' is no name of a Celery task", hint)
+    if name.startswith(("celery.", "flowcore.")):
+        why = f"'{uses}' is not allowed: the task is not yours"
+        return RefusedError(why, "name a task of your own")
+    # Only what a worker has registered runs: no module is named by it.
     module = name.rpartition(".")[0] or name
-    if (allowed and not _is_permitted(module, allowed)) or name.startswith(
-        ("celery.", "flowcore.")
-    ):
-        why = f"'{uses}' is not allowed: '{module}' is not one of the allowed modules"
-        return RefusedError(why, f"list it in {SETTING}")
+    refusal = permission.refusal(module) if permission.only is not None else None
+    if refusal is not None:
+        raise _refused(uses, refusal)
     return Resolved(uses=uses, function=celery_node(uses))
 
 
-def _reference(uses: str, allowed: frozenset[str]) -> Resolved:
-    match = _REFERENCE.fullmatch(uses)
-    if match is None:
-        raise _malformed(uses)
-    module_name, attributes = match[1], match[2].split(".")
-    permitted = _is_permitted(module_name, allowed)
-    # A module that is not allowed is never imported, but a registered node may live in one
+def _reference(uses: str, permission: Permission) -> Resolved:
+    module_name, attributes = split_reference(uses)
+    refusal = permission.refusal(module_name)
+    # A module that is not allowed is never imported, but a marked callable may live in one
     # that already is.
-    module = _import(module_name) if permitted else sys.modules.get(module_name)
+    module = _import(module_name) if refusal is None else sys.modules.get(module_name)
     if module is None:
-        raise _refused(uses, module_name, allowed)
+        raise _refused(uses, refusal)
     try:
         found = _follow(module, attributes, uses)
     except UnresolvedError:
-        if permitted:
+        if refusal is None:
             raise
-        raise _refused(uses, module_name, allowed) from None
-    if permitted and not callable(found):
+        raise _refused(uses, refusal) from None
+    if refusal is None and not callable(found):
         raise UnresolvedError(f"'{uses}' is {_article(found)}, which cannot be called")
     spec = _spec(found)
-    if spec is None and not (permitted and _is_permitted(_home(found), allowed)):
-        raise _refused(uses, _home(found) if permitted else module_name, allowed)
+    if spec is None and not _is_agent(found):
+        refusal = refusal or permission.refusal_of(found)
+        if refusal is not None:
+            raise _refused(uses, refusal)
     return Resolved(uses=uses, function=found, spec=spec)
 
 
-def _is_permitted(module: str, allowed: frozenset[str]) -> bool:
-    if allowed:
-        return any(module == prefix or module.startswith(f"{prefix}.") for prefix in allowed)
-    return module.partition(".")[0] not in sys.stdlib_module_names
+def split_reference(uses: str) -> tuple[str, list[str]]:
+    """Take ``module:object.method`` apart.
+
+    Raises:
+        UnresolvedError: It has another form.
+    """
+    match = _REFERENCE.fullmatch(uses)
+    if match is None:
+        raise _malformed(uses)
+    return match[1], match[2].split(".")
 
 
-def _refused(uses: str, module: str, allowed: frozenset[str]) -> RefusedError:
-    if allowed or module.partition(".")[0] not in sys.stdlib_module_names:
-        why = f"'{uses}' is not allowed: '{module}' is not one of the allowed modules"
-    else:
-        why = f"'{uses}' is not allowed: '{module}' belongs to Python's standard library"
-    return RefusedError(why, f"wrap it in a function of your own, or list it in {SETTING}")
+def _refused(uses: str, refusal: Refusal | None) -> RefusedError:
+    if refusal is None:
+        return RefusedError(f"'{uses}' is not allowed")
+    why = f"'{uses}' is not allowed: '{refusal.module}' {refusal.why}"
+    return RefusedError(why, refusal.way_out)
 
 
 def _malformed(uses: str) -> UnresolvedError:
@@ -286,21 +309,14 @@ def _no_attribute(inside: Any, name: str, uses: str) -> UnresolvedError:
     return UnresolvedError(f"{where} has no '{name}'", hint)
 
 
-def _home(found: Any) -> str:
-    """The module that a callable really comes from."""
-    while isinstance(found, partial):
-        found = found.func
-    home = getattr(found, "__module__", None)
-    if isinstance(home, str):
-        return home
-    # A method of a built-in type, such as the ``pop`` of a dict.
-    return type(getattr(found, "__self__", found)).__module__
-
-
 def _spec(found: Any) -> object:
     """What ``@node`` attached to this very object; not what ``__getattr__`` makes up."""
     attached = getattr(found, "__dict__", {}).get(MARKER)
     return attached if attached is not None else getattr(type(found), MARKER, None)
+
+
+def _is_agent(found: Any) -> bool:
+    return hasattr(type(found), "__flowcore_agent__")
 
 
 def _article(found: Any) -> str:

@@ -4,7 +4,6 @@ In: the tool's name and its arguments. Out: what it gives. Not here: which tools
 flow's ``config.tools``.
 """
 
-import os
 from typing import Any
 
 from flowcore.errors import UsageError
@@ -39,7 +38,6 @@ def tool(**more: Any) -> Any:
 
 def _function(uses: str) -> Any:
     # Here, since resolving knows the built-in types, of which this is one.
-    from flowcore.nodes.resolve import SETTING, resolve  # noqa: PLC0415
+    from flowcore.nodes.resolve import resolve  # noqa: PLC0415
 
-    allowed = [word.strip() for word in os.environ.get(SETTING, "").split(",") if word.strip()]
-    return resolve(uses, allowed=allowed).function
+    return resolve(uses).function

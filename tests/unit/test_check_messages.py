@@ -249,7 +249,11 @@ WRONG: list[tuple[str, str, str, str | None]] = [
         "nodes: {a: {uses: 'os:system'}}",
         "1:19: error FC221: 'os:system' is not allowed: 'os' belongs to Python's standard library",
         "nodes.a.uses",
-        "wrap it in a function of your own, or list it in FLOWCORE_ALLOWED_MODULES",
+        (
+            "wrap it in a function of your own; or allow it, in pyproject.toml below "
+            '[project.entry-points."flowcore.nodes"]: os = "os", '
+            "or in the environment: FLOWCORE_ALLOWED_MODULES=os"
+        ),
     ),
     (
         "nodes: {a: {uses: agent}}",

@@ -123,12 +123,15 @@ def test_the_standard_library_is_refused_however_it_is_reached(uses: str) -> Non
         resolve(uses)
 
 
-def test_a_refusal_names_the_way_out() -> None:
+def test_a_refusal_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLOWCORE_ALLOWED_MODULES", raising=False)
     with pytest.raises(RefusedError) as error:
         resolve("os:system")
     assert str(error.value) == (
         "'os:system' is not allowed: 'os' belongs to Python's standard library "
-        "(wrap it in a function of your own, or list it in FLOWCORE_ALLOWED_MODULES)"
+        "(wrap it in a function of your own; or allow it, in pyproject.toml below "
+        '[project.entry-points."flowcore.nodes"]: os = "os", '
+        "or in the environment: FLOWCORE_ALLOWED_MODULES=os)"
     )
 
 

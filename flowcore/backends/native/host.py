@@ -82,8 +82,6 @@ class HostOptions:
     """Seconds between renewals of leases."""
     max_event: int = 64 * 2**10
     """Bytes of one event that a node emits."""
-    allowed: frozenset[str] = frozenset()
-    """Module prefixes nodes may come from, beyond the default."""
     work_first: bool = True
     """Whether a worker goes on with a node that it made ready."""
     engines: Callable[[], Mapping[str, str]] = dict
@@ -110,7 +108,6 @@ class NodeHost:
             memory=services.memory,
             sender=services.tasks,
             spawner=Spawner(services.reader, services.payloads, self._children()),
-            allowed=options.allowed,
             on_stuck=self._settle,
             on_first=self._show_start,
             on_wake=self._wake,
