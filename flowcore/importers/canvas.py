@@ -4,12 +4,14 @@ In: a signature: a task, chain, group, chord, chunks, map or starmap, as the pla
 Out: the raw tree of a definition. Not here: importing it, writing it as YAML (graph.dump).
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.errors import DefinitionError
+from flowcore.importers.celery_values import tagged_value
 
 __all__ = ["CanvasError", "from_canvas"]
 
@@ -36,6 +38,18 @@ _KNOWN = frozenset(
     {*_UNSEEN, *_OF_TASKS, "link", "task_id", "root_id", "parent_id", "group_id", "group_index"}
     | {"chord", "chord_size", "reply_to", "immutable", "ignore_result"}
 )
+
+
+#: Canvases whose arguments go to their first tasks; Celery itself drops those of a group.
+_WITH_FIRST_TASKS = frozenset({"celery.chain", "celery.chord"})
+_KWARGS_OF_WHOLES: Mapping[str, frozenset[str]] = {
+    "celery.chain": frozenset({"tasks"}),
+    "celery.group": frozenset({"tasks"}),
+    "celery.chord": frozenset({"header", "body", "kwargs"}),
+    "celery.map": frozenset({"task", "it"}),
+    "celery.starmap": frozenset({"task", "it"}),
+    "celery.chunks": frozenset({"task", "it", "n"}),
+}
 
 
 class CanvasError(DefinitionError):
@@ -68,7 +82,13 @@ def from_canvas(
         CanvasError: It is no signature, or has what a flow cannot do.
     """
     made = _Made(queue_of=queue_of)
-    made.add(signature, None)
+    if signature.get("task") in _WITH_FIRST_TASKS:
+        # The arguments of a whole canvas are those of its first tasks, before their own.
+        made.add({**signature, "args": ()}, None, list(signature.get("args") or ()))
+    else:
+        made.add(signature, None)
+    if not made.nodes and not made.problems:
+        made.problems.append("a canvas without tasks")
     if made.problems:
         raise CanvasError(list(dict.fromkeys(made.problems)))
     return {"id": id, "nodes": made.nodes}
@@ -91,44 +111,57 @@ class _Made:
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def add(self, signature: Any, before: _Result | None) -> _Result | None:
-        """Add a signature after what is before it; return what it gives."""
+    def add(
+        self, signature: Any, before: _Result | None, first: Sequence[Any] | None = None
+    ) -> _Result | None:
+        """Add a signature after what is before it; return what it gives.
+
+        Args:
+            signature: A part of the canvas.
+            before: The result that flows into it.
+            first: Arguments of the whole canvas, which its first tasks are given before their own;
+                None where the signature does not come first.
+        """
         if not isinstance(signature, Mapping) or "task" not in signature:
             self.problems.append(f"expected a signature, got {type(signature).__name__}")
             return before
         name, kwargs = str(signature["task"]), signature.get("kwargs") or {}
         options = signature.get("options") or {}
-        self._refuse_all(signature)
+        self._refuse_all(signature, before)
         match name:
             case "celery.chain":
-                made = self._chain(kwargs.get("tasks") or (), before)
+                made = self._chain(kwargs.get("tasks") or (), before, first)
             case "celery.group":
-                made = self._group(_tasks(kwargs.get("tasks")), before)
+                made = self._group(_tasks(kwargs.get("tasks")), before, first)
             case "celery.chord":
-                header = kwargs.get("header")
-                made = self.add(kwargs.get("body"), self._group(_tasks(header), before))
+                made = self._chord(kwargs, before, first)
             case "celery.map" | "celery.starmap" | "celery.chunks":
+                if first:
+                    self.problems.append(f"{name}: takes no arguments of the canvas around it")
                 made = self._mapped(name, kwargs, before)
             case _:
-                made = self._task(signature, before)
+                made = self._task(signature, before, first or ())
         for linked in options.get("link") or ():
             self.add(linked, made)
         return made
 
-    def _flat(self, tasks: Sequence[Any], before: _Result | None) -> Iterator[_Result]:
+    def _flat(
+        self, tasks: Sequence[Any], before: _Result | None, first: Sequence[Any] | None
+    ) -> Iterator[_Result]:
         """What the tasks of a group give; a group in a group is part of it, as Celery has it."""
         for one in tasks:
             if isinstance(one, Mapping) and one.get("task") == "celery.group":
-                self._refuse_all(one)
-                yield from self._flat(_tasks((one.get("kwargs") or {}).get("tasks")), before)
-            elif (part := self.add(one, before)) is not None:
+                self._refuse_all(one, before)
+                yield from self._flat(_tasks((one.get("kwargs") or {}).get("tasks")), before, first)
+            elif (part := self.add(one, before, None if first is None else [*first])) is not None:
                 yield part
 
-    def _refuse_all(self, signature: Mapping[str, Any]) -> None:
+    def _refuse_all(self, signature: Mapping[str, Any], before: _Result | None) -> None:
         name, options = str(signature["task"]), signature.get("options") or {}
         self._refuse(name, options, _UNSEEN)
         if name.startswith("celery."):
             self._refuse(name, options, _OF_TASKS)
+            self._refuse_arguments(name, signature, before)
         odd = [key for key in options if key not in _KNOWN and options[key] not in (None, [], {})]
         self.problems += [f"{name}: a flow has no {key!r}" for key in odd]
 
@@ -137,34 +170,71 @@ class _Made:
             if options.get(key) is not None and options[key] != []:
                 self.problems.append(f"{name}: a flow has no {key!r}, but {instead}")
 
-    def _chain(self, tasks: Sequence[Any], before: _Result | None) -> _Result | None:
+    def _refuse_arguments(
+        self, name: str, signature: Mapping[str, Any], before: _Result | None
+    ) -> None:
+        """Refuse arguments of a chain, group or chord that its tasks would not be given."""
+        known = _KWARGS_OF_WHOLES.get(name, frozenset())
+        kwargs = signature.get("kwargs") or {}
+        odd = [key for key in kwargs if key not in known] + list(kwargs.get("kwargs") or ())
+        if odd:
+            names = ", ".join(map(repr, odd))
+            self.problems.append(f"{name}: its tasks are not given {names}; name them at each task")
+        if signature.get("args"):
+            self.problems.append(
+                f"{name}: arguments of a group, or of a part of a canvas, are not passed on; "
+                "write them at its first tasks"
+            )
+        if signature.get("immutable") and before is not None:
+            self.problems.append(
+                f"{name}: an immutable whole after another; use .si() at its tasks"
+            )
+
+    def _chain(
+        self, tasks: Sequence[Any], before: _Result | None, first: Sequence[Any] | None
+    ) -> _Result | None:
         for one in tasks:
-            before = self.add(one, before)
+            made = self.add(one, before, first)
+            # Celery passes over a group without tasks, and so do the arguments of the whole.
+            first = first if made is before else None
+            before = made
         return before
 
-    def _group(self, tasks: Sequence[Any], before: _Result | None) -> _Result | None:
-        parts = list(self._flat(tasks, before))
-        if not parts:
-            self.problems.append("a group without tasks")
-            return before
-        nodes = tuple(node for part in parts for node in part.nodes)
-        return _Result(nodes, f"[{', '.join(part.text for part in parts)}]")
+    def _group(
+        self, tasks: Sequence[Any], before: _Result | None, first: Sequence[Any] | None
+    ) -> _Result | None:
+        parts = list(self._flat(tasks, before, first))
+        return _together(parts) if parts else before
+
+    def _chord(
+        self, kwargs: Mapping[str, Any], before: _Result | None, first: Sequence[Any] | None
+    ) -> _Result | None:
+        parts = list(self._flat(_tasks(kwargs.get("header")), before, first))
+        nothing = _Result(before.nodes if before is not None else (), "[]")
+        return self.add(kwargs.get("body"), _together(parts) if parts else nothing)
 
     def _mapped(self, name: str, kwargs: Mapping[str, Any], before: _Result | None) -> _Result:
         """``map`` and ``starmap`` call a task for each item; ``chunks`` does so, some at a time."""
-        task, items = kwargs.get("task"), [_plain(one) for one in kwargs.get("it") or ()]
+        task = kwargs.get("task")
+        inner = str(task.get("task")) if isinstance(task, Mapping) else name
+        items = [self._plain(inner, one) for one in kwargs.get("it") or ()]
         args = "${{ item }}" if name != "celery.map" else ["${{ item }}"]
         node: dict[str, Any] = {"for_each": items, "with": {"args": args}}
         return self._node(task if isinstance(task, Mapping) else {}, node, before)
 
-    def _task(self, signature: Mapping[str, Any], before: _Result | None) -> _Result:
-        args = [_plain(one) for one in signature.get("args") or ()]
-        if before is not None and not signature.get("immutable"):
+    def _task(
+        self, signature: Mapping[str, Any], before: _Result | None, first: Sequence[Any]
+    ) -> _Result:
+        name = str(signature["task"])
+        own = signature.get("args") or ()
+        takes = not signature.get("immutable")
+        args = [self._plain(name, one) for one in ((*first, *own) if takes else own)]
+        if before is not None and takes:
             args.insert(0, f"${{{{ {before.text} }}}}")
         given: dict[str, Any] = {}
         if args:
             given["args"] = args
-        if kwargs := _plain(signature.get("kwargs") or {}):
+        if kwargs := self._plain(name, signature.get("kwargs") or {}):
             given["kwargs"] = kwargs
         node = {"with": given or {"args": []}}
         return self._node(signature, node, before)
@@ -175,7 +245,8 @@ class _Made:
         name, options = str(signature.get("task")), signature.get("options") or {}
         id = self._id(name)
         needs = list(before.nodes) if before is not None else []
-        if countdown := options.get("countdown"):
+        countdown = options.get("countdown") or 0
+        if countdown > 0:  # Celery runs what should have begun already at once
             wait: dict[str, Any] = {"uses": "wait", "with": {"for": countdown}}
             self.nodes[f"{id}-wait"] = {**wait, "needs": needs} if needs else wait
             needs = [*needs, f"{id}-wait"]
@@ -186,6 +257,24 @@ class _Made:
             whole["queue"] = str(getattr(queue, "name", queue))
         self.nodes[id] = whole
         return _Result((id,), _output(id))
+
+    def _plain(self, task: str, value: Any) -> Any:
+        """Plain data of an argument; a text that looks like an expression stays the text it is."""
+        if isinstance(value, str):
+            return value.replace("${{", "$${{")
+        if isinstance(value, Mapping):
+            return {str(key): self._plain(task, item) for key, item in value.items()}
+        if isinstance(value, list | tuple | range):
+            return [self._plain(task, item) for item in value]
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float) and math.isfinite(value):
+            return value
+        tagged = tagged_value(value)
+        if tagged is None:
+            kind = type(value).__name__
+            self.problems.append(f"{task}: an argument of type {kind} has no JSON form; use text")
+        return tagged
 
     def _id(self, task: str) -> str:
         name = _FOREIGN.sub("-", task.rpartition(".")[2])[:80].strip("-.") or "task"
@@ -208,12 +297,6 @@ def _output(id: str) -> str:
     return f"{id}.output" if re.fullmatch(r"[A-Za-z_]\w*", id) else f'nodes["{id}"].output'
 
 
-def _plain(value: Any) -> Any:
-    """Plain data; a text that looks like an expression stays the text that it is."""
-    if isinstance(value, str):
-        return value.replace("${{", "$${{")
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | range):
-        return [_plain(item) for item in value]
-    return value
+def _together(parts: Sequence[_Result]) -> _Result:
+    nodes = tuple(dict.fromkeys(node for part in parts for node in part.nodes))
+    return _Result(nodes, f"[{', '.join(part.text for part in parts)}]")
