@@ -22,8 +22,14 @@ def qualified_name(kind: type[BaseException]) -> str:
 
 
 def error_names(error: BaseException) -> frozenset[str]:
-    """All names ``retry_on`` may use for an error: its class's and its base classes'."""
-    return _names(type(error))
+    """All names ``retry_on`` may use for an error: its class's and its base classes'.
+
+    A Celery task's own error is named as well as the one that stands for it.
+    """
+    names = _names(type(error))
+    if isinstance(error, errors.CeleryTaskError) and error.task_error:
+        names |= names_of(error.task_error)
+    return names
 
 
 def names_of(kind: str) -> frozenset[str]:

@@ -133,9 +133,19 @@ class HttpStatusError(NodeError):
 
 
 class CeleryTaskError(NodeError):
-    """A Celery task of somebody else, which a node has called, has failed."""
+    """A Celery task of somebody else, which a node has called, has failed.
+
+    Attributes:
+        task_error: The class of the task's own error, with its module where that is known:
+            ``retry_on`` and the like may name it. None if nothing is known of it.
+    """
 
     code = "FC516"
+
+    def __init__(self, message: str, *, task_error: str | None = None) -> None:
+        """Keep the name of the task's own error beside the sentence."""
+        super().__init__(message)
+        self.task_error = task_error
 
 
 class OutputError(NodeError):

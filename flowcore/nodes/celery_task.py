@@ -63,7 +63,10 @@ def _call(task: str, ctx: Context, upstream: Any = None, **more: Any) -> Any:
     answer = ctx.resumed.value
     if isinstance(answer, dict) and "error" in answer:
         error = answer["error"]
-        raise CeleryTaskError(f"{task}: {error.get('type')}: {error.get('message')}")
+        kind, module = error.get("type"), error.get("module")
+        named = f"{module}.{kind}" if module and module != "builtins" else kind
+        msg = f"{task}: {kind}: {error.get('message')}"
+        raise CeleryTaskError(msg, task_error=named)
     return answer.get("result") if isinstance(answer, dict) else answer
 
 

@@ -295,7 +295,14 @@ class Flows:
         try:
             answer: dict[str, Any] = {"result": self._tasks[task](*args, **kwargs)}
         except Exception as error:  # noqa: BLE001  (whatever it raises, the node hears of it)
-            answer = {"error": {"type": type(error).__name__, "message": str(error)}}
+            kind = type(error)
+            answer = {
+                "error": {
+                    "type": kind.__name__,
+                    "module": kind.__module__,
+                    "message": str(error),
+                }
+            }
         self._answers.append((ticket, answer))
         return f"{ticket.run}.{ticket.node}"
 

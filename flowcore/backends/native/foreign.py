@@ -28,6 +28,10 @@ _log = logging.getLogger(__name__)
 DONE_TASK = "flowcore.task_done"
 FAILED_TASK = "flowcore.task_failed"
 
+#: What Celery keeps of an error that cannot be pickled: its module, its class, its arguments.
+_WRAPPER = "UnpickleableExceptionWrapper"
+_ARGUMENTS = 2
+
 #: Where tasks go that name no queue: Celery's own default.
 _DEFAULT = "celery"
 
@@ -145,8 +149,11 @@ def _error_of(app: Any, task_id: str) -> dict[str, str]:
     if found.get("status") != "FAILURE" or not isinstance(error, dict) or "exc_type" not in error:
         return unknown
     told = error.get("exc_message")
-    words = told if isinstance(told, list | tuple) else [told]
-    return {"type": str(error["exc_type"]), "message": ", ".join(map(str, words))}
+    words: Sequence[Any] = told if isinstance(told, list | tuple) else [told]
+    kind, module = str(error["exc_type"]), str(error.get("exc_module") or "")
+    if kind == _WRAPPER and len(words) > _ARGUMENTS and isinstance(words[_ARGUMENTS], list | tuple):
+        module, kind, words = str(words[0]), str(words[1]), words[_ARGUMENTS]
+    return {"type": kind, "module": module, "message": ", ".join(map(str, words))}
 
 
 def _result_of(backend: Any, task_id: str) -> dict[str, Any]:
