@@ -17,6 +17,7 @@ from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.engine.agents import Caller
 from flowcore.ports.agents import Signer
 from flowcore.ports.store import Dispatch
+from flowcore.ports.troubles import TroubleBook
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents, RedisDirectory
 from flowcore.stores.redis.connect import connect
 
@@ -53,7 +54,13 @@ def with_agents(
 
 
 def build_agents(
-    settings: Settings, url: str, *, producers: Producers, keys: Signer, quorum: bool
+    settings: Settings,
+    url: str,
+    *,
+    producers: Producers,
+    keys: Signer,
+    quorum: bool,
+    troubles: TroubleBook | None = None,
 ) -> AgentServices:
     """Wire them; nothing is sent yet."""
     client = connect(url)
@@ -73,4 +80,5 @@ def build_agents(
         quorum=quorum,
         heartbeat=settings.heartbeat,
         modules=settings.agents,
+        troubles=troubles,
     )

@@ -33,6 +33,7 @@ from flowcore.backends.registry import engine_versions
 from flowcore.engine.callbacks import CallbackTeller, find_callbacks
 from flowcore.engine.firing import EngineFiring
 from flowcore.engine.guard import Shared
+from flowcore.engine.isolation import Isolation
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.schedules import Scheduler
 from flowcore.errors import StoreUnreachableError
@@ -58,6 +59,7 @@ from flowcore.stores.redis.sharded_events import ShardedEventLog
 from flowcore.stores.redis.sharded_payloads import ShardedLedger, ShardedPayloads
 from flowcore.stores.redis.sharded_watch import ShardedRoom, ShardedWorkerBoard
 from flowcore.stores.redis.store import Leases, RedisStore
+from flowcore.stores.redis.troubles import RedisTroubles, ShardedTroubles
 
 __all__ = ["Runtime", "build_runtime", "place"]
 
@@ -86,6 +88,7 @@ class Runtime:
     flows: RedisFlows
     schedules: RedisSchedules
     peers: Peers
+    troubles: RedisTroubles | ShardedTroubles
 
     @property
     def redis_urls(self) -> list[str]:
@@ -157,7 +160,12 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
     services.app = app
     made = services.build()
     agents = build_agents(
-        settings, first, producers=services.producers, keys=made.keys, quorum=broker.quorum
+        settings,
+        first,
+        producers=services.producers,
+        keys=made.keys,
+        quorum=broker.quorum,
+        troubles=services.troubles,
     )
     app.flowcore_agents = lambda: agents
     app.steps["worker"].add(HostStep)
@@ -184,6 +192,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         flows=services.flows,
         schedules=services.schedules,
         peers=Peers(services.board),
+        troubles=services.troubles,
     )
 
 
@@ -216,6 +225,7 @@ class _Builder:
     producers: Producers
     flows: RedisFlows
     schedules: RedisSchedules
+    troubles: RedisTroubles | ShardedTroubles
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
         self._settings = settings
@@ -238,6 +248,7 @@ class _Builder:
             self.store, self.reader, self.events = only.store, only.reader, only.events
             self.board, self.room = only.board, only.room
             (vault,), (ledger,), (box,), (self.memory,) = vaults, ledgers, boxes, threads
+            self.troubles = RedisTroubles(clients[0])
         else:
             self.store = ShardedStore(shards)
             self.reader, self.events = ShardedReader(self.store), ShardedEventLog(self.store)
@@ -247,6 +258,7 @@ class _Builder:
             vault = ShardedVault(vaults, self.store.health)
             ledger = ShardedLedger(ledgers, self.store)
             box = ShardedPayloads(boxes, ledger)
+            self.troubles = ShardedTroubles([*map(RedisTroubles, clients)], self.store.health)
         keys = Keyring(settings.secrets, vault=vault)
         self.producers = Producers(self.app)
         told = TaskEvents(self.app, self.producers)
@@ -254,6 +266,7 @@ class _Builder:
         self.flows = RedisFlows(clients[0], namespace=settings.namespace)
         self.schedules = RedisSchedules(clients[0], namespace=settings.namespace)
         payloads = make_payloads(settings, ledger, box)
+        payloads.isolation = Isolation("payloads", self.troubles)
         dispatcher = with_agents(
             CeleryDispatcher(
                 self.app,
@@ -291,7 +304,12 @@ class _Builder:
             payloads=payloads,
             memory=self.memory,
             keys=keys,
-            scheduler=Scheduler(self.schedules, lambda: firing),
+            scheduler=Scheduler(
+                self.schedules,
+                lambda: firing,
+                isolation=Isolation("schedules", self.troubles),
+            ),
+            troubles=self.troubles,
             tasks=CelerySender(
                 self.app,
                 self.producers,
@@ -307,7 +325,9 @@ class _Builder:
         urls = split_urls(self._redis_url)
         desks = [RedisCallbackDesk(connect(url), namespace=settings.namespace) for url in urls]
         desk = desks[0] if len(desks) == 1 else ShardedCallbackDesk(desks)
-        return CallbackTeller(heard, desk=desk, events=self.events, lease=settings.lease)
+        return CallbackTeller(
+            heard, desk=desk, events=self.events, lease=settings.lease, troubles=self.troubles
+        )
 
     def _shard(self, url: str) -> Shard:
         settings = self._settings

@@ -29,6 +29,7 @@ from flowcore.errors import (
     UsageError,
     WrongServerError,
 )
+from flowcore.graph.diagnostic import clean
 from flowcore.stores.redis.connect import MAKE_ROOM, connect, translated
 from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.room import REFUSE_AT, WARN_AT, Fill
@@ -139,6 +140,7 @@ def _session(session: Session, where: str) -> Iterator[Finding]:
     yield _payloads(session)
     yield _broker(session)
     yield from check_workers(session)
+    yield _troubles(session)
 
 
 def _server(url: str, where: str) -> Iterator[Finding]:
@@ -296,3 +298,19 @@ def _answering(connection: Any) -> str:
     if about is None:
         return f"{connection.transport_cls} answers"
     return f"{about.get('product')} {about.get('version')} answers"
+
+
+def _troubles(session: Session) -> Finding:
+    """What the janitors could not serve and have left for later."""
+    try:
+        found = session.runtime.troubles.troubles()
+    except ServiceError as error:
+        return Finding(check="left", status="fail", found=str(error))
+    if not found:
+        return Finding(check="left", status="ok", found="no item that the workers left for later")
+    shown = "; ".join(
+        f"{one.loop} {one.item!r} ({one.count} times): {one.why}" for one in found[:5]
+    )
+    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""  # noqa: PLR2004
+    fix = "others are served; correct, cancel or remove these: they are tried again"
+    return Finding(check="left", status="warn", found=clean(shown + more), fix=fix)

@@ -109,7 +109,7 @@ def put(  # noqa: PLR0917  (typer calls it, by name)
             tags=tag or (),
             catch_up=catch_up.value,
             overlap=overlap.value,
-            paused=paused,
+            paused=paused or None,
         )
     show_object(output, {**_row(made), "created": not known})
     when = f"next at {iso(made.due)}" if made.due is not None else "never due"

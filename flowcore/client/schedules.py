@@ -14,7 +14,14 @@ from flowcore.client.handle import Run
 from flowcore.engine.firing import EngineFiring
 from flowcore.engine.inputs import accept_input
 from flowcore.engine.pinning import find_flow
-from flowcore.engine.schedules import check_schedule, first_due, input_for, next_times, run_id
+from flowcore.engine.schedules import (
+    check_schedule,
+    first_due,
+    input_for,
+    next_times,
+    run_id,
+    updated,
+)
 from flowcore.errors import UsageError
 from flowcore.ports.schedules import Schedule
 from flowcore.types import parse_duration
@@ -44,9 +51,12 @@ class Schedules:
         priority: int = 5,
         catch_up: str = "skip",
         overlap: str = "skip",
-        paused: bool = False,
+        paused: bool | None = None,
     ) -> Schedule:
         """Make a schedule, or change the one of this name.
+
+        One that is as it was stays as it is, its next time included: an application may put its
+        schedules each time that it starts.
 
         Args:
             name: Its name; the runs are called ``NAME:TIME``.
@@ -61,17 +71,14 @@ class Schedules:
                 (none), ``last`` (the latest) or ``all`` (up to 100).
             overlap: When it is time and the last run has not ended: ``skip`` this time, ``cancel``
                 that run, or ``allow`` both.
-            paused: Whether it waits to be resumed.
+            paused: Whether it waits to be resumed. Left out: a schedule that is as it was is left
+                as it is, any other goes on.
 
         Raises:
             UsageError: Something is wrong with it, the flow is not deployed, or the input is not
                 what it declares.
         """
         refuse_in_loop("schedules.put()", "schedules.aput()")
-        runtime = self._session.runtime
-        found = find_flow(runtime.flows, flow)
-        old = runtime.schedules.get(name)
-        now = runtime.schedules.now()
         made = Schedule(
             name=name,
             flow=flow,
@@ -83,28 +90,23 @@ class Schedules:
             priority=priority,
             catch_up=catch_up,  # type: ignore[arg-type]  # looked at by check_schedule
             overlap=overlap,  # type: ignore[arg-type]
-            start=now,
-            paused=paused,
-            last_run=old.last_run if old else None,
         )
         check_schedule(made)
-        made = replace(made, due=first_due(made, now))
-        accept_input(runtime.store.get_plan(found.plan).inputs, input_for(made, made.due or now))
-        if not runtime.schedules.put(made, expected=old.revision if old else None):
-            return self.put(
-                name,
-                flow,
-                cron=cron,
-                every=every,
-                zone=zone,
-                input=input,
-                tags=tags,
-                priority=priority,
-                catch_up=catch_up,
-                overlap=overlap,
-                paused=paused,
-            )
-        return made
+        book = self._session.runtime.schedules
+        for _ in range(_TRIES):
+            old = book.get(name)
+            kept = updated(old, made, paused=paused, now=book.now())
+            self._check_input(kept)
+            if kept is old or book.put(kept, expected=_revision_of(old)):
+                return kept
+        raise _changed(name)
+
+    def _check_input(self, schedule: Schedule) -> None:
+        """Refuse what the flow would not take, or a flow that is not there."""
+        runtime = self._session.runtime
+        found = find_flow(runtime.flows, schedule.flow)
+        at = runtime.schedules.now() if schedule.due is None else schedule.due
+        accept_input(runtime.store.get_plan(found.plan).inputs, input_for(schedule, at))
 
     async def aput(  # noqa: PLR0913  (as for put)
         self,
@@ -119,7 +121,7 @@ class Schedules:
         priority: int = 5,
         catch_up: str = "skip",
         overlap: str = "skip",
-        paused: bool = False,
+        paused: bool | None = None,
     ) -> Schedule:
         """Make a schedule, or change the one of this name, without blocking; see ``put``."""
         return await in_thread(
@@ -235,7 +237,15 @@ class Schedules:
             changed = change(schedule)
             if self._session.runtime.schedules.put(changed, expected=schedule.revision):
                 return changed
-        raise UsageError(f"schedule {name!r} changed each time it was to be changed; try again")
+        raise _changed(name)
+
+
+def _changed(name: str) -> UsageError:
+    return UsageError(f"schedule {name!r} changed each time it was to be changed; try again")
+
+
+def _revision_of(old: Schedule | None) -> int | None:
+    return None if old is None else old.revision
 
 
 def _seconds(every: float | str) -> float:

@@ -8,13 +8,16 @@ import inspect
 import logging
 import threading
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
+from flowcore.engine.isolation import Isolation
 from flowcore.errors import FlowcoreError, UsageError
 from flowcore.nodes.resolve import named_object
 from flowcore.ports.callbacks import CallbackDesk, Turn
 from flowcore.ports.store import EventLog
+from flowcore.ports.troubles import TroubleBook
 from flowcore.run.callbacks import METHODS, calls_of
 from flowcore.run.event import Event
 
@@ -83,13 +86,20 @@ class CallbackTeller:
     """Tells a worker's callbacks of runs, one run at a time, until it is stopped."""
 
     def __init__(
-        self, heard: Sequence[Any], *, desk: CallbackDesk, events: EventLog, lease: float
+        self,
+        heard: Sequence[Any],
+        *,
+        desk: CallbackDesk,
+        events: EventLog,
+        lease: float,
+        troubles: TroubleBook | None = None,
     ) -> None:
         """Prepare; ``run`` and ``renew`` each want a thread of their own."""
         self._heard = heard
         self._desk = desk
         self._events = events
         self._lease = lease
+        self._isolation = Isolation("callbacks", troubles)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._turn: Turn | None = None
@@ -120,6 +130,11 @@ class CallbackTeller:
         turn = self._desk.take(lease=self._lease)
         if turn is None:
             return False
+        # A run that cannot be told of keeps its turn until its lease is over.
+        self._isolation.serve(turn.run, partial(self._tell, turn, runner))
+        return True
+
+    def _tell(self, turn: Turn, runner: asyncio.Runner) -> None:
         with self._lock:
             self._turn, self._told = turn, turn.after
         try:
@@ -137,7 +152,6 @@ class CallbackTeller:
             over = bool(page) and whole and page[-1].type.is_terminal
             again = _PAUSE if whole and not over else 0
             self._desk.keep(turn, self._told, again=again, over=over, patience=_PATIENCE)
-        return True
 
     def renew(self) -> None:
         """Keep the turn while a callback takes its time."""

@@ -6,8 +6,10 @@ In: a store and a dispatcher. Out: one step, and how long until the next. Not he
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
+from flowcore.engine.isolation import Deadline, Isolation
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import Dispatch, RunStore
 from flowcore.run.status import RunState
@@ -17,6 +19,9 @@ __all__ = ["Janitor"]
 _log = logging.getLogger(__name__)
 
 _LIMIT = 200
+
+#: Seconds after which a step leaves the rest for a later one.
+_STEP = 2.0
 
 #: So many janitors look as often as they like; more of them look less often each.
 _FEW = 10
@@ -42,24 +47,45 @@ class Janitor:
     """Seconds between two looks at the agenda when nothing is known to be due."""
     workers: Callable[[], int] = lambda: 1
     """How many janitors there are."""
+    isolation: Isolation = field(default_factory=lambda: Isolation("runs"))
 
     def step(self) -> float:
-        """Do what is overdue; return the seconds until the next step."""
+        """Do what is overdue; return the seconds until the next step.
+
+        A run that cannot be served holds up no other. What there is no time for any more comes up
+        again, as what nobody claimed.
+        """
         sweep = self.store.sweep(limit=_LIMIT)
+        deadline = Deadline(seconds=_STEP)
         for dispatch in sweep.dispatches:
-            self.dispatcher.publish(dispatch, self.store.get_plan(dispatch.plan))
-        published = 0
-        for dispatch, late in sweep.overdue:
-            if late >= PATIENCE or not self.backlog(dispatch):
-                self.dispatcher.publish(dispatch, self.store.get_plan(dispatch.plan))
-                published += 1
-        if published:
-            _log.info("published %d unclaimed nodes again", published)
-        if sweep.finished:
-            self.on_finished(sweep.finished)
+            if not deadline.is_over():
+                self._serve(dispatch.run, partial(self._publish, dispatch))
+        again = 0
+        for dispatch, times in sweep.overdue:
+            if not deadline.is_over() and self._is_wanted(dispatch, times):
+                again += self._serve(dispatch.run, partial(self._publish, dispatch))
+        if again:
+            _log.info("published %d unclaimed nodes again", again)
+        for run, state in sweep.finished.items():
+            # Its end is recorded; this only tells monitors.
+            self._serve(run, partial(self.on_finished, {run: state}))
         if len(sweep.overdue) + len(sweep.dispatches) >= _LIMIT:
             return 0.0
         return self._pause(sweep.next_due)
+
+    def _is_wanted(self, dispatch: Dispatch, times: int) -> bool:
+        """Whether nobody will find the message that was sent before."""
+        if times >= PATIENCE:
+            return True
+        wanted: list[bool] = []
+        self._serve(dispatch.run, lambda: wanted.append(not self.backlog(dispatch)))
+        return wanted == [True]
+
+    def _publish(self, dispatch: Dispatch) -> None:
+        self.dispatcher.publish(dispatch, self.store.get_plan(dispatch.plan))
+
+    def _serve(self, run: str, call: Callable[[], object]) -> bool:
+        return self.isolation.serve(run, call)
 
     def _pause(self, next_due: float | None) -> float:
         """Share the looking with the others: all together look 50 times a second."""

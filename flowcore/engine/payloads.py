@@ -8,8 +8,10 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
+from flowcore.engine.isolation import Deadline, Isolation
 from flowcore.errors import PayloadLostError, PayloadStoreError, PayloadTooLargeError, ServiceError
 from flowcore.ports.payloads import PayloadLedger, PayloadStore
 from flowcore.run.reference import Reference, is_reference, names_in, read_reference
@@ -28,6 +30,9 @@ MAX_OUTPUT = 16 * 2**20
 
 #: Seconds between two looks for payloads that have outlived their runs.
 LOOK = 60.0
+
+#: Seconds after which a round of removals leaves the rest for the next one.
+_TIDYING = 10.0
 
 #: How often, and after how many seconds, a payload store is asked again: work that is done should
 #: not be done again for a hiccup.
@@ -64,6 +69,7 @@ class Payloads:
         self._limit = limit
         self.look = look
         self._pause = pause
+        self.isolation = Isolation("payloads")
 
     def pack(self, value: Any, *, run: str, what: str) -> bytes:
         """Encode a value for the record of ``run``: itself, or a reference to it.
@@ -163,26 +169,23 @@ class Payloads:
             self._store.remove(reference.space)
 
     def tidy(self) -> int:
-        """Remove what has outlived its run; return how many spaces went.
+        """Remove what has outlived its run, for some seconds; return how many spaces went.
 
-        Raises:
-            PayloadStoreError: Some could not be removed; they come up again.
+        One that cannot be removed holds up no other: it is noted, and comes up again.
         """
-        if self._store is None or self._ledger is None:
+        store, ledger = self._store, self._ledger
+        if store is None or ledger is None:
             return 0
+
+        def remove(space: str) -> None:
+            store.remove(space)
+            ledger.forget(space)
+
         gone = 0
-        trouble: PayloadStoreError | None = None
-        while (found := self._ledger.orphans()) is not None:
+        deadline = Deadline(seconds=_TIDYING)
+        while not deadline.is_over() and (found := ledger.orphans()) is not None:
             for space in found:
-                try:
-                    self._store.remove(space)
-                except PayloadStoreError as error:
-                    trouble = error
-                else:
-                    self._ledger.forget(space)
-                    gone += 1
-        if trouble is not None:
-            raise trouble
+                gone += self.isolation.serve(space, partial(remove, space))
         return gone
 
     def _fetch(self, reference: Reference, what: str) -> bytes:

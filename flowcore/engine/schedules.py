@@ -9,49 +9,52 @@ is for, so it is created once; and only one of them moves the schedule on.
 
 import logging
 import re
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
+from cronsim import CronSimError
 
+from flowcore.engine.isolation import Deadline, Isolation, sentence_of
+from flowcore.engine.schedule_times import (
+    MOST_MISSED,
+    first_due,
+    latest_times,
+    next_times,
+    spelled,
+    times_after,
+)
 from flowcore.errors import FlowcoreError, StoreFullError, StoreUnreachableError, UsageError
 from flowcore.expr.template import compile_template
 from flowcore.ports.schedules import CATCH_UP, OVERLAP, Schedule, ScheduleBook
+from flowcore.run.wire import pack
 
 __all__ = [
     "Firing",
     "Scheduler",
     "check_schedule",
+    "definition_of",
     "first_due",
     "input_for",
     "next_times",
     "run_id",
+    "updated",
 ]
 
 _log = logging.getLogger(__name__)
 
-#: Missed times that ``catch_up: all`` makes up for: the latest.
-MOST_MISSED = 100
-
 #: Seconds that a time may be late and is no missed one.
 GRACE = 60.0
 
+#: Seconds after which a step leaves the rest for the next one, and schedules that it looks at.
+_STEP = 1.0
+_AT_ONCE = 200
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,79}")
 _FIELDS = 5
-_SHORT = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 
 
 class Firing(Protocol):
@@ -101,10 +104,10 @@ def _check_times(schedule: Schedule) -> None:
         msg = f"there is no time zone {schedule.zone!r}; write one such as Europe/Berlin"
         raise UsageError(msg) from error
     try:
-        if schedule.cron is not None and len(_fields(schedule.cron)) != _FIELDS:
+        if schedule.cron is not None and len(spelled(schedule.cron)) != _FIELDS:
             # Of six, the library would take one for seconds.
             raise CronSimError("wrong number of fields")  # noqa: TRY301
-        next(_times(schedule, schedule.start))
+        next(times_after(schedule, schedule.start))
     except (CronSimError, StopIteration) as error:
         why = "it never comes" if isinstance(error, StopIteration) else str(error).lower()
         msg = (
@@ -112,38 +115,6 @@ def _check_times(schedule: Schedule) -> None:
             "hour day month weekday, such as '30 2 * * 1-5', or @daily"
         )
         raise UsageError(msg) from error
-
-
-def _fields(cron: str) -> list[str]:
-    return _SHORT.get(cron, cron).split()
-
-
-def _times(schedule: Schedule, after: float) -> Iterator[float]:
-    """The times of a schedule after a moment, rising."""
-    if schedule.every is not None:
-        gone = int((after - schedule.start) // schedule.every)
-        number = max(0, gone)
-        while True:
-            number += 1
-            if (at := schedule.start + number * schedule.every) > after:
-                yield at
-    zone = ZoneInfo(schedule.zone)
-    text = " ".join(_fields(schedule.cron or ""))
-    for moment in CronSim(text, datetime.fromtimestamp(after, zone)):
-        # In the hour that comes twice, the library goes by the first.
-        if (at := moment.timestamp()) > after:
-            yield at
-
-
-def first_due(schedule: Schedule, now: float) -> float | None:
-    """When a schedule is due next; None: never."""
-    return next(_times(schedule, now), None)
-
-
-def next_times(schedule: Schedule, now: float, count: int) -> list[float]:
-    """The next times of a schedule, in Unix seconds."""
-    times = _times(schedule, now)
-    return [at for _, at in zip(range(count), times, strict=False)]
 
 
 def run_id(schedule: Schedule, at: float) -> str:
@@ -157,30 +128,58 @@ def _iso(at: float) -> str:
     return text.replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
 class Scheduler:
-    """Looks after the schedules of a namespace."""
+    """Looks after the schedules of a namespace; one thread of a process."""
 
-    book: ScheduleBook
-    firing: Callable[[], Firing]
+    def __init__(
+        self,
+        book: ScheduleBook,
+        firing: Callable[[], Firing],
+        *,
+        isolation: Isolation | None = None,
+    ) -> None:
+        """Serve what is in ``book``; one that fails is left alone by ``isolation``."""
+        self._book = book
+        self._firing = firing
+        self._isolation = isolation or Isolation("schedules")
 
     def step(self) -> int:
-        """Fire what is due; return how many schedules that were."""
-        now = self.book.now()
-        due = self.book.due(now)
-        for schedule in due:
-            try:
-                self._serve(schedule, now)
-            except (StoreUnreachableError, StoreFullError):
-                raise  # the schedule is due until somebody could serve it
-            except FlowcoreError as error:
-                _log.warning("schedule %s came to nothing: %s", schedule.name, error)
-                self._move(schedule, now, trouble=str(error))
-        return len(due)
+        """Fire what is due, for about a second; return how many schedules were served.
+
+        One that fails is marked and left for later, and holds up no other. What is due and has not
+        been looked at is so at the next step.
+        """
+        now = self._book.now()
+        deadline = Deadline(seconds=_STEP)
+        served = 0
+        for schedule in self._book.due(now, limit=_AT_ONCE + self._isolation.held):
+            if deadline.is_over():
+                break
+            served += self._isolation.serve(
+                schedule.name,
+                lambda schedule=schedule: self._look(schedule, now),  # type: ignore[misc]
+                version=definition_of(schedule),
+            )
+        return served
+
+    def _look(self, schedule: Schedule, now: float) -> None:
+        if schedule.is_unreadable:
+            raise UsageError(schedule.trouble or "it cannot be read")
+        try:
+            self._serve(schedule, now)
+        except (StoreUnreachableError, StoreFullError):
+            raise  # it is due until somebody could serve it
+        except FlowcoreError as error:
+            _log.warning("schedule %s came to nothing: %s", schedule.name, error)
+            self._move(schedule, now, trouble=str(error))
+        except Exception as error:
+            # Such as a time zone that this machine does not know: others may.
+            self._mark(schedule, f"a worker cannot serve it: {sentence_of(error)}")
+            raise
 
     def _serve(self, schedule: Schedule, now: float) -> None:
         last, trouble = schedule.last_run, None
-        firing = self.firing()
+        firing = self._firing()
         for at in _to_fire(schedule, now):
             run = run_id(schedule, at)
             if last is not None and last != run and firing.is_open(last):
@@ -208,20 +207,72 @@ class Scheduler:
             last_run=last or schedule.last_run,
             trouble=trouble,
         )
-        self.book.put(moved, expected=schedule.revision)
+        self._book.put(moved, expected=schedule.revision)
+
+    def _mark(self, schedule: Schedule, trouble: str) -> None:
+        """Say in the book what is wrong with it; it stays due."""
+        if schedule.trouble != trouble:
+            with suppress(FlowcoreError):
+                self._book.put(replace(schedule, trouble=trouble), expected=schedule.revision)
+
+
+def definition_of(schedule: Schedule) -> Schedule:
+    """Return a schedule without what becomes of it: what whoever puts it says."""
+    return replace(schedule, start=0.0, due=None, last_run=None, trouble=None, revision=0)
+
+
+def updated(
+    old: Schedule | None, new: Schedule, *, paused: bool | None = None, now: float
+) -> Schedule:
+    """Return what is kept when a schedule is put: the old one itself if nothing changes.
+
+    Args:
+        old: The one that is there.
+        new: What it shall be.
+        paused: Whether it waits to be resumed; None: an unchanged one stays as it is.
+        now: The time, in Unix seconds.
+    """
+    if old is None or old.is_unreadable:
+        made = replace(new, start=now, paused=bool(paused))
+        return replace(made, due=first_due(made, now))
+    same = _packed(replace(new, paused=old.paused)) == _packed(old)
+    if same and paused in (None, old.paused):
+        return old
+    kept = replace(
+        new,
+        start=old.start,
+        due=old.due,
+        paused=bool(paused),
+        last_run=old.last_run,
+        trouble=old.trouble if same else None,
+    )
+    if not _same_times(old, new):
+        kept = replace(kept, start=now)
+    if not _same_times(old, new) or (old.paused and not kept.paused):
+        kept = replace(kept, due=first_due(kept, now))
+    return kept
+
+
+def _same_times(old: Schedule, new: Schedule) -> bool:
+    return (old.cron, old.every, old.zone) == (new.cron, new.every, new.zone)
+
+
+def _packed(schedule: Schedule) -> bytes:
+    """What whoever puts a schedule says, as it is kept: 1 and True are not the same."""
+    packed: bytes = pack(list(asdict(definition_of(schedule)).values()), what="schedule")
+    return packed
 
 
 def _to_fire(schedule: Schedule, now: float) -> list[float]:
     """The times to make runs for: the one that is due, and missed ones that are made up for."""
     if schedule.due is None:
         return []
-    later = takewhile(lambda at: at <= now, _times(schedule, schedule.due))
-    times = list(deque((schedule.due, *later), maxlen=MOST_MISSED))
-    if schedule.catch_up == "all":
-        return times
-    if schedule.catch_up == "last":
-        return times[-1:]
-    return [at for at in times[-1:] if now - at <= GRACE]
+    count = MOST_MISSED if schedule.catch_up == "all" else 1
+    later = latest_times(schedule, after=schedule.due, now=now, count=count)
+    times = [schedule.due, *later][-count:]
+    if schedule.catch_up == "skip":
+        return [at for at in times if now - at <= GRACE]
+    return times
 
 
 def input_for(schedule: Schedule, at: float) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-__all__ = ["CATCH_UP", "OVERLAP", "Schedule", "ScheduleBook"]
+__all__ = ["CATCH_UP", "OVERLAP", "Schedule", "ScheduleBook", "unreadable"]
 
 CATCH_UP = ("skip", "last", "all")
 OVERLAP = ("allow", "skip", "cancel")
@@ -49,6 +49,17 @@ class Schedule:
     more: Mapping[str, Any] = field(default_factory=dict)
     """For later releases."""
 
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether it only stands for an entry that cannot be read; ``trouble`` says why."""
+        return not self.flow
+
+
+def unreadable(name: str, error: Exception) -> Schedule:
+    """Stand for an entry that cannot be read, so that others can."""
+    why = f"its entry cannot be read ({type(error).__name__}: {error}); remove it, or put it again"
+    return Schedule(name=name, flow="", trouble=why)
+
 
 class ScheduleBook(Protocol):
     """Keeps schedules."""
@@ -73,8 +84,11 @@ class ScheduleBook(Protocol):
         """Return all of them, by name."""
         ...
 
-    def due(self, now: float) -> Sequence[Schedule]:
-        """Return those that are due and not paused, the longest due first."""
+    def due(self, now: float, *, limit: int = 1000) -> Sequence[Schedule]:
+        """Return those that are due and not paused, the longest due first.
+
+        Of an entry that cannot be read a stand-in is returned, here and in ``schedules``.
+        """
         ...
 
     def remove(self, name: str) -> bool:

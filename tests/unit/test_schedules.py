@@ -13,8 +13,9 @@ from flowcore.engine.schedules import (
     first_due,
     next_times,
     run_id,
+    updated,
 )
-from flowcore.errors import UsageError
+from flowcore.errors import StoreUnreachableError, UsageError
 from flowcore.ports.schedules import Schedule
 from flowcore.stores.inmemory.schedules import InMemorySchedules
 
@@ -210,3 +211,108 @@ def test_the_latest_of_many_missed_times_is_made_up_for() -> None:
     world = World(replace(EACH_MINUTE, catch_up="all", overlap="allow"))
     made = world.pass_(last - START + 1)
     assert (len(made), made[-1]) == (100, run_id(EACH_MINUTE, last))
+
+
+def test_a_schedule_that_cannot_be_served_holds_up_no_other_and_is_marked() -> None:
+    world = World(EACH_MINUTE)
+    poison: list[dict[str, Any]] = [
+        {"zone": "Mars/Base"},
+        {"cron": "61 * * * *"},
+        {"every": float("nan"), "cron": None},
+    ]
+    for number, wrong in enumerate(poison):
+        about: dict[str, Any] = {"every": None, "cron": "* * * * *", **wrong}
+        broken = replace(EACH_MINUTE, name=f"a-bad-{number}", **about)
+        world.book.put(replace(broken, due=START - 1000), expected=None)
+    assert world.pass_(60) == ["s:2026-03-27T12:01:00Z"]
+    marked = {one.name: one for one in world.book.schedules() if one.name != "s"}
+    assert len(marked) == 3
+    for one in marked.values():
+        assert one.trouble, one
+        assert one.due == START - 1000, "it is due until somebody could serve it"
+    assert "a worker cannot serve it: ZoneInfoNotFoundError" in str(marked["a-bad-0"].trouble)
+    revisions = {one.revision for one in marked.values()}
+    for minute in (2, 3, 4):
+        world.fired.open.clear()
+        assert world.pass_(60) == [f"s:2026-03-27T12:0{minute}:00Z"]
+    assert {one.revision for one in world.book.schedules() if one.name != "s"} == revisions
+
+
+def test_a_schedule_whose_server_is_away_stays_due_and_holds_up_no_other() -> None:
+    world = World(EACH_MINUTE)
+    away = replace(EACH_MINUTE, name="away")
+    world.book.put(replace(away, due=first_due(away, START)), expected=None)
+    fire = world.fired.fire
+
+    def fire_some(schedule: Schedule, run: str, input: Any) -> None:
+        if schedule.name == "away":
+            raise StoreUnreachableError("shard 2 does not answer")
+        fire(schedule, run, input)
+
+    world.fired.fire = fire_some  # type: ignore[method-assign]
+    assert world.pass_(60) == ["s:2026-03-27T12:01:00Z"]
+    kept = world.book.get("away")
+    assert kept is not None
+    assert (kept.due, kept.trouble) == (START + 60, None)
+
+
+def test_a_step_is_short_and_the_rest_has_its_turn_at_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thousand schedules that nobody has looked at for 30 days."""
+    world = World(replace(EACH_MINUTE, paused=True))
+    for number in range(1000):
+        many = replace(EACH_MINUTE, name=f"n{number}", catch_up="last")
+        world.book.put(replace(many, due=START + 60), expected=None)
+    world.now += 30 * 86400
+    clock = iter(range(10**9))
+    # Each look at this clock takes 10 ms.
+    monkeypatch.setattr("flowcore.engine.isolation.time.monotonic", lambda: next(clock) / 100)
+    steps = []
+    while len(world.fired.runs) < 1000:
+        steps.append(world.scheduler.step())
+    assert max(steps) <= 200
+    assert sum(steps) == 1000
+
+
+NOW = START + 1000.0
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_schedule_that_is_put_as_it_was_stays_as_it_was(*, paused: bool) -> None:
+    old = updated(
+        None, replace(EACH_MINUTE, start=0.0, input={"a": [1, 2]}), paused=paused, now=NOW
+    )
+    later = replace(old, last_run="s:1", trouble="why", revision=7)
+    same = replace(EACH_MINUTE, start=0.0, input={"a": (1, 2)})
+    assert updated(later, same, now=NOW + 59) is later
+    assert updated(later, same, paused=paused, now=NOW + 59) is later
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"input": {"a": True}},
+        {"tags": ("x",)},
+        {"priority": 6},
+        {"overlap": "allow"},
+        {"flow": "g"},
+    ],
+)
+def test_what_is_changed_of_a_schedule_leaves_its_times_alone(change: dict[str, Any]) -> None:
+    first = replace(EACH_MINUTE, start=0.0, input={"a": 1})
+    old = replace(updated(None, first, now=NOW), trouble="why", revision=7, last_run="s:1")
+    new = updated(old, replace(first, **change), now=NOW + 59)
+    assert new is not old
+    assert (new.start, new.due, new.last_run, new.trouble) == (NOW, NOW + 60, "s:1", None)
+
+
+def test_other_times_begin_anew_and_a_paused_one_goes_on_from_now() -> None:
+    first = replace(EACH_MINUTE, start=0.0)
+    old = updated(None, first, now=NOW)
+    other = updated(old, replace(first, every=90.0), now=NOW + 59)
+    assert (other.start, other.due) == (NOW + 59, NOW + 59 + 90)
+    held = updated(old, first, paused=True, now=NOW + 10)
+    assert (held.paused, held.due) == (True, NOW + 60)
+    resumed = updated(held, first, paused=False, now=NOW + 500)
+    assert (resumed.paused, resumed.due) == (False, NOW + 540)

@@ -25,8 +25,10 @@ from flowcore.backends.a2a.host import AgentHost, Places
 from flowcore.backends.a2a.nodes import NodeRunner, is_node_queue, run_message
 from flowcore.backends.a2a.ringing import agent_queue, opened, queue_of
 from flowcore.engine.agents import Caller
+from flowcore.engine.isolation import Isolation
 from flowcore.errors import FlowcoreError, UsageError
 from flowcore.ports.agents import AgentDirectory, Signer, TaskStore
+from flowcore.ports.troubles import TroubleBook
 
 __all__ = ["AgentServices", "AgentStep", "Listener", "load_agents"]
 
@@ -62,8 +64,10 @@ class AgentServices:
         quorum: bool,
         heartbeat: float,
         modules: Sequence[str],
+        troubles: TroubleBook | None = None,
     ) -> None:
         """Keep them."""
+        self.troubles = troubles
         self.caller = caller
         self.listener = listener
         self.keys = keys
@@ -113,11 +117,13 @@ class AgentStep(bootsteps.StartStopStep):
         self._stop = threading.Event()
         self._host: AgentHost | None = None
         self._services: AgentServices | None = None
+        self._sweeping = Isolation("agents")
 
     def start(self, worker: Any) -> None:
         """Begin to host."""
         services: AgentServices = worker.app.flowcore_agents()
         self._services = services
+        self._sweeping = Isolation("agents", services.troubles)
         queues = worker.app.amqp.queues
         named = [name for name in queues.consume_from if is_node_queue(name)]
         # Celery itself must not take what is for agents.
@@ -185,8 +191,9 @@ class AgentStep(bootsteps.StartStopStep):
 
     def _sweep(self) -> None:
         if self._services is not None:
+            caller = self._services.caller
             for bell in self._services.store.sweep():
-                self._services.caller.ring(bell.agent, bell.task)
+                self._sweeping.serve(bell.task, partial(caller.ring, bell.agent, bell.task))
         self._stop.wait(_SWEEP_IDLE if self._host is None else _SWEEP_EVERY)
 
     def _listen(self) -> None:

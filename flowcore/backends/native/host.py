@@ -42,6 +42,7 @@ from flowcore.ports.store import (
     Ticket,
 )
 from flowcore.ports.tasks import TaskSender
+from flowcore.ports.troubles import TroubleBook
 from flowcore.ports.unit import UnitTicket
 from flowcore.run.record import WORKER_LOST, NodeRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
@@ -70,6 +71,7 @@ class Services:
     keys: Keyring
     scheduler: Scheduler
     tasks: TaskSender
+    troubles: TroubleBook | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

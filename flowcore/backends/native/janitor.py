@@ -1,13 +1,13 @@
 """The janitor as a part of every Celery worker (a bootstep).
 
-In: the worker's start and stop. Out: a thread in its parent process that runs the janitor.
+In: the worker's start and stop. Out: threads in its parent process: one for the runs, one for the
+schedules. Not here: what is done (engine).
 """
 
 import contextlib
 import logging
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,8 @@ from celery import bootsteps
 from flowcore.backends.native.announcement import make_note, marked_callables, with_memory
 from flowcore.backends.native.forking import free_locks_in_children
 from flowcore.backends.native.host import Services, show_end
+from flowcore.engine.chores import Chore, look_after
+from flowcore.engine.isolation import Isolation
 from flowcore.engine.janitor import Janitor
 from flowcore.errors import FlowcoreError
 from flowcore.ports.presence import WorkerNote
@@ -24,8 +26,6 @@ from flowcore.run.status import RunState
 __all__ = ["NOTE_KEPT", "JanitorStep"]
 
 _log = logging.getLogger(__name__)
-
-_PAUSE_AFTER_TROUBLE = 2.0
 
 #: Seconds between two looks at the schedules.
 _SCHEDULES_EVERY = 1.0
@@ -48,36 +48,54 @@ class JanitorStep(bootsteps.StartStopStep):
         super().__init__(worker, **options)
         free_locks_in_children()  # steps are made before any starts: there is no pool yet
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._leave: Callable[[], None] = lambda: None
 
     def start(self, worker: Any) -> None:
         """Begin housekeeping."""
         bridge = worker.app.flowcore
         services: Services = bridge.services()
         note = make_note(worker, bridge.options.engines())
-        self._thread = threading.Thread(
-            target=self._run,
-            args=(services, note, partial(with_memory, worker=worker)),
-            name="flowcore-janitor",
-            daemon=True,
-        )
-        self._thread.start()
+        housekeeping = self._housekeeping(services, note, partial(with_memory, worker=worker))
+        # Schedules fire runs on servers of which one may not answer: that is no reason to leave
+        # the runs on the others alone.
+        schedules = [Chore("schedules", lambda: _fire(services), every=_SCHEDULES_EVERY)]
+        for name, chores in (("janitor", housekeeping), ("schedules", schedules)):
+            thread = threading.Thread(
+                target=self._run, args=(chores,), name=f"flowcore-{name}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+        self._leave = lambda: services.board.remove(note.id)
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002  (celery's signature)
         """End housekeeping."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        for thread in self._threads:
+            thread.join(timeout=5)
+        with contextlib.suppress(FlowcoreError):
+            self._leave()
 
-    def _run(
+    def _run(self, chores: Sequence[Chore]) -> None:
+        while not self._stop.is_set():
+            self._stop.wait(look_after(chores))
+
+    def _housekeeping(
         self, services: Services, note: WorkerNote, renewed: Callable[[WorkerNote], WorkerNote]
-    ) -> None:
+    ) -> list[Chore]:
+        crowd = 1
+
         def finished(runs: Mapping[str, RunState]) -> None:
             for run, state in runs.items():
                 show_end(services, run, worker=note.name, state=state)
 
-        crowd = 1
         offered = marked_callables()
+
+        def post() -> None:
+            nonlocal crowd
+            services.board.post(renewed(note), keep=NOTE_KEPT, callables=offered)
+            crowd = services.board.count()
+
         janitor = Janitor(
             store=services.store,
             dispatcher=services.dispatcher,
@@ -86,38 +104,22 @@ class JanitorStep(bootsteps.StartStopStep):
             ),
             on_finished=finished,
             workers=lambda: crowd,
+            isolation=Isolation("runs", services.troubles),
         )
-        posted = -_NOTE_EVERY
-        warned = -_WARN_EVERY
-        scheduled = -_SCHEDULES_EVERY
-        while not self._stop.is_set():
-            started = time.monotonic()
-            try:
-                if started - posted >= _NOTE_EVERY:
-                    services.board.post(renewed(note), keep=NOTE_KEPT, callables=offered)
-                    crowd = services.board.count()
-                    posted = started
-                    warned = _warn(services, warned)
-                pause = janitor.step()
-                if started - scheduled >= _SCHEDULES_EVERY:
-                    scheduled = started
-                    services.scheduler.step()
-            except FlowcoreError as error:
-                _log.warning("the janitor could not look around: %s", error)
-                pause = _PAUSE_AFTER_TROUBLE
-            except Exception:  # noqa: BLE001
-                # Whatever it is, a worker without a janitor would be worse.
-                _log.exception("the janitor stumbled after %.1f s", time.monotonic() - started)
-                pause = _PAUSE_AFTER_TROUBLE
-            self._stop.wait(pause)
-        with contextlib.suppress(FlowcoreError):
-            services.board.remove(note.id)
+        return [
+            Chore("the worker's note", post, every=_NOTE_EVERY),
+            Chore("the look at the room", lambda: _warn(services)),
+            Chore("the janitor", janitor.step),
+        ]
 
 
-def _warn(services: Services, warned: float) -> float:
-    """Say now and then that the store is getting full; return when that was last said."""
-    now = time.monotonic()
-    if now - warned < _WARN_EVERY or not (warning := services.room.warning()):
-        return warned
+def _fire(services: Services) -> None:
+    services.scheduler.step()
+
+
+def _warn(services: Services) -> float:
+    """Say now and then that the store is getting full; return when to look again."""
+    if not (warning := services.room.warning()):
+        return _NOTE_EVERY
     _log.warning("%s", warning)
-    return now
+    return _WARN_EVERY

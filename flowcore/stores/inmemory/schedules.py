@@ -40,10 +40,11 @@ class InMemorySchedules:
         with self._lock:
             return sorted(self._kept.values(), key=lambda one: one.name)
 
-    def due(self, now: float) -> Sequence[Schedule]:
+    def due(self, now: float, *, limit: int = 1000) -> Sequence[Schedule]:
         """Return those that are due, the longest due first."""
         found = [one for one in self.schedules() if one.due is not None and one.due <= now]
-        return sorted((one for one in found if not one.paused), key=lambda one: one.due or 0.0)
+        waiting = (one for one in found if not one.paused)
+        return sorted(waiting, key=lambda one: one.due or 0.0)[:limit]
 
     def remove(self, name: str) -> bool:
         """Forget a schedule."""

@@ -25,7 +25,7 @@ from flowcore.agents.message import (
 )
 from flowcore.ports.agents import AgentNote, Doorbell, NewTask, TaskClaim, TaskHold, Told
 from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.script import Line, Script, script_text
 
 __all__ = ["AgentLeases", "RedisAgents", "RedisDirectory"]
 
@@ -59,7 +59,8 @@ class RedisAgents:
         self._client, self._blocking, self._leases = client, blocking, leases
         self._tell, self._claim, self._renew = script("tell"), script("claim"), script("renew")
         self._emit, self._settle, self._retry = script("emit"), script("settle"), script("retry")
-        self._wake, self._cancel, self._sweep = script("wake"), script("cancel"), script("sweep")
+        self._wake, self._cancel = script("wake"), script("cancel")
+        self._sweep = Script(line, core + script_text("trouble", "agents/sweep"))
         self._requeue, self._get = script("requeue"), script("get")
 
     def tell(self, new: NewTask) -> Told:

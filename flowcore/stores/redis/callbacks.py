@@ -11,7 +11,7 @@ from importlib import resources
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.callbacks import Turn
 from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.script import Line, Script, script_text
 
 __all__ = ["RedisCallbackDesk", "ShardedCallbackDesk"]
 
@@ -23,7 +23,7 @@ class RedisCallbackDesk:
         """Give turns of this namespace's runs only; nothing is sent yet."""
         line, folder = Line(client), resources.files(__package__) / "lua" / "callbacks"
         self._namespace = namespace
-        self._take = Script(line, (folder / "take.lua").read_text())
+        self._take = Script(line, script_text("trouble", "callbacks/take"))
         self._keep = Script(line, (folder / "keep.lua").read_text())
 
     def take(self, *, lease: float) -> Turn | None:

@@ -251,7 +251,8 @@ def probe(url: str, *, what: str = "Redis", setting: str = "FLOWCORE_REDIS_URL")
 
 def is_full(error: BaseException) -> bool:
     """Say whether a server refused to write for want of memory or disk."""
-    return isinstance(error, OutOfMemoryError) or str(error).startswith("MISCONF")
+    # A script that passes such an error on leaves its words only.
+    return isinstance(error, OutOfMemoryError) or str(error).startswith(("OOM ", "MISCONF"))
 
 
 def refusal_of(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from flowcore.errors import PayloadStoreError
 from flowcore.run.reference import Reference
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import run_key
-from flowcore.stores.redis.script import script_source
+from flowcore.stores.redis.script import script_source, script_text
 
 __all__ = ["CHUNK", "RedisLedger", "RedisPayloads"]
 
@@ -86,7 +86,7 @@ class RedisLedger:
             look: Seconds between two looks at a space of a run that goes on.
         """
         self._enter = client.register_script(script_source("payloads/enter"))
-        self._due = client.register_script(script_source("payloads/due"))
+        self._due = client.register_script(script_text("trouble", "payloads/due"))
         self._client = client
         self._look = round(look * 1000)
 

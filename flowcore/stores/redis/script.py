@@ -22,7 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from flowcore.stores.redis.connect import REFUSALS, RETRIES, Client
 
-__all__ = ["ON_CORE", "ON_WEB", "Line", "Script", "script_source"]
+__all__ = ["ON_CORE", "ON_WEB", "Line", "Script", "script_source", "script_text"]
 
 #: Scripts that change no more than the nodes they name.
 ON_CORE = ("claim", "adopt", "renew")
@@ -94,6 +94,16 @@ class Script:
 @functools.cache
 def script_source(name: str) -> str:
     """Return the text of a script, with that of the ``lua`` folder it is built on."""
-    parts = ("core", "dispatch", "web", name) if name in ON_WEB else ("core", name)
+    if name == "sweep":
+        return script_text("core", "dispatch", "web", "trouble", name)
+    return (
+        script_text("core", "dispatch", "web", name)
+        if name in ON_WEB
+        else script_text("core", name)
+    )
+
+
+def script_text(*parts: str) -> str:
+    """Return these files of the ``lua`` folder as one text."""
     folder = resources.files(__package__) / "lua"
     return "".join((folder / f"{part}.lua").read_text() for part in parts)

@@ -19,7 +19,6 @@ from flowcore.plan.reuse import after_failure, from_node
 from flowcore.ports.store import (
     Advance,
     Claim,
-    Dispatch,
     NewRun,
     Outcome,
     Resumed,
@@ -34,12 +33,14 @@ from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import plan_key, run_key, web_entries, web_key
 from flowcore.stores.redis.script import ON_CORE, ON_WEB, Line, Script, script_source
+from flowcore.stores.redis.troubles import RedisTroubles
 from flowcore.stores.redis.wire import (
     arrivals,
     frontier_list,
     milliseconds,
     read_advance,
     read_dispatch,
+    read_sweep,
     read_unit,
     shares,
     wire_delay,
@@ -82,6 +83,7 @@ class RedisStore:
         """Prepare the scripts; nothing is sent yet."""
         self.client = client
         self._leases = leases
+        self._troubles = RedisTroubles(client)
         line = Line(client)
         self._scripts = {name: Script(line, script_source(name)) for name in (*ON_CORE, *ON_WEB)}
         self.get_plan = functools.lru_cache(maxsize=64)(self._load_plan)
@@ -312,24 +314,10 @@ class RedisStore:
             msgpack.packb({"error": WORKER_LOST.as_dict()}),
             GIVEN_UP,
         )
-        dispatches: list[Dispatch] = []
-        overdue: list[tuple[Dispatch, int]] = []
-        finished: dict[str, RunState] = {}
-        for run, final, *about, pairs, bundles, again in runs:
-            if final:
-                finished[run.decode()] = RunState(final.decode())
-            if fresh := read_dispatch(run, about, pairs, bundles):
-                dispatches.append(fresh)
-            for what, which, times in zip(again[::3], again[1::3], again[2::3], strict=True):
-                late = ((), (what, *which)) if isinstance(which, list) else ((what, which), ())
-                if one := read_dispatch(run, about, *late):
-                    overdue.append((one, times))
-        return Sweep(
-            dispatches=tuple(dispatches),
-            overdue=tuple(overdue),
-            finished=finished,
-            next_due=None if ahead < 0 else ahead / 1000,
-        )
+        found, odd = read_sweep(runs, ahead)
+        for run, error in odd.items():
+            self._troubles.note("runs", run, f"{type(error).__name__}: {error}")
+        return found
 
     def stop(self, run: str, *, reason: str) -> RunState | None:
         """Cancel a run."""

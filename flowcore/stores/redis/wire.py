@@ -4,14 +4,14 @@ In: the ports' records. Out: arguments of scripts, and their answers read. Not h
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgpack
 
 from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import Frontier
-from flowcore.ports.store import Advance, Dispatch, Outcome, Wait
+from flowcore.ports.store import Advance, Dispatch, Outcome, Sweep, Wait
 from flowcore.ports.unit import Bundle, Grain
 from flowcore.run.record import Failure, Parent
 from flowcore.run.status import RunState
@@ -26,6 +26,7 @@ __all__ = [
     "read_dispatch",
     "read_pairs",
     "read_parent",
+    "read_sweep",
     "read_unit",
     "shares",
     "wire_delay",
@@ -165,6 +166,47 @@ def read_dispatch(
         nodes=read_pairs(pairs),
         bundles=read_bundles(bundles),
     )
+
+
+def read_sweep(rows: Sequence[Sequence[Any]], ahead: int) -> tuple[Sweep, Mapping[str, Exception]]:
+    """Read what sweep.lua answers, run by run; return the runs that cannot be read, too.
+
+    What was to be sent of those comes up again when nobody claims it.
+    """
+    dispatches: list[Dispatch] = []
+    overdue: list[tuple[Dispatch, int]] = []
+    finished: dict[str, RunState] = {}
+    odd: dict[str, Exception] = {}
+    for row in rows:
+        try:
+            fresh, late, final = _read_swept(*row)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the other runs go on)
+            odd[row[0].decode("utf-8", "backslashreplace")] = error
+            continue
+        dispatches += fresh
+        overdue += late
+        finished |= final
+    sweep = Sweep(
+        dispatches=tuple(dispatches),
+        overdue=tuple(overdue),
+        finished=finished,
+        next_due=None if ahead < 0 else ahead / 1000,
+    )
+    return sweep, odd
+
+
+def _read_swept(
+    run: bytes, final: bytes, *rest: Any
+) -> tuple[list[Dispatch], list[tuple[Dispatch, int]], dict[str, RunState]]:
+    *about, pairs, bundles, again = rest
+    finished = {run.decode(): RunState(final.decode())} if final else {}
+    fresh = read_dispatch(run, about, pairs, bundles)
+    late: list[tuple[Dispatch, int]] = []
+    for what, which, times in zip(again[::3], again[1::3], again[2::3], strict=True):
+        lost = ((), (what, *which)) if isinstance(which, list) else ((what, which), ())
+        if one := read_dispatch(run, about, *lost):
+            late.append((one, times))
+    return [fresh] if fresh else [], late, finished
 
 
 def wire_outcome(outcome: Outcome) -> tuple[bytes, bytes]:

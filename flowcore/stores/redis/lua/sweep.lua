@@ -58,9 +58,32 @@ local function abandon(R)
   abort(R)
 end
 
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, ARGV[1])) do
+local function look_at_node(R, node, member)
+  local letter = letter_of(R, node)
+  if letter == 'd' then
+    republish(R, node)
+  elseif letter == 'x' then
+    lost(R, node, most, ARGV[3], ARGV[5])
+  elseif letter == 'w' then
+    redis.call('ZREM', AGENDA, member)
+    redis.call('HDEL', R.base .. 'late', node)
+    dispatch(R, { { node, attempt_of(R, node) + 1 } })
+  elseif letter == 'q' then
+    redis.call('HDEL', R.base .. 'late', node)
+    unpark(R, node, '')
+  else
+    redis.call('ZREM', AGENDA, member)
+  end
+end
+
+local members_of = {}
+
+local function look(member)
   local run, what = member:match('^(.*)|(%w+)$')
+  if not run then error('it names no run', 0) end
   local R = run_of(run)
+  members_of[run] = members_of[run] or {}
+  table.insert(members_of[run], member)
   if what == 'R' and is_wanted(run) then
     redis.call('ZADD', AGENDA, now + R.keep, member)
     for _, name in ipairs(KEPT) do redis.call('PEXPIRE', R.base .. name, R.keep + 3600000) end
@@ -90,32 +113,23 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT'
       lose_unit(R, what, text, most, ARGV[3], ARGV[5])
     end
   else
-    local node = tonumber(what)
-    local letter = letter_of(R, node)
-    if letter == 'd' then
-      republish(R, node)
-    elseif letter == 'x' then
-      lost(R, node, most, ARGV[3], ARGV[5])
-    elseif letter == 'w' then
-      redis.call('ZREM', AGENDA, member)
-      redis.call('HDEL', R.base .. 'late', node)
-      dispatch(R, { { node, attempt_of(R, node) + 1 } })
-    elseif letter == 'q' then
-      redis.call('HDEL', R.base .. 'late', node)
-      unpark(R, node, '')
-    else
-      redis.call('ZREM', AGENDA, member)
-    end
+    look_at_node(R, tonumber(what), member)
   end
+end
+
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  isolated('runs', AGENDA, { member }, now, member, function() look(member) end)
 end
 
 local answers = {}
 for _, R in ipairs(order) do
   if opened[R.run] then
-    local final = close(R)
-    answers[#answers + 1] = {
-      R.run, final, R.plan, R.flow, R.ns, R.prio, R.out, R.bundles, R.again or {},
-    }
+    isolated('runs', AGENDA, members_of[R.run], now, R.run, function()
+      local final = close(R)
+      answers[#answers + 1] = {
+        R.run, final, R.plan, R.flow, R.ns, R.prio, R.out, R.bundles, R.again or {},
+      }
+    end)
   end
 end
 local ahead = redis.call('ZRANGE', AGENDA, 0, 0, 'WITHSCORES')

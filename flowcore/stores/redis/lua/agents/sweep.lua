@@ -1,7 +1,7 @@
 -- ARGV: limit, most losses, body of a lost task, body of a late task. Returns agent, task, ...
 local due = redis.call('ZRANGEBYSCORE', AGENDA, '-inf', NOW, 'LIMIT', 0, ARGV[1])
 local ring = {}
-for _, entry in ipairs(due) do
+local function look(entry)
   local task, what = entry:match('^(.-)|(%u)$')
   local T = open_task(task or entry)
   if not T or what == 'R' then
@@ -28,5 +28,9 @@ for _, entry in ipairs(due) do
       ring[#ring + 1] = T.id
     end
   end
+end
+
+for _, entry in ipairs(due) do
+  isolated('agents', AGENDA, { entry }, NOW, entry, function() look(entry) end)
 end
 return ring

@@ -13,20 +13,28 @@ if #fresh > 0 then
     fresh[#fresh + 1] = from
   end
   for k = 1, #fresh, 2 do
-    if (redis.call('HGET', 'fc:{' .. fresh[k] .. '}:run', 'ns') or '') == ARGV[1] then
-      redis.call('ZADD', open, 'NX', 0, fresh[k])
-    end
+    isolated('callbacks', open, {}, now, fresh[k], function()
+      if (redis.call('HGET', 'fc:{' .. fresh[k] .. '}:run', 'ns') or '') == ARGV[1] then
+        redis.call('ZADD', open, 'NX', 0, fresh[k])
+      end
+    end)
   end
   redis.call('SET', high, from)
 end
-for _, run in ipairs(redis.call('ZRANGEBYSCORE', open, '-inf', now, 'LIMIT', 0, 20)) do
+-- The turn of a run; nil when it is gone.
+local function turn_of(run)
   local cb = 'fc:{' .. run .. '}:cb'
   if redis.call('EXISTS', 'fc:{' .. run .. '}:run') == 0 then
     redis.call('ZREM', open, run)
     redis.call('DEL', cb)
-  else
-    redis.call('ZADD', open, now + ARGV[2], run)
-    local token = redis.call('HINCRBY', cb, 'token', 1)
-    return { run, tonumber(redis.call('HGET', cb, 'after') or 0), token }
+    return nil
   end
+  local token = redis.call('HINCRBY', cb, 'token', 1)
+  redis.call('ZADD', open, now + ARGV[2], run)
+  return { run, tonumber(redis.call('HGET', cb, 'after') or 0), token }
+end
+for _, run in ipairs(redis.call('ZRANGEBYSCORE', open, '-inf', now, 'LIMIT', 0, 20)) do
+  local turn
+  isolated('callbacks', open, { run }, now, run, function() turn = turn_of(run) end)
+  if turn then return turn end
 end

@@ -6,8 +6,9 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local gone = {}
 local due = redis.call('ZRANGEBYSCORE', 'fc:payloads:due', '-inf', now, 'LIMIT', 0, ARGV[1])
-for _, space in ipairs(due) do
+local function look(space)
   local run, token = space:match('^(.*)%.(%w+)$')
+  if not run then error('it is the space of no run', 0) end
   local current = redis.call('HGET', 'fc:payloads', run) == token
   local base = 'fc:{' .. run .. '}:'
   if current and redis.call('EXISTS', base .. 'run') == 1 then
@@ -19,5 +20,9 @@ for _, space in ipairs(due) do
     redis.call('ZADD', 'fc:payloads:due', now + AGAIN, space)
     gone[#gone + 1] = space
   end
+end
+
+for _, space in ipairs(due) do
+  isolated('payloads', 'fc:payloads:due', { space }, now, space, function() look(space) end)
 end
 return { #due, gone }
