@@ -119,6 +119,9 @@ class Claim:
     """Of the predecessors' outputs that were asked for and exist; others may be left out."""
     resumed: bytes | None = None
     """What ended its wait: msgpack of a signal's value, empty when the time was over."""
+    failure: Failure | None = None
+    """Why this very attempt has failed already: what comes of that is to be decided, without
+    calling the node's function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +154,13 @@ class Wait:
 class Outcome:
     """How one attempt ended."""
 
-    kind: Literal["succeeded", "failed", "skipped", "retry", "waiting", "cancelled", "lost"]
+    kind: Literal[
+        "succeeded", "failed", "skipped", "retry", "waiting", "cancelled", "lost", "deferred"
+    ]
     """``skipped``: the node's own condition does not hold. ``lost``: the process that ran it is
-    known to be dead, so its lease need not run out."""
+    known to be dead, so its lease need not run out. ``deferred``: the attempt has failed, and its
+    worker cannot decide what comes of that: it is dispatched again, as the attempt that it was, and
+    its claim brings the ``failure``."""
     output: bytes | None = None
     """msgpack, or a reference to it (run.reference); a store keeps what it is given."""
     failure: Failure | None = None

@@ -3,7 +3,7 @@
 In: nothing. Out: the records in which engine and run store speak of them. See ``RunStore``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["AHEAD", "Adopted", "Bundle", "Done", "Flush", "Grain", "Pack", "UnitTicket"]
@@ -94,5 +94,7 @@ class Flush:
     """Milliseconds that it has been running for."""
     give_back: bool = False
     """The unit ends: what it has not begun goes back to the queue."""
+    keep: Collection[int] = ()
+    """Nodes that stay with the unit all the same: it has run them, and will record them itself."""
     ahead: int | None = None
     """A node from which on to say where nodes stand."""

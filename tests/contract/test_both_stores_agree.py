@@ -44,7 +44,7 @@ from tests.contract.harness import LEASES, Clock, Harness, in_memory, make_plan,
 RULES = ["all_success", "all_done", "any_success", "none_failed"]
 KINDS = [
     *("succeeded", "succeeded", "succeeded", "failed", "skipped"),
-    *("retry", "waiting", "cancelled", "lost"),
+    *("retry", "waiting", "cancelled", "lost", "deferred"),
 ]
 WAITS = [
     Wait(seconds=1.5, reason="a limit", resumes=False),
@@ -371,6 +371,22 @@ class Duel(RuleBasedStateMachine):
         worker.kept = set(advance.kept)
         worker.fresh.clear()
         worker.seen = {node for node, letter in enumerate(advance.ahead) if letter == "s"}
+
+    @precondition(lambda self: any(worker.kept for worker in self.units.values()))
+    @rule(index=INDEX, bits=st.integers(0, 255), grain=grains())
+    def a_parent_gives_back(self, index: int, bits: int, grain: Grain) -> None:
+        """The process of a unit cannot be heard: what it has not begun goes to others."""
+        able = [unit for unit, worker in self.units.items() if worker.kept]
+        unit = able[index % len(able)]
+        worker = self.units[unit]
+        keep = [node for at, node in enumerate(sorted(worker.kept)) if bits >> at & 1]
+        busy = keep.pop() if keep else None
+        news = Flush(current=busy, since=2, give_back=True, keep=keep)
+        advance = self.flush_both(unit, news, grain)
+        assert set(advance.kept) <= {*keep, busy}
+        if busy is not None:
+            worker.told.add(busy)
+        worker.kept = set(advance.kept)
 
     def flush_both(self, unit: UnitTicket, news: Flush, grain: Grain) -> Advance:
         plan = self.plans[unit.run]

@@ -147,6 +147,7 @@ def _reopen(run: KeptRun, frontier: Frontier) -> None:
         run.told,
         run.signals,
         run.resumed,
+        run.deferred,
     ):
         counts.clear()
     run.failures.pop(DEADLINE, None)

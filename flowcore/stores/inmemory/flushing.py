@@ -63,15 +63,16 @@ def _arrive(step: Step, news: Flush, plan: Plan) -> None:
 
 def _give_back(step: Step, rest: set[int], news: Flush, plan: Plan) -> set[int]:
     """Part with what has not begun, if the unit ends or the run does; return what stays."""
+    stay = {news.current, *news.keep}
     if step.run.state is RunState.STOPPING:
         rest = rest | set(step.kept)
         step.kept.clear()
-        back = rest - {news.current}
+        back = rest - stay
         _cancel(step, back)
         return rest - back
     if not news.give_back:
         return rest
-    back = rest - {news.current}
+    back = rest - stay
     for node in back:
         step.run.attempts[node] = 0  # nobody has begun it
     if back:

@@ -87,9 +87,13 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
     if outcome.kind == "retry" and not stopping:
         run.nodes[node] = NodeState.RETRYING
         run.resumed.pop(node, None)  # the next attempt waits anew
+        run.deferred.pop(node, None)
         step.schedule(node, milliseconds(outcome.delay))
         data = {**_brief(_reason(outcome)), "delay": outcome.delay}
         step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)
+        return
+    if outcome.kind == "deferred" and not stopping:
+        _defer(step, ticket, _reason(outcome))
         return
     child = outcome.wait.child if outcome.wait else None
     if outcome.kind == "waiting" and (not stopping or child in run.open_children):
@@ -113,6 +117,16 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         failure = _reason(outcome)
         _note_dead(run, node, outcome)
         step.fail(node, failure, _brief(failure), outcome.dead)
+
+
+def _defer(step: Step, ticket: Ticket, failure: Failure) -> None:
+    """Who claims the attempt next, as the attempt that it was, decides what comes of its failure."""
+    run, node = step.run, ticket.node
+    run.deferred[node] = failure
+    run.heard.pop(node, None)
+    run.attempts[node] -= 1
+    step.unschedule(node)
+    step.dispatch([(node, ticket.attempt)])
 
 
 def _note_dead(run: KeptRun, node: int, outcome: Outcome) -> None:

@@ -111,6 +111,8 @@ class KeptRun:
     signals: dict[str, bytes] = field(default_factory=dict)
     """Signals that nobody has taken."""
     resumed: dict[int, bytes] = field(default_factory=dict)
+    deferred: dict[int, Failure] = field(default_factory=dict)
+    """By node whose attempt has failed: why, until somebody has decided what comes of that."""
     failures: dict[str, Failure] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 

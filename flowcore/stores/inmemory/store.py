@@ -125,7 +125,9 @@ class InMemoryStore(InMemoryReader):
             run.attempts[node] = ticket.attempt
             step.schedule(node, self._world.lease)
             first = settling.start(step)
-            step.event(EventType.NODE_STARTED, [node], ticket.attempt, {"worker": worker})
+            failure = run.deferred.get(node)
+            if failure is None:  # else it began long ago
+                step.event(EventType.NODE_STARTED, [node], ticket.attempt, {"worker": worker})
             self._changed.notify_all()
             return Claim(
                 ticket=ticket,
@@ -134,6 +136,7 @@ class InMemoryStore(InMemoryReader):
                 before=run.base[node],
                 outputs={n: run.outputs[n] for n in outputs_of if n in run.outputs},
                 resumed=run.resumed.get(node),
+                failure=failure,
             )
 
     def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002

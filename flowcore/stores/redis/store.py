@@ -28,7 +28,7 @@ from flowcore.ports.store import (
 )
 from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.protocol import WIRE
-from flowcore.run.record import DEADLINE_PASSED, GIVEN_UP, WORKER_LOST, Parent
+from flowcore.run.record import DEADLINE_PASSED, GIVEN_UP, WORKER_LOST, Failure, Parent
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import plan_key, run_key, web_entries, web_key
@@ -198,6 +198,7 @@ class RedisStore:
             before=answer[4],
             outputs={node: blob for node, blob in found if blob is not None},
             resumed=answer[3],
+            failure=Failure(**msgpack.unpackb(answer[5])) if answer[5] else None,
         )
 
     def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002
@@ -248,6 +249,8 @@ class RedisStore:
             "since": news.since,
             "back": news.give_back,
         }
+        if news.keep:
+            head["keep"] = list(news.keep)
         if news.ahead is not None:
             head |= {"ahead": news.ahead, "many": AHEAD}
         told = [part for one in news.done for part in (one.node, one.took, one.ago, int(one.told))]

@@ -6,7 +6,8 @@
 -- or because the run is paused), {base}out, {base}err, {base}lost, {base}late (hashes by node),
 -- {base}dead (hash by node: successors whose edge from it does not hold), {base}base (hash by node:
 -- attempts before the run was resumed), {base}sig (hash: 's:' and a name for a signal that nobody
--- has taken, 'n:' and a node for what it waits for, 'p:' and a node for what ended its wait, 'e:' and
+-- has taken, 'n:' and a node for what it waits for, 'p:' and a node for what ended its wait, 'f:' and a
+-- node for why its attempt has failed, 'e:' and
 -- a node while whose turn a run has ended that it has started),
 -- {base}heard (hash by node: attempt and number of the latest notes),
 -- {base}kids (hash by id of a run that a node has started: 'o' and the node, 'e' once it has ended),

@@ -66,9 +66,10 @@ if head.back then R.spare = -1 end
 if news and R.state ~= 'stopping' and #head.arrivals > 0 then arrive(R, head.arrivals) end
 
 if head.back or R.state == 'stopping' then
-  local stay, back = {}, {}
+  local stay, back, keep = {}, {}, {}
+  for _, node in ipairs(head.keep or {}) do keep[node] = true end
   for _, node in ipairs(rest) do
-    if node == head.current then
+    if node == head.current or keep[node] then
       stay[#stay + 1] = node
     else
       back[#back + 1] = node

@@ -38,9 +38,12 @@ end
 take_slots(R, -1)
 if kind == 'retry' and R.state ~= 'stopping' then
   put_letter(R, node, 'w')
-  if R.waited then redis.call('HDEL', R.base .. 'sig', 'p:' .. node) end -- the next attempt waits anew
+  -- The next attempt waits anew.
+  if R.waited then redis.call('HDEL', R.base .. 'sig', 'p:' .. node, 'f:' .. node) end
   redis.call('ZADD', AGENDA, R.now + tonumber(ARGV[7]), member)
   event(R, 'node.retrying', node, attempt, ARGV[6])
+elseif kind == 'deferred' and R.state ~= 'stopping' then
+  defer(R, node, attempt, blob)
 elseif kind == 'waiting' and (R.state ~= 'stopping' or waits_inside(R, node, ARGV[12])) then
   local due = tonumber(ARGV[7])
   if due >= 0 then due = R.now + due end

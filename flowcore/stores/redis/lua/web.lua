@@ -155,6 +155,18 @@ local function park(R, node, attempt, due, what, data)
   end
 end
 
+-- An attempt has failed; who claims it next, as the attempt that it was, decides what comes of that.
+local function defer(R, node, attempt, failure)
+  if not R.waited then
+    R.waited = '1'
+    redis.call('HSET', R.base .. 'run', 'waited', '1')
+  end
+  redis.call('HSET', R.base .. 'sig', 'f:' .. node, failure)
+  redis.call('HDEL', R.base .. 'heard', node) -- as in `park`
+  redis.call('ZREM', AGENDA, R.run .. '|' .. node)
+  dispatch(R, { { node, attempt } })
+end
+
 -- Free slots under max_parallel go to the nodes that were held, oldest first.
 local function release(R)
   if R.max == 0 or R.state == 'paused' then return end
