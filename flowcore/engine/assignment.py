@@ -12,6 +12,7 @@ from flowcore.engine.memory import ThreadMemory
 from flowcore.engine.upstream import Upstream
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Outcome, Ticket
+from flowcore.run.record import Failure
 
 __all__ = ["Assignment", "Attempt", "ended"]
 
@@ -33,6 +34,8 @@ class Assignment:
     worker: str = ""
     resumed: bytes | None = None
     """What has ended the node's wait, as the store has it."""
+    failure: Failure | None = None
+    """Why it has failed already: see ``Claim.failure``."""
     before_emit: Callable[[], object] | None = None
     """Called before the node adds an event of its own to the log."""
     emission: Emission | None = None

@@ -96,7 +96,7 @@ class Executor:
         self._keeper = keeper
         self._spawner = spawner
         self._sender = sender
-        self._invoker = Invoker()
+        self._invoker = Invoker(keeper.record)
         self._payloads = payloads
         self._on_stuck = on_stuck
         self._on_first = on_first
@@ -105,7 +105,7 @@ class Executor:
             shared,
             keeper,
             Hooks(
-                attempt=partial(self.attempt, asked=True),
+                attempt=partial(self._once, asked=True),
                 failed=lambda work, error: ended(
                     work, self._failures.of_error(error, work), error=error
                 ),
@@ -153,13 +153,17 @@ class Executor:
             stopper=Stopper(),
             worker=worker,
             resumed=claim.resumed,
+            failure=claim.failure,
         )
-        work.stopper.on_stuck = lambda error: self._stuck(error, work)
-        self._keeper.hold(ticket, work.stopper)
+        if self._keeper.record is None:  # else the parent of this process ends it, and records it
+            work.stopper.on_stuck = lambda error: self._stuck(error, work)
+        self._keeper.hold(
+            ticket, work.stopper, plan=plan.hash, lost=claim.lost, before=claim.before
+        )
         began = time.monotonic()
         try:
             guarded = plan.policy(ticket.node).guarded
-            came_to = self._guard.run(work) if guarded else self.attempt(work)
+            came_to = self._guard.run(work) if guarded else self._once(work)
         finally:
             self._keeper.drop(ticket)
         seconds = time.monotonic() - began
@@ -247,6 +251,14 @@ class Executor:
             self._forget_task(work, error)
             return ended(work, self._failures.of_error(error, work), error=error)
 
+    def _once(self, work: Assignment, *, asked: bool = False) -> bytes | Attempt:
+        """Make an attempt, or decide on one that has failed in a process that is gone."""
+        if (failure := work.failure) is None:
+            return self.attempt(work, asked=asked)
+        error = NodeTimeoutError(failure.message)
+        self._forget_task(work, error)
+        return ended(work, self._failures.decided(failure, work), error=error)
+
     def _forget_task(self, work: Assignment, error: Exception) -> None:
         """If a node was late that is somebody else's task, nobody waits for that any more."""
         is_task = work.plan.policy(work.node).uses.startswith(PREFIX)
@@ -281,6 +293,7 @@ class Executor:
                     work.emission.close()
         if prepared.schema is None and prepared.model is None:
             return value
+        self._invoker.arm(work.plan.policy(work.node).timeout)
         return as_said(value, schema=prepared.schema, model=prepared.model, node=work.name)
 
     def _structured(self, work: Assignment, body: Body) -> bytes | Attempt:
@@ -369,6 +382,9 @@ class Executor:
     ) -> Any:
         """Call a node's function; what it yields goes to ``put``, or else to the run's log."""
         plan, node = work.plan, work.node
+        timeout = plan.policy(node).timeout
+        if timeout:
+            self._invoker.arm(timeout)
         args, kwargs = bind(
             prepared.signature,
             rendered(prepared.template, work),
@@ -382,5 +398,4 @@ class Executor:
             function = feeding(function, put)
         elif prepared.chunks:
             function = streaming(function, about.token)
-        timeout = plan.policy(node).timeout
         return self._invoker.call(function, args, kwargs, timeout=timeout, stopper=work.stopper)

@@ -159,7 +159,7 @@ class Guard:
         if not policy.concurrency and not policy.rate_limit:
             return self._tried(work)
         places, rate = limits_of(policy, own_name(work), work)
-        if work.resumed is not None:
+        if work.resumed is not None or work.failure is not None:
             rate = None  # it has had its turn
         throttle = self._throttle(work, places=places, rate=rate)
         wait = None if _has_place(work) else throttle.acquire(self._do.wake)
@@ -229,6 +229,8 @@ class Guard:
 
 def _goes_on(work: Assignment) -> bool:
     """Whether this is a further turn of an attempt that was let through already."""
+    if work.failure is not None:
+        return True
     return work.resumed is not None and work.plan.policy(work.node).body is not None
 
 

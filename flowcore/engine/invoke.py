@@ -22,11 +22,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from flowcore.engine.work_table import WorkRecord
 from flowcore.errors import NodeCancelledError, NodeExitError, NodeTimeoutError
 from flowcore.nodes.signature import remembered
 from flowcore.types import format_duration
 
-__all__ = ["Invoker", "Stopper"]
+__all__ = ["Invoker", "Stopper", "timed_out"]
 
 _WAKE = signal.SIGUSR2
 _PRUNE = 1024
@@ -123,8 +124,9 @@ def _woken(_signum: int, _frame: object) -> None:
 class Invoker:
     """Calls functions in this process. One per process; made again after a fork."""
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
+    def __init__(self, record: WorkRecord | None = None) -> None:
+        """Start nothing yet; ``record`` is what the parent of this process watches, if it does."""
+        self._record = record
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -164,6 +166,12 @@ class Invoker:
             return self._call(function, args, kwargs, stopper)
         finally:
             stopper.done = True
+            self.arm(None)
+
+    def arm(self, timeout: float | None) -> None:
+        """Let the parent know of a limit for work that is no call: bindings, checks of outputs."""
+        if self._record is not None:
+            self._record.arm(timeout, busy=True)
 
     def _call(
         self,
@@ -245,7 +253,9 @@ class Invoker:
             return self._loop
 
     def _set_alarm(self, timeout: float, stopper: Stopper) -> None:
-        error = NodeTimeoutError(f"timed out after {format_duration(timeout)}")
+        error = timed_out(timeout)
+        if self._record is not None:
+            self._record.arm(timeout)
         with self._changed:
             if self._clock is None:
                 self._clock = threading.Thread(
@@ -279,6 +289,11 @@ class Invoker:
                 stopper.give_up(error)
             else:
                 stopper.force(error)
+
+
+def timed_out(timeout: float) -> NodeTimeoutError:
+    """Say that a node has taken longer than it may."""
+    return NodeTimeoutError(f"timed out after {format_duration(timeout)}")
 
 
 @remembered

@@ -1,6 +1,7 @@
 """Heartbeats: one thread per process renews the leases of all attempts that run in it.
 
-In: tickets that start and end. Out: renewals; attempts that must end are told to.
+In: tickets that start and end. Out: renewals; attempts that must end are told to. In the child of a
+pool also what its parent has to know, should this thread not get its turn (work_table).
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flowcore.engine.invoke import Stopper
+from flowcore.engine.work_table import WorkRecord
 from flowcore.errors import FlowcoreError, NodeCancelledError
 from flowcore.ports.limiter import Limiter
 from flowcore.ports.store import RunStore, Ticket
@@ -22,22 +24,52 @@ _log = logging.getLogger(__name__)
 #: Seconds between asking an attempt to end and making it.
 STOP_GRACE = 2.0
 
+#: Seconds between two looks at attempts that were asked to end.
+_LOOK = 0.5
+
 
 class LeaseKeeper:
     """Renews leases every ``interval`` seconds while anything runs."""
 
-    def __init__(self, store: RunStore, *, interval: float) -> None:
-        """Start nothing yet: the thread begins with the first ticket."""
+    def __init__(
+        self, store: RunStore, *, interval: float, record: WorkRecord | None = None
+    ) -> None:
+        """Start nothing yet: the thread begins with the first ticket.
+
+        Args:
+            store: The run store.
+            interval: Seconds between renewals.
+            record: What the parent of this process watches, if it does.
+        """
         self._store = store
         self._interval = interval
+        self.record = record
         self._held: dict[Ticket | UnitTicket, Stopper] = {}
         self._places: dict[tuple[str, str], Limiter] = {}
         self._asked: dict[Ticket | UnitTicket, float] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def hold(self, ticket: Ticket | UnitTicket, stopper: Stopper) -> None:
-        """Renew this lease from now on."""
+    def hold(
+        self,
+        ticket: Ticket | UnitTicket,
+        stopper: Stopper,
+        *,
+        plan: str = "",
+        lost: int = 0,
+        before: int = 0,
+    ) -> None:
+        """Renew this lease from now on.
+
+        Args:
+            ticket: What is held.
+            stopper: By what it is ended.
+            plan: The hash of its plan.
+            lost: Earlier attempts that ended with the loss of their worker.
+            before: Attempts made before the run was resumed.
+        """
+        if self.record is not None:
+            _enter(self.record, ticket, plan, lost, before)
         with self._lock:
             self._held[ticket] = stopper
             if self._thread is None:
@@ -51,6 +83,8 @@ class LeaseKeeper:
         with self._lock:
             self._held.pop(ticket, None)
             self._asked.pop(ticket, None)
+        if self.record is not None:
+            self.record.close()
 
     def exchange(self, ticket: Ticket, stopper: Stopper) -> None:
         """Stop by another handle from now on what is held, if it is."""
@@ -74,7 +108,9 @@ class LeaseKeeper:
 
     def _beat(self) -> None:
         while True:
-            time.sleep(self._interval)
+            time.sleep(min(self._interval, _LOOK) if self._asked else self._interval)
+            if self.record is not None:
+                self.record.beat(time.monotonic())
             with self._lock:
                 held, places = dict(self._held), dict(self._places)
             if not held:
@@ -97,9 +133,22 @@ class LeaseKeeper:
             if ticket not in self._held:
                 return
             since = self._asked.setdefault(ticket, now)
+            if since == now and self.record is not None:
+                self.record.ask(now)
         if lost:
             stopper.force(NodeCancelledError("the lease was lost: another worker has taken over"))
         elif since == now:
             stopper.ask()
         elif now - since >= STOP_GRACE:
             stopper.force(NodeCancelledError("the run was stopped"))
+
+
+def _enter(
+    record: WorkRecord, ticket: Ticket | UnitTicket, plan: str, lost: int, before: int
+) -> None:
+    """Let the parent know; the nodes of a unit are told of as they begin."""
+    if isinstance(ticket, UnitTicket):
+        record.open(ticket.run, plan=plan, unit=ticket.unit)
+    else:
+        record.open(ticket.run, plan=plan, lost=lost, before=before)
+        record.begin(ticket.node, ticket.attempt)

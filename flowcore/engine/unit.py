@@ -25,6 +25,7 @@ from flowcore.engine.execute import Executor
 from flowcore.engine.grain import PLENTY, Estimates
 from flowcore.engine.invoke import Stopper
 from flowcore.engine.upstream import Upstream
+from flowcore.engine.work_table import WorkRecord
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Advance, Outcome, RunStore, Ticket
 from flowcore.ports.unit import Done, Flush, Grain, UnitTicket
@@ -39,6 +40,9 @@ HAND_BACK = 0.25
 
 #: Seconds that a node may take before others are no longer made to wait for it.
 PATIENCE = 0.01
+
+#: Seconds after which the parent of this process may have spoken for a node: see ``work_table``.
+_LONG = 0.5
 
 #: Seconds after which a unit records what it has done.
 _FLUSH_AFTER = 0.025
@@ -64,6 +68,8 @@ class UnitHost:
     """Makes a write of a run and a worker, and publishes what it has set in motion."""
     slots: Callable[[], int]
     """How many nodes the workers can run at a time."""
+    watched: WorkRecord | None = None
+    """What the parent of this process watches, if it does."""
 
 
 @dataclass(slots=True)
@@ -157,6 +163,8 @@ class Unit:
             uses = self.plan.policies[self.plan.policy_of[node]].uses
             cost = self.host.estimates.cost(uses) or 0.0
             self._busy = _Busy(node, now, max(PATIENCE, 2 * cost))
+            if self.host.watched is not None:
+                self.host.watched.begin(node, 1, now)
             if cost >= PLENTY and not self._flush(give_back=bool(self._todo)):
                 return None
             return node
@@ -179,6 +187,8 @@ class Unit:
             self.host.estimates.note(
                 self.plan.policies[self.plan.policy_of[node]].uses, now - busy.since
             )
+            if now - busy.since >= _LONG and self.host.watched is not None:
+                busy.told = busy.told or self.host.watched.is_told
             if isinstance(ended, bytes):
                 self._done.append((node, ended, busy.since, now, busy.told))
                 self._weight += len(ended)
@@ -267,6 +277,8 @@ class Unit:
         )
         self._done.clear()
         self._weight = 0
+        if self.host.watched is not None:
+            self.host.watched.flushed()
         if busy is not None:
             busy.told = True
         if news.ahead is not None:

@@ -11,7 +11,8 @@ work that may run at once. A child takes one with ``table.take(index)`` and keep
 
 - ``open(...)`` once per message: the run, the unit, the plan (an agent writes its task as ``run``);
 - ``begin(node)`` for each node: one ``pack_into``, about half a microsecond;
-- ``arm(seconds)`` when a time limit begins, ``arm(None)`` when it ends;
+- ``arm(seconds)`` when a time limit begins, ``arm(None)`` when it ends; ``busy=True`` for work that
+  may have to wait for the engine: then it counts only while the process is on the CPU;
 - ``ask(now)`` when the work has been asked to end;
 - ``flushed()`` when the nodes that have run are recorded;
 - ``beat(now)`` from the thread that renews its leases: heard only while the interpreter is free;
@@ -35,11 +36,12 @@ __all__ = ["MOST_NODES", "RunningWork", "WorkRecord", "WorkTable"]
 #: Nodes that a record holds between two calls of ``flushed``.
 MOST_NODES = 512
 
-#: Heartbeat, deadline, time of the request to end, serial of the first entry, process id.
-_HEAD = struct.Struct("=dddQq")
+#: Heartbeat, deadline, time of the request to end, serial of the first entry, process id, serial of
+#: the node whose start the parent has recorded.
+_HEAD = struct.Struct("=dddQqQ")
 _NUMBER = struct.Struct("=d")
 _SERIAL = struct.Struct("=Q")
-_HEARTBEAT, _DEADLINE, _ASKED, _FIRST = 0, 8, 16, 24
+_HEARTBEAT, _DEADLINE, _ASKED, _FIRST, _TOLD = 0, 8, 16, 24, 40
 
 #: Serial, losses and attempts before, lengths of run, unit and plan.
 _ABOUT = struct.Struct("=QiiHHH6x")
@@ -79,6 +81,8 @@ class RunningWork:
     started: float
     deadline: float | None
     """When the time limit of what it does ends."""
+    busy: bool
+    """Whether that limit is for time on the CPU: it may also wait for the store."""
     asked: float | None
     """When it was asked to end."""
     ran: tuple[int, ...]
@@ -103,6 +107,10 @@ class WorkTable:
             return None
         return WorkRecord(self._memory, index * _SIZE)
 
+    def tell(self, index: int, serial: int) -> None:
+        """Let the child know that the start of this node is recorded."""
+        _SERIAL.pack_into(self._memory, index * _SIZE + _TOLD, serial)
+
     def read(self, index: int) -> RunningWork | None:
         """Read a record; None when nothing runs, or when it is being written all the time."""
         for _ in range(_READS):
@@ -126,7 +134,7 @@ class WorkRecord:
         self._serial += MOST_NODES + 1
         self._at = 0
         self._current: tuple[int, int, float] | None = None
-        _HEAD.pack_into(memory, base, time.monotonic(), 0.0, 0.0, self._serial, os.getpid())
+        _HEAD.pack_into(memory, base, time.monotonic(), 0.0, 0.0, self._serial, os.getpid(), 0)
         self.close()
 
     def open(self, run: str, *, plan: str, unit: str = "", lost: int = 0, before: int = 0) -> None:
@@ -143,10 +151,11 @@ class WorkRecord:
         memory[base + _TEXT_AT : base + _TEXT_AT + len(joined)] = joined
         _SERIAL.pack_into(memory, base + _ABOUT_END, serial)
         _NUMBER.pack_into(memory, base + _ASKED, 0.0)
+        self.beat(time.monotonic())
         # Last: who reads the new serial of the first entry reads all of the above, too.
         self._restart()
 
-    def begin(self, node: int, attempt: int = 1, *, started: float | None = None) -> None:
+    def begin(self, node: int, attempt: int = 1, started: float | None = None) -> None:
         """Say that a node begins; those before it have run.
 
         Call ``flushed`` at least every ``MOST_NODES`` nodes: older ones are forgotten.
@@ -169,11 +178,19 @@ class WorkRecord:
         self._restart()
         if current is not None:
             node, attempt, started = current
-            self.begin(node, attempt, started=started)
+            self.begin(node, attempt, started)
 
-    def arm(self, seconds: float | None) -> None:
+    @property
+    def is_told(self) -> bool:
+        """Whether the parent has recorded the start of the current node."""
+        (serial,) = _SERIAL.unpack_from(self._memory, self._base + _TOLD)
+        return bool(serial == self._serial)
+
+    def arm(self, seconds: float | None, *, busy: bool = False) -> None:
         """Say when the time limit of what is done now ends."""
         due = time.monotonic() + seconds if seconds else 0.0
+        if busy:
+            due = -due
         _NUMBER.pack_into(self._memory, self._base + _DEADLINE, due)
 
     def ask(self, now: float) -> None:
@@ -198,7 +215,7 @@ class WorkRecord:
 
 def _read(text: bytes) -> RunningWork | None:
     """Read a copy of a record; None when nothing runs, or when it was written meanwhile."""
-    heartbeat, deadline, asked, first, pid = _HEAD.unpack_from(text)
+    heartbeat, deadline, asked, first, pid, _ = _HEAD.unpack_from(text)
     entries: list[tuple[int, int, int, float, int]] = []
     while len(entries) < MOST_NODES:
         entry = _ENTRY.unpack_from(text, _ENTRIES_AT + len(entries) * _ENTRY.size)
@@ -226,7 +243,8 @@ def _read(text: bytes) -> RunningWork | None:
         node=node,
         attempt=attempt,
         started=started,
-        deadline=deadline or None,
+        deadline=abs(deadline) or None,
+        busy=deadline < 0,
         asked=asked or None,
         ran=tuple(entry[1] for entry in entries[:-1]),
     )

@@ -63,7 +63,7 @@ _MOST_TURNS = 1_000_000
 class _Still(LeaseKeeper):
     """Keeps no lease: nothing here dies while it works."""
 
-    def hold(self, ticket: Any, stopper: Any) -> None:
+    def hold(self, ticket: Any, stopper: Any, **_: Any) -> None:
         """Note nothing, and start no thread."""
 
 

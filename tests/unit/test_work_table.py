@@ -49,11 +49,11 @@ def test_a_record_that_nobody_has_taken_and_one_of_an_idle_child_read_as_nothing
 def test_what_is_written_is_read() -> None:
     table = WorkTable(2)
     record = _record(table, 1)
-    record.beat(1.5)
     record.open("röd/1", plan="p" * 40, unit="u3", lost=1, before=2)
     record.begin(3, started=7.0)
     record.begin(9, 4, started=8.0)
     record.ask(9.0)
+    record.beat(1.5)
     work = _read(table, 1)
     assert (work.run, work.plan, work.unit) == ("röd/1", "p" * 40, "u3")
     assert (work.lost, work.before, work.node, work.attempt) == (1, 2, 9, 4)

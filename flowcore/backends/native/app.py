@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from billiard.process import current_process
 from celery import Celery
 from celery.signals import celeryd_after_setup, worker_process_init
 
@@ -24,6 +25,8 @@ from flowcore.backends.native.publish import lanes
 from flowcore.backends.native.stalls import StallWatch
 from flowcore.backends.native.tasks import register_tasks
 from flowcore.backends.native.tidying import TidyingStep
+from flowcore.backends.native.watchdog import WatchdogStep
+from flowcore.engine.work_table import WorkTable
 
 __all__ = ["AppOptions", "Bridge", "make_app"]
 
@@ -58,6 +61,8 @@ class Bridge:
         self.options = options
         self._lock = threading.Lock()
         self._made: tuple[int, NodeHost] | None = None
+        self.table: WorkTable | None = None
+        """The work of the pool's children, in memory that they share with their parent."""
 
     def host(self) -> NodeHost:
         """Return this process's host of nodes."""
@@ -66,8 +71,14 @@ class Bridge:
             return made[1]
         with self._lock:
             if self._made is None or self._made[0] != os.getpid():
-                self._made = (os.getpid(), NodeHost(self._build(), self.options))
+                self._made = (os.getpid(), self._host())
             return self._made[1]
+
+    def _host(self) -> NodeHost:
+        # The pool numbers its children, and a child that takes another's place has its number.
+        index = getattr(current_process(), "index", None)
+        record = self.table.take(index) if self.table and index is not None else None
+        return NodeHost(self._build(), self.options, record)
 
     def services(self) -> Services:
         """Return this process's services."""
@@ -118,7 +129,7 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         ),
         keys=lambda: bridge.services().keys,
     )
-    app.steps["worker"].update((JanitorStep, ChildWatch, StallWatch, TidyingStep))
+    app.steps["worker"].update((JanitorStep, ChildWatch, StallWatch, TidyingStep, WatchdogStep))
     app.steps["consumer"].add(EventBatching)
     worker_process_init.connect(bridge.forget, weak=False)
     celeryd_after_setup.connect(_consume_lanes, weak=False)

@@ -14,6 +14,7 @@ from celery.exceptions import Reject, TaskRevokedError, TimeLimitExceeded
 from celery.exceptions import WorkerLostError as PoolChildLostError
 
 from flowcore.backends.native.host import NodeHost
+from flowcore.backends.native.proxies import overrun
 from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
 from flowcore.backends.native.signing import accept
 from flowcore.ports.store import Ticket
@@ -75,7 +76,9 @@ def _without_attempt(host: NodeHost, request: Any, result: Any) -> None:
     if not (given := _given(host, request, NODE_TASK)):
         return
     ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
-    if isinstance(result, PoolChildLostError | TimeLimitExceeded):
+    if isinstance(result, TimeLimitExceeded):
+        overrun(host, ticket, given["plan"], worker=worker)
+    elif isinstance(result, PoolChildLostError):
         host.lose(ticket, given["plan"], worker=worker)
     else:
         killed = result.args == ("terminated",)

@@ -27,6 +27,7 @@ from flowcore.engine.schedules import Scheduler
 from flowcore.engine.spawn import Spawner
 from flowcore.engine.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.engine.upstream import Upstream
+from flowcore.engine.work_table import WorkRecord
 from flowcore.errors import FlowcoreError
 from flowcore.nodes.celery_task import PREFIX
 from flowcore.plan.plan import Plan
@@ -93,12 +94,14 @@ class HostOptions:
 class NodeHost:
     """Runs nodes in this process."""
 
-    def __init__(self, services: Services, options: HostOptions) -> None:
-        """Wire the engine to the ports."""
+    def __init__(
+        self, services: Services, options: HostOptions, record: WorkRecord | None = None
+    ) -> None:
+        """Wire the engine to the ports; ``record`` is what the parent of this process watches."""
         self.services = services
         self._work_first = options.work_first
         self._slots = Slots(services.board)
-        self._keeper = LeaseKeeper(services.store, interval=options.heartbeat)
+        self._keeper = LeaseKeeper(services.store, interval=options.heartbeat, record=record)
         self._executor = Executor(
             store=services.store,
             reader=services.reader,
@@ -115,13 +118,16 @@ class NodeHost:
             on_wake=self._wake,
         )
         self._watch = UnitWatch()
-        self._units = UnitHost(
+        self.units = UnitHost(
             store=services.store,
             executor=self._executor,
             estimates=Estimates(),
-            record=self._record,
+            record=self.write,
             slots=self._slots.count,
+            watched=record,
         )
+        self.ended: dict[int, Exception] = {}
+        """By child that the watchdog of this process has ended: what Celery is to be told."""
 
     def _children(self) -> EngineChildren:
         services = self.services
@@ -157,7 +163,7 @@ class NodeHost:
             worker: This worker's name.
             queue: The broker's queue the message came on.
         """
-        plan, ticket, units = attempt.plan, attempt.ticket, self._units
+        plan, ticket, units = attempt.plan, attempt.ticket, self.units
         policy = plan.policy(ticket.node)
         if not self._work_first or policy.alone:
             self.record(attempt, worker=worker)
@@ -165,7 +171,7 @@ class NodeHost:
         units.estimates.note(policy.uses, attempt.seconds)
         grain = units.estimates.grain(plan, queue=policy.queue, slots=units.slots())
         store = self.services.store
-        advance = self._record(
+        advance = self.write(
             lambda: store.settle(ticket, attempt.outcome, grain=grain), plan, ticket.run, worker
         )
         if advance.unit is None or not advance.kept:
@@ -219,7 +225,7 @@ class NodeHost:
         worker: str,
     ) -> Unit:
         return Unit(
-            host=self._units,
+            host=self.units,
             ticket=ticket,
             plan=plan,
             queue=plan.policy(nodes[0]).queue,
@@ -233,7 +239,7 @@ class NodeHost:
             self.services.rows, ticket.run, unit.plan, worker=unit.worker, queue=queue
         )
         unit.ran = rows.add if rows.wanted() else None
-        self._keeper.hold(ticket, unit.stopper)
+        self._keeper.hold(ticket, unit.stopper, plan=unit.plan.hash)
         try:
             with self._watch.over(unit):
                 unit.run(nodes)
@@ -282,13 +288,14 @@ class NodeHost:
         """The process that ran the unit is dead: let another one have its nodes at once."""
         store = self.services.store
         plan = store.get_plan(plan_hash)
-        self._record(lambda: store.lose(unit), plan, unit.run, worker)
+        self.write(lambda: store.lose(unit), plan, unit.run, worker)
 
     def _settle(self, ticket: Ticket, plan: Plan, outcome: Outcome, worker: str) -> Advance:
         store = self.services.store
-        return self._record(lambda: store.settle(ticket, outcome), plan, ticket.run, worker)
+        return self.write(lambda: store.settle(ticket, outcome), plan, ticket.run, worker)
 
-    def _record(self, write: Callable[[], Advance], plan: Plan, run: str, worker: str) -> Advance:
+    def write(self, write: Callable[[], Advance], plan: Plan, run: str, worker: str) -> Advance:
+        """Make a write of a run and a worker, and publish what it has set in motion."""
         advance = complete(write, self.services.dispatcher, plan)
         if advance.finished is not None:
             show_end(self.services, run, worker=worker, state=advance.finished)
@@ -307,7 +314,7 @@ class NodeHost:
             summary = services.reader.summary(ticket.run)
             if summary is not None:
                 plan = services.store.get_plan(summary.plan)
-                self._record(lambda: services.store.wake(ticket), plan, ticket.run, worker)
+                self.write(lambda: services.store.wake(ticket), plan, ticket.run, worker)
         except FlowcoreError as error:
             _log.warning("node %d of run %s was not woken: %s", ticket.node, ticket.run, error)
 

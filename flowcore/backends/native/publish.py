@@ -46,8 +46,8 @@ _Message = tuple[str, dict[str, Any], bytes]
 _TRIES = 3
 _BACKLOG_FRESH = 1.0
 
-#: The pool kills a child this long after a node's own timeout failed to end the function.
-_HARD_LIMIT_AFTER = 10.0
+#: The pool kills a child this long after the end of a node's time limit, should the watchdog not.
+_HARD_LIMIT_AFTER = 60.0
 
 _ORIGIN = f"{os.getpid()}@{socket.gethostname()}"
 

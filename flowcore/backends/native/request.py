@@ -7,6 +7,7 @@ waiting for its leases. Not here: waiting for what is short (Celery's soft shutd
 import logging
 from typing import Any
 
+from billiard.einfo import ExceptionInfo
 from celery.exceptions import Reject
 from celery.worker.request import Request
 
@@ -35,6 +36,19 @@ class SignedRequest(Request):
 class NodeRequest(SignedRequest):
     """A message that carries nodes: cancelled, it gives them up."""
 
+    def on_failure(
+        self,
+        exc_info: Any,
+        send_failed_event: bool = True,  # noqa: FBT001, FBT002  (celery's)
+        return_ok: bool = False,  # noqa: FBT001, FBT002  (celery's)
+    ) -> None:
+        """Called in the worker's parent; a child that its watchdog has ended was not lost."""
+        request: Any = self
+        told = request.app.flowcore.host().ended.pop(self.worker_pid, None)
+        if told is not None:
+            exc_info = _as_info(told)
+        super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:  # noqa: FBT001, FBT002  (celery's)
         """Called in the worker's parent, in a cold shutdown."""
         super().cancel(pool, signal=signal, emit_retry=emit_retry)
@@ -53,3 +67,11 @@ class NodeRequest(SignedRequest):
             _log.warning("%s was not handed back: %s", self.id, error)
         else:
             _log.info("handed back %s", self.id)
+
+
+def _as_info(error: Exception) -> Any:
+    """Put an error into the form in which pools report errors."""
+    try:
+        raise error
+    except type(error):
+        return ExceptionInfo()

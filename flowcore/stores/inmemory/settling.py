@@ -84,16 +84,8 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         step.lose(node, failure, _brief(failure))
         return
     step.take_slots(-1)
-    if outcome.kind == "retry" and not stopping:
-        run.nodes[node] = NodeState.RETRYING
-        run.resumed.pop(node, None)  # the next attempt waits anew
-        run.deferred.pop(node, None)
-        step.schedule(node, milliseconds(outcome.delay))
-        data = {**_brief(_reason(outcome)), "delay": outcome.delay}
-        step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)
-        return
-    if outcome.kind == "deferred" and not stopping:
-        _defer(step, ticket, _reason(outcome))
+    if outcome.kind in {"retry", "deferred"} and not stopping:
+        _again(step, ticket, outcome)
         return
     child = outcome.wait.child if outcome.wait else None
     if outcome.kind == "waiting" and (not stopping or child in run.open_children):
@@ -119,14 +111,22 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         step.fail(node, failure, _brief(failure), outcome.dead)
 
 
-def _defer(step: Step, ticket: Ticket, failure: Failure) -> None:
-    """Who claims the attempt next, as the attempt that it was, decides what comes of its failure."""
-    run, node = step.run, ticket.node
-    run.deferred[node] = failure
-    run.heard.pop(node, None)
-    run.attempts[node] -= 1
-    step.unschedule(node)
-    step.dispatch([(node, ticket.attempt)])
+def _again(step: Step, ticket: Ticket, outcome: Outcome) -> None:
+    """Try a failed attempt again, or let who claims it next decide what comes of its failure."""
+    run, node, failure = step.run, ticket.node, _reason(outcome)
+    if outcome.kind == "deferred":
+        run.deferred[node] = failure
+        run.heard.pop(node, None)
+        run.attempts[node] -= 1
+        step.unschedule(node)
+        step.dispatch([(node, ticket.attempt)])
+        return
+    run.nodes[node] = NodeState.RETRYING
+    run.resumed.pop(node, None)  # the next attempt waits anew
+    run.deferred.pop(node, None)
+    step.schedule(node, milliseconds(outcome.delay))
+    data = {**_brief(failure), "delay": outcome.delay}
+    step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)
 
 
 def _note_dead(run: KeptRun, node: int, outcome: Outcome) -> None:

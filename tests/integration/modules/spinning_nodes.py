@@ -1,0 +1,100 @@
+"""Nodes that keep the interpreter for themselves, and others that do not end."""
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, field_validator
+
+
+def _note(mark: str) -> None:
+    with Path(mark).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+def spin(mark: str) -> None:
+    """Never end, and never let another thread have its turn."""
+    _note(mark)
+    re.match("(a+)+$", "a" * 60 + "!")
+
+
+def bare_spin() -> None:
+    """The same without parameters."""
+    _note(os.environ["SPIN_MARK"])
+    re.match("(a+)+$", "a" * 60 + "!")
+
+
+async def async_spin(mark: str) -> None:
+    """The same on the event loop."""
+    spin(mark)
+
+
+def spin_for(mark: str, seconds: float) -> str:
+    """Keep the interpreter for about so many seconds, in one call."""
+    _note(mark)
+    letters = 20
+    while True:
+        started = time.monotonic()
+        re.match("(a+)+$", "a" * letters + "!")
+        took = time.monotonic() - started
+        if took * 1.9 > seconds or letters > 40:
+            return "came back"
+        letters += 1 if took * 4 > seconds else 2
+
+
+def spin_if(mark: str, number: int) -> int:
+    """Spin for one of several items."""
+    if number == 1:
+        spin(mark)
+    return number
+
+
+def meet(here: str, there: str) -> None:
+    """Wait for another node that waits for this one."""
+    Path(here).touch()
+    ends = time.monotonic() + 60
+    while not Path(there).exists():
+        if time.monotonic() > ends:
+            raise TimeoutError(there)
+        time.sleep(0.01)
+
+
+def swallow(mark: str) -> None:
+    """Never end, whatever is raised here."""
+    _note(mark)
+    while True:
+        try:
+            while True:
+                time.sleep(0.01)
+        except Exception:  # noqa: BLE001  (that is the point)
+            continue
+
+
+def instead(error: dict[str, Any], mark: str) -> str:
+    """A fallback; it tells which process ran it."""
+    _note(mark + ".fallback")
+    return str(error["type"])
+
+
+def where() -> int:
+    return os.getpid()
+
+
+class Picky(BaseModel):
+    """What a node gives that is never done being checked."""
+
+    text: str
+
+    @field_validator("text")
+    @classmethod
+    def check(cls, text: str) -> str:
+        re.match("(a+)+$", text)
+        return text
+
+
+def give(mark: str) -> Picky:
+    """Come back at once, with what cannot be checked."""
+    _note(mark)
+    return {"text": "a" * 60 + "!"}  # type: ignore[return-value]  # as users do

@@ -1,0 +1,207 @@
+"""Nodes that never come back are ended, with the true cause on record."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from flowcore import Run
+from flowcore.run.event import EventType
+from flowcore.run.status import NodeState, RunState
+from tests.engine import Engine, poll, running_engine
+from tests.services import running_valkey
+
+pytestmark = pytest.mark.integration
+
+SPIN = "spinning_nodes:spin"
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One worker with two children, for all tests of this file that leave it as it was."""
+    home = tmp_path_factory.mktemp("stuck")
+    with running_valkey() as url, running_engine(url, home) as engine:
+        engine.workers(slots=2)
+        yield engine
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    return tmp_path / "mark"
+
+
+def _spun(mark: Path) -> list[int]:
+    return [int(line) for line in mark.read_text().split()] if mark.exists() else []
+
+
+def _spin(mark: Path, uses: str = SPIN, **more: Any) -> dict[str, Any]:
+    return {"uses": uses, "with": {"mark": str(mark)}, **more}
+
+
+def _begun(run: Run, node: str) -> int:
+    return sum(e.type is EventType.NODE_STARTED and e.node == node for e in run.events())
+
+
+def _gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize(
+    "uses", [SPIN, "spinning_nodes:async_spin", "spinning_nodes:swallow", "spinning_nodes:give"]
+)
+def test_a_node_that_keeps_its_interpreter_times_out_after_one_attempt(
+    engine: Engine, mark: Path, uses: str
+) -> None:
+    run = engine.start({"spin": _spin(mark, uses, timeout="1s")})
+    other = engine.run({"a": {"uses": "spinning_nodes:where"}})
+    assert other.success
+    result = run.wait(60)
+    assert result.nodes["spin"].state is NodeState.FAILED
+    assert result.nodes["spin"].attempts == 1
+    assert result.error == "node 'spin': NodeTimeoutError: timed out after 1.00 s"
+    (pid,) = _spun(mark)
+    poll(lambda: _gone(pid), what="the child to be gone")
+    # Its slot is usable again: two nodes that wait for each other need both.
+    meet = {
+        name: {
+            "uses": "spinning_nodes:meet",
+            "with": {"here": str(mark) + name, "there": str(mark) + of},
+        }
+        for name, of in (("a", "b"), ("b", "a"))
+    }
+    assert engine.run(meet).success
+
+
+def test_time_limits_hold_for_items_iterations_and_flows_inside(engine: Engine, mark: Path) -> None:
+    item = _spin(mark, "spinning_nodes:spin_if", timeout="1s")
+    item["with"] = {**item["with"], "number": "${{ item }}"}
+    result = engine.run({"all": {**item, "for_each": [0, 1, 2]}})
+    assert not result.success
+    assert result.error is not None
+    assert "NodeTimeoutError: timed out after 1.00 s" in result.error
+    assert len(_spun(mark)) == 1
+    inner = {"nodes": {"spin": _spin(mark, timeout="1s")}}
+    result = engine.run({"inner": {"uses": "workflow", "flow": {"id": "inner", **inner}}})
+    assert not result.success
+    assert "NodeTimeoutError" in (result.error or "")
+    assert len(_spun(mark)) == 2
+
+
+def test_a_retry_a_fallback_and_a_condition_hold_for_a_node_that_is_ended(
+    engine: Engine, mark: Path
+) -> None:
+    retry = {"max_attempts": 2, "delay": "0s", "jitter": False}
+    nodes = {
+        "spin": _spin(mark, timeout="1s", retry=retry, fallback={"uses": "spinning_nodes:instead"})
+    }
+    result = engine.run(nodes)
+    assert result.output == "NodeTimeoutError"
+    assert result.nodes["spin"].attempts == 2
+    assert len(_spun(mark)) == 2
+    assert not set(_spun(mark)) & set(_spun(Path(f"{mark}.fallback")))
+
+
+def test_a_guarded_node_that_is_ended_tells_its_circuit_and_gives_its_place_back(
+    engine: Engine, mark: Path
+) -> None:
+    guard = {"circuit_breaker": {"failures": 1, "reset_after": "1h"}, "concurrency": 1}
+    nodes = {"spin": _spin(mark, timeout="1s", **guard)}
+    assert "NodeTimeoutError" in str(engine.run(nodes).error)
+    result = engine.run(nodes)
+    assert "CircuitOpenError" in str(result.error)
+    assert len(_spun(mark)) == 1
+
+
+def test_what_comes_after_a_failure_is_decided_by_a_child(engine: Engine, mark: Path) -> None:
+    nodes = {
+        "spin": _spin(mark, timeout="1s"),
+        "mended": {"uses": "spinning_nodes:where", "join": "all_done"},
+        "unused": {"uses": "spinning_nodes:where"},
+    }
+    edges = [
+        {"from": "spin", "to": "mended", "when": "nodes.spin.state == 'failed'"},
+        {"from": "spin", "to": "unused", "when": "nodes.spin.state == 'succeeded'"},
+    ]
+    result = engine.run(nodes, edges=edges)
+    assert result.nodes["spin"].state is NodeState.FAILED
+    assert result.nodes["mended"].state is NodeState.SUCCEEDED
+    assert result.nodes["unused"].state is NodeState.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("uses", "in_unit"), [(SPIN, True), (SPIN, False), ("spinning_nodes:swallow", True)]
+)
+def test_a_cancelled_node_that_goes_on_is_ended(
+    engine: Engine, mark: Path, uses: str, *, in_unit: bool
+) -> None:
+    more: dict[str, Any] = {} if in_unit else {"timeout": "10m"}
+    nodes = {
+        "before": {"uses": "spinning_nodes:where"},
+        "spin": _spin(mark, uses, needs=["before"], **more),
+        "after": {"uses": "spinning_nodes:where", "needs": ["spin"]},
+    }
+    run = engine.start(nodes)
+    (pid,) = poll(lambda: _spun(mark), what="the node to begin")
+    run.cancel()
+    poll(lambda: _gone(pid), what="the child to be ended")
+    result = run.wait(60)
+    assert result.state is RunState.CANCELLED
+    states = {name: (node.state, node.attempts) for name, node in result.nodes.items()}
+    assert states["spin"] == (NodeState.CANCELLED, 1)
+    assert states["after"] == (NodeState.CANCELLED, 0)
+    assert len(_spun(mark)) == 1
+
+
+def test_the_lease_of_a_node_that_spins_is_kept_and_what_its_child_holds_goes_to_others(
+    tmp_path: Path, mark: Path
+) -> None:
+    with running_valkey() as url, running_engine(url, tmp_path, lease="2") as engine:
+        engine.workers(slots=2)
+        nodes = {f"n{at}": {"uses": "spinning_nodes:where"} for at in range(30)}
+        spin = _spin(mark, "spinning_nodes:spin_for")
+        spin["with"]["seconds"] = 8
+        nodes = {**nodes, "spin": spin, "after": {"uses": "passthrough", "needs": ["spin", *nodes]}}
+        run = engine.start(nodes)
+        poll(lambda: _spun(mark), what="the node to begin")
+
+        def others() -> bool:
+            record = run.record()
+            return all(
+                node.state is NodeState.SUCCEEDED
+                for name, node in record.nodes.items()
+                if name.startswith("n")
+            )
+
+        poll(others, what="what the child holds to be done by others", patience=6)
+        assert run.record().nodes["spin"].state is NodeState.RUNNING
+        assert engine.run({"a": {"uses": "spinning_nodes:where"}}).success
+        result = run.wait(60)
+        assert result.success, result.error
+        assert result.outputs["spin"] == "came back"
+        assert {node.attempts for node in result.nodes.values()} == {1}
+        assert len(_spun(mark)) == 1
+        told = [event.type for event in run.events() if event.node == "spin"]
+        assert told.count(EventType.NODE_STARTED) == 1
+        assert EventType.NODE_LOST not in [event.type for event in run.events()]
+
+
+@pytest.mark.parametrize("uses", ["engine_nodes:wait_for", SPIN])
+def test_a_child_that_is_stopped_loses_its_lease(tmp_path: Path, mark: Path, uses: str) -> None:
+    with running_valkey() as url, running_engine(url, tmp_path, lease="2") as engine:
+        engine.workers(slots=2)
+        go = tmp_path / "go"
+        given = {"mark": str(mark), **({} if uses == SPIN else {"path": str(go)})}
+        run = engine.start({"held": {"uses": uses, "with": given}})
+        (pid,) = poll(lambda: _spun(mark), what="the node to begin")
+        psutil.Process(pid).send_signal(signal.SIGSTOP)
+        poll(lambda: len(_spun(mark)) == 2, what="another child to have it")
+        go.touch()
+        if uses == SPIN:
+            run.cancel()
+        result = run.wait(60)
+        assert result.nodes["held"].attempts == 2
+        psutil.Process(pid).send_signal(signal.SIGCONT)
+        poll(lambda: uses != SPIN or _gone(pid), what="the child that lost it to be ended")
