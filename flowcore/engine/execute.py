@@ -157,9 +157,7 @@ class Executor:
         )
         if self._keeper.record is None:  # else the parent of this process ends it, and records it
             work.stopper.on_stuck = lambda error: self._stuck(error, work)
-        self._keeper.hold(
-            ticket, work.stopper, plan=plan.hash, lost=claim.lost, before=claim.before
-        )
+        self._keeper.hold(ticket, work.stopper, plan=plan.hash, claim=claim)
         began = time.monotonic()
         try:
             guarded = plan.policy(ticket.node).guarded

@@ -14,7 +14,7 @@ from flowcore.engine.invoke import Stopper
 from flowcore.engine.work_table import WorkRecord
 from flowcore.errors import FlowcoreError, NodeCancelledError
 from flowcore.ports.limiter import Limiter
-from flowcore.ports.store import RunStore, Ticket
+from flowcore.ports.store import Claim, RunStore, Ticket
 from flowcore.ports.unit import UnitTicket
 
 __all__ = ["LeaseKeeper"]
@@ -56,8 +56,7 @@ class LeaseKeeper:
         stopper: Stopper,
         *,
         plan: str = "",
-        lost: int = 0,
-        before: int = 0,
+        claim: Claim | None = None,
     ) -> None:
         """Renew this lease from now on.
 
@@ -65,11 +64,10 @@ class LeaseKeeper:
             ticket: What is held.
             stopper: By what it is ended.
             plan: The hash of its plan.
-            lost: Earlier attempts that ended with the loss of their worker.
-            before: Attempts made before the run was resumed.
+            claim: The claim of an attempt.
         """
         if self.record is not None:
-            _enter(self.record, ticket, plan, lost, before)
+            _enter(self.record, ticket, plan, claim)
         with self._lock:
             self._held[ticket] = stopper
             if self._thread is None:
@@ -143,12 +141,11 @@ class LeaseKeeper:
             stopper.force(NodeCancelledError("the run was stopped"))
 
 
-def _enter(
-    record: WorkRecord, ticket: Ticket | UnitTicket, plan: str, lost: int, before: int
-) -> None:
+def _enter(record: WorkRecord, ticket: Ticket | UnitTicket, plan: str, claim: Claim | None) -> None:
     """Let the parent know; the nodes of a unit are told of as they begin."""
     if isinstance(ticket, UnitTicket):
         record.open(ticket.run, plan=plan, unit=ticket.unit)
     else:
+        lost, before = (claim.lost, claim.before) if claim else (0, 0)
         record.open(ticket.run, plan=plan, lost=lost, before=before)
         record.begin(ticket.node, ticket.attempt)

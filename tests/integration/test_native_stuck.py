@@ -107,7 +107,10 @@ def test_a_retry_a_fallback_and_a_condition_hold_for_a_node_that_is_ended(
 def test_a_guarded_node_that_is_ended_tells_its_circuit_and_gives_its_place_back(
     engine: Engine, mark: Path
 ) -> None:
-    guard = {"circuit_breaker": {"failures": 1, "reset_after": "1h"}, "concurrency": 1}
+    guard: dict[str, Any] = {
+        "circuit_breaker": {"failures": 1, "reset_after": "1h"},
+        "concurrency": 1,
+    }
     nodes = {"spin": _spin(mark, timeout="1s", **guard)}
     assert "NodeTimeoutError" in str(engine.run(nodes).error)
     result = engine.run(nodes)
@@ -160,7 +163,7 @@ def test_the_lease_of_a_node_that_spins_is_kept_and_what_its_child_holds_goes_to
 ) -> None:
     with running_valkey() as url, running_engine(url, tmp_path, lease="2") as engine:
         engine.workers(slots=2)
-        nodes = {f"n{at}": {"uses": "spinning_nodes:where"} for at in range(30)}
+        nodes: dict[str, Any] = {f"n{at}": {"uses": "spinning_nodes:where"} for at in range(30)}
         spin = _spin(mark, "spinning_nodes:spin_for")
         spin["with"]["seconds"] = 8
         nodes = {**nodes, "spin": spin, "after": {"uses": "passthrough", "needs": ["spin", *nodes]}}
