@@ -5,7 +5,7 @@ Not here: numbers and policies (plan).
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,14 @@ from flowcore.check.rules_closing import check_closing
 from flowcore.check.rules_expressions import check_expressions
 from flowcore.check.rules_graph import Graph, check_graph
 from flowcore.check.rules_limits import check_limits
+from flowcore.check.rules_marks import give_marks
 from flowcore.check.rules_shape import check_shape
 from flowcore.check.rules_structure import check_sources, check_structure
 from flowcore.check.rules_uses import check_uses
 from flowcore.check.rules_with import check_with
 from flowcore.graph.diagnostic import InvalidFlowError, refuse
 from flowcore.graph.flow import Config, FlowDefinition
+from flowcore.graph.marks import POLICIES
 from flowcore.graph.source import Document
 
 __all__ = ["CheckedFlow", "InvalidFlowError", "check"]
@@ -39,6 +41,7 @@ class CheckedFlow:
         flows: The flows inside it, by the node that runs them; a deployed one by its name.
         closing: What runs at the end: ``undo`` (by the node undone), ``on_failure``, ``finally``.
         sources: Functions that give maps their items, by the map's node.
+        unknown: Nodes of whose functions' decorators nothing is known here.
     """
 
     definition: FlowDefinition
@@ -48,6 +51,7 @@ class CheckedFlow:
     flows: Mapping[str, "CheckedFlow | str"] = field(default_factory=dict)
     closing: Mapping[str, "CheckedFlow"] = field(default_factory=dict)
     sources: "CheckedFlow | None" = None
+    unknown: frozenset[str] = frozenset()
 
 
 def check(
@@ -84,6 +88,7 @@ def _check(
     naming: Naming,
     *,
     branches: bool = False,
+    keys: Collection[str] = POLICIES,
     within: tuple[str, ...] = (),
 ) -> CheckedFlow:
     """Check a definition, or one inside another.
@@ -92,6 +97,7 @@ def _check(
         document: The definition.
         naming: How names of callables are judged.
         branches: It is of nodes whose expressions are those of the flow around them.
+        keys: What the decorators of its nodes' functions may say of them.
         within: The files it is inside of.
     """
     draft = Draft(document=document, is_foreign=naming.is_strict)
@@ -99,17 +105,21 @@ def _check(
     if place and (place := os.path.realpath(place)) in within:
         raise RecursionError(place)
 
-    def nested(document: Document, *, branches: bool = False) -> CheckedFlow:
-        return _check(document, naming, branches=branches, within=(*within, place))
+    def nested(
+        document: Document, *, branches: bool = False, keys: Collection[str] = POLICIES
+    ) -> CheckedFlow:
+        inside = (*within, place)
+        return _check(document, naming, branches=branches, keys=keys, within=inside)
 
     check_shape(draft)
+    check_uses(draft, naming)
+    give_marks(draft, keys)
     graph = check_graph(draft)
     flows = check_structure(draft, graph, nested)
     closing = check_closing(draft, nested)
     sources = check_sources(draft, nested)
     if not branches:
         check_expressions(draft, graph)
-    check_uses(draft, naming)
     check_with(draft, naming)
     check_limits(draft)
     if draft.problems.found:
@@ -138,5 +148,6 @@ def _checked(
         order=tuple(ids[node] for node in order),
         needs={ids[node]: tuple(ids[before] for before in graph.pred[node]) for node in order},
         when={(ids[source], ids[node]): text for (source, node), text in graph.when.items()},
+        unknown=frozenset(draft.unknown),
         **inside,
     )

@@ -55,6 +55,8 @@ class Draft:
     head: dict[str, Any] = field(default_factory=dict)
     """Id, version, description and inputs."""
     config: Config | None = None
+    unknown: set[str] = field(default_factory=set)
+    """Nodes whose functions are in modules that were not imported here."""
 
     def config_path(self, *keys: str | int) -> Path:
         """The place of something of the config, whose keys may stand at the top, too."""

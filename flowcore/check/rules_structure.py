@@ -5,7 +5,7 @@ these nodes do (engine), what their expressions read (rules_expressions).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from flowcore.errors import DefinitionError
 from flowcore.expr.template import OPEN
 from flowcore.graph.diagnostic import InvalidFlowError
 from flowcore.graph.load import load_file
+from flowcore.graph.marks import POLICIES
 from flowcore.graph.source import Document, Path
 from flowcore.nodes.structured import WITH_FLOW
 
@@ -37,8 +38,13 @@ _Checked_co = TypeVar("_Checked_co", covariant=True)
 class Nested(Protocol[_Checked_co]):
     """Checks a definition inside this one."""
 
-    def __call__(self, document: Document, *, branches: bool = False) -> _Checked_co:
-        """Check it; with ``branches``, its nodes' expressions are those of the flow around."""
+    def __call__(
+        self, document: Document, *, branches: bool = False, keys: Collection[str] = POLICIES
+    ) -> _Checked_co:
+        """Check it; with ``branches``, its nodes' expressions are those of the flow around.
+
+        Decorators of its functions may say ``keys``.
+        """
         ...
 
 
@@ -166,7 +172,7 @@ def check_sources(draft: Draft, nested: Nested[_Checked_co]) -> _Checked_co | No
         _check_source(draft, raw, given.get("uses"), (*place, "uses"))
         places[key] = place
         tree[key] = {name: value for name, value in given.items() if name in SOURCE_KEYS}
-    return check_inside(draft, tree, places, nested) if tree else None
+    return check_inside(draft, tree, places, nested, keys=SOURCE_KEYS) if tree else None
 
 
 def _check_source(draft: Draft, raw: RawNode, uses: Any, path: Path) -> None:
@@ -260,6 +266,8 @@ def check_inside(
     nodes: Mapping[str, Any],
     places: Mapping[str, Path],
     nested: Nested[_Checked_co],
+    *,
+    keys: Collection[str] = POLICIES,
 ) -> _Checked_co | None:
     """Check nodes that stand inside this flow, with its defaults, as a flow of their own.
 
@@ -268,6 +276,7 @@ def check_inside(
         nodes: The nodes, as written.
         places: Where each of them stands.
         nested: Checks a definition inside this one.
+        keys: What the decorators of their functions may say of them.
     """
     tree: dict[str, Any] = {"id": draft.head.get("id", "workflow"), "nodes": nodes}
     if draft.config is not None:
@@ -276,7 +285,7 @@ def check_inside(
         )
     document = Document(tree=tree, name=draft.document.name, limits=draft.document.limits)
     try:
-        return nested(document, branches=True)
+        return nested(document, branches=True, keys=keys)
     except InvalidFlowError as error:
         for found in error.diagnostics:
             inner = found.path[1:]

@@ -25,6 +25,7 @@ from flowcore.engine.inner import ChildFailed
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
+from flowcore.engine.marked import MESSAGE, Marked
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.prepare import Prepared, Preparer, Substitute
 from flowcore.engine.spawn import Spawner
@@ -124,6 +125,7 @@ class Executor:
         )
         self._failures = Failures(payloads, fallbacks, self._speaker)
         self._prepared = Preparer(substitute)
+        self._marked = Marked()
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
         """Claim, run, and say how it ended; None when somebody else has the node."""
@@ -136,6 +138,7 @@ class Executor:
             return None
         if claim.first:
             self._on_first(ticket.run, plan, worker)
+        plan = self._marked.plan(plan, ticket.node)
         work = Assignment(
             run=ticket.run,
             plan=plan,
@@ -203,13 +206,19 @@ class Executor:
         """
         work = Assignment(
             run=run,
-            plan=plan,
+            plan=self._marked.plan(plan, node),
             node=node,
             upstream=upstream,
             stopper=Stopper(),
             attempt=attempt,
         )
         return self._value(self._prepared.of(plan, node), work)
+
+    def attempt_in_unit(self, work: Assignment) -> bytes | Attempt:
+        """Make an attempt of a node that shares its message with others, if it may."""
+        if self._marked.moves(work):
+            return ended(work, Outcome(kind="waiting", wait=MESSAGE))
+        return self.attempt(work)
 
     def attempt(self, work: Assignment, *, asked: bool = False) -> bytes | Attempt:
         """Make an attempt that is claimed already.

@@ -179,7 +179,7 @@ class Unit:
             worker=self.worker,
             before_emit=self.tell,
         )
-        ended = self.host.executor.attempt(work)
+        ended = self.host.executor.attempt_in_unit(work)
         with self._lock:
             busy, now = self._busy, time.monotonic()
             if busy is None:

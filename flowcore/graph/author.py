@@ -39,6 +39,7 @@ from flowcore.graph.written import (
     items_tree,
     merged_arguments,
     policy_keys,
+    without,
 )
 
 __all__ = ["FlowBuilder", "Group", "NodeFunction", "NodeSpec", "Step", "node", "parallel"]
@@ -185,7 +186,8 @@ class FlowBuilder(Shapes):
         tree: dict[str, Any] = {"uses": uses if isinstance(uses, str) else address_of(uses)}
         if given := merged_arguments(id, with_ or {}, arguments):
             tree["with"] = given
-        tree |= policy_keys(
+        policies = policy_keys(
+            tree["uses"],
             spec,
             retry=retry,
             timeout=timeout,
@@ -199,6 +201,9 @@ class FlowBuilder(Shapes):
             priority=priority,
             tags=[tags] if isinstance(tags, str) else tags,
         )
+        tree |= policies
+        if isinstance(uses, NodeFunction):
+            tree |= without(tree["uses"], policies)
         shape = {
             "idempotency_key": idempotency_key,
             "output": output,

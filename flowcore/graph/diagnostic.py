@@ -48,6 +48,7 @@ CODES: Mapping[str, str] = {
     "FC226": "an argument that is not taken",
     "FC227": "an input that is not declared",
     "FC228": "an expression of types that do not go together",
+    "FC250": "what a function's decorator says cannot hold",
 }
 
 #: A number, or one of the words of JSON, as it stands in a text.

@@ -100,7 +100,9 @@ class Fallback(Model):
 
 
 def _listed(value: Any) -> Any:
-    """One fallback is a chain of one."""
+    """One fallback is a chain of one, and none is an empty one."""
+    if value is None:
+        return ()
     if isinstance(value, Mapping | Fallback):
         return (value,)
     if not isinstance(value, list | tuple) or not value:

@@ -18,6 +18,7 @@ from flowcore.graph.link import (
     Step,
     span_of,
 )
+from flowcore.graph.marks import POLICIES, laid_over, spec_of
 from flowcore.graph.policy import Fallback, Model
 from flowcore.graph.spec import FallbackLike, NodeSpec, Source
 
@@ -28,7 +29,9 @@ __all__ = [
     "items_tree",
     "merged_arguments",
     "policy_keys",
+    "spec_keys",
     "unused",
+    "without",
 ]
 
 
@@ -94,16 +97,49 @@ def merged_arguments(
     return merged
 
 
-def policy_keys(spec: NodeSpec, **given: Any) -> dict[str, Any]:
-    """The policies of a node as a tree: those given, else the decorator's."""
-    keys: dict[str, Any] = {}
-    for name, value in given.items():
-        chosen = getattr(spec, name) if value is None else value
-        if chosen is not None:
-            keys[name] = _fallback_tree(chosen) if name == "fallback" else _policy_tree(chosen)
+def policy_keys(uses: str, spec: NodeSpec, **given: Any) -> dict[str, Any]:
+    """The policies of a node as a tree: those given, else the decorator's.
+
+    Of a function that is found under its address, the two are merged inside ``retry`` and its like
+    when the definition is checked, as in every spelling; of another one, here.
+    """
+    own, below = _policy_trees(given), spec_keys(spec)
+    return {**below, **own} if spec_of(uses) is spec else laid_over(own, below)
+
+
+def spec_keys(spec: NodeSpec) -> dict[str, Any]:
+    """What a decorator says, as a tree."""
+    return _policy_trees({name: getattr(spec, name) for name in POLICIES})
+
+
+def _policy_trees(given: Mapping[str, Any]) -> dict[str, Any]:
+    keys = {
+        name: _fallback_tree(value) if name == "fallback" else _policy_tree(value)
+        for name, value in given.items()
+        if value is not None
+    }
     if "tags" in keys:
         keys["tags"] = list(keys["tags"])
     return keys
+
+
+#: What a node says that has none of a policy which its function's decorator says.
+_NONE: Mapping[str, Any] = {"tags": [], "join": "all_success"}
+
+
+def without(uses: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node says to have no policy that it does not name, whatever the decorator says.
+
+    Of a node whose function was decorated once more, or ``configured`` anew: the one that a worker
+    finds under its address may say what this one does not.
+
+    Args:
+        uses: The function's address.
+        said: The policies that it has.
+    """
+    spec = spec_of(uses)
+    below = spec_keys(spec) if spec is not None else {}
+    return {name: _NONE.get(name) for name in below if name not in said}
 
 
 def _fallback_tree(given: FallbackLike | Sequence[FallbackLike] | None) -> Any:

@@ -18,6 +18,7 @@ from flowcore.check.rules_closing import UNDO
 from flowcore.check.rules_structure import CHOOSING, as_template, choices
 from flowcore.errors import UnsupportedValueError
 from flowcore.graph.flow import Config, FlowDefinition, MemoryConfig, NodeDefinition
+from flowcore.graph.marks import POLICIES
 from flowcore.nodes.celery_task import PREFIX, task_params
 from flowcore.nodes.structured import EPILOGUE, STRUCTURED, WITH_FLOW
 from flowcore.plan.plan import Plan, layers, successors
@@ -28,6 +29,11 @@ __all__ = ["compile_plan"]
 #: Looked up first: asking whether 100,000 values are Mappings is a tenth of the whole compile.
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _NOTHING: Mapping[str, Any] = {}
+#: What the decorator of a function that gives items does not say of it.
+_NOT_OF_SOURCES: Mapping[str, Any] = {
+    **dict.fromkeys(("concurrency", "rate_limit", "fallback", "circuit_breaker", "cache")),
+    "tags": [],
+}
 #: Keys that make a node of any type one that starts others.
 _STRUCTURED = frozenset({"for_each", "until", "max_iterations"})
 
@@ -179,6 +185,7 @@ def _intern(
         instead = tuple(one.model_dump_json() for one in node.fallback)
         body = id if not said.isdisjoint(_STRUCTURED) or node.uses in STRUCTURED else None
         output = json.dumps(node.output, sort_keys=True) if node.output is not None else None
+        own = _own(node) if id in flow.unknown else None
         key = (
             node.uses,
             retry,
@@ -190,6 +197,7 @@ def _intern(
             instead,
             output,
             body,
+            None if own is None else json.dumps([own, _tool(node)], sort_keys=True),
         )
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
@@ -212,6 +220,7 @@ def _intern(
                 tags=tags,
                 idempotency_key=node.idempotency_key,
                 output=None if node.output is None else _plain_mapping(node.output),
+                own=own,
             )
             if body is not None:
                 policy = _structured(policy, node, id, flow)
@@ -219,6 +228,19 @@ def _intern(
                     policy = _sourced(policy, node, config, sources.policy(sources.ids.index(id)))
             policies.append(policy)
     return tuple(policies), tuple(policy_of)
+
+
+def _own(node: NodeDefinition) -> dict[str, Any]:
+    """What the definition itself says of how a node is run."""
+    said = node.model_fields_set.intersection(POLICIES)
+    if not said:
+        return {}
+    return node.model_dump(mode="json", include=said, exclude_unset=True)
+
+
+def _tool(node: NodeDefinition) -> Any:
+    """The function that a ``tool`` names, whose decorator a worker will ask."""
+    return str(node.with_.get("name")) if node.uses == "tool" else None
 
 
 def _structured(policy: Policy, node: NodeDefinition, id: str, flow: CheckedFlow) -> Policy:
@@ -260,8 +282,14 @@ def _sourced(policy: Policy, node: NodeDefinition, config: Config, source: Polic
     if policy.body is None:
         raise TypeError(policy)
     body = replace(policy.body, source=True, params=(_params(node, config),))
-    queue = source.queue or policy.queue
-    return replace(source, body=body, queue=queue, join=policy.join, condition=policy.condition)
+    return replace(
+        source,
+        body=body,
+        queue=source.queue or policy.queue,
+        join=policy.join,
+        condition=policy.condition,
+        own=None if source.own is None else {**_NOT_OF_SOURCES, **source.own},
+    )
 
 
 def _around(policy: Policy, body: Body) -> Policy:

@@ -5,9 +5,11 @@ In: nothing. Out: Policy and Body, and their wire forms. Not here: the author's 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
+from flowcore.graph.flow import NodeDefinition
+from flowcore.graph.marks import laid_over
 from flowcore.graph.policy import (
     Cache,
     CircuitBreaker,
@@ -48,6 +50,9 @@ class Policy:
     """What ``ctx.idempotency_key`` is; None: the run and the node."""
     body: "Body | None" = None
     """What a structured node starts; the rest of its policy is for that start alone."""
+    own: Mapping[str, Any] | None = None
+    """What the definition itself says of the node, where its function was not at hand when the
+    flow was compiled: the worker lays it over what the decorator says. None: both are in here."""
 
     @property
     def alone(self) -> bool:
@@ -62,6 +67,22 @@ class Policy:
     def guarded(self) -> bool:
         """Whether something that all workers share decides if the node's function is called."""
         return bool(self.concurrency or self.rate_limit or self.circuit_breaker or self.cache)
+
+    def decided(self, below: Mapping[str, Any]) -> Self:
+        """The policy that such a node has, by what its function's decorator says.
+
+        Which queue it is sent to, with which priority, and when its turn comes (``join``) is
+        decided before its worker can ask: these stay as they are.
+
+        Args:
+            below: What the decorator says, as a definition would have it.
+        """
+        own = self.own or {}
+        said = {key: value for key, value in below.items() if key not in _SENT}
+        merged = laid_over({key: own[key] for key in own if key in said}, said)
+        model = NodeDefinition.model_validate({"uses": self.uses, **merged})
+        changed = {key: getattr(model, key) for key in merged}
+        return replace(self, own=None, **changed)
 
     def to_wire(self) -> dict[str, Any]:
         """What is said about it, as plain data."""
@@ -83,9 +104,12 @@ class Policy:
         return cls(**plain, **models, fallback=chain, tags=tags, body=body)
 
 
+#: What is decided when a node becomes ready, wherever that is.
+_SENT = frozenset({"queue", "join", "priority"})
+
 _PLAIN = (
     *("uses", "timeout", "queue", "join", "condition", "output"),
-    *("priority", "idempotency_key", "keeps_place"),
+    *("priority", "idempotency_key", "keeps_place", "own"),
 )
 _MODELS = {
     "retry": Retry,

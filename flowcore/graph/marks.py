@@ -1,0 +1,89 @@
+"""What a function's decorator says of its nodes: defaults, wherever the function is used.
+
+In: the name of a function, what a definition says of a node. Out: the policies of both, merged.
+Not here: importing modules (nodes.resolve), applying policies (engine).
+
+The definition wins key by key, inside ``retry`` and its like too; its ``null`` says none.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from flowcore.graph.policy import (
+    Cache,
+    CircuitBreaker,
+    Concurrency,
+    Model,
+    RateLimit,
+    Retry,
+)
+from flowcore.graph.spec import NodeSpec
+
+__all__ = ["MERGED", "POLICIES", "is_imported", "laid_over", "spec_of"]
+
+#: Keys of a node that its function's decorator may say.
+POLICIES = (
+    *("retry", "timeout", "queue", "join", "concurrency", "rate_limit"),
+    *("fallback", "circuit_breaker", "cache", "priority", "tags"),
+)
+
+#: Those with keys of their own, which are merged one by one.
+MERGED: Mapping[str, type[Model]] = {
+    "retry": Retry,
+    "concurrency": Concurrency,
+    "rate_limit": RateLimit,
+    "circuit_breaker": CircuitBreaker,
+    "cache": Cache,
+}
+
+#: The attribute that ``@node`` leaves on a function.
+_MARK = "__flowcore__"
+
+
+def is_imported(uses: str) -> bool:
+    """Whether this process has imported the module of a ``module:callable``."""
+    return uses.partition(":")[0] in sys.modules
+
+
+def spec_of(uses: str) -> NodeSpec | None:
+    """What the decorator of a ``module:callable`` says; None if that says nothing.
+
+    It imports nothing, and runs nothing: of a module that is not here nothing is known.
+    """
+    module, _, names = uses.partition(":")
+    found: Any = sys.modules.get(module)
+    for name in names.split("."):
+        found = getattr(found, "__dict__", {}).get(name)
+    spec = getattr(found, "__dict__", {}).get(_MARK)
+    return spec if isinstance(spec, NodeSpec) else None
+
+
+def laid_over(own: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay what a node says over what its function's decorator says.
+
+    Args:
+        own: Policies as the definition has them.
+        below: The decorator's, as a definition would have them.
+
+    Returns:
+        The policies that the node has; only those that one of the two says.
+    """
+    merged = {**below, **own}
+    for name in MERGED.keys() & own.keys() & below.keys():
+        first, second = _keys(name, below[name]), _keys(name, own[name])
+        if first is not None and second is not None:
+            merged[name] = {**first, **second}
+    return merged
+
+
+def _keys(name: str, value: Any) -> dict[str, Any] | None:
+    """A policy with its short form spelled out; None of what says none, or is none."""
+    if value is None:
+        return None
+    try:
+        return MERGED[name].model_validate(value).model_dump(mode="json", exclude_unset=True)
+    except ValidationError:
+        return None
