@@ -1,16 +1,23 @@
 """JSON Schema of values: what the inputs of a flow may be.
 
 In: a schema (draft 2020-12), a value. Out: what is wrong with either, in sentences. Not here: the
-schema of definitions (check.schema).
+schema of definitions (check.schema), how much work a schema may ask for (schema_bounds).
 
 ``type`` and ``enum`` are looked at here. The validator is loaded when a schema first uses more
-words than these: it takes as long to import as the rest of a command.
+words than these. It matches patterns in linear time, so no value holds it up; patterns with
+look-around or back-references, which plans from before may have, get a bound of steps instead.
 """
 
+import dataclasses
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import islice
 from typing import Any
+
+from flowcore.graph.schema_bounds import SchemaProblem, deepest_value
 
 __all__ = ["is_quick", "schema_problem", "value_problems"]
 
@@ -19,6 +26,12 @@ _QUICK = frozenset(
     {"type", "enum", "default", "title", "description", "examples", "deprecated", "$comment"}
 )
 _SHOWN = 60
+_MAX_PROBLEMS = 100
+_MAX_CHECKERS = 256
+#: Bytes of one compiled pattern.
+_PATTERN_BYTES = 2**20
+#: Steps of a pattern of a plan from before that is not matched in linear time.
+_STEPS = 100_000
 _CUT = 40
 
 
@@ -49,15 +62,28 @@ def is_quick(schema: Mapping[str, Any]) -> bool:
 
 def schema_problem(schema: Mapping[str, Any]) -> tuple[list[str | int], str] | None:
     """Find what is wrong with a schema: where in it, and what."""
-    for path, reference in _references(schema):
-        if not reference.startswith("#"):
-            return path, f"'$ref' stays inside of the schema ('#/$defs/…'), got {reference!r}"
-    validators = importlib.import_module("jsonschema.exceptions")
     try:
-        _validator().check_schema(schema)
-    except validators.SchemaError as error:
-        return list(error.absolute_path), f"is no JSON Schema: {error.message}"
+        deepest_value(schema)
+    except SchemaProblem as problem:
+        return list(problem.place), problem.reason
+    library = _library()
+    try:
+        _compiled(schema)
+    except library.ValidationError as error:
+        return list(error.instance_path), _unusable(error)
+    except (ValueError, UnicodeEncodeError) as error:
+        return [], f"is no JSON Schema: {error}"
     return None
+
+
+def _unusable(error: Any) -> str:
+    message = _cut(error.message, error.instance)
+    if error.kind.name == "format" and error.instance_path and isinstance(error.instance, str):
+        return (
+            f"has a pattern that cannot be used: {_shown(error.instance)} is not a regular "
+            "expression without look-around and back-references, and of a bounded size"
+        )
+    return f"is no JSON Schema: {message}"
 
 
 def value_problems(schema: Mapping[str, Any], value: Any, *, name: str) -> list[str]:
@@ -89,29 +115,23 @@ def _shown(value: object) -> str:
 
 
 def _more_problems(schema: Mapping[str, Any], value: Any, name: str) -> list[str]:
-    referencing = importlib.import_module("referencing")
-    kind = _validator()
-    # A registry of its own: nothing is ever fetched.
-    checker = kind(schema, registry=referencing.Registry(), format_checker=kind.FORMAT_CHECKER)
     try:
-        found = sorted(checker.iter_errors(value), key=lambda error: list(map(str, error.path)))
-    except referencing.exceptions.Unresolvable as error:
-        return [f"{name!r} has a schema that refers to nothing: {error}"]
-    return [f"{_place(name, error.absolute_path)} {_words(error)}" for error in found]
-
-
-def _references(
-    part: Any, path: tuple[str | int, ...] = ()
-) -> Iterator[tuple[list[str | int], str]]:
-    if isinstance(part, Mapping):
-        for key, value in part.items():
-            if key in {"$ref", "$dynamicRef"} and isinstance(value, str):
-                yield [*path, key], value
-            elif key not in {"default", "enum", "const", "examples"}:
-                yield from _references(value, (*path, key))
-    elif isinstance(part, list):
-        for at, value in enumerate(part):
-            yield from _references(value, (*path, at))
+        checker, deepest = _checker(schema)
+    except (SchemaProblem, ValueError) as error:  # of a plan from before, or of one's own making
+        return [f"{name!r} has a schema that cannot be used: {error}"]
+    if deepest is not None and (depth := _depth(value)) > deepest:
+        what = f"its schema, which refers to itself, is checked down to level {deepest}"
+        return [f"{name!r} is nested {depth} levels deep, and {what}"]
+    try:
+        found = list(islice(checker.iter_errors(value), _MAX_PROBLEMS))
+    except (ValueError, TypeError, UnicodeEncodeError):
+        # A value that is no plain data yet, or text that is not UTF-8.
+        found = list(islice(checker.iter_errors(_plain(value)), _MAX_PROBLEMS))
+    found.sort(key=lambda error: list(map(str, error.instance_path)))
+    return [
+        f"{_place(name, error.instance_path)} does not fit: {_cut(error.message, error.instance)}"
+        for error in found
+    ]
 
 
 def _place(name: str, path: Any) -> str:
@@ -119,24 +139,85 @@ def _place(name: str, path: Any) -> str:
     return repr(f"{name}{steps}")
 
 
-def _words(error: Any) -> str:
-    """What is wrong, without the whole of a large value."""
-    shown = repr(error.instance)
-    message: str = error.message
-    if len(shown) > _SHOWN and message.startswith(shown):
-        message = shown[:_SHOWN] + "…" + message.removeprefix(shown)
-    return f"does not fit: {message}"
+def _cut(message: str, instance: Any) -> str:
+    """Shorten a message that shows the whole of a large value."""
+    if len(message) <= 2 * _SHOWN:
+        return message
+    shown = json.dumps(instance, ensure_ascii=False, separators=(",", ":"))
+    if not message.startswith(shown):
+        return message[: 4 * _SHOWN] + "…"
+    return message[:_SHOWN] + "…" + message[len(shown) :][: 4 * _SHOWN]
+
+
+def _depth(value: Any) -> int:
+    """Levels of maps and lists, counted without recursion."""
+    depth, level = 0, [value]
+    while level := [
+        inner
+        for outer in level
+        if isinstance(outer, Mapping | list | tuple)
+        for inner in (outer.values() if isinstance(outer, Mapping) else outer)
+    ]:
+        depth += 1
+    return depth
+
+
+def _plain(value: Any) -> Any:
+    """The value as the validator knows values; for what is checked, and never for what is kept."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+# ── The library ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _checker(schema: Mapping[str, Any]) -> tuple[Any, int | None]:
+    """Return the validator of a schema, and to which depth of values it is used; kept for reuse.
+
+    The schema is kept with it, so that no other one gets the same identity meanwhile.
+    """
+    kept = _checkers.get(id(schema))
+    if kept is not None and kept[0] is schema:
+        return kept[1], kept[2]
+    deepest = deepest_value(schema)
+    library = _library()
+    try:
+        checker = _compiled(schema)
+    except library.ValidationError as error:
+        if error.kind.name != "format":
+            raise ValueError(error.message) from None
+        checker = _compiled(schema, bounded=True)
+    _checkers[id(schema)] = schema, checker, deepest
+    while len(_checkers) > _MAX_CHECKERS:
+        _checkers.popitem(last=False)
+    return checker, deepest
+
+
+_checkers: OrderedDict[int, tuple[Mapping[str, Any], Any, int | None]] = OrderedDict()
+
+
+def _compiled(schema: Mapping[str, Any], *, bounded: bool = False) -> Any:
+    """Compile a schema; nothing is ever fetched for it."""
+    library = _library()
+    size = {"size_limit": _PATTERN_BYTES, "dfa_size_limit": _PATTERN_BYTES}
+    patterns = (
+        library.FancyRegexOptions(backtrack_limit=_STEPS, **size)
+        if bounded
+        else library.RegexOptions(**size)
+    )
+    return library.Draft202012Validator(
+        schema, validate_formats=True, offline=True, pattern_options=patterns
+    )
 
 
 @cache
-def _validator() -> Any:
-    """The validator of the current draft, which knows the values that inputs may have."""
-    module = importlib.import_module("jsonschema")
-    plain = module.Draft202012Validator
-    more = {
-        "array": lambda _, value: isinstance(value, list | tuple),
-        # Bytes are text on the wire; models and dataclasses become maps there.
-        "string": lambda _, value: isinstance(value, str | bytes),
-        "object": lambda _, value: isinstance(value, Mapping),
-    }
-    return module.validators.extend(plain, type_checker=plain.TYPE_CHECKER.redefine_many(more))
+def _library() -> Any:
+    return importlib.import_module("jsonschema_rs")

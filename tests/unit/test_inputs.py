@@ -97,9 +97,9 @@ RICH: dict[str, Any] = {
     [
         ({"port": 0}, "'port' does not fit: 0 is less than the minimum of 1"),
         ({"port": "80"}, "'port' should be integer, got '80'"),
-        ({"port": 80, "name": "A"}, "'name' does not fit: 'A' does not match '^[a-z]+$'"),
-        ({"port": 80, "order": {}}, "'order' does not fit: 'id' is a required property"),
-        ({"port": 80, "order": {"id": "x"}}, "'order.id' does not fit: 'x' is not a 'ipv4'"),
+        ({"port": 80, "name": "A"}, '\'name\' does not fit: "A" does not match "^[a-z]+$"'),
+        ({"port": 80, "order": {}}, "'order' does not fit: \"id\" is a required property"),
+        ({"port": 80, "order": {"id": "x"}}, '\'order.id\' does not fit: "x" is not a "ipv4"'),
         (
             {"port": 80, "order": {"id": "::1", "lines": [{"n": 1}, {"n": 0}]}},
             "'order.lines[1].n' does not fit: 0 is less than or equal to the minimum of 0",
@@ -131,7 +131,7 @@ def test_a_large_value_is_not_told_whole() -> None:
 def test_a_schema_that_refers_to_nothing_is_told_of_and_nothing_is_fetched() -> None:
     with pytest.raises(UsageError, match="refers to nothing"):
         accept_input({"x": {"$ref": "#/$defs/y"}}, {"x": 1})
-    with pytest.raises(UsageError, match="refers to nothing"):
+    with pytest.raises(UsageError, match="stays inside of the schema"):
         accept_input({"x": {"$ref": "http://127.0.0.1:1/schema.json"}}, {"x": 1})
 
 
