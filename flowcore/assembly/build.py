@@ -11,6 +11,7 @@ from celery import Celery
 from flowcore.assembly.agents import HostStep, build_agents, with_agents
 from flowcore.assembly.payloads import make_payloads, payload_look
 from flowcore.assembly.peers import Peers
+from flowcore.assembly.secrets import WorkerSecrets
 from flowcore.assembly.settings import REDIS_SCHEMES, Settings, split_urls
 from flowcore.backends.a2a.step import AgentServices
 from flowcore.backends.native.app import AppOptions, Bridge, make_app
@@ -310,6 +311,7 @@ class _Builder:
                 isolation=Isolation("schedules", self.troubles),
             ),
             troubles=self.troubles,
+            secrets=WorkerSecrets(settings.secrets_dir, settings.secret_names),
             tasks=CelerySender(
                 self.app,
                 self.producers,

@@ -30,6 +30,8 @@ FLOWCORE_PAYLOAD_THRESHOLD 262144 (256 KiB)    bytes above which a value goes th
 FLOWCORE_MAX_OUTPUT        by the place        bytes of one node's output
 FLOWCORE_WORK_FIRST        on                  off: each node gets a message of its own
 FLOWCORE_SECRET            kept in Redis       signs messages; several by comma: the first signs
+FLOWCORE_SECRETS           (none)              variables that definitions may read, by comma
+FLOWCORE_SECRETS_DIR       (none)              directory with a file for each secret
 FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CRITICAL
 =========================  ==================  ====================================================
 """
@@ -40,28 +42,29 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self, TypeVar
-from urllib.parse import urlsplit
 
+from flowcore.assembly.server_urls import (
+    REDIS_SCHEMES,
+    broker_url,
+    redacted,
+    redis_urls,
+    split_urls,
+)
 from flowcore.engine.payloads import THRESHOLD
 from flowcore.errors import ServiceError
-from flowcore.stores.redis.placing import server_name
-from flowcore.stores.redis.sentinel import SCHEMES as SENTINEL_SCHEMES
-from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 
 __all__ = ["REDIS_SCHEMES", "Settings", "SettingsError", "data_home", "split_urls"]
 
 _T = TypeVar("_T")
 
-#: What a URL of a server that can hold runs begins with.
-REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
-_BROKER_SCHEMES = (*REDIS_SCHEMES, "redis+socket", "amqp", "amqps", "pyamqp")
-_SOCKET_SCHEMES = ("unix", "redis+socket")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SECRET = "FLOWCORE_SECRET"  # noqa: S105  (the variable's name)
 _SECRET_LENGTH = 16
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
@@ -123,6 +126,10 @@ class Settings:
     """Whether a worker goes on with a node that it made ready, without a message for it."""
     secrets: tuple[str, ...] = field(repr=False)
     """Sign and verify messages: the first signs. Empty: a key that is kept in Redis does."""
+    secret_names: tuple[str, ...]
+    """Variables that definitions may read as secrets, beside those with the prefix for that."""
+    secrets_dir: Path | None
+    """Directory with a file for each secret that definitions may read."""
     agents: tuple[str, ...]
     """Modules whose agents a worker hosts."""
     callbacks: tuple[str, ...]
@@ -144,13 +151,11 @@ class Settings:
             SettingsError: Some values are bad; all of them are named.
         """
         read = _Reader(environ=environ)
-        redis_url = read("FLOWCORE_REDIS_URL", _redis_urls, None)
+        url = read("FLOWCORE_REDIS_URL", redis_urls, None)
         lease = read("FLOWCORE_LEASE", _seconds, 6.0)
         settings = cls(
-            redis_url=redis_url,
-            broker_url=read(
-                "FLOWCORE_BROKER_URL", _broker_url, split_urls(redis_url)[0] if redis_url else None
-            ),
+            redis_url=url,
+            broker_url=read("FLOWCORE_BROKER_URL", broker_url, split_urls(url)[0] if url else None),
             home=read("FLOWCORE_HOME", _path, None) or _xdg_home(environ),
             queue=read("FLOWCORE_QUEUE", _name, "flowcore"),
             namespace=read("FLOWCORE_NAMESPACE", _name, ""),
@@ -168,17 +173,14 @@ class Settings:
             max_output=read("FLOWCORE_MAX_OUTPUT", _whole, None),
             work_first=read("FLOWCORE_WORK_FIRST", _switch, default=True),
             secrets=read(_SECRET, _secrets, ()),
+            secret_names=read("FLOWCORE_SECRETS", _secret_names, ()),
+            secrets_dir=read("FLOWCORE_SECRETS_DIR", _path, None),
             agents=read("FLOWCORE_AGENTS", _modules, ()),
             callbacks=read("FLOWCORE_CALLBACKS", _names, ()),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )
         read.raise_problems()
         return settings
-
-
-def split_urls(text: str) -> list[str]:
-    """Split a list of URLs; a comma within one of them stays."""
-    return [url.strip() for url in re.split(r",(?=\s*[a-z+]+://|\s*$)", text) if url.strip()]
 
 
 def data_home(environ: Mapping[str, str] = os.environ) -> Path:
@@ -217,7 +219,7 @@ class _Reader:
         try:
             return parse(value)
         except ValueError as error:
-            shown = "***" if name == _SECRET else _redacted(value)
+            shown = "***" if name == _SECRET else redacted(value)
             self._problems.append(f"{name}={shown!r}: expected {error}")
             return default
 
@@ -232,56 +234,6 @@ def _xdg_home(environ: Mapping[str, str]) -> Path:
     if not base.is_absolute():
         base = Path(environ.get("HOME") or Path.home()) / ".local" / "share"
     return base.absolute() / "flowcore"
-
-
-def _redacted(value: str) -> str:
-    """Hide user and password of a URL: settings errors end up in logs."""
-    return re.sub(r"(?<=://)[^/]*@", "***@", value)
-
-
-def _url(value: str, schemes: tuple[str, ...]) -> str:
-    accepted = "a URL starting with " + ", ".join(f"{scheme}://" for scheme in schemes)
-    if is_sentinel(value):
-        SentinelAddress.parse(value)
-        return value
-    try:
-        parts = urlsplit(value)
-        place = parts.path if parts.scheme in _SOCKET_SCHEMES else parts.hostname
-        _ = parts.port  # raises upon one that no host has
-    except ValueError:
-        raise ValueError(accepted) from None
-    if parts.scheme not in schemes:
-        raise ValueError(accepted)
-    if not place:
-        what = "a socket's path" if parts.scheme in _SOCKET_SCHEMES else "a host name"
-        raise ValueError(f"{what} after {parts.scheme}://")
-    return value
-
-
-def _redis_urls(value: str) -> str | None:
-    urls = [_redis_url(url) for url in split_urls(value)]
-    if len(set(map(server_name, urls))) < len(urls):
-        raise ValueError("each server once")
-    return ",".join(urls)
-
-
-def _redis_url(value: str) -> str:
-    url = _url(value, REDIS_SCHEMES)
-    if is_sentinel(url):
-        return url
-    parts = urlsplit(url)
-    if "," in (parts.hostname or ""):
-        raise ValueError(
-            "URLs separated by commas, each starting with redis://, rediss://, unix://"
-        )
-    # redis-py would use database 0 without a word.
-    if parts.scheme not in _SOCKET_SCHEMES and not re.fullmatch(r"/?[0-9]*", parts.path):
-        raise ValueError("a database's number after the host, as in redis://localhost:6379/0")
-    return url
-
-
-def _broker_url(value: str) -> str | None:
-    return _url(value, _BROKER_SCHEMES)
 
 
 def _path(value: str) -> Path | None:
@@ -385,6 +337,15 @@ def _secrets(value: str) -> tuple[str, ...]:
     if not secrets or any(len(secret) < _SECRET_LENGTH for secret in secrets):
         raise ValueError(f"secrets of at least {_SECRET_LENGTH} characters, separated by commas")
     return secrets
+
+
+def _secret_names(value: str) -> tuple[str, ...]:
+    names = _names(value)
+    if not all(_SECRET_NAME.fullmatch(name) for name in names):
+        raise ValueError("names of variables separated by commas, such as API_KEY,STRIPE_*")
+    if any(fnmatchcase(_SECRET, name) or name.startswith("FLOWCORE_") for name in names):
+        raise ValueError(f"names that leave out flowcore's own variables, such as {_SECRET}")
+    return names
 
 
 def _log_level(value: str) -> str:

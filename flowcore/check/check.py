@@ -16,6 +16,7 @@ from flowcore.check.rules_expressions import check_expressions
 from flowcore.check.rules_graph import Graph, check_graph
 from flowcore.check.rules_limits import check_limits
 from flowcore.check.rules_marks import give_marks
+from flowcore.check.rules_secrets import check_secrets
 from flowcore.check.rules_shape import check_shape
 from flowcore.check.rules_structure import check_sources, check_structure
 from flowcore.check.rules_uses import check_uses
@@ -122,6 +123,7 @@ def _check(
         check_expressions(draft, graph)
     check_with(draft, naming)
     check_limits(draft)
+    check_secrets(draft)
     if draft.problems.found:
         raise refuse(document, draft.problems.found)
     return _checked(draft, graph, flows=flows, closing=closing, sources=sources)

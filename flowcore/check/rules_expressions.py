@@ -15,6 +15,7 @@ from flowcore.check.rules_inputs import check_read
 from flowcore.check.rules_structure import CHOOSING, scope_names
 from flowcore.check.rules_types import Wanted, check_types
 from flowcore.expr.cel import INPUTS, ExpressionSyntaxError, compile_expression
+from flowcore.expr.secrets import SECRETS
 from flowcore.expr.template import OPEN, Reference, compile_text
 from flowcore.graph.source import Path
 
@@ -138,7 +139,10 @@ def _in_nodes(draft: Draft, graph: Graph) -> Iterator[Reading]:
 
 
 def _references(draft: Draft, text: str, path: Path) -> Sequence[Reference]:
-    """The names that a text reads, ``inputs`` among them; none if it cannot be read."""
+    """The names that a text reads, ``inputs`` among them; none if it cannot be read.
+
+    Secrets have rules of their own (rules_secrets).
+    """
     try:
         found = compile_text(text)
     except ExpressionSyntaxError as error:
@@ -148,7 +152,7 @@ def _references(draft: Draft, text: str, path: Path) -> Sequence[Reference]:
     for start, expression in found.expressions:
         check_read(draft, expression, path, start=start)
         check_types(draft, expression, path, start=start, wanted=wanted)
-    return found.references
+    return [ref for ref in found.references if ref.name != SECRETS]
 
 
 def _parts(
@@ -228,7 +232,7 @@ def _places(draft: Draft, text: str, path: Path) -> Iterable[tuple[str, int]]:
         return ()
     check_read(draft, found, path)
     check_types(draft, found, path, wanted="bool")
-    return found.places.items()
+    return [place for place in found.places.items() if place[0] != SECRETS]
 
 
 def _in_edges(draft: Draft, graph: Graph) -> Iterator[Reading]:

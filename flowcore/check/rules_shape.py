@@ -25,7 +25,7 @@ PARTS = ("nodes", "edges", "on_failure", "finally", "config")
 
 NODE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 #: Words with another meaning: in expressions, or to readers of YAML 1.1.
-RESERVED_IDS = frozenset({"inputs", "nodes"})
+RESERVED_IDS = frozenset({"inputs", "nodes", "secrets"})
 YAML_WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null"})
 
 

@@ -13,6 +13,7 @@ import typer
 from flowcore.backends.native.canvas import canvas_text
 from flowcore.backends.registry import BackendRegistry
 from flowcore.check.schema import json_schema
+from flowcore.check.warnings import find_warnings
 from flowcore.cli.given import FlowArgument, read_flow
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import (
@@ -27,7 +28,7 @@ from flowcore.cli.printing import (
     write_json,
 )
 from flowcore.errors import BackendError, DefinitionError, UsageError
-from flowcore.graph.diagnostic import Diagnostic, InvalidFlowError, show_path
+from flowcore.graph.diagnostic import Diagnostic, InvalidFlowError, render, show_path
 from flowcore.plan.explain import dot, mermaid, svg, text
 from flowcore.plan.plan import Plan
 
@@ -80,7 +81,7 @@ def validate(
         for data, problems in reports:
             if problems:
                 write("\n".join(problems) + "\n")
-            else:
+            if data["valid"]:
                 count = f"{data['nodes']} node{'' if data['nodes'] == 1 else 's'}"
                 write(f"{data['file']}: ok ({count})\n")
     bad = sum(not data["valid"] for data, _ in reports)
@@ -93,15 +94,28 @@ def validate(
 def _report(name: str, *, resolve: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Check one definition; return data, and the same for people."""
     try:
-        plan = read_flow(name).plan(resolve=resolve)
+        flow = read_flow(name)
+        plan = flow.plan(resolve=resolve)
     except InvalidFlowError as error:
         found = [_problem(each) for each in error.diagnostics]
-        return {"file": name, "valid": False, "problems": found}, error.problems
+        return {"file": name, "valid": False, "problems": found, "warnings": []}, error.problems
     except (DefinitionError, UsageError) as error:
         lines = getattr(error, "problems", None) or (f"{name}: error {error.code}: {error}",)
         found = [{"code": error.code, "message": line} for line in lines]
-        return {"file": name, "valid": False, "problems": found}, tuple(lines)
-    return {"file": name, "valid": True, "flow": plan.flow, "nodes": len(plan), "problems": []}, ()
+        return {"file": name, "valid": False, "problems": found, "warnings": []}, tuple(lines)
+    document = flow.document
+    warned, told = (
+        render(document, find_warnings(document), kind="warning") if document else ([], [])
+    )
+    data = {
+        "file": name,
+        "valid": True,
+        "flow": plan.flow,
+        "nodes": len(plan),
+        "problems": [],
+        "warnings": [_problem(each) for each in warned],
+    }
+    return data, tuple(told)
 
 
 def _problem(found: Diagnostic) -> dict[str, Any]:

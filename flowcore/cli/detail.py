@@ -18,6 +18,7 @@ from flowcore.cli.printing import Format, Output, Quiet, iso, note, paint, plain
 from flowcore.cli.show import node_table, run_head, run_row
 from flowcore.client.handle import Run
 from flowcore.graph.diagnostic import clean
+from flowcore.nodes.credentials import masked
 from flowcore.plan.plan import Plan
 from flowcore.run.event import Event
 from flowcore.run.record import NodeRecord, RunRecord
@@ -102,7 +103,7 @@ def _node_object(record: NodeRecord, plan: Plan, outputs: Mapping[str, Any]) -> 
         "error": record.error.as_dict() if record.error else None,
         "worker": record.worker,
         "uses": plan.policy(at).uses,
-        "with": plan.params[at],
+        "with": masked(dict(plan.params[at])),
         "needs": [plan.ids[before] for before in plan.pred[at]],
         "output": outputs.get(record.id),
     }

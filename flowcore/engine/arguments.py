@@ -10,6 +10,9 @@ from typing import Any, cast
 from flowcore.engine.assignment import Assignment
 from flowcore.engine.bind import bind
 from flowcore.engine.prepare import Prepared
+from flowcore.engine.redaction import redactor_of
+from flowcore.engine.secrets import read_secrets
+from flowcore.expr.secrets import SECRETS
 from flowcore.expr.template import Template, compile_template
 from flowcore.nodes.context import Context
 from flowcore.run.wire import pack
@@ -22,6 +25,10 @@ def rendered(template: Template, work: Assignment) -> Mapping[str, Any]:
     if template.still:
         return work.plan.params[work.node]
     context = work.upstream.context(template.node_refs, names=template.names, node=work.node)
+    if SECRETS in template.names:
+        values = read_secrets(work.plan.params[work.node], work.secrets)
+        work.redactor = redactor_of(frozenset(values.values()))
+        context[SECRETS] = values
     # A template has the shape of what it was made from: here, a map.
     return cast("Mapping[str, Any]", template.render(context))
 

@@ -3,18 +3,23 @@
 In: nothing. Out: Assignment, Attempt. Not here: making it (execute).
 """
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from flowcore.engine.emission import Emission
 from flowcore.engine.invoke import Stopper
 from flowcore.engine.memory import ThreadMemory
+from flowcore.engine.redaction import Redactor
 from flowcore.engine.upstream import Upstream
+from flowcore.nodes.credentials import mask_text
 from flowcore.plan.plan import Plan
+from flowcore.ports.secrets import SecretSource
 from flowcore.ports.store import Outcome, Ticket
 from flowcore.run.record import Failure
 
-__all__ = ["Assignment", "Attempt", "ended"]
+__all__ = ["Assignment", "Attempt", "NodeTraceback", "ended", "shown_error"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +47,12 @@ class Assignment:
     """What it says, once it has said something."""
     memory: ThreadMemory | None = None
     """What it remembers with, once it has."""
+    secrets: SecretSource | None = None
+    """Where it reads secrets."""
+    redactor: Redactor | None = None
+    """Hides those that it has read, in all that leaves it."""
+    held: str = ""
+    """The end of its tokens so far, which may be the beginning of a secret."""
 
     @property
     def chance(self) -> int:
@@ -57,6 +68,23 @@ class Assignment:
     def name(self) -> str:
         """The node's id."""
         return self.plan.ids[self.node]
+
+    def hidden(self, value: Any, *, what: str) -> Any:
+        """A value that is to leave the attempt, without the secrets that it has read.
+
+        Args:
+            value: Plain data; ``UnsupportedValueError`` if it is none.
+            what: How an error names it.
+        """
+        return value if self.redactor is None else self.redactor.value(value, what=what)
+
+    def hidden_text(self, text: str) -> str:
+        """Words that are to leave the attempt, likewise."""
+        return text if self.redactor is None else self.redactor.words(text)
+
+    def hidden_error(self, text: str) -> str:
+        """Words of an error, also without what looks like a credential in a URL."""
+        return mask_text(self.hidden_text(text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,3 +117,18 @@ def ended(
         seconds=seconds,
         error=error,
     )
+
+
+class NodeTraceback(Exception):  # noqa: N818  (stands for an error, and is none of its own)
+    """The traceback of a node's error as text, in the place of one that may hold secrets."""
+
+
+def shown_error(work: Assignment, attempt: Attempt) -> BaseException | None:
+    """Return the error of an attempt, as others may show it with its traceback."""
+    error, failure = attempt.error, attempt.outcome.failure
+    if error is None or failure is None:
+        return error
+    told = "".join(traceback.format_exception(error))
+    if work.hidden_error(told) == told:
+        return error
+    return NodeTraceback((failure.traceback or failure.message).rstrip())

@@ -5,7 +5,7 @@ node (retry).
 """
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flowcore.engine.limits import MOST_MESSAGE, MOST_TRACEBACK, shorten
@@ -26,15 +26,30 @@ def _sentence(error: BaseException) -> str:
         return f"(its text cannot be shown: {qualified_name(type(trouble))})"
 
 
-def describe(error: BaseException, *, node: str, attempt: int, worker: str) -> Failure:
-    """Put an exception into plain data; frames of the engine itself are left out."""
+def describe(
+    error: BaseException,
+    *,
+    node: str,
+    attempt: int,
+    worker: str,
+    hide: Callable[[str], str] = str,
+) -> Failure:
+    """Put an exception into plain data; frames of the engine itself are left out.
+
+    Args:
+        error: The exception.
+        node: Whose it is.
+        attempt: In which attempt.
+        worker: On which worker.
+        hide: Hides secrets in a text, before it is cut.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     own: Sequence[traceback.FrameSummary] = [f for f in frames if not f.filename.startswith(_HERE)]
-    last = shorten("".join(traceback.format_exception_only(error)), MOST_MESSAGE)
-    trace = "Traceback (most recent call last):\n" + "".join(traceback.format_list(list(own)))
+    last = shorten(hide("".join(traceback.format_exception_only(error))), MOST_MESSAGE)
+    trace = "Traceback (most recent call last):\n" + hide("".join(traceback.format_list(list(own))))
     return Failure(
         type=qualified_name(type(error)),
-        message=shorten(_sentence(error), MOST_MESSAGE),
+        message=shorten(hide(_sentence(error)), MOST_MESSAGE),
         code=error.code if isinstance(error, FlowcoreError) else None,
         traceback=shorten(trace, MOST_TRACEBACK - len(last)) + last if own else None,
         node=node,

@@ -4,7 +4,6 @@ In: a ticket. Out: an Outcome, or None when the ticket is not (any longer) ours 
 Not here: recording it (complete), messages (backends).
 """
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,14 +12,14 @@ from functools import partial
 from typing import Any
 
 from flowcore.engine.arguments import given_of, packed_arguments, rendered
-from flowcore.engine.assignment import Assignment, Attempt, ended
+from flowcore.engine.assignment import Assignment, Attempt, ended, shown_error
 from flowcore.engine.bind import bind
 from flowcore.engine.complete import dead_edges
 from flowcore.engine.failures import Failures
 from flowcore.engine.fallback import Fallbacks
 from flowcore.engine.feeding import feeding
 from flowcore.engine.giving import as_said
-from flowcore.engine.guard import Guard, Hooks, Shared, is_wanted
+from flowcore.engine.guard import Guard, Hooks, Shared, is_wanted, plain_digest
 from flowcore.engine.inner import ChildFailed
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
@@ -32,6 +31,7 @@ from flowcore.engine.spawn import Spawner
 from flowcore.engine.speaking import Speaker
 from flowcore.engine.streaming import streaming
 from flowcore.engine.upstream import Upstream
+from flowcore.engine.waiting import forget_task, send_task, suspended
 from flowcore.errors import (
     FlowcoreError,
     NodeTimeoutError,
@@ -40,12 +40,13 @@ from flowcore.errors import (
     UsageError,
 )
 from flowcore.nodes.builtin import Park
-from flowcore.nodes.celery_task import PREFIX, TaskCall
+from flowcore.nodes.celery_task import TaskCall
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body
 from flowcore.ports.memory import MemoryStore
-from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket, Wait
-from flowcore.ports.tasks import TaskSender, answer_name
+from flowcore.ports.secrets import SecretSource
+from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket
+from flowcore.ports.tasks import TaskSender
 from flowcore.run.wire import pack, unpack
 
 __all__ = ["Executor"]
@@ -69,6 +70,8 @@ class Executor:
         memory: MemoryStore | None = None,
         spawner: Spawner | None = None,
         sender: TaskSender | None = None,
+        secrets: SecretSource | None = None,
+        digest: Callable[[bytes], bytes] = plain_digest,
         substitute: Substitute | None = None,
         on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
@@ -87,6 +90,8 @@ class Executor:
             memory: For what outlives runs.
             spawner: For nodes that start runs of their own.
             sender: For nodes that are tasks of somebody else.
+            secrets: For nodes that read secrets.
+            digest: Hashes arguments, which may hold secrets, for a cache.
             substitute: Puts other functions in the place of nodes', for tests.
             on_stuck: Records an attempt of a worker that timed out and does not end.
             on_wake: Hears of a node whose turn it is under a limit.
@@ -98,6 +103,8 @@ class Executor:
         self._spawner = spawner
         self._sender = sender
         self._invoker = Invoker(keeper.record)
+        self._secrets = secrets
+        self._digest = digest
         self._payloads = payloads
         self._on_stuck = on_stuck
         self._on_first = on_first
@@ -115,6 +122,7 @@ class Executor:
                 tell=self._speaker.tell,
                 wake=on_wake,
                 stands=self._stands,
+                digest=digest,
             ),
         )
         fallbacks = Fallbacks(
@@ -157,6 +165,7 @@ class Executor:
             worker=worker,
             resumed=claim.resumed,
             failure=claim.failure,
+            secrets=self._secrets,
         )
         if self._keeper.record is None:  # else the parent of this process ends it, and records it
             work.stopper.on_stuck = lambda error: self._stuck(error, work)
@@ -169,7 +178,7 @@ class Executor:
             self._keeper.drop(ticket)
         seconds = time.monotonic() - began
         if isinstance(came_to, Attempt):
-            return replace(came_to, seconds=seconds)
+            return replace(came_to, seconds=seconds, error=shown_error(work, came_to))
         outcome = Outcome(kind="succeeded", output=came_to)
         return ended(work, outcome, seconds=seconds)
 
@@ -231,6 +240,7 @@ class Executor:
             The output of a plain success, packed; otherwise how the attempt ended.
         """
         plan, node = work.plan, work.node
+        work.secrets = self._secrets
         try:
             body = plan.policies[plan.policy_of[node]].body
             if body is not None:
@@ -245,17 +255,14 @@ class Executor:
                 packed = self._payloads.pack(value, run=work.run, what=what)
             return self._passed(work, packed, value)
         except Park as park:
-            wait = Wait(
-                seconds=park.seconds, until=park.until, signal=park.signal, reason=park.reason
-            )
-            return ended(work, Outcome(kind="waiting", wait=wait))
+            return ended(work, suspended(park, work))
         except TaskCall as call:
             return self._sent(call, work)
         except (StoreUnreachableError, StoreFullError):
             # The engine's trouble, and none of the node's: when the lease is over it is run again.
             raise
         except Exception as error:  # noqa: BLE001  (a node may raise anything; it is recorded)
-            self._forget_task(work, error)
+            forget_task(work, error, self._sender)
             return ended(work, self._failures.of_error(error, work), error=error)
 
     def _once(self, work: Assignment, *, asked: bool = False) -> bytes | Attempt:
@@ -263,28 +270,15 @@ class Executor:
         if (failure := work.failure) is None:
             return self.attempt(work, asked=asked)
         error = NodeTimeoutError(failure.message)
-        self._forget_task(work, error)
+        forget_task(work, error, self._sender)
         return ended(work, self._failures.decided(failure, work), error=error)
-
-    def _forget_task(self, work: Assignment, error: Exception) -> None:
-        """If a node was late that is somebody else's task, nobody waits for that any more."""
-        is_task = work.plan.policy(work.node).uses.startswith(PREFIX)
-        if self._sender is not None and is_task and isinstance(error, NodeTimeoutError):
-            self._sender.revoke([work.ticket])
 
     def _sent(self, call: TaskCall, work: Assignment) -> Attempt:
         """Have somebody else's task run, and wait for it."""
         try:
-            if self._sender is None:
-                raise UsageError(f"node {work.name!r} is a Celery task, which cannot be sent here")
-            self._sender.send(
-                call.task, call.args_given, call.kwargs_given, queue=call.queue, ticket=work.ticket
-            )
+            return ended(work, send_task(call, work, self._sender))
         except FlowcoreError as error:
             return ended(work, self._failures.of_error(error, work), error=error)
-        reason = f"waits for the Celery task {call.task}"
-        wait = Wait(seconds=call.timeout, signal=answer_name(work.ticket), reason=reason)
-        return ended(work, Outcome(kind="waiting", wait=wait))
 
     def _value(self, prepared: Prepared, work: Assignment) -> Any:
         if prepared.bare:
@@ -296,12 +290,11 @@ class Executor:
             try:
                 value = self._call(prepared, work)
             finally:
-                if work.emission is not None:
-                    work.emission.close()
-        if prepared.schema is None and prepared.model is None:
-            return value
-        self._invoker.arm(work.plan.policy(work.node).timeout)
-        return as_said(value, schema=prepared.schema, model=prepared.model, node=work.name)
+                self._speaker.finish(work)
+        if prepared.schema is not None or prepared.model is not None:
+            self._invoker.arm(work.plan.policy(work.node).timeout)
+            value = as_said(value, schema=prepared.schema, model=prepared.model, node=work.name)
+        return work.hidden(value, what=f"output of node {work.name!r}")
 
     def _structured(self, work: Assignment, body: Body) -> bytes | Attempt:
         """Have the turn of a node that starts a run of its own."""
@@ -339,14 +332,12 @@ class Executor:
             msg = f"the source of the items of node {work.name!r} cannot wait without its worker"
             raise UsageError(msg) from None
         finally:
-            if work.emission is not None:
-                work.emission.close()
+            self._speaker.finish(work)
 
     def _source_key(self, work: Assignment) -> str:
         """The arguments of that function, as a hash."""
         prepared = self._prepared.of(work.plan, work.node)
-        packed = packed_arguments(prepared, work, self._speaker.context(work))
-        return hashlib.blake2b(packed, digest_size=16).hexdigest()
+        return self._digest(packed_arguments(prepared, work, self._speaker.context(work))).hex()
 
     def _passed(self, work: Assignment, packed: bytes, value: Any) -> bytes | Attempt:
         """End an attempt that has an output: the conditions on it have their say."""
@@ -402,7 +393,8 @@ class Executor:
         )
         function = prepared.function
         if put is not None:
-            function = feeding(function, put)
+            what = f"item of node {work.name!r}"
+            function = feeding(function, lambda item: put(work.hidden(item, what=what)))
         elif prepared.chunks:
             function = streaming(function, about.token)
         return self._invoker.call(function, args, kwargs, timeout=timeout, stopper=work.stopper)

@@ -5,6 +5,7 @@ In: an error, or a failure that a run inside has had. Out: an Outcome. Not here:
 """
 
 import random
+from dataclasses import replace
 
 from flowcore.engine.assignment import Assignment
 from flowcore.engine.complete import dead_edges
@@ -44,7 +45,7 @@ class Failures:
             work: The attempt.
             done: The node has done its work: neither another attempt nor a fallback is better.
         """
-        failure = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
+        failure = _described(error, work)
         if isinstance(error, NodeCancelledError):
             return Outcome(kind="cancelled", failure=failure)
         final = done or (isinstance(error, NodeError) and error.is_final)
@@ -93,17 +94,29 @@ class Failures:
         what = f"fallback of node {work.name!r}"
         try:
             value, uses = self._fallbacks.value(work, failure)
+            value = work.hidden(value, what=what)
             packed = self._payloads.pack(value, run=work.run, what=what)
             work.upstream.put(work.node, value)
             dead = dead_edges(work.plan, work.node, work.upstream, state="succeeded")
         except (StoreUnreachableError, StoreFullError):
             raise
         except NothingLeft as nothing:
-            return self._lost(nothing.failure, work)
+            told = work.hidden_error(nothing.failure.message)  # a fallback's words are in it
+            return self._lost(replace(nothing.failure, message=told), work)
         except FlowcoreError as error:
-            told = describe(error, node=work.name, attempt=work.attempt, worker=work.worker)
-            return Outcome(kind="failed", failure=told)
+            return Outcome(kind="failed", failure=_described(error, work))
         met = {"type": failure.type, "message": failure.message}
         about = {"error": met} if uses is None else {"error": met, "uses": uses}
         self._speaker.tell(work, EventType.NODE_FALLBACK, about)
         return Outcome(kind="succeeded", output=packed, dead=dead)
+
+
+def _described(error: BaseException, work: Assignment) -> Failure:
+    """The error as plain data, without the secrets that the attempt has read."""
+    return describe(
+        error,
+        node=work.name,
+        attempt=work.attempt,
+        worker=work.worker,
+        hide=work.hidden_error,
+    )

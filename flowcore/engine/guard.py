@@ -39,7 +39,7 @@ from flowcore.ports.store import Outcome, Ticket
 from flowcore.run.event import EventType
 from flowcore.run.reference import is_reference
 
-__all__ = ["Guard", "Hooks", "Shared", "is_wanted"]
+__all__ = ["Guard", "Hooks", "Shared", "is_wanted", "plain_digest"]
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +73,8 @@ class Hooks:
     """Hears of a node whose turn it is under a limit."""
     stands: Callable[[Ticket], bool]
     """Whether an attempt is still to go on."""
+    digest: Callable[[bytes], bytes]
+    """Hashes what a cache goes by."""
 
 
 class Guard:
@@ -144,13 +146,13 @@ class Guard:
         self._shared.cache.put(key, output, ttl=policy.ttl)
 
     def _key(self, policy: CachePolicy, work: Assignment) -> str:
-        """The name, and what the output counts for; hashed, since it may be long or secret."""
+        """The name, and what the output counts for; hashed with a key, for it may be secret."""
         name = policy.name or own_name(work)
         if policy.key is None:
             told = self._do.arguments(work)
         else:
             told = named("", policy.key, work).encode()
-        return f"{name}:{hashlib.blake2b(told, digest_size=16).hexdigest()}"
+        return f"{name}:{self._do.digest(told).hex()}"
 
     # ── places and turns ────────────────────────────────────────────────────────────────────────
 
@@ -225,6 +227,11 @@ class Guard:
         if change is not None:
             _log.warning("the circuit breaker %s is %s", circuit.name, change)
             self._do.tell(work, EventType.NODE_CIRCUIT, {"name": circuit.name, "state": change})
+
+
+def plain_digest(data: bytes) -> bytes:
+    """Hash without a key: enough where nobody else can read the cache."""
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _goes_on(work: Assignment) -> bool:

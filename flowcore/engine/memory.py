@@ -107,6 +107,8 @@ class ThreadMemory:
     """The thread's own name."""
     writer: str = ""
     """Names who writes, the same for every attempt: what it has added, it adds once."""
+    hide: Callable[..., Any] = field(default=lambda value, **_: value)
+    """Takes the secrets that the writer has read out of what is kept."""
     _writes: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -176,6 +178,7 @@ class ThreadMemory:
             seconds = None if ttl is None else float(parse_duration(ttl))
         except (TypeError, ValueError) as error:
             raise UsageError(f"'ttl' is a time such as 90s or 2h, got {ttl!r}") from error
+        value = self.hide(value, what=f"fact {name!r}")
         self.store.put(self.name, {name: self._bounded(value, f"fact {name!r}")}, ttl=seconds)
 
     def delete(self, name: str) -> None:
@@ -204,6 +207,7 @@ class ThreadMemory:
         fits = isinstance(given, Mapping) and "content" in given
         words = f"a message is a map with 'role' and 'content', got {str(message)[:80]}"
         _refuse_unless(fits, words)
+        message = self.hide(message, what="message")
         role = message.get("role", "user")
         _refuse_unless(isinstance(role, str), f"a message's role is text, got {role!r}")
         said = {key: value for key, value in message.items() if key not in {"id", "time"}}

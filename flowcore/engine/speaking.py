@@ -6,7 +6,7 @@ In: an attempt. Out: a Context whose words become notes of the run's log. Not he
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -51,20 +51,48 @@ class Speaker:
             flow=work.plan.flow,
             node_id=name,
             attempt=work.attempt,
-            logger=NodeLogger(_log, facts, log),
+            logger=NodeLogger(_log, facts, log, hide=work.hidden_text),
             worker=work.worker,
             resumed=_resumed(work.resumed),
             stopping=work.stopper.stopping,
             _inputs=lambda: work.upstream.inputs,
             _memory=None if self._memory is None else partial(self._thread, self._memory, work),
             _emit=partial(say, EventType.NODE_EMITTED),
-            _token=(lambda chunk: say(EventType.NODE_TOKEN, token(chunk)))
-            if streams
-            else (lambda _: True),
+            _token=self._tokens(work) if streams else (lambda _: True),
             _key=None
             if work.plan.policy(work.node).idempotency_key is None
             else partial(_key_of, work),
         )
+
+    def finish(self, work: Assignment) -> None:
+        """Have all written that an attempt has said, once its function has ended.
+
+        Raises:
+            StoreUnreachableError: The store stays out of reach.
+            StoreFullError: It stays full.
+        """
+        if work.held:
+            self._say(work, EventType.NODE_TOKEN, token(work.held))
+            work.held = ""
+        if work.emission is not None:
+            work.emission.close()
+
+    def _tokens(self, work: Assignment) -> Callable[[Any], bool]:
+        """What says a node's tokens; a secret is hidden that comes in several of them."""
+        redactor = work.redactor
+        if redactor is None:
+            return lambda chunk: self._say(work, EventType.NODE_TOKEN, token(chunk))
+
+        def say(chunk: Any) -> bool:
+            with self._beginning:
+                held, work.held = work.held, ""
+                if isinstance(chunk, str):
+                    chunk, work.held = redactor.split(held + chunk)
+                    held = ""
+            heard = not held or self._say(work, EventType.NODE_TOKEN, token(held))
+            return self._say(work, EventType.NODE_TOKEN, token(chunk)) if chunk != "" else heard
+
+        return say
 
     def tell(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> None:
         """Say what the engine has done with an attempt; it is written before the node's end."""
@@ -81,6 +109,7 @@ class Speaker:
 
     def _say(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> bool:
         """Have what a node says written; False when it is not heard."""
+        data = work.hidden(data, what=f"an event of node {work.name!r}")
         note = Note(type=kind, packed=self._limits.pack_event(data, node=work.name))
         return self._emission(work).say(note)
 
@@ -128,4 +157,5 @@ def thread_of(store: MemoryStore, work: Assignment) -> ThreadMemory:
         space=config.get("name") or work.plan.flow,
         id=str(thread),
         writer=f"{work.run}.{work.name}",
+        hide=work.hidden,
     )

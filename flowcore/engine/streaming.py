@@ -80,10 +80,20 @@ class NodeLogger(logging.LoggerAdapter[logging.Logger]):
         logger: logging.Logger,
         facts: dict[str, Any],
         say: Callable[[dict[str, Any]], object] | None,
+        *,
+        hide: Callable[[str], str] = str,
     ) -> None:
-        """Log with ``facts``; tell the run's log through ``say``, if it is to know."""
+        """Log with ``facts``; tell the run's log through ``say``, if it is to know.
+
+        Args:
+            logger: The worker's own.
+            facts: What its records carry.
+            say: Tells the run's log.
+            hide: Hides secrets in a text, before it is cut.
+        """
         super().__init__(logger, facts)
         self._say = say
+        self._hide = hide
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log a record, whatever the level of the worker's own log."""
@@ -93,5 +103,5 @@ class NodeLogger(logging.LoggerAdapter[logging.Logger]):
                 record = logging.LogRecord("", level, "", 0, msg, args, None)
                 text = record.getMessage()
             name = logging.getLevelName(level)
-            self._say({"level": name, "message": shorten(text, MOST_MESSAGE)})
+            self._say({"level": name, "message": shorten(self._hide(text), MOST_MESSAGE)})
         super().log(level, msg, *args, **kwargs)

@@ -40,6 +40,7 @@
     │   ├── HttpStatusError          FC515  a request was answered with a failure
     │   ├── CeleryTaskError          FC516  a task that a node has called has failed
     │   ├── OutputError              FC517  what a node gave is not what it says
+    │   ├── SecretError              FC523  a secret that a node reads is not there
     │   └── ChildRunError            FC514  a run that a node has started was cancelled, or is gone
     ├── AgentError                   FC700  something about an agent or its task
     │   ├── AgentNotFoundError       FC701
@@ -100,6 +101,7 @@ from flowcore.errors.nodes import (
     PayloadLostError,
     PayloadTooLargeError,
     ResolveError,
+    SecretError,
     WorkerLostError,
 )
 from flowcore.errors.runs import (
@@ -162,6 +164,7 @@ __all__ = [
     "RunNotFoundError",
     "RunStateError",
     "RunTimeoutError",
+    "SecretError",
     "ServiceError",
     "StoreFullError",
     "StoreRefusedError",

@@ -22,6 +22,7 @@ __all__ = [
     "PayloadLostError",
     "PayloadTooLargeError",
     "ResolveError",
+    "SecretError",
     "WorkerLostError",
 ]
 
@@ -152,3 +153,9 @@ class OutputError(NodeError):
     """What a node gave is not what its schema, or its function's type, says."""
 
     code = "FC517"
+
+
+class SecretError(NodeError):
+    """A secret that a node reads is not there, or may not be read; no message holds its value."""
+
+    code = "FC523"

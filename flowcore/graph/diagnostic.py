@@ -16,7 +16,16 @@ from flowcore.errors import DefinitionError
 from flowcore.graph.source import Document, Mark, Path, Position
 from flowcore.types import Json
 
-__all__ = ["CODES", "Diagnostic", "InvalidFlowError", "clean", "quote", "refuse", "show_path"]
+__all__ = [
+    "CODES",
+    "Diagnostic",
+    "InvalidFlowError",
+    "clean",
+    "quote",
+    "refuse",
+    "render",
+    "show_path",
+]
 
 #: Every code, with what it means. Codes never change their meaning; see docs/reference/errors.md.
 CODES: Mapping[str, str] = {
@@ -49,6 +58,9 @@ CODES: Mapping[str, str] = {
     "FC227": "an input that is not declared",
     "FC228": "an expression of types that do not go together",
     "FC250": "what a function's decorator says cannot hold",
+    "FC260": "a secret that is not named",
+    "FC261": "a secret where it would be recorded",
+    "FC262": "a credential written out",
 }
 
 #: A number, or one of the words of JSON, as it stands in a text.
@@ -102,11 +114,24 @@ class InvalidFlowError(DefinitionError):
 
 def refuse(document: Document, diagnostics: Sequence[Diagnostic]) -> InvalidFlowError:
     """Build the error for a document's problems: placed, in source order and rendered."""
+    return InvalidFlowError(*render(document, diagnostics, kind="error"))
+
+
+def render(
+    document: Document, diagnostics: Sequence[Diagnostic], *, kind: str
+) -> tuple[list[Diagnostic], list[str]]:
+    """Place what was found in a document, put it in source order, and render it.
+
+    Args:
+        document: The definition.
+        diagnostics: What was found.
+        kind: What people read before the code: ``error`` or ``warning``.
+    """
     lines = document.source.lines() if document.source else []
     placed = [_quoting(found, lines) for found in _place(document, diagnostics, lines)]
     # Where positions are equal or absent, the rules' own order stays.
     placed.sort(key=lambda found: found.position or Position(line=0, column=0))
-    return InvalidFlowError(placed, [_render(found, document.name, lines) for found in placed])
+    return placed, [_render(found, document.name, lines, kind) for found in placed]
 
 
 def _place(
@@ -180,13 +205,13 @@ def value_at(tree: Json, path: Path) -> Json:
     return tree
 
 
-def _render(found: Diagnostic, name: str, lines: Sequence[str]) -> str:
+def _render(found: Diagnostic, name: str, lines: Sequence[str], kind: str) -> str:
     where = f"  [{show_path(found.path)}]" if found.path else ""
     if found.position is None:
         hint = f" ({found.suggestion})" if found.suggestion else ""
-        return clean(f"{name}: error {found.code}: {found.message}{hint}{where}")
+        return clean(f"{name}: {kind} {found.code}: {found.message}{hint}{where}")
     line, column = found.position.line, found.position.column
-    head = clean(f"{name}:{line}:{column}: error {found.code}: {found.message}{where}")
+    head = clean(f"{name}:{line}:{column}: {kind} {found.code}: {found.message}{where}")
     if line > len(lines):
         return f"{head} ({clean(found.suggestion)})" if found.suggestion else head
     shown, caret = _window(lines[line - 1], column - 1)

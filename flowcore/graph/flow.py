@@ -241,6 +241,8 @@ class LlmConfig(Model):
     model: str
     temperature: float | None = None
     base_url: str | None = None
+    api_key: str | None = None
+    """A reference to a secret, such as ``${{ secrets.OPENAI_API_KEY }}``."""
 
 
 class AgentConfig(Model):

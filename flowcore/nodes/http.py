@@ -6,12 +6,14 @@ In: the node's ``with``. Out: status, headers and body. Not here: which hosts ma
 
 import importlib
 import json
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from flowcore.errors import HttpStatusError, NodeCancelledError, PayloadTooLargeError, UsageError
 from flowcore.nodes.context import Context
+from flowcore.nodes.credentials import mask_text
 from flowcore.nodes.reach import reachable
 from flowcore.types import parse_duration
 
@@ -45,7 +47,9 @@ def http(ctx: Context, **more: Any) -> dict[str, Any]:
     """
     url = more.get("url")
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise UsageError(f"http needs a 'url' that begins with http:// or https://, got {url!r}")
+        raise UsageError(
+            f"http needs a 'url' that begins with http:// or https://, got {_shown(url)}"
+        )
     if "json" in more and "body" in more:
         raise UsageError("http takes either 'json' or 'body', not both")
     seconds = float(parse_duration(more.get("timeout", 30)))
@@ -83,6 +87,8 @@ def guarded_client(*, timeout: float, redirects: int = 0) -> Any:
     except ImportError as error:
         raise UsageError("this node needs httpx2: pip install 'flowcore[http]'") from error
 
+    logging.getLogger("httpx2").addFilter(_WITHOUT_CREDENTIALS)  # adds it once
+
     class Guarded(httpx.HTTPTransport):  # type: ignore[misc, name-defined]
         """Connects to the very address that was looked at."""
 
@@ -107,6 +113,23 @@ def guarded_client(*, timeout: float, redirects: int = 0) -> Any:
     )
 
 
+def _shown(url: Any) -> str:
+    """Show what was given as a URL."""
+    return repr(mask_text(url) if isinstance(url, str) else url)
+
+
+class _WithoutCredentials(logging.Filter):
+    """Masks what looks like a credential in the URLs that the client logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        record.msg, record.args = mask_text(said), ()
+        return True
+
+
+_WITHOUT_CREDENTIALS = _WithoutCredentials()
+
+
 def _judge(response: Any, more: Mapping[str, Any], url: str) -> None:
     status = response.status_code
     accept = more.get("accept")
@@ -114,7 +137,7 @@ def _judge(response: Any, more: Mapping[str, Any], url: str) -> None:
         return
     again = status in more.get("retry_status", TRY_AGAIN)
     start = next(response.iter_bytes(500), b"").decode("utf-8", "replace")[:500]
-    shown = url.partition("?")[0]
+    shown = mask_text(url.partition("?")[0])
     raise HttpStatusError(f"{shown} answered {status}: {start}".strip(": "), again=again)
 
 

@@ -18,7 +18,7 @@ KEYS: Mapping[str, frozenset[str]] = {
     ),
     "llm": frozenset(
         {"model", "prompt", "messages", "system", "temperature", "max_tokens", "base_url"}
-        | {"timeout", "stream", "options"}
+        | {"api_key", "timeout", "stream", "options"}
     ),
     "tool": frozenset({"name", "args"}),
 }

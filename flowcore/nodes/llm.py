@@ -27,7 +27,8 @@ def llm(ctx: Context, upstream: Any = None, **more: Any) -> dict[str, Any]:
         ctx: The attempt.
         upstream: What flows into the node: the prompt, if it is text and no other is given.
         **more: ``model``; ``prompt``, or ``messages`` with ``role`` and ``content``; ``system``,
-            put before them; ``temperature``; ``max_tokens``; ``base_url``; ``timeout`` (2m);
+            put before them; ``temperature``; ``max_tokens``; ``base_url``; ``api_key``, a secret;
+            ``timeout`` (2m);
             ``stream`` (true); ``options``, what else goes into the request.
 
     Raises:
@@ -56,6 +57,8 @@ def _client(more: Mapping[str, Any]) -> Any:
         raise UsageError("llm needs the openai client: pip install 'flowcore[llm]'") from error
     seconds = float(parse_duration(more.get("timeout", 120)))
     given: dict[str, Any] = {"timeout": seconds, "max_retries": 0}
+    if more.get("api_key") is not None:
+        given["api_key"] = str(more["api_key"])
     if more.get("base_url") is not None:
         # Named by the definition, and not by whoever runs this worker.
         given |= {"base_url": more["base_url"], "http_client": guarded_client(timeout=seconds)}

@@ -16,7 +16,6 @@ flow that waits for a week takes milliseconds.
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import wraps
 from typing import Any
@@ -27,7 +26,6 @@ from flowcore.engine.children import EngineChildren
 from flowcore.engine.complete import complete
 from flowcore.engine.execute import Executor
 from flowcore.engine.guard import Shared
-from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.pinning import pinned
@@ -49,7 +47,9 @@ from flowcore.stores.inmemory.flows import InMemoryFlows
 from flowcore.stores.inmemory.limiter import InMemoryLimiter
 from flowcore.stores.inmemory.memory import InMemoryMemory
 from flowcore.stores.inmemory.store import InMemoryStore
+from flowcore.testing.doubles import Fault, Messages, NoLeases
 from flowcore.testing.run import TestRun
+from flowcore.testing.secrets import GivenSecrets
 from flowcore.types import parse_duration
 
 __all__ = ["Flows", "TestRun"]
@@ -58,35 +58,6 @@ _WORKER = "test"
 
 #: Turns of nodes after which a run is thought to go round in circles.
 _MOST_TURNS = 1_000_000
-
-
-class _Still(LeaseKeeper):
-    """Keeps no lease: nothing here dies while it works."""
-
-    def hold(self, ticket: Any, stopper: Any, **_: Any) -> None:
-        """Note nothing, and start no thread."""
-
-
-@dataclass
-class _Post:
-    """Messages that have not been delivered."""
-
-    tickets: deque[tuple[Ticket, Plan]] = field(default_factory=deque)
-
-    def publish(self, dispatch: Dispatch, plan: Plan) -> None:
-        """Put messages into the queue."""
-        self.tickets += [
-            (Ticket(run=dispatch.run, node=node, attempt=attempt), plan)
-            for node, attempt in dispatch.nodes
-        ]
-
-
-@dataclass
-class _Fault:
-    """What goes wrong at a node."""
-
-    error: BaseException
-    left: int
 
 
 class Flows:
@@ -104,19 +75,20 @@ class Flows:
         clock = self._clock
         self.store = InMemoryStore(clock=clock)
         self.registry = InMemoryFlows(self.store)
-        self._post = _Post()
-        self._faults: dict[str, _Fault] = {}
+        self._post = Messages()
+        self._faults: dict[str, Fault] = {}
         self._names: dict[str, set[str]] = {}
         self._stubs: dict[str, Callable[..., Any]] = {}
         self._tasks: dict[str, Callable[..., Any]] = {}
         self._answers: deque[tuple[Ticket, dict[str, Any]]] = deque()
         self._calls: Counter[str] = Counter()
+        self._secrets = GivenSecrets()
         payloads = Payloads()
         self._executor = Executor(
             store=self.store,
             reader=self.store,
             events=self.store,
-            keeper=_Still(self.store, interval=3600.0),
+            keeper=NoLeases(self.store, interval=3600.0),
             shared=Shared(
                 limiter=InMemoryLimiter(clock=clock),
                 breakers=InMemoryBreakers(clock=clock),
@@ -137,6 +109,7 @@ class Flows:
                 ),
             ),
             sender=self,
+            secrets=self._secrets,
             substitute=self._substitute,
             on_wake=self._wake,
         )
@@ -166,7 +139,7 @@ class Flows:
             error: What it raises; a ``RuntimeError`` when left out.
             times: In how many of its next attempts.
         """
-        self._faults[node] = _Fault(error or RuntimeError(f"{node} was told to fail"), times)
+        self._faults[node] = Fault(error or RuntimeError(f"{node} was told to fail"), times)
 
     def check(self) -> None:
         """Refuse faults and stubs of nodes that there are not; the fixture does so after each test.
@@ -186,6 +159,10 @@ class Flows:
     def task(self, name: str, function: Callable[..., Any]) -> None:
         """Say what a Celery task of somebody else does: ``uses: celery:NAME``."""
         self._tasks[name] = function
+
+    def secret(self, name: str, value: str) -> None:
+        """Say what a secret is: ``${{ secrets.NAME }}``."""
+        self._secrets.values[name] = value
 
     def deploy(self, definition: Definition) -> None:
         """Deploy a flow, so that others can run it by name."""

@@ -13,6 +13,8 @@ import redis
 from flowcore import Run
 from flowcore.assembly.build import place
 from flowcore.ports.store import Dispatch
+from tests.canary import CANARY as SECRET
+from tests.canary import leaks_in
 from tests.engine import Engine, poll, running_engine
 from tests.flower_services import ROOT, FlowerSite, running_flower
 
@@ -71,7 +73,7 @@ def scene(valkey_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     conf = ROOT / "compose" / "flowerconfig.py"
     with (
         running_flower(place(valkey_server).url, home, f"--conf={conf}") as flower,
-        running_engine(valkey_server, home) as engine,
+        running_engine(valkey_server, home, secret_token=SECRET) as engine,
     ):
         engine.workers()
         poll(flower.hears_events, what="a worker's heartbeat in Flower")
@@ -347,3 +349,17 @@ def _events(data: bytes) -> list[dict[str, Any]]:
 
 def _sent_of(events: list[dict[str, Any]], run: str) -> list[dict[str, Any]]:
     return [e for e in events if e["type"] == "task-sent" and e["uuid"].startswith(f"{run}.")]
+
+
+def test_no_secret_of_a_node_is_shown_whatever_becomes_of_it(scene: Scene) -> None:
+    reads = {"token": "${{ secrets.TOKEN }}"}
+    nodes = {
+        name: {"uses": f"secret_nodes:{name}", "with": reads}
+        for name in ("leak", "fail", "fail_once")
+    }
+    nodes["fail_once"] |= {"retry": RETRY}
+    run = scene.run("secretive", nodes, config={"execution": {"fail_fast": False}})
+    rows = scene.settled(run, run_="FAILURE", leak="SUCCESS", fail="FAILURE", fail_once="SUCCESS")
+    assert "refused ***" in rows["fail"]["traceback"]
+    assert leaks_in(json.dumps(scene.flower.tasks())) == []
+    assert leaks_in(json.dumps(rows)) == []

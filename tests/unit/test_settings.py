@@ -35,6 +35,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         max_output=None,
         work_first=True,
         secrets=(),
+        secret_names=(),
+        secrets_dir=None,
         callbacks=(),
         log_level="INFO",
     )
@@ -61,6 +63,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "FLOWCORE_MAX_EVENT": "512",
             "FLOWCORE_WORK_FIRST": "off",
             "FLOWCORE_SECRET": "the new one of ours, the old one of ours",
+            "FLOWCORE_SECRETS": "API_KEY, STRIPE_*",
+            "FLOWCORE_SECRETS_DIR": str(tmp_path),
             "FLOWCORE_CALLBACKS": "audit, shop.hooks:Metrics",
             "FLOWCORE_LOG_LEVEL": "debug",
         }
@@ -86,6 +90,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         max_event=512,
         work_first=False,
         secrets=("the new one of ours", "the old one of ours"),
+        secret_names=("API_KEY", "STRIPE_*"),
+        secrets_dir=tmp_path,
         callbacks=("audit", "shop.hooks:Metrics"),
         log_level="DEBUG",
     )

@@ -9,6 +9,7 @@ own, and nobody keeps what all workers share.
 from collections.abc import Iterator, Sequence
 
 from flowcore.errors import UsageError
+from flowcore.expr.secrets import secrets_in
 from flowcore.nodes.celery_task import PREFIX
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Policy
@@ -51,7 +52,10 @@ def refuse_unkept(plan: Plan) -> None:
         if node == plan.epilogue:
             parts = ", ".join(_closing(plan.policy(node)))
             _refuse(f"flow {plan.flow!r} has {parts}")
-        if found := list(_unkept(plan.policy(node))):
+        found = list(_unkept(plan.policy(node)))
+        if secrets_in(plan.params[node]):
+            found.append("secrets")
+        if found:
             _refuse(f"node {name!r} has {', '.join(found)}")
 
 

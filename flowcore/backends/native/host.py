@@ -34,6 +34,7 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.presence import WorkerBoard
 from flowcore.ports.room import Room
+from flowcore.ports.secrets import SecretSource
 from flowcore.ports.store import (
     Advance,
     EventLog,
@@ -72,6 +73,7 @@ class Services:
     keys: Keyring
     scheduler: Scheduler
     tasks: TaskSender
+    secrets: SecretSource
     troubles: TroubleBook | None = None
 
 
@@ -112,6 +114,8 @@ class NodeHost:
             payloads=services.payloads,
             memory=services.memory,
             sender=services.tasks,
+            secrets=services.secrets,
+            digest=services.keys.digest,
             spawner=Spawner(services.reader, services.payloads, self._children()),
             on_stuck=self._settle,
             on_first=self._show_start,

@@ -48,6 +48,9 @@ _SIZE, _KEY = 16, 32
 
 _PERSON = b"flowcore.message"
 
+#: What is hashed begins so, as no message does.
+_DIGEST = b"digest:"
+
 #: Seconds after which a key that a server keeps is read again, by those who sign; and the least
 #: time between two looks because of a bad signature. A server that was emptied has a new one.
 _FRESH, _LOOK = 30.0, 1.0
@@ -98,6 +101,14 @@ class Keyring:
             msg = "cannot read the key that signs messages: no server answers; see FLOWCORE_SECRET"
             raise StoreUnreachableError(msg)
         return _signature(keys[0], data)
+
+    def digest(self, data: bytes) -> bytes:
+        """Hash what may be secret: nobody without the key can try what it was.
+
+        Raises:
+            StoreUnreachableError: As ``sign``.
+        """
+        return self.sign(_DIGEST + data)
 
     def verify(self, data: bytes, signature: object) -> bool:
         """Say whether one of the keys made this signature of the data."""
