@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowcore.expr.explain import misfit
+from flowcore.expr.misfit import misfit
 from flowcore.expr.tree import Part
 
 __all__ = ["Infer", "SchemaOf"]
@@ -158,8 +158,7 @@ def _is_wrong_call(word: str, types: list[str | None]) -> bool:
 
 
 def _fits_prefix(sign: str, of: str) -> bool:
-    # The library takes the negative of true, which CEL does not.
-    return of == "bool" or (sign == "-" and (of in _NUMBERS or of == "duration"))
+    return of == "bool" if sign == "!" else of in _NUMBERS or of == "duration"
 
 
 def _is_wrong_infix(sign: str, types: list[str | None], known: list[str]) -> bool:

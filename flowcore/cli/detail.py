@@ -3,7 +3,6 @@
 In: a run's id. Out: input, nodes, errors with tracebacks, outputs, events.
 """
 
-import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any
@@ -14,10 +13,11 @@ from flowcore.assembly.session import Session
 from flowcore.cli.follow import event_row, node_row
 from flowcore.cli.given import RunId
 from flowcore.cli.outcome import ExitCode, ThingNotFoundError
-from flowcore.cli.printing import Format, Output, Quiet, iso, note, paint, plain, show_object, write
+from flowcore.cli.printing import Format, Output, Quiet, iso, note, paint, show_object, write
 from flowcore.cli.show import node_table, run_head, run_row
 from flowcore.client.handle import Run
 from flowcore.graph.diagnostic import clean
+from flowcore.json_text import json_text
 from flowcore.nodes.credentials import masked
 from flowcore.plan.plan import Plan
 from flowcore.run.event import Event
@@ -157,7 +157,7 @@ def _events(events: list[Event]) -> str:
 
 
 def _value(value: Any) -> str:
-    text = json.dumps(plain(value), indent=2, ensure_ascii=False)
+    text = json_text(value, indent=2)
     if len(text) > _MOST_VALUE:
         text = f"{text[:_MOST_VALUE]}\n… {len(text) - _MOST_VALUE} more characters: -o json has all"
     # Line by line: what a node gave may hold more than a terminal should see.
@@ -165,5 +165,5 @@ def _value(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+    text = value if isinstance(value, str) else json_text(value)
     return text if len(text) <= 200 else f"{text[:199]}…"  # noqa: PLR2004  (two lines)

@@ -20,7 +20,6 @@ from flowcore.cli.printing import (
     Quiet,
     iso,
     note,
-    plain,
     save,
     show_object,
     show_rows,
@@ -30,6 +29,7 @@ from flowcore.cli.printing import (
 from flowcore.client.memory import Memory, export_threads, import_threads
 from flowcore.errors import UsageError
 from flowcore.graph.diagnostic import clean
+from flowcore.json_text import json_text
 from flowcore.nodes.resolve import UnresolvedError, resolve
 
 __all__ = ["app"]
@@ -96,7 +96,7 @@ def show(
         for message in messages:
             write(clean(_line(message)) + "\n")
         for name, value in facts.items():
-            write(clean(f"{name} = {json.dumps(plain(value), ensure_ascii=False)}") + "\n")
+            write(clean(f"{name} = {json_text(value)}") + "\n")
     return ExitCode.OK
 
 
@@ -149,7 +149,7 @@ def export_(
     if file is None and output is Format.JSON:
         write_json(threads)
         return ExitCode.OK
-    save("".join(json.dumps(plain(one), ensure_ascii=False) + "\n" for one in threads), file)
+    save("".join(json_text(one) + "\n" for one in threads), file)
     if file is not None:
         show_object(output, {"threads": len(threads), "file": str(file)})
         note(f"{len(threads)} threads\nnext: flowcore memory import {file}", quiet=quiet)
@@ -192,7 +192,7 @@ def clear(thread: ThreadName, quiet: Quiet = False, output: Output = Format.TABL
 def _line(message: dict[str, Any]) -> str:
     """A message for people."""
     text = message["content"]
-    said = text if isinstance(text, str) else json.dumps(plain(text), ensure_ascii=False)
+    said = text if isinstance(text, str) else json_text(text)
     return f"{message.get('id', '…')}  {message['role']}: {said}"
 
 

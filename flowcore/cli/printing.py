@@ -6,10 +6,6 @@ Times are ISO 8601 in UTC with milliseconds (``2026-01-31T12:00:00.250Z``), dura
 bytes are base64. Control characters never reach a terminal.
 """
 
-import base64
-import dataclasses
-import json
-import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +19,7 @@ import typer
 from flowcore.cli.outcome import complain, hush
 from flowcore.errors import UsageError
 from flowcore.graph.diagnostic import clean
+from flowcore.json_text import json_text
 
 __all__ = [
     "Format",
@@ -32,7 +29,6 @@ __all__ = [
     "iso",
     "note",
     "paint",
-    "plain",
     "save",
     "show_object",
     "show_rows",
@@ -82,25 +78,6 @@ def iso(seconds: float | None) -> str | None:
     return text.replace("+00:00", "Z")
 
 
-def plain(value: Any) -> Any:
-    """Make a value JSON: bytes become base64, what is not finite becomes null."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {_key(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    return value if value is None or isinstance(value, str | int) else str(value)
-
-
-def _key(key: Any) -> str:
-    return key if isinstance(key, str) else str(plain(key))
-
-
 def write(text: str) -> bool:
     """Write to stdout; say whether anybody still reads."""
     try:
@@ -118,7 +95,7 @@ def write(text: str) -> bool:
 
 def write_json(value: Any, *, indent: int | None = 2) -> bool:
     """Write one JSON value and the end of its line."""
-    return write(json.dumps(plain(value), indent=indent, ensure_ascii=False) + "\n")
+    return write(json_text(value, indent=indent) + "\n")
 
 
 def show_object(form: Format, data: Any, text: str = "") -> None:

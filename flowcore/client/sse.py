@@ -5,13 +5,12 @@ id of the last event it has seen (``Last-Event-ID``), and goes on there. Source:
 section 9.2.
 """
 
-import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 from flowcore.client.blocking import in_thread
 from flowcore.client.following import Following, check_event_id
 from flowcore.errors import UsageError
+from flowcore.json_text import json_text
 from flowcore.run.event import Event
 
 __all__ = ["MEDIA_TYPE", "encode_event", "open_sse", "sse"]
@@ -90,13 +89,8 @@ def encode_event(event: Event) -> bytes:
         "attempt": event.attempt,
         "data": event.data,
     }
-    text = json.dumps(data, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    text = json_text(data, compact=True)
     return f"id: {event.id}\nevent: {event.type.value}\ndata: {text}\n\n".encode()
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no bytes: they are shown, not carried."""
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else repr(value)
 
 
 def _number(given: str | int | None) -> int:

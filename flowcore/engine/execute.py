@@ -47,7 +47,7 @@ from flowcore.ports.memory import MemoryStore
 from flowcore.ports.secrets import SecretSource
 from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket
 from flowcore.ports.tasks import TaskSender
-from flowcore.run.wire import pack, unpack
+from flowcore.run.wire import COMBINED, pack
 
 __all__ = ["Executor"]
 
@@ -253,7 +253,7 @@ class Executor:
             if value is not None:
                 what = f"output of node {work.name!r}"
                 packed = self._payloads.pack(value, run=work.run, what=what)
-            return self._passed(work, packed, value)
+            return self._passed(work, packed)
         except Park as park:
             return ended(work, suspended(park, work))
         except TaskCall as call:
@@ -321,7 +321,8 @@ class Executor:
         schema = work.plan.policy(work.node).output
         came_to = as_said(came_to, schema=schema, model=None, node=work.name)
         what = f"output of node {work.name!r}"
-        return self._passed(work, self._payloads.pack(came_to, run=work.run, what=what), came_to)
+        packed = self._payloads.pack(came_to, run=work.run, what=what, deepest=COMBINED)
+        return self._passed(work, packed)
 
     def _drain(self, work: Assignment, put: Callable[[Any], object]) -> None:
         """Call the function that gives a map its items."""
@@ -339,12 +340,12 @@ class Executor:
         prepared = self._prepared.of(work.plan, work.node)
         return self._digest(packed_arguments(prepared, work, self._speaker.context(work))).hex()
 
-    def _passed(self, work: Assignment, packed: bytes, value: Any) -> bytes | Attempt:
+    def _passed(self, work: Assignment, packed: bytes) -> bytes | Attempt:
         """End an attempt that has an output: the conditions on it have their say."""
         plan, node = work.plan, work.node
         if not plan.when or not plan.is_conditional(node):
             return packed
-        work.upstream.put(node, value)
+        work.upstream.put_packed(node, packed)
         try:
             dead = dead_edges(plan, node, work.upstream, state="succeeded")
         except (StoreUnreachableError, StoreFullError):
@@ -360,8 +361,7 @@ class Executor:
         return state is not None and not state.is_terminal
 
     def _known(self, work: Assignment, packed: bytes) -> bytes | Attempt:
-        value = unpack(packed) if work.plan.is_conditional(work.node) else None
-        return self._passed(work, packed, value)
+        return self._passed(work, packed)
 
     def _arguments(self, work: Assignment) -> bytes:
         """The arguments of the node's function, but for its context, packed."""

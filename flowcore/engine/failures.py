@@ -96,7 +96,7 @@ class Failures:
             value, uses = self._fallbacks.value(work, failure)
             value = work.hidden(value, what=what)
             packed = self._payloads.pack(value, run=work.run, what=what)
-            work.upstream.put(work.node, value)
+            work.upstream.put_packed(work.node, packed)
             dead = dead_edges(work.plan, work.node, work.upstream, state="succeeded")
         except (StoreUnreachableError, StoreFullError):
             raise

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from flowcore.errors import OutputError
 from flowcore.graph.value_schema import value_problems
 from flowcore.nodes.signature import remembered
+from flowcore.run.values import plain_value
+from flowcore.run.wire import COMBINED
 
 __all__ = ["as_said", "model_of"]
 
@@ -60,8 +62,9 @@ def as_said(
             ]
             raise _refused(node, problems) from None
     if schema is not None:
-        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        if problems := value_problems(schema, plain, name="output"):
+        # A schema is of what a value becomes: of the text of a date.
+        value = plain_value(value, what=f"output of node {node!r}", deepest=COMBINED)
+        if problems := value_problems(schema, value, name="output"):
             raise _refused(node, problems)
     return value
 

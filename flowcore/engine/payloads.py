@@ -15,6 +15,7 @@ from flowcore.engine.isolation import Deadline, Isolation
 from flowcore.errors import PayloadLostError, PayloadStoreError, PayloadTooLargeError, ServiceError
 from flowcore.ports.payloads import PayloadLedger, PayloadStore
 from flowcore.run.reference import Reference, is_reference, names_in, read_reference
+from flowcore.run.values import DEEPEST
 from flowcore.run.wire import pack, unpack
 
 __all__ = ["LOOK", "MAX_OUTPUT", "THRESHOLD", "Payloads"]
@@ -71,20 +72,21 @@ class Payloads:
         self._pause = pause
         self.isolation = Isolation("payloads")
 
-    def pack(self, value: Any, *, run: str, what: str) -> bytes:
+    def pack(self, value: Any, *, run: str, what: str, deepest: int = DEEPEST) -> bytes:
         """Encode a value for the record of ``run``: itself, or a reference to it.
 
         Args:
             value: Plain data, see ``run.wire.pack``.
             run: The run's id.
             what: How an error names the value, such as ``output of node 'fetch'``.
+            deepest: Lists and maps inside each other that it may have.
 
         Raises:
             UnsupportedValueError: It is not plain data.
             PayloadTooLargeError: It is larger than the limit.
             PayloadStoreError: It could not be put into the store.
         """
-        packed = pack(value, what=what)
+        packed = pack(value, what=what, deepest=deepest)
         if len(packed) > self._limit:
             msg = (
                 f"the {what} is {len(packed):,} bytes; the limit is {self._limit:,} "

@@ -8,12 +8,12 @@ search is exact: a thread has a bound, and a matrix of all its vectors is one pr
 """
 
 import importlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flowcore.engine.calling import call
 from flowcore.errors import UsageError
+from flowcore.json_text import json_text
 
 __all__ = ["VECTOR", "embedded", "floats_of", "nearest", "packed_vector", "without_vector"]
 
@@ -30,7 +30,7 @@ def embedded(embed: str | Callable[..., Any], content: Any) -> bytes:
     Raises:
         UsageError: It is no vector.
     """
-    text = content if isinstance(content, str) else json.dumps(content, default=repr)
+    text = content if isinstance(content, str) else json_text(content)
     return packed_vector(call(embed, text), whose=f"{embed} gave")
 
 

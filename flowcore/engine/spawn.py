@@ -50,7 +50,7 @@ from flowcore.plan.policy import Body
 from flowcore.ports.store import Outcome, RunReader
 from flowcore.run.record import RunSummary
 from flowcore.run.status import NodeState, RunState
-from flowcore.run.wire import pack
+from flowcore.run.wire import COMBINED, pack
 
 __all__ = ["Spawner"]
 
@@ -101,7 +101,7 @@ class Spawner:
         """What a structured node starts, and what it gives to that, packed."""
         what = self._first(work, body)
         of = what.plan.hash if what.plan is not None else ""
-        return pack([of, what.input], what=f"what node {work.name!r} is given")
+        return pack([of, what.input], what=f"what node {work.name!r} is given", deepest=COMBINED)
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────
 
@@ -163,7 +163,9 @@ class Spawner:
         if root is None or first is None or what.plan is None or first.plan != what.plan.hash:
             return None
         blob = self._reader.input(root)
-        if self._payloads.unpack(blob, what="input of the run") != what.input:
+        before = self._payloads.unpack(blob, what="input of the run")
+        # As bytes: to Python a number that is none (NaN) is not even equal to itself.
+        if pack(before, deepest=COMBINED) != pack(what.input, deepest=COMBINED):
             return None
         parts = [id for id in known if _iteration(id) and id.rpartition("@")[0] == root]
         last = self._reader.summary(max(parts, key=_iteration)) if parts else first

@@ -16,6 +16,8 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import NewRun, RunStore, Submitted
 from flowcore.run.record import Origin, Parent
+from flowcore.run.values import DEEPEST, plain_value
+from flowcore.run.wire import COMBINED
 
 __all__ = ["new_run_id", "submit"]
 
@@ -88,12 +90,19 @@ def submit(  # noqa: PLR0913  (what a run is made of)
             f"got {priority!r}"
         )
         raise UsageError(msg)
+    if plan.inputs:
+        # What is declared of an input is said of what it becomes: of the text of a date.
+        input = plain_value(input, what="input", deepest=COMBINED)
     input = accept_input(plan.inputs, input)
     payloads = payloads or Payloads()
+    # What the engine gives to a run inside holds values of nodes, in lists and maps of its own.
+    deepest = COMBINED if parent is not None else DEEPEST
     run = NewRun(
         id=run_id,
         plan=plan.hash,
-        input=payloads.pack({} if input is None else input, run=run_id, what="input"),
+        input=payloads.pack(
+            {} if input is None else input, run=run_id, what="input", deepest=deepest
+        ),
         namespace=namespace,
         priority=priority,
         tags=tuple(dict.fromkeys((*plan.tags, *tags))),

@@ -255,8 +255,8 @@ class Upstream:
         """
         if self._scoped is not None:
             context = self._scoped.context(self._own(node))
-            if node in self._values:
-                context["output"] = self._values[node]
+            if node is not None and self._exists(node):
+                context["output"] = self.output(node)
             if self._plan.scope != "epilogue":
                 return context
             return {**context, **self._nodes(refs, states)}

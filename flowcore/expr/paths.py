@@ -10,7 +10,10 @@ from flowcore.errors import ExpressionError
 from flowcore.expr.scan import LITERALS, Token
 from flowcore.types import Json
 
-__all__ = ["as_path", "follow", "get", "select"]
+__all__ = ["as_path", "follow", "get", "select", "short"]
+
+#: Characters of a key in an error.
+_SHOWN = 60
 
 
 def as_path(tokens: Sequence[Token]) -> tuple[str, list[str | int]] | None:
@@ -64,6 +67,14 @@ def get(context: Mapping[str, Json], name: str) -> Json:
     return context[name]
 
 
+def short(key: object) -> str:
+    """A key for people: the beginning of a long text, and of a list that its kind alone."""
+    if isinstance(key, str | bytes):
+        return repr(key if len(key) <= _SHOWN else key[:_SHOWN])
+    is_plain = key is None or isinstance(key, int | float)
+    return repr(key) if is_plain else f"a {type(key).__name__}"
+
+
 def select(value: object, step: object) -> Json:
     """The value under a key or a number.
 
@@ -73,10 +84,10 @@ def select(value: object, step: object) -> Json:
     if isinstance(value, Mapping) and isinstance(step, str):
         if step in value:
             return cast("Json", value[step])
-        raise ExpressionError(f"there is no key {step!r}")
+        raise ExpressionError(f"there is no key {short(step)}")
     if isinstance(step, int) and isinstance(value, Sequence) and not isinstance(value, str):
-        if step < len(value):
+        if 0 <= step < len(value):
             return cast("Json", value[step])
         raise ExpressionError(f"there is no item {step}: the list has {len(value)}")
     what = "text" if isinstance(value, str) else "null" if value is None else type(value).__name__
-    raise ExpressionError(f"cannot take {step!r} of {what}")
+    raise ExpressionError(f"cannot take {short(step)} of {what}")

@@ -8,14 +8,16 @@ other text with expressions gives text: texts go in as they are, other values as
 stands for ``${{``. Keys of mappings are never templates.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from flowcore.expr.arithmetic import made_of
+from flowcore.expr.budget import Budget
 from flowcore.expr.cel import INPUTS, Expression, compile_expression
 from flowcore.expr.scan import ExpressionSyntaxError, tokenize
+from flowcore.json_text import json_text
 from flowcore.types import Json
 
 __all__ = ["Reference", "Template", "TextTemplate", "compile_template", "compile_text"]
@@ -52,14 +54,18 @@ class TextTemplate:
             for name, offset in expression.places.items()
         )
 
-    def render(self, context: Mapping[str, Json]) -> Json:
-        """Fill in values; see ``Expression.evaluate`` for the context and errors."""
+    def render(self, context: Mapping[str, Json], budget: Budget | None = None) -> Json:
+        """Fill in values; see ``Expression.evaluate`` for the context, the budget and errors."""
         if len(self.parts) == 1:
             only = self.parts[0]
-            return only if isinstance(only, str) else only.evaluate(context)
-        return "".join(
-            part if isinstance(part, str) else _shown(part.evaluate(context)) for part in self.parts
-        )
+            return only if isinstance(only, str) else only.evaluate(context, budget)
+        counted = budget or Budget()
+        shown = []
+        for part in self.parts:
+            text = part if isinstance(part, str) else _shown(part.evaluate(context, counted))
+            counted.make(made_of(text))
+            shown.append(text)
+        return "".join(shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +74,8 @@ class Template:
 
     names: frozenset[str]
     """Names it reads: ``inputs`` and ids of nodes."""
-    render: Callable[[Mapping[str, Json]], Json]
-    """Fill in values; a tree without expressions is returned as it is, not copied."""
+    fill: Callable[[Mapping[str, Json], Budget], Json]
+    """Fill in values, within a budget."""
 
     still: bool = False
     """Whether nothing in it is computed."""
@@ -79,9 +85,16 @@ class Template:
         """The ids of nodes it reads."""
         return self.names - {INPUTS}
 
+    def render(self, context: Mapping[str, Json]) -> Json:
+        """Fill in values; a tree without expressions is returned as it is, not copied.
+
+        All its expressions have one budget; see ``Expression.evaluate`` for context and errors.
+        """
+        return self.fill(context, Budget())
+
 
 def _shown(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json_text(value)
 
 
 def compile_template(value: Json) -> Template:
@@ -106,14 +119,14 @@ def compile_template(value: Json) -> Template:
 
 
 def _constant(value: Json) -> Template:
-    return Template(names=frozenset(), render=lambda _: value, still=True)
+    return Template(names=frozenset(), fill=lambda *_: value, still=True)
 
 
 def _text(value: str) -> Template:
     if OPEN not in value:
         return _constant(value)
     text = compile_text(value)
-    return Template(names=frozenset(ref.name for ref in text.references), render=text.render)
+    return Template(names=frozenset(ref.name for ref in text.references), fill=text.render)
 
 
 def _mapping(value: Mapping[str, Json]) -> Template:
@@ -121,12 +134,13 @@ def _mapping(value: Mapping[str, Json]) -> Template:
     if not parts:
         return _constant(value)
 
-    def render(context: Mapping[str, Json]) -> Json:
+    def fill(context: Mapping[str, Json], budget: Budget) -> Json:
         return {
-            key: parts[key].render(context) if key in parts else item for key, item in value.items()
+            key: parts[key].fill(context, budget) if key in parts else item
+            for key, item in value.items()
         }
 
-    return Template(names=frozenset().union(*(p.names for p in parts.values())), render=render)
+    return Template(names=frozenset().union(*(p.names for p in parts.values())), fill=fill)
 
 
 def _list(value: list[Json] | tuple[Json, ...]) -> Template:
@@ -134,7 +148,7 @@ def _list(value: list[Json] | tuple[Json, ...]) -> Template:
         return _constant(value)
     parts = [compile_template(item) for item in value]
     names = frozenset[str]().union(*(part.names for part in parts))
-    return Template(names=names, render=lambda context: [part.render(context) for part in parts])
+    return Template(names=names, fill=lambda context, b: [part.fill(context, b) for part in parts])
 
 
 def _has(value: Json) -> bool:

@@ -1,7 +1,7 @@
 """The parts of an expression: which operator, function or key stands where, and what it is of.
 
-In: the tokens of an expression that CEL's own parser has accepted. Out: a tree of parts.
-Not here: what they mean; it serves to say where an expression went wrong.
+In: the tokens of an expression. Out: a tree of parts, or what is wrong with them. Not here: what
+the parts mean (evaluation), which names they read (scan).
 Precedence and grammar after the CEL language definition, https://github.com/google/cel-spec.
 """
 
@@ -9,7 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from flowcore.expr.scan import LITERALS, LOOPS, Token
+from flowcore.expr.scan import (
+    LITERALS,
+    LOOPS,
+    MAX_DEPTH,
+    RESERVED,
+    ExpressionSyntaxError,
+    Token,
+)
 
 __all__ = ["Part", "parse"]
 
@@ -24,7 +31,9 @@ _BINDING = {
     **dict.fromkeys(("+", "-"), 4),
     **dict.fromkeys(("*", "/", "%"), 5),
 }
-_END = Token("sign", "", -1)
+#: Brackets and choices inside each other; brackets alone are bounded by scan.
+_DEEPEST = 2 * MAX_DEPTH
+_TOO_EARLY = "the expression ends too early"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,23 +57,32 @@ def parse(tokens: Sequence[Token]) -> Part:
     """Take an expression apart.
 
     Raises:
-        ValueError: It is no CEL that this knows.
-        RecursionError: It is as deep as nobody writes it.
+        ExpressionSyntaxError: It is no CEL.
     """
     reader = _Reader(tokens)
-    part = reader.choice()
-    reader.take("")
+    try:
+        part = reader.choice()
+    except RecursionError:
+        raise _too_deep(tokens[0]) from None
+    reader.close()
     return part
+
+
+def _too_deep(token: Token) -> ExpressionSyntaxError:
+    return ExpressionSyntaxError(f"nested deeper than {MAX_DEPTH} levels", token.offset)
 
 
 class _Reader:
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
         self._index = 0
+        self._depth = 0
+        last = tokens[-1]
+        self._end = Token("sign", "", last.offset + len(last.text))
 
     @property
     def _next(self) -> Token:
-        return self._tokens[self._index] if self._index < len(self._tokens) else _END
+        return self._tokens[self._index] if self._index < len(self._tokens) else self._end
 
     @property
     def _stop(self) -> int:
@@ -75,30 +93,47 @@ class _Reader:
     def take(self, text: str | None = None) -> Token:
         token = self._next
         if text is not None and (token.text != text or token.kind == "string"):
-            raise ValueError(f"expected {text!r}, got {token.text!r}")
+            raise self._unexpected()
         self._index += 1
         return token
+
+    def close(self) -> None:
+        """Expect nothing more."""
+        if self._index < len(self._tokens):
+            raise self._unexpected()
+
+    def _unexpected(self) -> ExpressionSyntaxError:
+        token = self._next
+        reason = f"unexpected {token.text!r}" if token.text else _TOO_EARLY
+        return ExpressionSyntaxError(reason, token.offset)
 
     def _is(self, *signs: str) -> bool:
         return self._next.text in signs and self._next.kind != "string"
 
     def choice(self) -> Part:
         """``a ? b : c``, or less."""
-        first = self._infix(1)
-        if not self._is("?"):
-            return first
-        mark = self.take()
-        then = self.choice()
-        self.take(":")
-        other = self.choice()
-        return Part(
-            kind="choice",
-            word="?",
-            at=mark.offset,
-            start=first.start,
-            end=other.end,
-            parts=(first, then, other),
-        )
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _too_deep(self._next)
+        chosen: list[tuple[Token, Part, Part]] = []
+        last = self._infix(1)
+        while self._is("?"):  # `a ? b : c ? d : e` is a list of choices, however long
+            mark = self.take()
+            then = self.choice()
+            self.take(":")
+            chosen.append((mark, last, then))
+            last = self._infix(1)
+        for mark, first, then in reversed(chosen):
+            last = Part(
+                kind="choice",
+                word="?",
+                at=mark.offset,
+                start=first.start,
+                end=last.end,
+                parts=(first, then, last),
+            )
+        self._depth -= 1
+        return last
 
     def _infix(self, weakest: int) -> Part:
         left = self._prefix()
@@ -116,11 +151,13 @@ class _Reader:
         return left
 
     def _prefix(self) -> Part:
-        if not self._is("!", "-"):
-            return self._member()
-        sign = self.take()
-        of = self._prefix()
-        return self._made("prefix", sign, (of,))
+        signs = []
+        while self._is("!", "-"):
+            signs.append(self.take())
+        of = self._member()
+        for sign in reversed(signs):
+            of = self._made("prefix", sign, (of,))
+        return of
 
     def _member(self) -> Part:
         part = self._primary()
@@ -130,6 +167,8 @@ class _Reader:
 
     def _selected(self, of: Part) -> Part:
         self.take(".")
+        if self._next.kind != "name" or self._next.text in LITERALS:
+            raise self._unexpected()
         word = self.take()
         if self._is("("):
             return self._call(word, of)
@@ -157,7 +196,7 @@ class _Reader:
 
     def _call(self, word: Token, of: Part | None) -> Part:
         self.take("(")
-        given = tuple(self._until(")"))
+        given = tuple(self._until(")", trailing=False))
         is_loop = of is not None and word.text in LOOPS and given and given[0].kind == "name"
         return Part(
             kind="loop" if is_loop else "call",
@@ -170,6 +209,8 @@ class _Reader:
         )
 
     def _primary(self) -> Part:
+        if not self._next.text or self._next.text in {"in", *RESERVED}:
+            raise self._unexpected()
         token = self.take()
         if token.kind in {"string", "number"} or token.text in LITERALS:
             return self._made("value", token)
@@ -182,8 +223,9 @@ class _Reader:
         if token.text == "[":
             return self._made("list", token, tuple(self._until("]")))
         if token.text == "{":
-            return self._made("map", token, tuple(self._until("}")))
-        raise ValueError(f"unexpected {token.text!r}")
+            return self._made("map", token, tuple(self._pairs()))
+        self._index -= 1
+        raise self._unexpected()
 
     def _made(self, kind: Kind, token: Token, parts: tuple[Part, ...] = ()) -> Part:
         return Part(
@@ -195,9 +237,21 @@ class _Reader:
             parts=parts,
         )
 
-    def _until(self, close: str) -> Iterator[Part]:
+    def _until(self, close: str, *, trailing: bool = True) -> Iterator[Part]:
+        """What stands between commas; the last comma may be the last sign."""
         while not self._is(close):
             yield self.choice()
             if not self._is(close):
-                self.take(":" if self._is(":") else ",")
+                self.take(",")
+                if self._is(close) and not trailing:
+                    raise self._unexpected()
         self.take(close)
+
+    def _pairs(self) -> Iterator[Part]:
+        while not self._is("}"):
+            yield self.choice()
+            self.take(":")
+            yield self.choice()
+            if not self._is("}"):
+                self.take(",")
+        self.take("}")

@@ -99,11 +99,10 @@ def names_in(value: Any) -> tuple[str, ...] | None:
     names: list[str] = []
     room = _MOST_NAMES
     for name in value:
-        if isinstance(name, str):
-            room -= len(name) + 1
-            names.append(name)
+        room -= len(name) + 1 if isinstance(name, str) else _MOST_NAMES
         if room < 0:
-            return None
+            return None  # or it becomes a text on the wire only
+        names.append(name)
     return tuple(names)
 
 

@@ -1,21 +1,31 @@
 """Values on the wire: msgpack of plain types, both ways.
 
-In: JSON values, plus bytes, pydantic models and dataclasses. Out: bytes, or a clear error that
-says where the value is that cannot travel. Not here: pickle, type tags, revival of any kind.
+In: any value of the table of values (values). Out: bytes. Not here: which values there are, and
+what they become (values); pickle, type tags, revival of any kind.
 """
 
-import dataclasses
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import islice, repeat
-from typing import Any
+from typing import Any, Final
 
 import msgpack
-from pydantic import BaseModel
+import ormsgpack
 
-from flowcore.errors import UnsupportedValueError
+from flowcore.run.values import DEEPEST, plain_value
 
-__all__ = ["pack", "unpack"]
+__all__ = ["COMBINED", "pack", "unpack"]
+
+#: Lists and maps inside each other, where the engine puts values of nodes into lists and maps.
+COMBINED: Final = 2 * DEEPEST - 10
+#: What the encoder would make plain by rules of its own is left to the table of values.
+_AS_IT_IS: Final = (
+    ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
 
 #: Bytes above which a value is decoded in parts, and the bytes of one part.
 LARGE = 8 * 2**20
@@ -24,32 +34,35 @@ _PART = 2**20
 #: How far down parts are looked for; below, a value is decoded whole.
 _DEEPEST = 16
 
-_PLAIN = (str, bytes, int, float, bool, type(None))
 
-
-def pack(value: Any, *, what: str = "value") -> bytes:
+def pack(value: Any, *, what: str = "value", deepest: int = DEEPEST) -> bytes:
     """Encode a value.
 
+    Most values are plain data, which takes one call into C: it refuses all that is not in the
+    table of values as it stands, keys that are no text among that.
+
     Args:
-        value: Plain data: None, bool, int (64 bit), float, str, bytes, lists, tuples and maps with
-            keys of these, but for lists and maps; pydantic models and dataclasses travel as maps.
+        value: Plain data, or what becomes plain by the table of values (``run.values``).
         what: How an error names the value, such as ``output of node 'fetch'``.
+        deepest: Lists and maps inside each other that it may have.
 
     Raises:
-        UnsupportedValueError: Something in the value cannot travel; names where it is.
+        UnsupportedValueError: Something in the value cannot be kept; names where it is.
     """
     try:
-        return _packed(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        where = _culprit(value, what)
-        msg = f"{where or f'{what}: {error}'}; use plain data (numbers, text, lists, maps)"
-        raise UnsupportedValueError(msg) from error
+        return ormsgpack.packb(value, option=_AS_IT_IS)
+    except TypeError:
+        plain = plain_value(value, what=what, deepest=deepest)
+    if deepest <= DEEPEST:
+        return ormsgpack.packb(plain, option=_AS_IT_IS)
+    packed: bytes = msgpack.packb(plain)  # goes deeper
+    return packed
 
 
 def unpack(packed: bytes) -> Any:
     """Decode what ``pack`` wrote; maps may have keys of any plain type."""
     if len(packed) < LARGE:
-        return msgpack.unpackb(packed, strict_map_key=False)
+        return ormsgpack.unpackb(packed, option=ormsgpack.OPT_NON_STR_KEYS)
     return _in_parts(packed)
 
 
@@ -128,95 +141,3 @@ class _Parts:
             return
         for start in range(0, count, at_once):
             yield min(at_once, count - start)
-
-
-def _packed(value: Any) -> bytes:
-    """Encode a value that can be read back, which most values need not be to know it.
-
-    What cannot be read back is a map with a key that travels as a list or a map. Exact lists and
-    maps cannot be keys, so only a value that holds something else of their kind is read back.
-    """
-    packed: bytes
-    try:
-        packed = msgpack.packb(value, default=_no_key, strict_types=True)
-    except _MayBeKeyError:
-        packed = msgpack.packb(value, default=_plain)
-        if len(packed) < LARGE:
-            unpack(packed)
-        else:
-            _in_parts(packed, keep=False)
-    return packed
-
-
-class _MayBeKeyError(Exception):
-    """A tuple, say, is somewhere in the value."""
-
-
-def _no_key(value: Any) -> Any:
-    """Make plain what is not exactly a list, a map or a scalar, unless it could be a bad key."""
-    for kind, base in _BASES:
-        if isinstance(value, kind):
-            return base(value)
-    # A type without a hash cannot be a key: most models and dataclasses, a defaultdict.
-    if type(value).__hash__ is not None:
-        raise _MayBeKeyError
-    return list(value) if isinstance(value, list) else _plain(value)
-
-
-#: Enumerations and other kinds of scalars travel as what they are kinds of, whatever they show.
-_BASES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
-    (str, str.__str__),
-    (int, int.__int__),
-    (float, float.__float__),
-    (bytes, bytes.__bytes__),
-)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return dict(value)
-    msg = f"{type(value).__qualname__} is not plain data"
-    raise TypeError(msg)
-
-
-def _culprit(value: Any, path: str, depth: int = 0) -> str | None:
-    """Say where the first value is that cannot travel."""
-    if depth > 200:  # noqa: PLR2004  (msgpack stops at 512; people's data never gets here)
-        return f"{path[:60]}… is nested too deeply (or holds itself)"
-    if isinstance(value, BaseModel) or dataclasses.is_dataclass(value):
-        value = _plain(value)
-    if isinstance(value, Mapping):
-        children = [(f"{path}[{key!r}]", child) for key, child in value.items()]
-        if found := _bad_key(value, path):
-            return found
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        children = [(f"{path}[{index}]", child) for index, child in enumerate(value)]
-    else:
-        return _blame(value, path)
-    return next(filter(None, (_culprit(child, at, depth + 1) for at, child in children)), None)
-
-
-def _bad_key(value: Mapping[Any, Any], path: str) -> str | None:
-    for key in value:
-        if not isinstance(key, _PLAIN):
-            return f"{path} has a {type(key).__qualname__} as a key, {key!r}"
-        if found := _blame(key, f"a key of {path}"):
-            return found
-    return None
-
-
-def _blame(value: Any, path: str) -> str | None:
-    try:
-        msgpack.packb(value, default=_plain)
-    except UnicodeEncodeError:
-        return f"{path} holds half of a surrogate pair, which is not text"
-    except (TypeError, ValueError, OverflowError):
-        # Not shown: the digits of some whole numbers are more than Python cares to write.
-        if isinstance(value, int):
-            return f"{path} is a whole number of more than 64 bits"
-        return f"{path} is a {type(value).__qualname__}, which cannot be stored"
-    return None

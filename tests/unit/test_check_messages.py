@@ -581,7 +581,7 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "nodes: {a: {uses: condition, with: {cases: {b: 'inputs.'}}}, b: {uses: end, needs: [a]}}",
-        "1:56: error FC212: cannot read the expression: no viable alternative at input '.'",
+        "1:56: error FC212: cannot read the expression: the expression ends too early",
         "nodes.a.with.cases.b",
         None,
     ),
@@ -668,7 +668,7 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "nodes: {a: {uses: end, with: {v: '${{ a.b + }}'}}}",
-        "1:45: error FC212: cannot read the expression: the expression ends too early",
+        "1:44: error FC212: cannot read the expression: the expression ends too early",
         "nodes.a.with.v",
         None,
     ),

@@ -14,7 +14,7 @@ from flowcore.cli.doctor import check_server
 from flowcore.cli.follow import code_of, result_object
 from flowcore.cli.outcome import ExitCode, explain
 from flowcore.cli.picture import Picture
-from flowcore.cli.printing import iso, paint, plain, table
+from flowcore.cli.printing import iso, paint, table
 from flowcore.cli.progress import Lines, Tree, choose, draw
 from flowcore.errors import (
     BackendError,
@@ -29,6 +29,7 @@ from flowcore.errors import (
     WaitTimeoutError,
 )
 from flowcore.graph.load import load_tree
+from flowcore.json_text import json_value
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
@@ -147,7 +148,7 @@ def test_progress_is_silent_when_asked(capsys: pytest.CaptureFixture[str]) -> No
 def test_values_become_json() -> None:
     value = {"b": b"\x00\xff", "f": float("nan"), 1: (1, 2), "n": None, "t": True}
     expected = {"b": "AP8=", "f": None, "1": [1, 2], "n": None, "t": True}
-    assert plain(value) == expected
+    assert json_value(value) == expected
 
 
 def test_times_are_iso_8601_in_utc() -> None:

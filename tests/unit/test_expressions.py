@@ -40,10 +40,10 @@ CONTEXT: dict[str, Any] = {
         ("fetch.output.s.startsWith('hé')", True),
         ("inputs.big", 2**70),
         ("[1u, -2, 3.5, null, true]", [1, -2, 3.5, None, True]),
-        ("b'hi'", "aGk="),
+        ("b'hi'", b"hi"),
         ("timestamp('2024-01-02T03:04:05Z')", "2024-01-02T03:04:05Z"),
         ("duration('90s')", "90s"),
-        ("{'b': 1, 'a': [b'x']}", {"a": ["eA=="], "b": 1}),
+        ("{'b': 1, 'a': [b'x']}", {"b": 1, "a": [b"x"]}),
         ("{1: 2, 3: 4}", {"1": 2, "3": 4}),
         ("type(1) == int", True),
         ('\'}}\' + r\'\\n\' + """q"""', "}}\\nq"),
@@ -130,8 +130,7 @@ def test_a_wrong_expression_says_what_and_where(text: str, reason: str, offset: 
             "there is no item 3: the list has 3 (at character 23)",
         ),
         ("fetch.output.s.x", "cannot take 'x' of text (at character 16)"),
-        ("1 / 0", "division by zero in CEL expression (at character 3)"),
-        ("1.0 / 0.0", "the result is inf, which JSON cannot hold"),
+        ("1 / 0", "division by zero (at character 3)"),
         ("size(1)", "there is no size() of int (at character 1)"),
         (
             "true && 2 * (3 + fetch.output.items) > 1",
@@ -152,7 +151,7 @@ def test_a_wrong_expression_says_what_and_where(text: str, reason: str, offset: 
             "fetch.output.s.startsWith(1)",
             "there is no startsWith() of string and int (at character 16)",
         ),
-        ("int('abc')", "int(): string parse error: invalid digit found in string (at character 1)"),
+        ("int('abc')", "int(): 'abc' is no whole number (at character 1)"),
         (
             "fetch.output.items.map(x, [x, x > 2 ? -x : 'a' + x])",
             (
@@ -298,12 +297,13 @@ def test_any_text_is_a_template_or_raises_an_expression_error(text: str) -> None
     ("text", "size", "good"),
     [
         ("inputs.x.map(i, i + 1).size()", 1000, True),
-        ("inputs.x.filter(i, i > 1).size()", 20_000, False),
+        ("inputs.x.filter(i, i > 1).size()", 20_000, True),
+        ("inputs.x.filter(i, i > 1).size()", 1_000_001, False),
         ("inputs.x.all(i, i >= 0)", 20_000, True),
         ("inputs.x.all(i, inputs.x.exists(j, i == j))", 300, True),
         ("inputs.x.all(i, inputs.x.exists(j, i == j))", 3000, False),
-        ("inputs.x.map(i, inputs.x.map(j, i * j)).size()", 50, True),
-        ("inputs.x.map(i, inputs.x.map(j, i * j)).size()", 1000, False),
+        ("inputs.x.map(i, inputs.x.map(j, i * j)).size()", 500, True),
+        ("inputs.x.map(i, inputs.x.map(j, i * j)).size()", 2000, False),
     ],
 )
 def test_loops_that_would_take_too_long_are_refused(text: str, size: int, *, good: bool) -> None:
@@ -312,7 +312,9 @@ def test_loops_that_would_take_too_long_are_refused(text: str, size: int, *, goo
     if good:
         expression.evaluate(given)
         return
-    with pytest.raises(ExpressionError, match=r"would take about [\d,]+ s; do it in a function"):
+    with pytest.raises(
+        ExpressionError, match="more than 3,000,000 steps on this data; do it in a function"
+    ):
         expression.evaluate(given)
 
 
