@@ -17,7 +17,7 @@ from flowcore.run.values import DEEPEST, plain_value
 __all__ = ["COMBINED", "pack", "unpack"]
 
 #: Lists and maps inside each other, where the engine puts values of nodes into lists and maps.
-COMBINED: Final = 2 * DEEPEST - 10
+COMBINED: Final = DEEPEST + 65
 #: What the encoder would make plain by rules of its own is left to the table of values.
 _AS_IT_IS: Final = (
     ormsgpack.OPT_PASSTHROUGH_DATACLASS
