@@ -6,6 +6,7 @@ from collections import UserList, deque
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -57,7 +58,7 @@ class Holds:
         (timedelta(0), "0s"),
         (Decimal("1.50"), "1.50"),
         (ONE, str(ONE)),
-        (nodes.PurePosixPath("/a"), "/a"),
+        (PurePosixPath("/a"), "/a"),
         (nodes.Colour.RED, "red"),
         (nodes.Kind.GOOD, "good"),
         (nodes.Level.HIGH, 3),
