@@ -63,14 +63,15 @@ def build_agents(
     troubles: TroubleBook | None = None,
 ) -> AgentServices:
     """Wire them; nothing is sent yet."""
-    client = connect(url)
+    client = connect(url, unprotected=settings.unprotected_redis)
     leases = AgentLeases(
         lease=settings.lease,
         dispatch=settings.dispatch_lease,
         retention=settings.retention,
         max_lost=settings.max_lost,
     )
-    store = RedisAgents(client, connect(url, blocking=True), leases=leases)
+    listening = connect(url, blocking=True, unprotected=settings.unprotected_redis)
+    store = RedisAgents(client, listening, leases=leases)
     bell = KombuBell(producers.batch, keys=keys, namespace=settings.namespace, quorum=quorum)
     return AgentServices(
         caller=Caller(store, RedisDirectory(client, namespace=settings.namespace), bell),

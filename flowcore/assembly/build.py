@@ -50,6 +50,7 @@ from flowcore.stores.redis.memory import RedisMemory, ShardedMemory
 from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.presence import RedisWorkerBoard
+from flowcore.stores.redis.protection import refuse_unprotected
 from flowcore.stores.redis.reader import RedisReader
 from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.schedules import RedisSchedules
@@ -111,14 +112,18 @@ class Runtime:
 
         Raises:
             StoreUnreachableError: One of them does not answer.
+            UnprotectedServerError: One is on another machine and has no password.
             WrongServerError: One is a Cluster or a Sentinel.
         """
         silent: StoreUnreachableError | None = None
+        permitted = self.settings.unprotected_redis
         for url in sorted({*self.redis_urls, self.settings.broker_url or self.redis_urls[0]}):
             if url.partition("://")[0] in REDIS_SCHEMES:
                 try:
-                    with connect(url) as client, translated():
+                    with connect(url, unprotected=permitted) as client, translated():
                         client.ping()
+                        if not permitted:
+                            refuse_unprotected(client)
                 except StoreUnreachableError as error:
                     silent = error  # others may still be the wrong ones
         if silent is not None:
@@ -325,7 +330,8 @@ class _Builder:
         settings = self._settings
         heard = [find_callbacks(name) for name in settings.callbacks]
         urls = split_urls(self._redis_url)
-        desks = [RedisCallbackDesk(connect(url), namespace=settings.namespace) for url in urls]
+        clients = [connect(url, unprotected=settings.unprotected_redis) for url in urls]
+        desks = [RedisCallbackDesk(client, namespace=settings.namespace) for client in clients]
         desk = desks[0] if len(desks) == 1 else ShardedCallbackDesk(desks)
         return CallbackTeller(
             heard, desk=desk, events=self.events, lease=settings.lease, troubles=self.troubles
@@ -333,7 +339,7 @@ class _Builder:
 
     def _shard(self, url: str) -> Shard:
         settings = self._settings
-        client = connect(url)
+        client = connect(url, unprotected=settings.unprotected_redis)
         store = RedisStore(
             client,
             leases=Leases(
@@ -343,7 +349,8 @@ class _Builder:
                 max_lost=settings.max_lost,
             ),
         )
-        events = RedisEventLog(client, connect(url, blocking=True), plans=store)
+        listening = connect(url, blocking=True, unprotected=settings.unprotected_redis)
+        events = RedisEventLog(client, listening, plans=store)
         return Shard(
             name=server_name(url),
             store=store,

@@ -17,6 +17,7 @@ from flowcore.errors import (
     BrokerUnreachableError,
     ServiceError,
     StoreUnreachableError,
+    UnprotectedServerError,
     WrongServerError,
 )
 from flowcore.stores.redis.connect import PROBE_TIMEOUT, probe
@@ -27,32 +28,39 @@ _REDIS = ("redis", "rediss", "unix", "redis+socket", "sentinel", "redis+sentinel
 _SETTING = "FLOWCORE_BROKER_URL"
 
 
-def check_stores(urls: Sequence[str]) -> None:
+def check_stores(urls: Sequence[str], *, unprotected: bool = False) -> None:
     """Ask the servers that hold runs once. One that does not answer keeps nobody from the others.
 
+    Args:
+        urls: Their addresses.
+        unprotected: Whether one on another machine may do without a password.
+
     Raises:
+        UnprotectedServerError: One of them does, and may not.
         StoreUnreachableError: None of them answers.
         StoreRefusedError: One does not let us in.
     """
     silent: list[StoreUnreachableError] = []
     for url in urls:
         try:
-            probe(url)
+            probe(url, unprotected=unprotected)
         except StoreUnreachableError as error:
             silent.append(error)
     if len(silent) == len(urls):
         raise silent[0]
 
 
-def check_broker(app: Celery, url: str) -> None:
+def check_broker(app: Celery, url: str, *, unprotected: bool = False) -> None:
     """Ask the broker once.
 
     Args:
         app: Knows how to connect to it.
         url: Its address, as in the settings.
+        unprotected: Whether a Redis on another machine may do without a password.
 
     Raises:
         BrokerUnreachableError: It does not answer, or does not let us in.
+        UnprotectedServerError: It is a Redis that lets everybody in.
         WrongServerError: It is a Redis Cluster or a Sentinel.
     """
     if urlsplit(url).scheme in _REDIS:
@@ -62,8 +70,9 @@ def check_broker(app: Celery, url: str) -> None:
                 url if address == url else f"unix://{address}",
                 what="the broker",
                 setting=_SETTING,
+                unprotected=unprotected,
             )
-        except WrongServerError:
+        except (UnprotectedServerError, WrongServerError):
             raise
         except ServiceError as error:
             raise BrokerUnreachableError(str(error)) from error

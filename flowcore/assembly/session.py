@@ -64,7 +64,7 @@ class Session:
             url = self._server.url
             settings = replace(settings, namespace=settings.namespace or _project())
         else:
-            check_stores(split_urls(url))
+            check_stores(split_urls(url), unprotected=settings.unprotected_redis)
         self.runtime: Runtime = build_runtime(settings, url)
 
     @property
@@ -148,7 +148,7 @@ class Session:
         runtime = self.runtime
         url = runtime.settings.broker_url
         if not self._broker_known and url is not None and [url] != runtime.redis_urls:
-            check_broker(runtime.app, url)
+            check_broker(runtime.app, url, unprotected=runtime.settings.unprotected_redis)
         self._broker_known = True
 
     def check_progress(self) -> None:

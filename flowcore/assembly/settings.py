@@ -32,6 +32,7 @@ FLOWCORE_WORK_FIRST        on                  off: each node gets a message of 
 FLOWCORE_SECRET            kept in Redis       signs messages; several by comma: the first signs
 FLOWCORE_SECRETS           (none)              variables that definitions may read, by comma
 FLOWCORE_SECRETS_DIR       (none)              directory with a file for each secret
+FLOWCORE_UNPROTECTED_REDIS off                 on: a Redis elsewhere may have no password
 FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CRITICAL
 =========================  ==================  ====================================================
 """
@@ -134,6 +135,8 @@ class Settings:
     """Modules whose agents a worker hosts."""
     callbacks: tuple[str, ...]
     """Callbacks that workers call: entry points or ``module:object``."""
+    unprotected_redis: bool
+    """Whether a Redis on another machine may do without a password."""
     log_level: str
     """Name of a level of the standard ``logging`` module, upper case."""
 
@@ -177,6 +180,7 @@ class Settings:
             secrets_dir=read("FLOWCORE_SECRETS_DIR", _path, None),
             agents=read("FLOWCORE_AGENTS", _modules, ()),
             callbacks=read("FLOWCORE_CALLBACKS", _names, ()),
+            unprotected_redis=read("FLOWCORE_UNPROTECTED_REDIS", _switch, default=False),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )
         read.raise_problems()

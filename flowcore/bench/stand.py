@@ -110,7 +110,8 @@ class Stand:
             own = {"FLOWCORE_HOME": home, "FLOWCORE_WORK_FIRST": MODES[self.worker.mode]}
             settings = Settings.from_env({**_without_place(os.environ), **own})
             self.session = opening.enter_context(Session(settings))
-            self.redis = connect(self.session.runtime.redis_url)
+            runtime = self.session.runtime
+            self.redis = connect(runtime.redis_url, unprotected=settings.unprotected_redis)
             opening.callback(self.redis.close)
             self.queue = self.session.runtime.default_queue
             self._log = Path(home) / "worker.log"

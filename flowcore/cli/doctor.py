@@ -26,12 +26,14 @@ from flowcore.errors import (
     ServiceError,
     StoreRefusedError,
     StoreUnreachableError,
+    UnprotectedServerError,
     UsageError,
     WrongServerError,
 )
 from flowcore.graph.diagnostic import clean
 from flowcore.stores.redis.connect import MAKE_ROOM, connect, translated
 from flowcore.stores.redis.placing import server_name
+from flowcore.stores.redis.protection import refuse_unprotected
 from flowcore.stores.redis.room import REFUSE_AT, WARN_AT, Fill
 from flowcore.stores.redis.sentinel import is_sentinel
 
@@ -75,6 +77,9 @@ def _findings() -> Iterator[Finding]:
         found = f"{where}: {str(error).strip()}".replace("\n", " ")
         fix = "redis://USER:PASSWORD@HOST:PORT/0; special characters of a password as %XX"
         yield Finding(check="server", status="fail", found=found, fix=fix, unreachable=True)
+    except UnprotectedServerError as error:
+        found, _, fix = f"{where}: {error}".partition("; ")
+        yield Finding(check="server", status="fail", found=found, fix=fix)
     except WrongServerError as error:
         fix = "another server: see docs/how-to/brokers.md"
         yield Finding(check="server", status="fail", found=f"{where}: {error}", fix=fix)
@@ -144,13 +149,14 @@ def _session(session: Session, where: str) -> Iterator[Finding]:
 
 
 def _server(url: str, where: str) -> Iterator[Finding]:
-    client = connect(url)
+    client = connect(url, unprotected=True)  # that is judged for itself
     try:
         with translated():
             info: Mapping[str, Any] = client.info()
             before = time.time()
             seconds, micros = client.time()
             half = (time.time() - before) / 2
+            yield _access(client)
     except StoreUnreachableError as error:
         yield _unreachable(where, error)
         return
@@ -158,6 +164,23 @@ def _server(url: str, where: str) -> Iterator[Finding]:
     if is_sentinel(url):
         yield check_replicas(info)
     yield _clock(seconds + micros / 1e6 - before - half)
+
+
+def _access(client: Any) -> Finding:
+    """Whether a server lets in only those who have a password."""
+    try:
+        refuse_unprotected(client)
+        is_open = False
+    except UnprotectedServerError:
+        is_open = True
+    return Finding(
+        check="access",
+        status="warn" if is_open else "ok",
+        found="no password, for whoever reaches it"
+        if is_open
+        else "by password, or from here only",
+        fix="requirepass, and FLOWCORE_UNPROTECTED_REDIS=off" if is_open else "",
+    )
 
 
 def _unreachable(where: str, error: Exception) -> Finding:
@@ -265,7 +288,12 @@ def _clock(apart: float) -> Finding:
 def _broker(session: Session) -> Finding:
     runtime = session.runtime
     try:
-        check_broker(runtime.app, runtime.settings.broker_url or runtime.redis_url)
+        settings = runtime.settings
+        check_broker(
+            runtime.app,
+            settings.broker_url or runtime.redis_url,
+            unprotected=settings.unprotected_redis,
+        )
         with runtime.app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=1, timeout=5)
             found = _answering(connection)
@@ -274,6 +302,9 @@ def _broker(session: Session) -> Finding:
             declare = getattr(producer.channel, "ensure_queue", None)
             if declare is not None:
                 declare(runtime.default_queue)
+    except UnprotectedServerError as error:
+        found, _, fix = str(error).partition("; ")
+        return Finding(check="broker", status="fail", found=found, fix=fix)
     except WrongServerError as error:
         return Finding(check="broker", status="fail", found=str(error), fix="another server")
     except BrokerUnreachableError as error:

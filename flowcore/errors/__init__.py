@@ -58,7 +58,8 @@
         ├── StoreFullError           FC605  no memory or disk for what has to be written
         ├── PayloadStoreError        FC606  large values cannot be written or read now
         ├── WrongServerError         FC607  a Redis Cluster, or a Sentinel itself
-        └── VersionMismatchError     FC608  others speak another wire number
+        ├── VersionMismatchError     FC608  others speak another wire number
+        └── UnprotectedServerError   FC609  a Redis elsewhere that has no password
 
 In: nothing. Out: exceptions whose facts are attributes; each sentence names the way out. A class
 that only one room raises may live there.
@@ -121,6 +122,7 @@ from flowcore.errors.services import (
     StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
+    UnprotectedServerError,
     VersionMismatchError,
     WrongServerError,
 )
@@ -170,6 +172,7 @@ __all__ = [
     "StoreRefusedError",
     "StoreUnreachableError",
     "UnknownBackendError",
+    "UnprotectedServerError",
     "UnsupportedValueError",
     "UsageError",
     "VersionMismatchError",

@@ -60,3 +60,9 @@ class StoreFullError(ServiceError):
     """The store has no room for new runs, or for anything at all."""
 
     code = "FC605"
+
+
+class UnprotectedServerError(ServiceError):
+    """A Redis on another machine lets everybody in: it has no password."""
+
+    code = "FC609"

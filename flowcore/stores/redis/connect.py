@@ -34,8 +34,10 @@ from flowcore.errors import (
     StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
+    UnprotectedServerError,
     WrongServerError,
 )
+from flowcore.stores.redis.protection import UNPROTECTED, is_unprotected, refuse_unprotected
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 
 __all__ = [
@@ -104,12 +106,13 @@ _KEEPALIVE = {
 }
 
 
-def connect(url: str, *, blocking: bool = False) -> Client:
+def connect(url: str, *, blocking: bool = False, unprotected: bool = False) -> Client:
     """Return a client for ``url``; nothing is sent yet.
 
     Args:
         url: ``redis://``, ``rediss://``, ``unix://`` or ``sentinel://``.
         blocking: For a reader that waits in ``XREAD BLOCK``: no answer timeout.
+        unprotected: Whether a server on another machine may do without a password.
     """
     retries = _FAILOVER_RETRIES if is_sentinel(url) else RETRIES
     options: dict[str, Any] = {
@@ -118,7 +121,7 @@ def connect(url: str, *, blocking: bool = False) -> Client:
         "retry": _Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
         "health_check_interval": 0 if blocking else 30,
-        "redis_connect_func": _greet,
+        "redis_connect_func": _greet_any if unprotected else _greet,
     }
     if not url.startswith("unix://"):
         options |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
@@ -158,6 +161,19 @@ class _FollowingConnection(SentinelManagedConnection):
 
 
 def _greet(connection: Any) -> None:
+    """Enter as the library would, then ask the server what it is, and whether it lets all in.
+
+    Raises:
+        UnprotectedServerError: It is on another machine, and wants no password.
+        WrongServerError: As ``_greet_any``.
+    """
+    _greet_any(connection)
+    if is_unprotected(connection):
+        connection.disconnect()
+        raise UnprotectedServerError(UNPROTECTED)
+
+
+def _greet_any(connection: Any) -> None:
     """Enter as the library would, then ask the server what it is.
 
     Raises:
@@ -215,29 +231,39 @@ def _hello(connection: Any) -> dict[str, str]:
     }
 
 
-def probe(url: str, *, what: str = "Redis", setting: str = "FLOWCORE_REDIS_URL") -> None:
+def probe(
+    url: str,
+    *,
+    what: str = "Redis",
+    setting: str = "FLOWCORE_REDIS_URL",
+    unprotected: bool = False,
+) -> None:
     """Connect once and ask once: says within seconds what is wrong with an address.
 
     Args:
         url: As for ``connect``.
+        unprotected: Likewise.
         what: How an error names the server.
         setting: The variable that an error names.
 
     Raises:
         StoreUnreachableError: Nobody answers there, or something that is no Redis.
         StoreRefusedError: It does not let us in.
+        UnprotectedServerError: It is on another machine, and wants no password.
         WrongServerError: It is a Cluster or a Sentinel.
     """
     options: dict[str, Any] = {
         "socket_timeout": PROBE_TIMEOUT,
         "socket_connect_timeout": PROBE_TIMEOUT,
         "retry": Retry(NoBackoff(), 0),
-        "redis_connect_func": _greet,
+        "redis_connect_func": _greet_any if unprotected else _greet,
     }
     client = _open(url, options)
     try:
         with translated(what=what, setting=setting), client:
             client.ping()
+            if not unprotected:
+                refuse_unprotected(client)
     except StoreUnreachableError as error:
         if isinstance(error.__cause__, RedisTimeoutError):
             msg = (
