@@ -1,6 +1,6 @@
 """Orders with Django in one file: the run starts when the transaction is committed.
 
-``python examples/web/django_app.py runserver``
+``python django_app.py runserver`` in this directory, where a worker runs, too.
 """
 
 import json
