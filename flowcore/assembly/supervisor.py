@@ -60,8 +60,9 @@ class LocalWorkers:
         argv: Sequence[str],
         env: Mapping[str, str],
         count: int = 1,
-        log: Path,
+        log: Path | None = None,
         cwd: Path | None = None,
+        obey: bool = False,
     ) -> None:
         """Describe the workers; ``start`` starts them.
 
@@ -69,8 +70,9 @@ class LocalWorkers:
             argv: Command of every worker.
             env: Its whole environment; the lifeline's variables are added.
             count: Number of workers, at least 1.
-            log: File to which all of them append their output.
+            log: File to which all of them append their output; by default it is the owner's.
             cwd: Working directory; by default the owner's.
+            obey: Do not start one again that has ended in good order, with status 0.
         """
         if count < 1:
             raise ValueError(f"count={count}: at least 1 worker is needed")
@@ -78,6 +80,7 @@ class LocalWorkers:
         self._env = dict(env)
         self._log = log
         self._cwd = cwd
+        self._obey = obey
         self._slots = tuple(_Slot() for _ in range(count))
         self._failure: str | None = None
         self._changed = threading.Condition()
@@ -90,6 +93,11 @@ class LocalWorkers:
     def pids(self) -> tuple[int, ...]:
         """Process ids of the workers that run now."""
         return tuple(slot.process.pid for slot in self._slots if slot.process is not None)
+
+    @property
+    def are_done(self) -> bool:
+        """Whether all of them have ended for good, in good order."""
+        return self._failure is None and all(slot.given_up for slot in self._slots)
 
     @property
     def failure(self) -> str | None:
@@ -105,8 +113,9 @@ class LocalWorkers:
         """
         if self._lifeline is not None:
             raise RuntimeError("these workers were started before; make new LocalWorkers")
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._log.touch(mode=0o600)
+        if self._log is not None:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            self._log.touch(mode=0o600)
         self._lifeline = Pipe()
         self._readiness = Pipe()
         os.set_blocking(self._readiness.read.fileno(), False)
@@ -133,14 +142,33 @@ class LocalWorkers:
         Args:
             grace: Seconds between SIGTERM and SIGKILL.
         """
+        self.end(signal.SIGTERM)
+        _poll(self.have_ended, grace)
+        self.close()
+
+    def end(self, signum: int) -> None:
+        """Start none again from now on, and send all of them a signal that ends them."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
-        running = [slot.process for slot in self._slots if slot.process is not None]
-        for process in running:
-            # To the leader alone: a Celery worker ends its pool itself, after the running tasks.
-            process.send_signal(signal.SIGTERM)
-        _poll(lambda: all(map(_has_ended, running)), grace)
+        self.send(signum)
+
+    def send(self, signum: int) -> None:
+        """Send a signal to the leaders alone: a Celery worker ends its pool itself."""
+        for process in self._running():
+            if not _has_ended(process):
+                process.send_signal(signum)
+
+    def have_ended(self) -> bool:
+        """Whether none of the workers runs."""
+        return all(map(_has_ended, self._running()))
+
+    def close(self) -> None:
+        """Kill what is left, whole process groups. Idempotent."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        running = self._running()
         for slot in self._slots:
             if slot.process is not None:
                 _kill_group(slot.process)
@@ -162,6 +190,9 @@ class LocalWorkers:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _running(self) -> "list[subprocess.Popen[bytes]]":
+        return [slot.process for slot in self._slots if slot.process is not None]
 
     def _all_ready(self) -> bool:
         return all(slot.was_ready for slot in self._slots)
@@ -200,6 +231,9 @@ class LocalWorkers:
         """Reap a dead worker with its leftovers, and decide whether and when to replace it."""
         _kill_group(process)
         slot.process = None
+        if self._obey and process.returncode == 0:
+            slot.given_up = True
+            return
         slot.due = now + slot.backoff
         slot.backoff = min(2 * slot.backoff, _BACKOFF_MAX)
         slot.deaths = [at for at in slot.deaths if now - at < _DEATHS_WITHIN] + [now]
@@ -215,19 +249,19 @@ class LocalWorkers:
             return
         fds = {PARENT_FD: self._lifeline.read.fileno(), READY_FD: self._readiness.write.fileno()}
         try:
-            with self._log.open("ab") as log:
+            with contextlib.nullcontext() if self._log is None else self._log.open("ab") as log:
                 slot.process = self._popen(log, fds)
         except OSError as error:
             self._give_up(slot, f"cannot be started ({error})")
 
-    def _popen(self, log: BinaryIO, fds: Mapping[str, int]) -> "subprocess.Popen[bytes]":
+    def _popen(self, log: BinaryIO | None, fds: Mapping[str, int]) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(  # noqa: S603 - the owner's own command
             self._argv,
             env=self._env | {name: str(fd) for name, fd in fds.items()},
             cwd=self._cwd,
             stdin=subprocess.DEVNULL,
             stdout=log,
-            stderr=subprocess.STDOUT,
+            stderr=None if log is None else subprocess.STDOUT,
             pass_fds=tuple(fds.values()),
             start_new_session=True,
         )
@@ -236,16 +270,18 @@ class LocalWorkers:
         slot.given_up = True
         with self._changed:
             if self._failure is None:
-                self._failure = (
-                    f"the worker {self._argv[0]} {why}; the end of its log {self._log}:\n"
-                    + self._tail()
-                )
+                self._failure = f"the worker {self._argv[0]} {why}{self._shown_log()}"
             self._changed.notify_all()
 
-    def _tail(self) -> str:
+    def _shown_log(self) -> str:
+        if self._log is None:
+            return "; see what it has said"
+        return f"; the end of its log {self._log}:\n" + self._tail(self._log)
+
+    def _tail(self, path: Path) -> str:
         try:
-            with self._log.open("rb") as log:
-                log.seek(max(0, self._log.stat().st_size - _TAIL_BYTES))
+            with path.open("rb") as log:
+                log.seek(max(0, path.stat().st_size - _TAIL_BYTES))
                 lines = log.read().decode("utf-8", "replace").splitlines()
         except OSError as error:
             return f"(no log: {error})"

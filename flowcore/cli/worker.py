@@ -2,10 +2,10 @@
 
 In: queues and a size. Out: a worker that runs until it is told to end, or has nothing to do.
 
-On the embedded server, and with ``--until-idle``, this process keeps the worker: it starts it
-again when it dies, shows its log, and takes it down with itself. On a server of one's own it
-becomes Celery: the same as ``celery -A flowcore.assembly.worker worker``, which then belongs to
-whatever started it.
+The worker is a process of its own, and this one keeps it: it starts it again when it dies, and
+takes it down with itself. On the embedded server, and with ``--until-idle``, it shows its log. On a
+server of one's own it becomes a lean supervisor (``assembly.supervise``), and what the worker says
+goes where this process's output goes.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import typer
 
 from flowcore.assembly.lifeline import report_ready
 from flowcore.assembly.session import Session
+from flowcore.assembly.supervise import GRACE
 from flowcore.backends.a2a.step import load_agents
 from flowcore.cli.background import Turn
 from flowcore.cli.outcome import ExitCode, complain
@@ -38,7 +39,7 @@ _MANY = 100_000
 _UNFINISHED = frozenset(state for state in RunState if not state.is_terminal)
 
 
-def worker(
+def worker(  # noqa: PLR0917  (the options of a command)
     queues: Annotated[
         str | None, typer.Option("--queues", help="Queues to serve, by comma; default: flowcore.")
     ] = None,
@@ -53,6 +54,12 @@ def worker(
         float | None,
         typer.Option("--until-idle", min=0, help="End after so many seconds without a run."),
     ] = None,
+    grace: Annotated[
+        float,
+        typer.Option(
+            "--grace", min=1, help="Seconds for running nodes when told to end, on a real server."
+        ),
+    ] = GRACE,
     quiet: Quiet = False,
 ) -> int:
     """Start a worker for this project and keep it running; Ctrl-C ends it.
@@ -71,7 +78,7 @@ def worker(
         wanted = sorted(map(session.runtime.queue, names))
         session.runtime.board.workers()  # says at once when Redis cannot be reached
         if not session.embedded and until_idle is None:
-            _become_celery(session, wanted, concurrency, pool)
+            _become_supervisor(session, grace, _celery(session, wanted, concurrency, pool))
         keeper = _Keeper(session, wanted)
         if not keeper.turn.take(patience=1.0) and until_idle is not None:
             note(f"another background worker serves {', '.join(wanted)}", quiet=quiet)
@@ -150,18 +157,21 @@ def _new_lines(log: Path | None) -> Iterator[list[str]]:
         yield lines
 
 
-def _become_celery(
-    session: Session, queues: list[str], concurrency: int | None, pool: Pool
-) -> NoReturn:
-    """Replace this process by Celery's worker."""
-    here = str(Path.cwd())
-    given = os.environ.get("PYTHONPATH")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([here, *([given] if given else [])])}
-    argv = [
+def _celery(session: Session, queues: list[str], concurrency: int | None, pool: Pool) -> list[str]:
+    """The command of Celery's worker."""
+    return [
         *(sys.executable, "-m", "celery", "-A", "flowcore.assembly.worker", "worker"),
         *("--pool", pool.value, "--queues", ",".join(queues)),
         *(("--concurrency", str(concurrency)) if concurrency else ()),
         *("--loglevel", session.runtime.settings.log_level),
     ]
+
+
+def _become_supervisor(session: Session, grace: float, command: list[str]) -> NoReturn:
+    """Replace this process, which may have imported agents, by one that runs no user code."""
+    here = str(Path.cwd())
+    given = os.environ.get("PYTHONPATH")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([here, *([given] if given else [])])}
+    keep = [sys.executable, "-m", "flowcore.assembly.supervise", f"{grace:g}"]
     session.close()
-    os.execve(sys.executable, argv, env)  # noqa: S606 - Celery in this very Python
+    os.execve(sys.executable, [*keep, *command], env)  # noqa: S606 - flowcore in this very Python

@@ -1,0 +1,176 @@
+"""``flowcore worker`` with a URL: supervised, started again, ended within its grace."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from flowcore.run.status import NodeState
+from tests.engine import MODULES, Engine, poll, running_engine
+from tests.services import running_valkey
+
+pytestmark = pytest.mark.integration
+
+GRACE = 4
+
+
+@dataclass(frozen=True)
+class Command:
+    """A running ``flowcore worker``."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def worker(self) -> psutil.Process:
+        """The worker's parent process: the supervisor's only child."""
+
+        def only() -> psutil.Process | None:
+            children = psutil.Process(self.process.pid).children()
+            return children[0] if len(children) == 1 else None
+
+        found: psutil.Process = poll(only, what="the worker")
+        return found
+
+    def ready(self, times: int = 1) -> None:
+        def said() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            return self.log.read_text().count(" ready.") >= times
+
+        poll(said, what=f"the worker to be ready, {times} times")
+
+
+@contextmanager
+def flowcore_worker(url: str, home: Path, *more: str, **env: str) -> Iterator[Command]:
+    """Start one on a server; whatever is left of it is killed."""
+    log = home / f"command-{time.monotonic_ns()}.log"
+    given = {
+        **os.environ,
+        "FLOWCORE_REDIS_URL": url,
+        "FLOWCORE_HOME": str(home),
+        "FLOWCORE_LOG_LEVEL": "INFO",
+        **env,
+    }
+    given["PYTHONPATH"] = os.pathsep.join([str(MODULES), str(Path(__file__).parents[2])])
+    command = [
+        str(Path(sys.executable).with_name("flowcore")),
+        "worker",
+        "--grace",
+        str(GRACE),
+        *more,
+    ]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, env=given, cwd=home, stdout=out, stderr=subprocess.STDOUT
+        )
+    family: list[psutil.Process] = []
+    try:
+        started = Command(process, log)
+        started.ready()
+        family = psutil.Process(process.pid).children(recursive=True)
+        yield started
+    finally:
+        with_group = psutil.Process(process.pid).children(recursive=True) if _runs(process) else []
+        process.kill()
+        process.wait()
+        for one in [*family, *with_group]:
+            if one.is_running():
+                one.kill()
+
+
+def _runs(process: "subprocess.Popen[bytes]") -> bool:
+    return process.poll() is None
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[str]:
+    with running_valkey() as url:
+        yield url
+
+
+@pytest.fixture
+def engine(valkey: str, tmp_path: Path) -> Iterator[Engine]:
+    with running_engine(valkey, tmp_path) as engine:
+        yield engine
+
+
+def _spinning(engine: Engine, mark: Path, uses: str = "spinning_nodes:spin") -> Callable[[], Any]:
+    run = engine.start({"spin": {"uses": uses, "with": {"mark": str(mark)}}})
+    poll(mark.exists, what="the node to begin")
+    return run.cancel
+
+
+def test_a_worker_that_crashes_is_started_again_and_says_so_on_the_supervisors_output(
+    engine: Engine, valkey: str, tmp_path: Path
+) -> None:
+    with flowcore_worker(valkey, tmp_path) as command:
+        first = command.worker()
+        first.kill()
+        command.ready(2)
+        assert command.worker() != first
+        assert engine.run({"a": {"uses": "spinning_nodes:where"}}).success
+        assert "celery@" in command.log.read_text() or "ready." in command.log.read_text()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_sigterm_ends_a_worker_within_its_grace_whatever_its_nodes_do(
+    engine: Engine, valkey: str, tmp_path: Path, pool: str
+) -> None:
+    with flowcore_worker(valkey, tmp_path, "--pool", pool, "--concurrency", "2") as command:
+        cancel = _spinning(engine, tmp_path / "mark")
+        family = psutil.Process(command.process.pid).children(recursive=True)
+        began = time.monotonic()
+        command.process.send_signal(signal.SIGTERM)
+        assert command.process.wait(timeout=60) == 0
+        assert time.monotonic() - began < GRACE + 5
+        _, alive = psutil.wait_procs(family, timeout=10)
+        assert alive == []
+    cancel()
+
+
+def test_sigterm_lets_nodes_end_that_end_within_the_grace(
+    engine: Engine, valkey: str, tmp_path: Path
+) -> None:
+    go, mark = tmp_path / "go", tmp_path / "mark"
+    with flowcore_worker(valkey, tmp_path, "--concurrency", "1") as command:
+        given = {"path": str(go), "mark": str(mark)}
+        run = engine.start({"held": {"uses": "engine_nodes:wait_for", "with": given}})
+        poll(mark.exists, what="the node to begin")
+        command.process.send_signal(signal.SIGTERM)
+        poll(lambda: "Warm shutdown" in command.log.read_text(), what="the worker to be told")
+        go.write_text("went")
+        assert command.process.wait(timeout=60) == 0
+        assert run.record().nodes["held"].state is NodeState.SUCCEEDED
+
+
+def test_what_does_not_end_within_the_grace_is_handed_back(valkey: str, tmp_path: Path) -> None:
+    go, mark = tmp_path / "go", tmp_path / "mark"
+    with running_engine(valkey, tmp_path, lease="600") as engine:
+        more = {"FLOWCORE_LEASE": "600"}
+        with flowcore_worker(valkey, tmp_path, "--grace", "16", **more) as command:
+            given = {"path": str(go), "mark": str(mark)}
+            run = engine.start({"held": {"uses": "engine_nodes:wait_for", "with": given}})
+            poll(mark.exists, what="the node to begin")
+            command.process.send_signal(signal.SIGTERM)
+            assert command.process.wait(timeout=60) == 0
+        with flowcore_worker(valkey, tmp_path, **more):
+            poll(lambda: len(mark.read_text().split()) == 2, what="another worker to have it")
+            go.write_text("went")
+            assert run.wait(60).success
+
+
+def test_a_worker_that_was_told_to_end_by_celery_is_not_started_again(
+    engine: Engine, valkey: str, tmp_path: Path
+) -> None:
+    with flowcore_worker(valkey, tmp_path) as command:
+        command.worker().send_signal(signal.SIGTERM)
+        assert command.process.wait(timeout=60) == 0
+    assert engine.session.runtime.board.workers() in ([], ())
