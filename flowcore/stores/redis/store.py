@@ -86,7 +86,7 @@ class RedisStore:
         self.client = client
         self._leases = leases
         self._troubles = RedisTroubles(client)
-        line = Line(client)
+        self.line = line = Line(client)
         self._scripts = {name: Script(line, script_source(name)) for name in (*ON_CORE, *ON_WEB)}
         self.get_plan = functools.lru_cache(maxsize=64)(self._load_plan)
 
