@@ -8,10 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-__all__ = ["Json", "JsonObject", "format_duration", "parse_duration"]
+__all__ = ["LONGEST", "Json", "JsonObject", "format_duration", "parse_duration"]
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = Mapping[str, "Json"]
+
+#: Seconds of the longest duration that anybody means: 100 years.
+LONGEST = 100 * 365.25 * 86400.0
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -29,24 +32,38 @@ def parse_duration(value: object) -> float:
         The duration in seconds, zero or more.
 
     Raises:
-        ValueError: The value is negative, not finite, or not in the grammar.
+        ValueError: The value is negative, more than 100 years, or not in the grammar.
     """
     if isinstance(value, bool):
         msg = f"expected a duration such as '30s' or 1.5, got {str(value).lower()}"
         raise ValueError(msg)  # noqa: TRY004  (pydantic turns a ValueError into a problem)
     if isinstance(value, int | float):
-        if value < 0 or not math.isfinite(value):
-            msg = f"a duration cannot be negative or infinite, got {value}"
+        if value < 0 or (isinstance(value, float) and not math.isfinite(value)):
+            msg = f"a duration cannot be negative or infinite, got {_shown(value)}"
             raise ValueError(msg)
-        return float(value)
+        return _bounded(value, value)
     if isinstance(value, str):
         text = value.strip()
         if _WHOLE.fullmatch(text):
-            return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+            parts = _PART.findall(text)
+            return _bounded(sum(float(number) * _UNITS[unit] for number, unit in parts), value)
         if re.fullmatch(r"\d+(?:\.\d+)?", text):
-            return float(text)
-    msg = f"expected a duration such as '30s', '500ms' or '1h30m', got {value!r}"
+            return _bounded(float(text), value)
+    shown = f"{value!r:.80}"
+    msg = f"expected a duration such as '30s', '500ms' or '1h30m', got {shown}"
     raise ValueError(msg)
+
+
+def _bounded(seconds: float, given: object) -> float:
+    """Refuse what is so long that it means for ever."""
+    if seconds <= LONGEST:
+        return float(seconds)
+    msg = f"a duration is at most 100 years, got {_shown(given)}"
+    raise ValueError(msg)
+
+
+def _shown(given: object) -> str:
+    return f"{given:.6g}" if isinstance(given, float) else f"{given!s:.40}"
 
 
 def format_duration(seconds: float) -> str:
@@ -58,5 +75,7 @@ def format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:  # noqa: PLR2004  (minutes in an hour)
         return f"{minutes} m {rest:02d} s"
+    if seconds > LONGEST:
+        return "more than 100 years"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} m"

@@ -13,6 +13,7 @@ from flowcore.check.draft import Draft
 from flowcore.check.naming import Naming
 from flowcore.check.rules_closing import check_closing
 from flowcore.check.rules_expressions import check_expressions
+from flowcore.check.rules_given import check_given
 from flowcore.check.rules_graph import Graph, check_graph
 from flowcore.check.rules_limits import check_limits
 from flowcore.check.rules_marks import give_marks
@@ -122,6 +123,14 @@ def _check(
     if not branches:
         check_expressions(draft, graph)
     check_with(draft, naming)
+    check_given(
+        draft,
+        {
+            id: sub.definition.inputs
+            for id, sub in flows.items()
+            if isinstance(sub, CheckedFlow) and draft.nodes[id].fields.get("uses") != "parallel"
+        },
+    )
     check_limits(draft)
     check_secrets(draft)
     if draft.problems.found:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from flowcore.graph.diagnostic import CODES, Diagnostic, InvalidFlowError, quote
+from flowcore.graph.diagnostic import CODES, Diagnostic, InvalidFlowError, describe, quote
 from flowcore.graph.source import Path
 
 __all__ = ["CODES", "Diagnostic", "InvalidFlowError", "Problems", "describe", "quote"]
@@ -55,18 +55,3 @@ class Problems:
         self._effort -= len(known)
         matches = get_close_matches(word, known, n=1)
         return f"did you mean {quote(matches[0])}?" if matches else None
-
-
-def describe(value: object) -> str:
-    """Say what kind of JSON value this is, in words of the person who wrote it."""
-    if isinstance(value, str):
-        return f"text {quote(value)}" if value else "an empty text"
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return f"the number {value}"
-    if isinstance(value, dict):
-        return "a mapping"
-    return f"a list of {len(value)}" if isinstance(value, list) else "something else"

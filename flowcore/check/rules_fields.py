@@ -212,7 +212,8 @@ class _Translation:
             what = f"{quote(self._input)} is not a valid name for '{key}'"
             problems.add("FC214", what, self._path, hint)
         elif kind == "string_too_short":
-            problems.add("FC204", f"'{self._keys[-1]}' is empty", self._path)
+            key = next(key for key in reversed(self._keys) if isinstance(key, str))
+            problems.add("FC204", f"'{key}' is empty", self._path)
         else:
             expected = _EXPECTED.get(kind.partition("_")[0], "something else")
             what = f"expected {expected}, got {got}"

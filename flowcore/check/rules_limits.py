@@ -1,4 +1,4 @@
-"""Check that nothing waits for a place that what it is inside of holds.
+"""Check that nothing waits for a place that what it is inside of holds, and shared limits agree.
 
 In: a draft. Out: problems. Not here: what a limit may be (graph.policy).
 """
@@ -13,8 +13,21 @@ from flowcore.graph.source import Path
 __all__ = ["check_limits"]
 
 
+#: Limits that nodes share by name, and what they then have to agree about.
+_SHARED: Mapping[str, tuple[str, ...]] = {
+    "concurrency": ("limit",),
+    "rate_limit": ("limit", "per"),
+    "circuit_breaker": ("failures", "within", "reset_after", "trials"),
+}
+
+
 def check_limits(draft: Draft) -> None:
-    """Note limits that a node keeps while what it has started waits for a place under them."""
+    """Note limits that cannot hold.
+
+    A node must not keep one while what it has started waits for a place under it; and limits of one
+    name say the same wherever they stand, for there is only one.
+    """
+    _check_shared(draft)
     for raw in draft.nodes.values():
         held = _name(raw.fields)
         if held is None:
@@ -46,3 +59,18 @@ def _inside(fields: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, str |
             if isinstance(inner, Mapping):
                 yield (*place, key), _name(inner)
                 yield from _inside(inner, (*place, key))
+
+
+def _check_shared(draft: Draft) -> None:
+    first: dict[tuple[str, str], tuple[tuple[Any, ...], str]] = {}
+    for id, raw in draft.nodes.items():
+        for key, facts in _SHARED.items():
+            limit = getattr(raw.model, key, None)
+            if limit is None or limit.name is None:
+                continue
+            said = tuple(getattr(limit, fact) for fact in facts)
+            known, other = first.setdefault((key, limit.name), (said, id))
+            if said != known:
+                what = f"{key} {quote(limit.name)} is another one at node {quote(other)}"
+                hint = "say the same at both, or give them two names"
+                draft.problems.add("FC216", what, (*raw.path, key), hint, at_key=True)

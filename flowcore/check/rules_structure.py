@@ -15,6 +15,7 @@ from flowcore.check.rules_graph import Graph
 from flowcore.errors import DefinitionError
 from flowcore.expr.template import OPEN
 from flowcore.graph.diagnostic import InvalidFlowError
+from flowcore.graph.flow import MOST_ITEMS
 from flowcore.graph.load import load_file
 from flowcore.graph.marks import POLICIES
 from flowcore.graph.source import Document, Path
@@ -80,9 +81,14 @@ def scope_names(fields: Mapping[str, Any]) -> frozenset[str]:
     names: set[str] = set()
     if fields.get("for_each") is not None:
         names |= {"item", "index"}
-    if not _LOOPS.isdisjoint(fields):
+    if is_loop(fields):
         names |= {"state", "iteration"}
     return frozenset(names)
+
+
+def is_loop(fields: Mapping[str, Any]) -> bool:
+    """Whether a node runs again and again; null says nothing."""
+    return any(fields.get(key) is not None for key in _LOOPS)
 
 
 def as_template(text: Any) -> Any:
@@ -135,7 +141,7 @@ def _uses(raw: RawNode) -> str:
 
 def _check_keys(draft: Draft, raw: RawNode) -> None:
     fields, uses = raw.fields, _uses(raw)
-    loops = not _LOOPS.isdisjoint(fields)
+    loops = is_loop(fields)
     there = {"for_each": fields.get("for_each") is not None, "until' or 'max_iterations": loops}
     for key, others in _BESIDE:
         for other in others:
@@ -192,6 +198,9 @@ def _check_items(draft: Draft, raw: RawNode) -> None:
         draft.problems.add("FC205", wanted, path, f"write ${{{{ {items} }}}}")
     elif items is not None and not isinstance(items, str | list | Mapping):
         draft.problems.add("FC205", f"{wanted}, got {describe(items)}", path)
+    elif isinstance(items, list) and len(items) > MOST_ITEMS:
+        what = f"{len(items):,} items; at most {MOST_ITEMS:,} can be one map"
+        draft.problems.add("FC215", what, path, "give it lists of items")
 
 
 def _sub_flow(draft: Draft, raw: RawNode, nested: Nested[_Checked_co]) -> _Checked_co | str | None:
@@ -324,17 +333,11 @@ def _check_choice(draft: Draft, raw: RawNode, after: list[str]) -> None:
     given = given if isinstance(given, Mapping) else {}
     path = (*raw.path, "with")
     cases = given.get("cases")
-    if not isinstance(cases, Mapping) or not cases:
+    if not cases:
         what = "'cases' is missing: a condition for each node to choose from"
         draft.problems.add("FC204", what, (*path, "cases"), "write cases: {NODE: CONDITION}")
+    if not isinstance(cases, Mapping) or not cases:
         return
-    if given.get("match", "first") not in ("first", "all"):
-        what = f"'match' must be one of first, all, got {describe(given['match'])}"
-        draft.problems.add("FC222", what, (*path, "match"))
-    for extra in sorted(given.keys() - {"cases", "default", "match"}):
-        hint = draft.problems.near(extra, ("cases", "default", "match"))
-        what = f"unknown key {quote(extra)}"
-        draft.problems.add("FC202", what, (*path, extra), hint, at_key=True)
     for name in choices(given):
         if name not in after:
             place = (*path, "cases", name) if name in cases else (*path, "default")

@@ -10,9 +10,14 @@ from typing import Any
 from flowcore.check.diagnostic import quote
 from flowcore.check.draft import Draft, RawNode
 from flowcore.check.naming import Naming
-from flowcore.nodes.keys import KEYS, NEEDED
+from flowcore.check.rules_structure import CHOOSING
+from flowcore.check.unknowns import opened
+from flowcore.errors import UsageError
 from flowcore.nodes.resolve import UnresolvedError, resolve
 from flowcore.nodes.signature import Signature, signature_of
+from flowcore.nodes.tool import chosen_tool
+from flowcore.nodes.types.model import UNKNOWN, Arguments, Unfinished, misfits
+from flowcore.nodes.types.registry import arguments_of
 
 __all__ = ["check_with"]
 
@@ -35,24 +40,58 @@ def check_with(draft: Draft, naming: Naming) -> None:
         uses, given = raw.fields.get("uses"), raw.fields.get("with") or {}
         if not isinstance(uses, str) or not isinstance(given, Mapping):
             continue
-        if uses in KEYS:
-            _check_type(draft, raw, uses, given)
+        model = arguments_of(uses)
+        if model is not None:
+            _check_type(draft, raw, uses, model)
         elif ":" in uses and naming.imports and given:
             _check_function(draft, raw, uses, given, naming.allowed)
 
 
-def _check_type(draft: Draft, raw: RawNode, uses: str, given: Mapping[str, Any]) -> None:
-    known = sorted(KEYS[uses])
-    is_spelled = _check_keys(draft, raw, uses, given, known)
-    wanted = NEEDED.get(uses, ())
-    there = [key for key in wanted if key in given]
-    if wanted and len(there) != 1 and is_spelled:
-        either = " or ".join(map(quote, wanted))
-        what = f"{uses} needs {either}" if not there else f"{uses} takes either {either}"
-        draft.problems.add("FC204", what, (*raw.path, "with"))
+def _check_type(draft: Draft, raw: RawNode, uses: str, model: type[Arguments]) -> None:
+    given = opened(raw.fields.get("with") or {})
+    if uses in CHOOSING:
+        if not given.get("cases"):
+            return  # that is told already (rules_structure)
+        if isinstance(given["cases"], Mapping):
+            given["cases"] = {key: _case(value) for key, value in given["cases"].items()}
+    label = model.label(uses, given)
+    for found in misfits(model, {**_beneath(draft, uses), **given}):
+        draft.problems.add(
+            found.code,
+            found.sentence(label),
+            (*raw.path, "with", *found.path),
+            found.suggestion,
+            at_key=found.at_key,
+        )
+    if uses == "tool":
+        _check_tool(draft, raw, given.get("name"))
     if uses in _WAITING and raw.fields.get("timeout") is not None:
         what = f"'timeout' means nothing on {quote(uses)}, which holds no worker"
         draft.problems.add("FC223", what, (*raw.path, "timeout"), _WAITING[uses], at_key=True)
+
+
+def _beneath(draft: Draft, uses: str) -> Mapping[str, Any]:
+    """What the config gives where the node says nothing."""
+    if uses != "llm" or draft.config is None or draft.config.llm is None:
+        return {}
+    return draft.config.llm.model_dump(exclude_none=True)
+
+
+def _check_tool(draft: Draft, raw: RawNode, name: Any) -> None:
+    if not isinstance(name, str) or isinstance(name, Unfinished) or not name:
+        return
+    tools = draft.config.tools if draft.config else ()
+    try:
+        chosen_tool(name, tools)
+    except UsageError as error:
+        short = [tool.rpartition(":")[2].rpartition(".")[2] for tool in tools]
+        hint = draft.problems.near(name, [*tools, *short]) or "list it in config.tools"
+        draft.problems.add("FC229", str(error), (*raw.path, "with", "name"), hint)
+
+
+def _case(value: Any) -> Any:
+    """A case is an expression, however it is written."""
+    return UNKNOWN if isinstance(value, str) and value else value
 
 
 def _check_function(

@@ -10,10 +10,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from flowcore.check.arguments_schema import argument_schemas, type_rules
 from flowcore.check.rules_fields import SPELLINGS
 from flowcore.check.rules_shape import HEAD
 from flowcore.check.rules_structure import SOURCE_KEYS
 from flowcore.graph.flow import Config, Edge, FlowDefinition, NodeDefinition
+from flowcore.nodes.types.registry import ARGUMENTS
 
 __all__ = ["json_schema"]
 
@@ -34,6 +36,7 @@ def json_schema() -> dict[str, Any]:
             _both_spellings(model)
     _short_spellings(models)
     _nodes_inside(models["NodeDefinition"]["properties"])
+    _types(models)
     models["ListedNode"] = _listed(models["NodeDefinition"])
     edge = models.pop("Edge")
     head = {key: flow["properties"][key] for key in HEAD}
@@ -93,6 +96,16 @@ def _nodes_inside(node: dict[str, Any]) -> None:
     node["undo"]["anyOf"][0] = {"$ref": "#/$defs/NodeDefinition"}
     node["branches"]["anyOf"][0] = _named()
     node["for_each"]["anyOf"] = [{"type": ["array", "string", "null"]}, source]
+
+
+def _types(models: dict[str, Any]) -> None:
+    """Say what each built-in type takes."""
+    node = models["NodeDefinition"]
+    uses = node["properties"]["uses"]
+    names = {"enum": sorted(ARGUMENTS)}
+    node["properties"]["uses"] = {"title": "Uses", "anyOf": [names, uses]}
+    node["allOf"] = type_rules()
+    models.update(argument_schemas())
 
 
 def _listed(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from flowcore.errors import UsageError
+from flowcore.graph.flow import MOST_ITEMS
 
 __all__ = ["MOST_ITEMS", "Feed", "feeding"]
-
-#: Items of one map.
-MOST_ITEMS = 100_000
 
 #: The longest that an item waits, and which part of the time so far.
 _LONGEST, _PART = 1.0, 0.05

@@ -21,6 +21,7 @@ __all__ = [
     "Diagnostic",
     "InvalidFlowError",
     "clean",
+    "describe",
     "quote",
     "refuse",
     "render",
@@ -57,6 +58,7 @@ CODES: Mapping[str, str] = {
     "FC226": "an argument that is not taken",
     "FC227": "an input that is not declared",
     "FC228": "an expression of types that do not go together",
+    "FC229": "a tool that the flow has not",
     "FC250": "what a function's decorator says cannot hold",
     "FC260": "a secret that is not named",
     "FC261": "a secret where it would be recorded",
@@ -237,6 +239,23 @@ def clean(text: str) -> str:
         char if char.isprintable() else " " if char in "\t\n" else "\N{REPLACEMENT CHARACTER}"
         for char in text
     )
+
+
+def describe(value: object) -> str:  # noqa: PLR0911  (a word for each kind)
+    """Say what kind of JSON value this is, in words of the person who wrote it."""
+    if isinstance(value, str):
+        return f"text {quote(value)}" if value else "an empty text"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"the number {value!s:.40}"
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    if isinstance(value, dict):
+        return "a mapping"
+    return f"a list of {len(value)}" if isinstance(value, list) else "something else"
 
 
 def quote(text: str) -> str:

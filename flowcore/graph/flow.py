@@ -16,15 +16,17 @@ from flowcore.graph.policy import (
     Cache,
     CircuitBreaker,
     Concurrency,
-    Duration,
+    Count,
     Fallbacks,
     Join,
     Model,
     RateLimit,
     Retry,
+    TimeLimit,
 )
 
 __all__ = [
+    "MOST_ITEMS",
     "AgentConfig",
     "BackendConfig",
     "Config",
@@ -38,11 +40,14 @@ __all__ = [
     "StreamingConfig",
 ]
 
-Count = Annotated[int, Field(ge=1, strict=True)]
+#: Items of one map.
+MOST_ITEMS = 100_000
+
 Priority = Annotated[int, Field(ge=0, le=9, strict=True)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]{1,100}$")]
 
 Tags = tuple[Name, ...]
+Words = Annotated[str, Field(min_length=1)]
 
 
 def _tolerance(value: Any) -> Any:
@@ -85,7 +90,7 @@ class NodeDefinition(Model):
     retry: Retry | None = None
     fallback: Fallbacks = ()
     """Where the node's output comes from when its last attempt has failed, the first first."""
-    timeout: Duration | None = None
+    timeout: TimeLimit | None = None
     """Seconds one attempt may take."""
     queue: Name | None = None
     """Celery queue whose workers run the node."""
@@ -94,7 +99,7 @@ class NodeDefinition(Model):
     """0 to 9, before or after the nodes of others on its queue; else that of the run."""
     tags: Tags = ()
     """Words to find by what it has said, and its task in monitors."""
-    idempotency_key: str | None = None
+    idempotency_key: Words | None = None
     """``ctx.idempotency_key``, the same for every attempt; may hold ``${{ expression }}``."""
     concurrency: Concurrency | None = None
     """Attempts at a time, on all workers together."""
@@ -133,7 +138,7 @@ class NodeDefaults(Model):
     """What nodes have that do not say otherwise; a node's own ``null`` is saying otherwise."""
 
     retry: Retry | None = None
-    timeout: Duration | None = None
+    timeout: TimeLimit | None = None
     queue: Name | None = None
     priority: Priority | None = None
     tags: Tags = ()
@@ -155,7 +160,7 @@ class BackendConfig(Model):
         Count | None, Field(validation_alias=AliasChoices("max_parallel", "max_parallel_nodes"))
     ] = None
     timeout: Annotated[
-        Duration | None, Field(validation_alias=AliasChoices("timeout", "timeout_seconds"))
+        TimeLimit | None, Field(validation_alias=AliasChoices("timeout", "timeout_seconds"))
     ] = None
     retry_strategy: Literal["fixed", "linear", "exponential"] | None = None
 
@@ -167,7 +172,7 @@ class ExecutionConfig(Model):
         Count | None, Field(validation_alias=AliasChoices("max_parallel_nodes", "max_parallel"))
     ] = None
     timeout_seconds: Annotated[
-        Duration | None, Field(validation_alias=AliasChoices("timeout_seconds", "timeout"))
+        TimeLimit | None, Field(validation_alias=AliasChoices("timeout_seconds", "timeout"))
     ] = None
     retry_failed_nodes: Annotated[bool, Field(strict=True)] = False
     """Nodes without their own ``retry`` get the default one."""
@@ -199,9 +204,9 @@ class MemoryConfig(Model):
     """``module:callable`` that makes text of ``messages`` and the ``summary`` so far."""
     embed: str | None = None
     """``module:callable`` that makes a vector, a list of numbers, of a text."""
-    ttl: Duration | None = None
+    ttl: TimeLimit | None = None
     """Seconds without a new message after which a thread is forgotten; None: never."""
-    thread: str | None = None
+    thread: Words | None = None
     """The thread; may hold ``${{ expression }}`` over inputs. Else the input ``thread``, else each
     run has its own."""
     name: Name | None = None
@@ -238,7 +243,7 @@ class StreamingConfig(Model):
 class LlmConfig(Model):
     """The language model for nodes that use one."""
 
-    model: str
+    model: Words
     temperature: float | None = None
     base_url: str | None = None
     api_key: str | None = None
@@ -248,22 +253,22 @@ class LlmConfig(Model):
 class AgentConfig(Model):
     """One agent of a crew."""
 
-    role: str
-    goal: str
+    role: Words
+    goal: Words
     backstory: str | None = None
 
 
 class Config(Model):
     """The seed page's keys, exactly."""
 
-    backend: str = "native"
+    backend: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_\-]{0,99}$")] = "native"
     backend_config: BackendConfig = BackendConfig()
     execution: ExecutionConfig = ExecutionConfig()
     memory: MemoryConfig | None = None
     streaming: StreamingConfig = StreamingConfig()
     defaults: NodeDefaults = NodeDefaults()
     llm: LlmConfig | None = None
-    tools: tuple[str, ...] = ()
+    tools: tuple[Words, ...] = ()
     agents: tuple[AgentConfig, ...] = ()
     process: Literal["sequential", "hierarchical"] | None = None
 

@@ -5,25 +5,29 @@ In: values of a definition. Out: frozen pydantic models. Not here: applying them
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar, cast
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     model_serializer,
     model_validator,
 )
 
-from flowcore.types import parse_duration
+from flowcore.types import LONGEST, parse_duration
 
 __all__ = [
     "Backoff",
     "Cache",
     "CircuitBreaker",
     "Concurrency",
+    "Count",
     "Duration",
     "Fallback",
     "Fallbacks",
@@ -31,26 +35,60 @@ __all__ = [
     "Model",
     "RateLimit",
     "Retry",
+    "TimeLimit",
+    "from_plan",
 ]
 
 #: When a join runs, decided once all its predecessors have settled.
 Join: TypeAlias = Literal["all_success", "all_done", "any_success", "none_failed"]
 Backoff: TypeAlias = Literal["fixed", "linear", "exponential"]
 
-#: Seconds, written as a number or as text such as ``30s`` or ``1h30m``.
-Duration: TypeAlias = Annotated[
+#: The context in which a plan is read, which may be older than a rule.
+_OF_PLAN = {"plan": True}
+
+
+def _is_of_plan(info: ValidationInfo) -> bool:
+    return bool(info.context) and info.context == _OF_PLAN
+
+
+def _seconds(value: Any, info: ValidationInfo) -> float:
+    if _is_of_plan(info) and isinstance(value, int | float):
+        return float(min(value, LONGEST))
+    return parse_duration(value)
+
+
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": LONGEST},
+        {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d)?)+$"},
+    ],
+    "description": "seconds, or text such as 30s, 500ms, 1h30m; at most 100 years",
+}
+
+#: Seconds, written as a number or as text such as ``30s`` or ``1h30m``; at most 100 years.
+Duration: TypeAlias = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_DURATION_SCHEMA)]
+
+
+def _some_time(value: float) -> float:
+    if value <= 0:
+        msg = "a time limit must be more than 0 seconds; leave it out for none"
+        raise ValueError(msg)
+    return value
+
+
+#: A duration in which something can be done.
+TimeLimit: TypeAlias = Annotated[
     float,
-    BeforeValidator(parse_duration),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0},
-                {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d)?)+$"},
-            ],
-            "description": "seconds, or text such as 30s, 500ms, 1h30m",
-        }
-    ),
+    BeforeValidator(_seconds),
+    AfterValidator(_some_time),
+    WithJsonSchema(_DURATION_SCHEMA),
 ]
+
+#: How many; more than a billion of anything is a mistake.
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
+#: What limits, circuits and outputs are shared by.
+_Shared: TypeAlias = Annotated[str, Field(min_length=1, max_length=500)]
+_ErrorName: TypeAlias = Annotated[str, Field(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*$")]
 
 
 class Model(BaseModel):
@@ -69,11 +107,23 @@ class Retry(Model):
     delay: Duration = 1.0
     """Seconds before the second attempt."""
     max_delay: Duration = 60.0
-    """No wait is longer than this many seconds."""
+    """No wait is longer than this many seconds; left out, a longer ``delay`` is."""
     jitter: Annotated[bool, Field(strict=True)] = True
     """Draw each wait evenly between half of it and all of it, so that retries spread out."""
-    retry_on: tuple[str, ...] = ()
+    retry_on: tuple[_ErrorName, ...] = ()
     """Names of exception classes worth another attempt (``OSError``, ``mod.Error``); empty: all."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuse a delay that is never kept; one alone that is longer than the default is."""
+        if self.delay <= self.max_delay or "delay" not in self.model_fields_set:
+            return self
+        if "max_delay" in self.model_fields_set:
+            msg = "'delay' is longer than 'max_delay', which no wait is"
+            raise ValueError(msg)
+        # Frozen for everybody else; it counts as left out.
+        object.__setattr__(self, "max_delay", self.delay)
+        return self
 
 
 class Fallback(Model):
@@ -87,7 +137,8 @@ class Fallback(Model):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if len(self.model_fields_set & {"value", "uses"}) != 1 or self.uses == "":
+        is_empty = "uses" in self.model_fields_set and not self.uses
+        if len(self.model_fields_set & {"value", "uses"}) != 1 or is_empty:
             msg = (
                 "a fallback has either 'value' or 'uses', such as {value: 0} or {uses: shop:guess}"
             )
@@ -127,12 +178,12 @@ class CircuitBreaker(Model):
     trials: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
     """How many attempts may try a circuit that is half open. As many successes close it, one
     failure opens it again."""
-    count: tuple[str, ...] = ()
+    count: tuple[_ErrorName, ...] = ()
     """Names of exception classes that count as failures (``OSError``, ``mod.Error``); empty:
     all."""
-    key: str | None = None
+    key: _Shared | None = None
     """Each value of this text, which may hold ``${{ expression }}``, has its own circuit."""
-    name: str | None = None
+    name: _Shared | None = None
     """Nodes that give the same name share a circuit; otherwise each node of a flow has its own."""
 
     @model_validator(mode="before")
@@ -154,10 +205,10 @@ class Cache(Model):
 
     ttl: Duration
     """Seconds."""
-    key: str | None = None
+    key: _Shared | None = None
     """The text, which may hold ``${{ expression }}``, for which an output counts; left out, it
     counts for the same arguments."""
-    name: str | None = None
+    name: _Shared | None = None
     """Nodes that give the same name share outputs; otherwise each node of a flow has its own."""
 
     @model_validator(mode="before")
@@ -177,10 +228,10 @@ class Cache(Model):
 class Concurrency(Model):
     """How many attempts may run at a time, on all workers together."""
 
-    limit: Annotated[int, Field(ge=1, strict=True)]
-    key: str | None = None
+    limit: Count
+    key: _Shared | None = None
     """Each value of this text, which may hold ``${{ expression }}``, has its own limit."""
-    name: str | None = None
+    name: _Shared | None = None
     """Nodes that give the same name share a limit; otherwise each node of a flow has its own."""
     max_wait: Duration | None = None
     """Seconds after which an attempt that has no place fails (a bulkhead); left out, it waits."""
@@ -198,12 +249,12 @@ _RATE = re.compile(r"(\d+)\s*/\s*(\d*(?:\.\d+)?(?:ms|s|m|h|d))")
 class RateLimit(Model):
     """How many attempts may begin in a time, on all workers together."""
 
-    limit: Annotated[int, Field(ge=1, strict=True)]
+    limit: Count
     per: Duration = 1.0
     """Seconds; up to ``limit`` may begin at once, the others spread evenly."""
-    key: str | None = None
+    key: _Shared | None = None
     """Each value of this text, which may hold ``${{ expression }}``, has its own limit."""
-    name: str | None = None
+    name: _Shared | None = None
     """Nodes that give the same name share a limit; otherwise each node of a flow has its own."""
 
     @model_validator(mode="before")
@@ -224,3 +275,14 @@ class RateLimit(Model):
             msg = "'per' must be more than 0 seconds"
             raise ValueError(msg)
         return self
+
+
+_Policy = TypeVar("_Policy", bound=Model)
+
+
+def from_plan(kind: type[_Policy], given: Mapping[str, Any]) -> _Policy:
+    """Read a policy of a stored plan, which may be older than a rule that it breaks."""
+    try:
+        return kind.model_validate(given, context=_OF_PLAN)
+    except ValidationError:
+        return cast("_Policy", kind.model_construct(**given))

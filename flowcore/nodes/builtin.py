@@ -8,14 +8,12 @@ node, else what its predecessors gave.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from flowcore.errors import (
     ApprovalRejectedError,
     NodeCancelledError,
     NodeTimeoutError,
-    UsageError,
 )
 from flowcore.nodes.context import Context
 from flowcore.nodes.http import http
@@ -23,7 +21,14 @@ from flowcore.nodes.llm import llm
 from flowcore.nodes.memory import memory
 from flowcore.nodes.structured import STRUCTURED
 from flowcore.nodes.tool import tool
-from flowcore.types import format_duration, parse_duration
+from flowcore.nodes.types.control import ConditionArguments
+from flowcore.nodes.types.waiting import (
+    ApprovalArguments,
+    SignalArguments,
+    SleepArguments,
+    WaitArguments,
+)
+from flowcore.types import format_duration
 
 __all__ = [
     "BUILTIN",
@@ -78,10 +83,11 @@ def end(upstream: Any = None, **values: Any) -> Any:
     return passthrough(upstream, **values)
 
 
-def condition(**more: Any) -> str | list[str] | None:
+def condition(ctx: Context | None = None, **more: Any) -> str | list[str] | None:
     """Choose where to go on: give on the name of the first case that holds.
 
     Args:
+        ctx: The attempt.
         **more: ``cases``, a condition (CEL) for each name of a node that runs after this one;
             ``default``, the name for when none of them holds; ``match``: ``first`` (so if left
             out), or ``all``, which chooses every case that holds and gives on a list of names.
@@ -90,19 +96,19 @@ def condition(**more: Any) -> str | list[str] | None:
     Raises:
         UsageError: A case is neither true nor false.
     """
-    cases, default = more.get("cases") or {}, more.get("default")
-    for name, holds in cases.items():
-        if not isinstance(holds, bool):
-            raise UsageError(f"case {name!r} gave {holds!r} instead of true or false")
-    chosen = [name for name, holds in cases.items() if holds]
-    if more.get("match", "first") == "all":
-        return chosen or ([default] if default else [])
-    return chosen[0] if chosen else default
+    node = ctx.node_id if ctx is not None else ""
+    given = ConditionArguments.read(more, uses="condition", node=node)
+    chosen = [name for name, holds in given.cases.items() if holds]
+    if given.match == "all":
+        return chosen or ([given.default] if given.default else [])
+    return chosen[0] if chosen else given.default
 
 
 def sleep(seconds: float, ctx: Context) -> None:
     """Occupy a worker slot for some seconds, as real work would; for tests and benchmarks."""
-    if ctx.stopping.wait(seconds):
+    node = getattr(ctx, "node_id", "")
+    given = SleepArguments.read({"seconds": seconds}, uses="sleep", node=node)
+    if ctx.stopping.wait(given.seconds):
         msg = "the run was stopped"
         raise NodeCancelledError(msg)
 
@@ -120,16 +126,12 @@ def wait(ctx: Context, upstream: Any = None, **more: Any) -> Any:
     Raises:
         UsageError: Neither or both are given, or one is no time.
     """
-    length, until = more.get("for"), more.get("until")
-    if (length is None) == (until is None):
-        msg = "wait needs either 'for', such as 90s, or 'until', such as 2026-12-24T18:00:00Z"
-        raise UsageError(msg)
+    given = WaitArguments.read(more, uses="wait", node=ctx.node_id)
     if ctx.resumed is not None:
         return upstream
-    if length is not None:
-        seconds = _duration(length, "for")
-        raise Park(seconds=seconds, reason=f"waits for {format_duration(seconds)}")
-    raise Park(until=_moment(until), reason=f"waits until {until}")
+    if given.for_ is not None:
+        raise Park(seconds=given.for_, reason=f"waits for {format_duration(given.for_)}")
+    raise Park(until=given.until, reason=f"waits until {more['until']}")
 
 
 def signal(ctx: Context, **more: Any) -> Any:
@@ -143,16 +145,14 @@ def signal(ctx: Context, **more: Any) -> Any:
     Raises:
         NodeTimeoutError: The time is over, and there is no default.
     """
-    name, timeout = more.get("name"), more.get("timeout")
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"signal needs the 'name' of a signal, such as approved, got {name!r}")
-    seconds = None if timeout is None else _duration(timeout, "timeout")
+    given = SignalArguments.read(more, uses="signal", node=ctx.node_id)
+    name, seconds = given.name, given.timeout
     if ctx.resumed is None:
         raise Park(seconds=seconds, signal=name, reason=f"waits for the signal {name!r}")
     if ctx.resumed.by == "signal":
         return ctx.resumed.value
     if "default" in more:
-        return more["default"]
+        return given.default
     msg = f"no signal {name!r} came within {format_duration(seconds or 0.0)}"
     raise NodeTimeoutError(msg)
 
@@ -171,17 +171,12 @@ def approval(ctx: Context, **more: Any) -> Any:
         ApprovalRejectedError: The answer is no.
         NodeTimeoutError: The time is over, and there is no default.
     """
-    default, on_reject = more.get("default"), more.get("on_reject", "fail")
-    if default not in {None, True, False} or on_reject not in {"fail", "continue"}:
-        msg = "approval: 'default' is true or false, 'on_reject' is fail or continue"
-        raise UsageError(f"{msg}, got {default!r} and {on_reject!r}")
-    message = more.get("message", "an approval")
-    timeout = more.get("timeout")
-    answer = _answer(ctx, default)
+    given = ApprovalArguments.read(more, uses="approval", node=ctx.node_id)
+    answer = _answer(ctx, given.default)
     if answer is None:
-        seconds = None if timeout is None else _duration(timeout, "timeout")
-        raise Park(seconds=seconds, signal=ctx.node_id, reason=f"waits for {message}")
-    if not answer["approved"] and on_reject == "fail":
+        reason = f"waits for {given.message}"
+        raise Park(seconds=given.timeout, signal=ctx.node_id, reason=reason)
+    if not answer["approved"] and given.on_reject == "fail":
         why = f": {answer['comment']}" if answer.get("comment") else ""
         raise ApprovalRejectedError(f"rejected{why}")
     return answer
@@ -200,24 +195,6 @@ def _answer(ctx: Context, default: bool | None) -> dict[str, Any] | None:  # noq
     if default is None:
         raise NodeTimeoutError("nobody has approved or rejected in time")
     return {"approved": default}
-
-
-def _duration(given: Any, what: str) -> float:
-    try:
-        return float(parse_duration(given))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{what!r} is a time such as 90s or 2h, got {given!r}") from error
-
-
-def _moment(given: Any) -> float:
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return float(given)
-    try:
-        moment = datetime.fromisoformat(given)
-    except (TypeError, ValueError) as error:
-        msg = f"'until' is a time such as 2026-12-24T18:00:00Z, got {given!r}"
-        raise UsageError(msg) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 #: The types of this release, by the name that `uses` gives.

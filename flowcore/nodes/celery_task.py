@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from flowcore.errors import CeleryTaskError, NodeTimeoutError, UsageError
+from flowcore.errors import CeleryTaskError, NodeTimeoutError
 from flowcore.nodes.context import Context
+from flowcore.nodes.types.calls import TaskArguments
 from flowcore.types import format_duration
 
 __all__ = ["PREFIX", "TaskCall", "celery_node", "task_params"]
@@ -55,7 +56,7 @@ def task_params(
 def _call(task: str, ctx: Context, upstream: Any = None, **more: Any) -> Any:
     given, timeout = more.get("given") or {}, more.get("timeout")
     if ctx.resumed is None:
-        args, kwargs = _arguments(given, upstream, task)
+        args, kwargs = _arguments(given, upstream, task, ctx.node_id)
         raise TaskCall(task, args, kwargs, queue=more.get("queue"), timeout=timeout)
     if ctx.resumed.by == "time":
         took = format_duration(timeout or 0.0)
@@ -71,15 +72,12 @@ def _call(task: str, ctx: Context, upstream: Any = None, **more: Any) -> Any:
 
 
 def _arguments(
-    given: Mapping[str, Any], upstream: Any, task: str
+    given: Mapping[str, Any], upstream: Any, task: str, node: str
 ) -> tuple[list[Any], dict[str, Any]]:
     """The task's arguments: ``args`` and ``kwargs``, or all by name; else what flows in."""
     if not given:
         return ([] if upstream in (None, {}) else [upstream]), {}
     if given.keys() <= {"args", "kwargs"}:
-        args, kwargs = given.get("args") or [], given.get("kwargs") or {}
-        if not isinstance(args, list) or not isinstance(kwargs, dict):
-            msg = f"'args' of {task} is a list and 'kwargs' a map"
-            raise UsageError(msg)
-        return args, kwargs
+        TaskArguments.read(given, uses=f"{PREFIX}{task}", node=node)
+        return list(given.get("args") or ()), dict(given.get("kwargs") or {})
     return [], dict(given)

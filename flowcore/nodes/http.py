@@ -8,22 +8,16 @@ import importlib
 import json
 import logging
 import time
-from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from flowcore.errors import HttpStatusError, NodeCancelledError, PayloadTooLargeError, UsageError
 from flowcore.nodes.context import Context
 from flowcore.nodes.credentials import mask_text
 from flowcore.nodes.reach import reachable
-from flowcore.types import parse_duration
+from flowcore.nodes.types.calls import HttpArguments
 
 __all__ = ["guarded_client", "http"]
-
-#: Statuses after which another attempt makes sense.
-TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-_MOST = 10 * 2**20
-_REDIRECTS = 5
 
 
 def http(ctx: Context, **more: Any) -> dict[str, Any]:
@@ -45,35 +39,39 @@ def http(ctx: Context, **more: Any) -> dict[str, Any]:
         UsageError: The request cannot be made as it is written, or its host is not public and not
             named in FLOWCORE_HTTP_ALLOW.
     """
-    url = more.get("url")
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise UsageError(
-            f"http needs a 'url' that begins with http:// or https://, got {_shown(url)}"
-        )
-    if "json" in more and "body" in more:
-        raise UsageError("http takes either 'json' or 'body', not both")
-    seconds = float(parse_duration(more.get("timeout", 30)))
-    most = int(more.get("max_bytes", _MOST))
-    client = guarded_client(timeout=seconds, redirects=int(more.get("redirects", _REDIRECTS)))
-    sent = {"json": more["json"]} if "json" in more else {"content": more.get("body")}
+    given = HttpArguments.read(more, uses="http", node=ctx.node_id)
+    client = guarded_client(timeout=given.timeout, redirects=given.redirects)
+    sent = {"json": given.json_} if "json" in more else {"content": given.body}
     with (
         client,
         client.stream(
-            str(more.get("method", "GET")).upper(),
-            url,
-            headers=more.get("headers"),
-            params=more.get("params"),
-            **sent,
+            given.method.upper(), _address(given), headers=given.headers, **sent
         ) as response,
     ):
-        _judge(response, more, url)
-        body = _read(response, most, ctx, time.monotonic() + seconds)
+        _judge(response, given)
+        body = _read(response, given.max_bytes, ctx, time.monotonic() + given.timeout)
         return {
             "status": response.status_code,
             "url": str(response.url),
             "headers": dict(response.headers),
             "body": _decoded(response, body),
         }
+
+
+def _address(given: HttpArguments) -> str:
+    """Add ``params`` to the query that the URL has."""
+    if not given.params:
+        return given.url
+    parts = urlsplit(given.url)
+    query = urlencode([(name, _word(value)) for name, value in given.params])
+    joined = "&".join(part for part in (parts.query, query) if part)
+    return urlunsplit(parts._replace(query=joined))
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def guarded_client(*, timeout: float, redirects: int = 0) -> Any:
@@ -113,11 +111,6 @@ def guarded_client(*, timeout: float, redirects: int = 0) -> Any:
     )
 
 
-def _shown(url: Any) -> str:
-    """Show what was given as a URL."""
-    return repr(mask_text(url) if isinstance(url, str) else url)
-
-
 class _WithoutCredentials(logging.Filter):
     """Masks what looks like a credential in the URLs that the client logs."""
 
@@ -130,14 +123,13 @@ class _WithoutCredentials(logging.Filter):
 _WITHOUT_CREDENTIALS = _WithoutCredentials()
 
 
-def _judge(response: Any, more: Mapping[str, Any], url: str) -> None:
-    status = response.status_code
-    accept = more.get("accept")
+def _judge(response: Any, given: HttpArguments) -> None:
+    status, accept = response.status_code, given.accept
     if status in accept if accept is not None else 200 <= status < 300:  # noqa: PLR2004  (success)
         return
-    again = status in more.get("retry_status", TRY_AGAIN)
+    again = status in given.retry_status
     start = next(response.iter_bytes(500), b"").decode("utf-8", "replace")[:500]
-    shown = mask_text(url.partition("?")[0])
+    shown = mask_text(given.url.partition("?")[0])
     raise HttpStatusError(f"{shown} answered {status}: {start}".strip(": "), again=again)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from flowcore.errors import NodeCancelledError, UsageError
 from flowcore.nodes.context import Context
 from flowcore.nodes.http import guarded_client
-from flowcore.types import parse_duration
+from flowcore.nodes.types.calls import LlmArguments
 
 __all__ = ["llm"]
 
@@ -28,57 +28,55 @@ def llm(ctx: Context, upstream: Any = None, **more: Any) -> dict[str, Any]:
         upstream: What flows into the node: the prompt, if it is text and no other is given.
         **more: ``model``; ``prompt``, or ``messages`` with ``role`` and ``content``; ``system``,
             put before them; ``temperature``; ``max_tokens``; ``base_url``; ``api_key``, a secret;
-            ``timeout`` (2m);
-            ``stream`` (true); ``options``, what else goes into the request.
+            ``timeout`` (2m); ``stream`` (true); ``options``, what else goes into the request.
 
     Raises:
         UsageError: There is no model, no prompt, or the request cannot be made as it is written.
     """
-    if not more.get("model"):
-        raise UsageError("llm needs a 'model', in the node's 'with' or in 'config.llm'")
-    client = _client(more)
+    given = LlmArguments.read(more, uses="llm", node=ctx.node_id)
+    client = _client(given)
+    chosen = {"temperature": given.temperature, "max_tokens": given.max_tokens}
     asked = {
-        "model": more["model"],
-        "messages": _messages(more, upstream),
-        **{key: more[key] for key in ("temperature", "max_tokens") if more.get(key) is not None},
-        **more.get("options", {}),
+        "model": given.model,
+        "messages": _messages(given, upstream),
+        **{key: value for key, value in chosen.items() if value is not None},
+        **given.options,
     }
     with client:
-        if not more.get("stream", True):
+        if not given.stream:
             return _whole(client.chat.completions.create(**asked))
         usage = {"stream_options": {"include_usage": True}}
         return _streamed(client.chat.completions.create(**asked, stream=True, **usage), ctx)
 
 
-def _client(more: Mapping[str, Any]) -> Any:
+def _client(asked: LlmArguments) -> Any:
     try:
         openai = importlib.import_module("openai")
     except ImportError as error:
         raise UsageError("llm needs the openai client: pip install 'flowcore[llm]'") from error
-    seconds = float(parse_duration(more.get("timeout", 120)))
-    given: dict[str, Any] = {"timeout": seconds, "max_retries": 0}
-    if more.get("api_key") is not None:
-        given["api_key"] = str(more["api_key"])
-    if more.get("base_url") is not None:
+    given: dict[str, Any] = {"timeout": asked.timeout, "max_retries": 0}
+    if asked.api_key is not None:
+        given["api_key"] = asked.api_key
+    if asked.base_url is not None:
         # Named by the definition, and not by whoever runs this worker.
-        given |= {"base_url": more["base_url"], "http_client": guarded_client(timeout=seconds)}
+        client = guarded_client(timeout=asked.timeout)
+        given |= {"base_url": asked.base_url, "http_client": client}
     try:
         return openai.OpenAI(**given)
     except openai.OpenAIError as error:
         raise UsageError(f"llm: {error}; a server without keys takes any OPENAI_API_KEY") from error
 
 
-def _messages(more: Mapping[str, Any], upstream: Any) -> list[Mapping[str, Any]]:
-    messages = list(more.get("messages") or ())
-    prompt = more.get("prompt")
+def _messages(given: LlmArguments, upstream: Any) -> list[Mapping[str, Any]]:
+    messages = list(given.messages)
+    prompt = given.prompt
     if prompt is None and not messages and isinstance(upstream, str):
         prompt = upstream
     if prompt is not None:
         messages.append({"role": "user", "content": str(prompt)})
     if not messages:
         raise UsageError("llm needs a 'prompt' or 'messages'")
-    system = more.get("system")
-    return [{"role": "system", "content": system}, *messages] if system else messages
+    return [{"role": "system", "content": given.system}, *messages] if given.system else messages
 
 
 def _whole(answer: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ In: messages and facts. Out: what is remembered. Not here: where it is kept (eng
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, Self
 
-from flowcore.errors import UsageError
+from flowcore.nodes.types.conversation import MemoryArguments
 
 __all__ = ["Memory", "MemoryUser", "memory"]
 
@@ -96,25 +96,12 @@ class MemoryUser(Protocol):
         ...
 
 
-#: What the node type does, and what it takes for that.
-_TAKES: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
-    "read": (frozenset(), frozenset({"last"})),
-    "append": (frozenset({"content"}), frozenset({"role", "name"})),
-    "extend": (frozenset({"messages"}), frozenset()),
-    "recall": (frozenset({"query"}), frozenset({"k", "min_score"})),
-    "clear": (frozenset(), frozenset()),
-    "get": (frozenset({"name"}), frozenset({"default"})),
-    "set": (frozenset({"name", "value"}), frozenset({"ttl"})),
-    "delete": (frozenset({"name"}), frozenset()),
-    "facts": (frozenset(), frozenset()),
-}
-
-
 def _set(it: Memory, given: dict[str, Any]) -> Any:
     it.set(given["name"], given["value"], ttl=given.get("ttl"))
     return given["value"]
 
 
+#: What the node type does, by operation.
 _DOES: Mapping[str, Callable[[Memory, dict[str, Any]], Any]] = {
     "read": lambda it, given: it.messages(**given),
     "append": lambda it, given: it.add(**{"role": "user", **given}),
@@ -145,18 +132,7 @@ def memory(ctx: MemoryUser, **given: Any) -> Any:
     Raises:
         UsageError: There is no such operation, or it takes something else.
     """
-    op, thread = given.pop("op", "read"), given.pop("thread", None)
-    _check(op, given)
-    it = ctx.memory if thread is None else ctx.memory.thread(thread)
-    return _DOES[op](it, given)
-
-
-def _check(op: str, given: Mapping[str, Any]) -> None:
-    if op not in _TAKES:
-        raise UsageError(f"memory can {', '.join(_TAKES)}, not {op!r}")
-    needs, may = _TAKES[op]
-    if missing := sorted(needs - given.keys()):
-        raise UsageError(f"memory {op!r} needs {', '.join(map(repr, missing))}")
-    if odd := sorted(given.keys() - needs - may):
-        takes = ", ".join(sorted(needs | may)) or "nothing"
-        raise UsageError(f"memory {op!r} takes {takes}, got {', '.join(map(repr, odd))}")
+    asked = MemoryArguments.read(given, uses="memory", node=getattr(ctx, "node_id", ""))
+    it = ctx.memory if asked.thread is None else ctx.memory.thread(asked.thread)
+    given = {key: value for key, value in asked.given().items() if key not in {"op", "thread"}}
+    return _DOES[asked.op](it, given)

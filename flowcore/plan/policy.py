@@ -15,8 +15,10 @@ from flowcore.graph.policy import (
     CircuitBreaker,
     Concurrency,
     Fallback,
+    Model,
     RateLimit,
     Retry,
+    from_plan,
 )
 
 __all__ = ["Body", "BodyKind", "Policy"]
@@ -97,8 +99,10 @@ class Policy:
     def from_wire(cls, given: Mapping[str, Any]) -> Self:
         """Read what ``to_wire`` wrote."""
         plain = {key: given[key] for key in _PLAIN if key in given}
-        models = {key: kind(**given[key]) for key, kind in _MODELS.items() if key in given}
-        chain = tuple(Fallback(**one) for one in given.get("fallback", ()))
+        models: dict[str, Any] = {
+            key: from_plan(kind, given[key]) for key, kind in _MODELS.items() if key in given
+        }
+        chain = tuple(from_plan(Fallback, one) for one in given.get("fallback", ()))
         body = Body.from_wire(given["body"]) if "body" in given else None
         tags = tuple(given.get("tags", ()))
         return cls(**plain, **models, fallback=chain, tags=tags, body=body)
@@ -111,7 +115,7 @@ _PLAIN = (
     *("uses", "timeout", "queue", "join", "condition", "output"),
     *("priority", "idempotency_key", "keeps_place", "own"),
 )
-_MODELS = {
+_MODELS: Mapping[str, type[Model]] = {
     "retry": Retry,
     "concurrency": Concurrency,
     "rate_limit": RateLimit,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flowcore.graph.diagnostic import InvalidFlowError
 from flowcore.run.event import EventType
 from tests.engine import Engine, running_engine
 from tests.services import running_valkey
@@ -203,16 +204,38 @@ def test_a_worker_that_was_told_nothing_reaches_public_addresses_only(
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"url": "ftp://x"}, "http needs a 'url' that begins with http:// or https://"),
-        ({"url": "http://x", "json": 1, "body": "x"}, "http takes either 'json' or 'body'"),
+        (
+            {"url": "${{ inputs.url }}"},
+            "'url' of http node 'call': expected a URL that begins with http:// or https://, got",
+        ),
+        (
+            {"url": "http://a", "timeout": "${{ inputs.url }}"},
+            "'timeout' of http node 'call': expected a duration such as '30s', '500ms' or",
+        ),
     ],
 )
 def test_a_request_that_cannot_be_is_refused(
     open_engine: Engine, given: dict[str, Any], sentence: str
 ) -> None:
-    error = open_engine.run({"call": {"uses": "http", "with": given}}).error
+    error = open_engine.run({"call": {"uses": "http", "with": given}}, {"url": "ftp://x"}).error
     assert error is not None
     assert sentence in error
+
+
+def test_what_a_url_says_stays_beside_what_is_added(open_engine: Engine, site: Site) -> None:
+    site.pages["/query"] = lambda it, _: reply(it, "asked")
+    given = {"params": {"b": [2, "c d"], "e": True, "f": None, "${{": 1}}
+    output = open_engine.run(_http(site, "/query?a=1", **given)).output
+    assert output["url"] == f"{site.url}/query?a=1&b=2&b=c+d&e=true&f=&%24%7B%7B=1"
+    output = open_engine.run(_http(site, "/query?a=1", params={})).output
+    assert output["url"] == f"{site.url}/query?a=1"
+    node = _http(site, "/query?a=1", params={"a": "${{ 2 }}"})
+    with pytest.raises(InvalidFlowError, match="FC216"):
+        open_engine.run(node)
+    node["call"]["with"]["url"] = "${{ inputs.url }}"
+    error = open_engine.run(node, {"url": f"{site.url}/query?a=1"}).error
+    assert error is not None
+    assert "'a' is in the query of the URL already" in error
 
 
 # ── llm ─────────────────────────────────────────────────────────────────────────────────────────
@@ -286,7 +309,10 @@ def test_a_model_gets_what_flows_in_and_may_be_named_by_the_definition(
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"prompt": "x"}, "llm needs a 'model', in the node's 'with' or in 'config.llm'"),
+        (
+            {"model": "${{ null }}", "prompt": "x"},
+            "llm node 'ask' needs 'model', in the node's 'with' or in 'config.llm'",
+        ),
         ({"model": "m"}, "llm needs a 'prompt' or 'messages'"),
         (
             {"model": "m", "prompt": "x", "base_url": "http://10.1.1.1/v1"},
@@ -323,5 +349,5 @@ def test_what_is_no_tool_of_the_flow_is_not_called(
     nodes = {"t": {"uses": "tool", "with": given}}
     error = engine.run(nodes, {"tool": name}, config=TOOLS).error
     assert error is not None
-    assert "is none of this flow's tools" in error
+    assert "is none of this flow's tools" in error or "expected the name of a tool" in error
     assert not log.exists()

@@ -371,7 +371,7 @@ def test_a_sub_flow_takes_its_input_from_what_flows_in_and_refuses_what_does_not
     nodes = {"s": {"uses": "workflow", "flow": sub}}
     assert engine.run(nodes, {"name": "you"}).output == "hello you"
     error = engine.run(nodes, {"name": 3}).error
-    assert error == "node 's': UsageError: bad input: 'name' should be string, got '3'"
+    assert error == "node 's': UsageError: bad input: 'name' should be string, got the number 3"
 
 
 def test_the_failure_in_a_sub_flow_is_its_nodes_with_the_way_to_it(engine: Engine) -> None:

@@ -162,10 +162,13 @@ def test_the_node_type_does_what_its_operation_says() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"op": "forget"}, "memory can read, append, .*, not 'forget'"),
+        ({"op": "forget"}, "'op' of memory: must be one of read, append, .*, got text 'forget'"),
         ({"op": "append"}, "memory 'append' needs 'content'"),
-        ({"op": "read", "first": 3}, "memory 'read' takes last, got 'first'"),
-        ({"op": "clear", "all": True}, "memory 'clear' takes nothing, got 'all'"),
+        (
+            {"op": "read", "first": 3},
+            r"memory 'read' takes no 'first' \(it takes op, thread, last\)",
+        ),
+        ({"op": "clear", "all": True}, "memory 'clear' takes no 'all'"),
     ],
 )
 def test_the_node_type_refuses_what_it_does_not_know(given: dict[str, Any], words: str) -> None:

@@ -45,6 +45,24 @@ class Validator:
     def is_anyOf(self, rule: Any, value: Any, _: Any) -> bool:  # noqa: N802
         return any(self.ok(option, value) for option in rule)
 
+    def is_allOf(self, rule: Any, value: Any, _: Any) -> bool:  # noqa: N802
+        return all(self.ok(option, value) for option in rule)
+
+    def is_not(self, rule: Any, value: Any, _: Any) -> bool:
+        return not self.ok(rule, value)
+
+    def is_if(self, rule: Any, value: Any, schema: Any) -> bool:
+        return not self.ok(rule, value) or self.ok(schema["then"], value)
+
+    def is_then(self, _rule: Any, _value: Any, _: Any) -> bool:
+        return True  # its 'if' looks at it
+
+    def is_const(self, rule: Any, value: Any, _: Any) -> bool:
+        return bool(value == rule)
+
+    def is_maxLength(self, rule: int, value: Any, _: Any) -> bool:  # noqa: N802
+        return not isinstance(value, str) or len(value) <= rule
+
     def is_enum(self, rule: Any, value: Any, _: Any) -> bool:
         return value in rule
 

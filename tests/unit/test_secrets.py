@@ -279,9 +279,9 @@ def test_what_is_inside_is_checked_where_it_stands() -> None:
     assert _codes({"a": {"uses": "parallel", "branches": {"b": bad}}}) == [
         ("FC261", "nodes.a.branches.b.if")
     ]
-    assert _codes({"a": {"uses": "end", "undo": {"uses": "memory", "with": {"x": READS}}}}) == [
-        ("FC261", "nodes.a.undo.with.x")
-    ]
+    assert _codes(
+        {"a": {"uses": "end", "undo": {"uses": "memory", "with": {"thread": READS}}}}
+    ) == [("FC261", "nodes.a.undo.with.thread")]
 
 
 def test_no_node_is_called_secrets() -> None:

@@ -1,0 +1,280 @@
+"""The arguments of nodes that call others: ``http``, ``llm``, ``tool``, and Celery tasks.
+
+In: nothing. Out: their models. Not here: calling (http, llm, tool, celery_task).
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import ConfigDict, Field, model_validator
+
+from flowcore.graph.diagnostic import quote
+from flowcore.nodes.types.model import UNKNOWN, Arguments, Unfinished, WrongValueError
+from flowcore.nodes.types.values import (
+    Kind,
+    anything,
+    duration,
+    list_of,
+    mapping_of,
+    number,
+    shown,
+    text,
+    truth,
+    url,
+    whole,
+    words,
+)
+
+__all__ = [
+    "TEMPERATURE",
+    "HttpArguments",
+    "LlmArguments",
+    "TaskArguments",
+    "ToolArguments",
+]
+
+#: Statuses after which another attempt makes sense.
+TRY_AGAIN = [408, 425, 429, 500, 502, 503, 504]
+
+_MOST_BYTES = 2**40
+_TINY = 0.001
+_HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+
+#: The range of OpenAI's protocol.
+TEMPERATURE = number(0, 2)
+
+
+def _header() -> Kind:
+    plain = words("the text of a header")
+
+    def read(value: Any) -> Any:
+        found = plain(value)
+        if isinstance(found, str) and re.search(r"[\r\n\x00]", found):
+            raise WrongValueError("the text of a header is one line")
+        return found
+
+    return Kind(read, plain.schema)
+
+
+def _params() -> Kind:
+    """The query: a mapping of values or lists of them, pairs, or a text."""
+    one = Kind(_param, {"type": ["string", "number", "boolean", "null"]})
+    several = mapping_of(Kind(_several(one)), "values by name")
+
+    def read(value: Any) -> Any:
+        if isinstance(value, str):
+            return value if isinstance(value, Unfinished) else parse_qsl(value, True)  # noqa: FBT003
+        if isinstance(value, Sequence):
+            return [_pair(at, pair, one) for at, pair in enumerate(value)]
+        found = several(value)
+        return [
+            (name, each)
+            for name, given in found.items()
+            for each in (given if isinstance(given, list) else [given])
+        ]
+
+    return Kind(read, {"type": ["object", "array", "string"]})
+
+
+def _param(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise WrongValueError(f"expected text, a number, true or false, got {shown(value)}")
+
+
+def _several(one: Kind) -> Any:
+    of_list = list_of(one, "values")
+    return lambda value: of_list(value) if isinstance(value, list | tuple) else one(value)
+
+
+def _pair(at: int, pair: Any, one: Kind) -> tuple[str, Any]:
+    if pair is UNKNOWN:
+        return ("", UNKNOWN)
+    if not isinstance(pair, list | tuple) or len(pair) != 2:  # noqa: PLR2004  (name, value)
+        what = f"expected a pair of a name and a value, got {shown(pair)}"
+        raise WrongValueError(what, path=(at,))
+    return (str(pair[0]), one(pair[1]))
+
+
+def _content() -> Kind:
+    """What is sent as it is."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, str | bytes):
+            return value
+        hint = "write it as 'json'" if isinstance(value, Mapping | list | tuple) else None
+        what = f"expected text, or bytes, got {shown(value)}"
+        raise WrongValueError(what, suggestion=hint)
+
+    return Kind(read, {"type": "string"})
+
+
+class HttpArguments(Arguments):
+    """What ``http`` takes."""
+
+    at_most_one_of: ClassVar = (("json", "body"),)
+    may_be_null: ClassVar = frozenset({"json"})
+
+    url: Annotated[str, url()]
+    method: Annotated[str, text("a method, such as GET", pattern="[A-Za-z]{1,20}")] = "GET"
+    headers: Annotated[
+        dict[str, str],
+        mapping_of(_header(), "headers by name", key=text("a header's name", pattern=_HEADER)),
+    ] = {}  # noqa: RUF012  (frozen models share no state)
+    params: Annotated[list[tuple[str, Any]], _params()] = []  # noqa: RUF012
+    json_: Annotated[Any, anything()] = Field(default=None, alias="json")
+    body: Annotated[str | bytes | None, _content()] = None
+    timeout: Annotated[float, duration(least=_TINY)] = 30.0
+    max_bytes: Annotated[int, whole(1, _MOST_BYTES)] = 10 * 2**20
+    redirects: Annotated[int, whole(0, 100)] = 5
+    accept: Annotated[list[int] | None, list_of(whole(100, 599), "statuses, such as 404")] = None
+    retry_status: Annotated[list[int], list_of(whole(100, 599), "statuses, such as 503")] = (
+        TRY_AGAIN
+    )
+
+    @model_validator(mode="after")
+    def _said_once(self) -> "HttpArguments":
+        """Refuse what the URL says already: one of the two would be dropped."""
+        address: Any = self.url
+        if not isinstance(address, str) or isinstance(address, Unfinished):
+            return self
+        parts = urlsplit(address)
+        _refuse_query(parts.query, self.params)
+        if parts.username is not None:
+            _refuse_login(self.headers)
+        return self
+
+
+def _refuse_query(query: str, params: Any) -> None:
+    named = {name for name, _ in parse_qsl(query, keep_blank_values=True)}
+    for name, _ in params if isinstance(params, list) else ():
+        if name in named:
+            what = f"{quote(name)} is in the query of the URL already"
+            hint = "keep one of them"
+            raise WrongValueError(what, code="FC216", suggestion=hint, path=("params",))
+
+
+def _refuse_login(headers: Any) -> None:
+    for name in headers if isinstance(headers, dict) else ():
+        if name.lower() == "authorization":
+            what = f"{quote(name)} is given, and the URL has a user of its own"
+            place = ("headers", name)
+            raise WrongValueError(what, code="FC216", suggestion="keep one of them", path=place)
+
+
+def _messages() -> Kind:
+    role = text("a role, such as user")
+    name = "a message with 'role' and 'content'"
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            what = f"expected {name}, got {shown(value)}"
+            hint = "write {role: user, content: …}" if isinstance(value, str) else None
+            raise WrongValueError(what, suggestion=hint)
+        for key in ("role", "content"):
+            if key not in value and not (key == "content" and "tool_calls" in value):
+                raise WrongValueError(f"{quote(key)} is missing: expected {name}", code="FC204")
+        try:
+            role(value["role"])
+        except WrongValueError as error:
+            raise error.below("role") from None
+        return value
+
+    schema = {"type": "object", "required": ["role"]}
+    return list_of(Kind(read, schema), "messages", least=1)
+
+
+#: Keys of a request that the node has its own words for.
+_OWN_WORDS = frozenset({"model", "messages", "stream", "stream_options", "timeout"})
+
+
+def _options() -> Kind:
+    plain = mapping_of(anything(), "options by name")
+
+    def read(value: Any) -> Any:
+        found = plain(value)
+        for key in _OWN_WORDS.intersection(found):
+            what = f"{quote(key)} has a key of its own beside 'options'"
+            raise WrongValueError(what, code="FC216", path=(key,), at_key=True)
+        return found
+
+    return Kind(read, plain.schema)
+
+
+def _prompt() -> Kind:
+    plain = words("what the model is asked")
+
+    def read(value: Any) -> Any:
+        if isinstance(value, Mapping | list | tuple):
+            return json.dumps(value, ensure_ascii=False, default=str)
+        return plain(value)
+
+    return Kind(read, {"type": ["string", "number", "object", "array"]})
+
+
+def _key() -> Kind:
+    """A secret: no message shows it."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, str) or not value:
+            raise WrongValueError("expected the key of the model's server, as text")
+        return value
+
+    return Kind(read, {"type": "string", "minLength": 1})
+
+
+class LlmArguments(Arguments):
+    """What ``llm`` takes; ``config.llm`` may give some of it."""
+
+    where: ClassVar = {"model": "in the node's 'with' or in 'config.llm'"}
+
+    model: Annotated[str, text("the name of a model")]
+    prompt: Annotated[str | None, _prompt()] = None
+    messages: Annotated[list[Any], _messages()] = []  # noqa: RUF012
+    system: Annotated[str | None, text("what the model is told first")] = None
+    temperature: Annotated[float | None, TEMPERATURE] = None
+    max_tokens: Annotated[int | None, whole(1, 10**9)] = None
+    base_url: Annotated[str | None, url()] = None
+    api_key: Annotated[str | None, _key()] = None
+    timeout: Annotated[float, duration(least=_TINY)] = 120.0
+    stream: Annotated[bool, truth()] = True
+    options: Annotated[dict[str, Any], _options()] = {}  # noqa: RUF012
+
+    @model_validator(mode="after")
+    def _said_once(self) -> "LlmArguments":
+        """Refuse an option that is an argument, too."""
+        options: Any = self.options
+        if isinstance(options, dict):
+            for key in ("temperature", "max_tokens"):
+                if key in options and getattr(self, key) is not None:
+                    what = f"{quote(key)} is said twice: in 'options', and beside it"
+                    raise WrongValueError(
+                        what, code="FC216", suggestion="keep one of them", path=("options", key)
+                    )
+        return self
+
+
+class ToolArguments(Arguments):
+    """What ``tool`` takes."""
+
+    name: Annotated[str, text("the name of a tool")]
+    args: Annotated[dict[str, Any], mapping_of(anything(), "arguments by name")] = {}  # noqa: RUF012
+
+
+class TaskArguments(Arguments):
+    """What a Celery task takes: ``args`` and ``kwargs``, or all by name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @classmethod
+    def chosen(cls, given: Mapping[str, Any]) -> type[Arguments]:
+        """Choose between the two; beside others, ``args`` and ``kwargs`` are names like any."""
+        return _PackedArguments if given.keys() <= {"args", "kwargs"} else cls
+
+
+class _PackedArguments(Arguments):
+    args: Annotated[list[Any], list_of(anything(), "arguments")] = []  # noqa: RUF012
+    kwargs: Annotated[dict[str, Any], mapping_of(anything(), "arguments by name")] = {}  # noqa: RUF012
