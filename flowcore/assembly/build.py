@@ -52,6 +52,7 @@ from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.protection import refuse_unprotected
 from flowcore.stores.redis.reader import RedisReader
+from flowcore.stores.redis.replicas import ReplicatedStore
 from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.schedules import RedisSchedules
 from flowcore.stores.redis.secret import RedisVault, ShardedVault
@@ -340,15 +341,16 @@ class _Builder:
     def _shard(self, url: str) -> Shard:
         settings = self._settings
         client = connect(url, unprotected=settings.unprotected_redis)
-        store = RedisStore(
-            client,
-            leases=Leases(
-                lease=settings.lease,
-                dispatch=settings.dispatch_lease,
-                retention=settings.retention,
-                max_lost=settings.max_lost,
-            ),
+        leases = Leases(
+            lease=settings.lease,
+            dispatch=settings.dispatch_lease,
+            retention=settings.retention,
+            max_lost=settings.max_lost,
         )
+        if settings.replicas:
+            store: RedisStore = ReplicatedStore(client, leases=leases, replicas=settings.replicas)
+        else:
+            store = RedisStore(client, leases=leases)
         listening = connect(url, blocking=True, unprotected=settings.unprotected_redis)
         events = RedisEventLog(client, listening, plans=store)
         return Shard(

@@ -32,6 +32,7 @@ FLOWCORE_WORK_FIRST        on                  off: each node gets a message of 
 FLOWCORE_SECRET            kept in Redis       signs messages; several by comma: the first signs
 FLOWCORE_SECRETS           (none)              variables that definitions may read, by comma
 FLOWCORE_SECRETS_DIR       (none)              directory with a file for each secret
+FLOWCORE_REPLICAS          0                   replicas that have a run before it is accepted
 FLOWCORE_UNPROTECTED_REDIS off                 on: a Redis elsewhere may have no password
 FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CRITICAL
 =========================  ==================  ====================================================
@@ -135,6 +136,8 @@ class Settings:
     """Modules whose agents a worker hosts."""
     callbacks: tuple[str, ...]
     """Callbacks that workers call: entry points or ``module:object``."""
+    replicas: int
+    """Replicas that have a run before its submit returns; 0: none is waited for."""
     unprotected_redis: bool
     """Whether a Redis on another machine may do without a password."""
     log_level: str
@@ -180,6 +183,7 @@ class Settings:
             secrets_dir=read("FLOWCORE_SECRETS_DIR", _path, None),
             agents=read("FLOWCORE_AGENTS", _modules, ()),
             callbacks=read("FLOWCORE_CALLBACKS", _names, ()),
+            replicas=read("FLOWCORE_REPLICAS", _number, 0),
             unprotected_redis=read("FLOWCORE_UNPROTECTED_REDIS", _switch, default=False),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )
@@ -291,6 +295,10 @@ def _count(value: str) -> int:
     if not value.isascii() or not value.isdecimal() or int(value) == 0:
         raise ValueError("a whole number of at least 1, written with digits only")
     return int(value)
+
+
+def _number(value: str) -> int:
+    return 0 if value == "0" else _count(value)
 
 
 def _whole(value: str) -> int | None:

@@ -159,7 +159,8 @@ class Controls:
     def signal(self, name: str, /, **value: Any) -> None:
         """Give a signal to the nodes that wait for it, or keep it for the first that will.
 
-        Nodes of the runs inside this one hear of it, too.
+        Those that are kept are taken in their order. Nodes of the runs inside this one hear of
+        signals, too.
 
         Args:
             name: The signal's name, as the node's ``with`` says it.
@@ -167,13 +168,16 @@ class Controls:
 
         Raises:
             RunNotFoundError: No run has this id.
-            UsageError: The run has ended, or the name is empty.
+            UsageError: The run has ended, no node of it waits for such a signal or will, 1,000 of
+                its name are kept already, or the name is empty.
             UnsupportedValueError: The value is not plain data.
         """
         if not name:
             msg = "a signal needs a name, such as review"
             raise UsageError(msg)
-        self._signal(self.id, name, value)
+        runtime = self._session.runtime
+        packed = pack(value, what=f"signal {name!r}")
+        answers.signal(runtime.store, runtime.reader, runtime.dispatcher, self.id, name, packed)
 
     async def asignal(self, name: str, /, **value: Any) -> None:
         """Signal without blocking."""
@@ -193,7 +197,8 @@ class Controls:
 
         Raises:
             RunNotFoundError: No run has this id.
-            UsageError: It is no such node, none or several wait, or the run has ended.
+            UsageError: It is no such node, none or several wait, somebody has answered already,
+                or the run has ended.
         """
         return self._answer(node, {**more, "approved": True})
 
@@ -212,13 +217,9 @@ class Controls:
     def _answer(self, node: str | None, value: dict[str, Any]) -> str:
         runtime = self._session.runtime
         found = answers.question(runtime.store, runtime.reader, self.id, node)
-        self._signal(found.run, found.node, value)
+        packed = pack(value, what=f"the answer to {found.path!r}")
+        answers.answer(runtime.store, runtime.reader, runtime.dispatcher, found, packed)
         return found.path
-
-    def _signal(self, run: str, name: str, value: Any) -> None:
-        runtime = self._session.runtime
-        packed = pack(value, what=f"signal {name!r}")
-        answers.signal(runtime.store, runtime.reader, runtime.dispatcher, run, name, packed)
 
     def _summary(self) -> RunSummary:
         found = self._session.runtime.reader.summary(self.id)

@@ -3,16 +3,19 @@
 In: a run, a name or a node, a value. Out: the nodes that wait go on. Not here: waiting (nodes).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from flowcore.errors import RunNotFoundError, UsageError
+from flowcore.plan.awaited import Awaited, awaited
 from flowcore.ports.dispatcher import Dispatcher
-from flowcore.ports.store import RunReader, RunStore
+from flowcore.ports.store import KEPT_SIGNALS, Advance, RunReader, RunStore
 from flowcore.run.record import RunRecord
 from flowcore.run.status import NodeState
+from flowcore.run.wire import unpack
 
-__all__ = ["Question", "question", "signal"]
+__all__ = ["Question", "answer", "question", "signal"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,28 +43,121 @@ def signal(
 
     Raises:
         RunNotFoundError: No run has this id.
-        UsageError: The run has ended.
+        UsageError: The run has ended, no node of it waits for such a signal or will, or it keeps
+            as many as it may.
     """
-    if not _give(store, dispatcher, run, name, value):
-        summary = reader.summary(run)
-        if summary is None:
-            raise RunNotFoundError(run)
-        msg = f"run {run!r} has ended ({summary.state}): no node waits for a signal any more"
+    _refuse_unawaited(store, reader, run, name)
+    advance = _give(store, dispatcher, run, name, value)
+    if advance is not None and advance.refused == "full":
+        msg = (
+            f"run {run!r} keeps {KEPT_SIGNALS:,} signals {name!r} that no node has taken yet; "
+            "this one was not kept"
+        )
         raise UsageError(msg)
+    if advance is None or not advance.accepted:
+        raise _over(reader, run)
 
 
-def _give(store: RunStore, dispatcher: Dispatcher, run: str, name: str, value: bytes) -> bool:
-    """Give a signal; say whether the run was there to take or keep it."""
+def answer(
+    store: RunStore, reader: RunReader, dispatcher: Dispatcher, to: "Question", value: bytes
+) -> None:
+    """Answer a question. The first answer counts.
+
+    Args:
+        store: The run store.
+        reader: Reads it.
+        dispatcher: Rings for the node that goes on.
+        to: The question.
+        value: The answer, packed.
+
+    Raises:
+        RunNotFoundError: No run has this id.
+        UsageError: It has been answered already, or its run has ended.
+    """
+    summary = reader.summary(to.run)
+    if summary is None:
+        raise RunNotFoundError(to.run)
+    node = store.get_plan(summary.plan).ids.index(to.node)
+    advance = store.signal(to.run, to.node, value, node=node)
+    if advance is not None and advance.refused == "answered":
+        raise UsageError(_answered(to, advance.answer))
+    if advance is None or not advance.accepted:
+        raise UsageError(f"node {to.path!r} asks no more: run {to.run!r} has ended")
+    _publish(store, dispatcher, advance)
+
+
+def _answered(to: "Question", first: bytes) -> str:
+    """Say that somebody else was first, and what the answer was."""
+    said = unpack(first) if first else None
+    if not isinstance(said, dict) or not isinstance(said.get("approved"), bool):
+        return f"node {to.path!r} has had its answer, or its time is over: this one does not count"
+    word = "approved" if said["approved"] else "rejected"
+    by = f" by {said['by']}" if said.get("by") else ""
+    why = f" ({said['comment']})" if said.get("comment") else ""
+    return f"node {to.path!r} was {word} already{by}{why}: this answer does not count"
+
+
+def _over(reader: RunReader, run: str) -> Exception:
+    summary = reader.summary(run)
+    if summary is None:
+        return RunNotFoundError(run)
+    msg = f"run {run!r} has ended ({summary.state}): no node waits for a signal any more"
+    return UsageError(msg)
+
+
+def _refuse_unawaited(store: RunStore, reader: RunReader, run: str, name: str) -> None:
+    """Refuse a signal that no node of a run can ever take."""
+    summary = reader.summary(run)
+    if summary is None:
+        raise RunNotFoundError(run)
+    if summary.state.is_terminal:
+        raise _over(reader, run)
+    known = list(awaited(store.get_plan(summary.plan)))
+    fitting = [one for one in known if one.fits(name)]
+    if not fitting:
+        raise UsageError(_unawaited(run, name, known))
+    nodes = [one.node for one in fitting if one.node is not None]
+    if len(nodes) < len(fitting):
+        return
+    states = reader.states(run, nodes)
+    if all(node in states and states[node].is_terminal for node in nodes):
+        msg = f"every node of run {run!r} that waited for the signal {name!r} has ended"
+        raise UsageError(f"{msg}: this one comes too late")
+
+
+def _unawaited(run: str, name: str, known: Sequence[Awaited]) -> str:
+    names = sorted({f"{one.name}[0]" if one.several else str(one.name) for one in known})
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    there = f"they wait for: {', '.join(names)}" if names else "none of them waits for any"
+    return f"no node of run {run!r} waits for a signal {name!r}; {hint}{there}"
+
+
+def _give(
+    store: RunStore,
+    dispatcher: Dispatcher,
+    run: str,
+    name: str,
+    value: bytes,
+    *,
+    most: int = KEPT_SIGNALS,
+) -> Advance | None:
+    """Give a signal; say what became of it."""
     while True:
-        advance = store.signal(run, name, value)
+        advance = store.signal(run, name, value, most=most)
         if advance is None or not advance.accepted:
-            return False
-        if advance.dispatch is not None:
-            dispatcher.publish(advance.dispatch, store.get_plan(advance.dispatch.plan))
-        inside = [_give(store, dispatcher, one, name, value) for one in advance.inside]
-        if any(inside) or not inside:
-            return True
+            return advance
+        _publish(store, dispatcher, advance)
+        # Only to those that wait there: what is kept, is kept where it was sent to.
+        inside = [_give(store, dispatcher, one, name, value, most=0) for one in advance.inside]
+        if not inside or any(one is not None and one.accepted for one in inside):
+            return advance
         # Those that were waiting inside have ended since, and nobody has it yet.
+
+
+def _publish(store: RunStore, dispatcher: Dispatcher, advance: Advance) -> None:
+    if advance.dispatch is not None:
+        dispatcher.publish(advance.dispatch, store.get_plan(advance.dispatch.plan))
 
 
 def question(store: RunStore, reader: RunReader, run: str, node: str | None) -> Question:

@@ -11,9 +11,10 @@ fencing token: each claim raises it, and a write that names an older one is refu
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from flowcore.plan.plan import Plan
+from flowcore.ports.outcome import Outcome, Wait
 from flowcore.ports.reader import RunQuery, RunReader
 from flowcore.ports.unit import Adopted, Bundle, Flush, Grain, UnitTicket
 from flowcore.run.event import Event
@@ -22,6 +23,7 @@ from flowcore.run.record import Failure, Origin, Parent
 from flowcore.run.status import RunState
 
 __all__ = [
+    "KEPT_SIGNALS",
     "Advance",
     "Claim",
     "Dispatch",
@@ -124,52 +126,8 @@ class Claim:
     calling the node's function."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """What a node waits for, without a worker; the first of these that comes wakes it."""
-
-    seconds: float | None = None
-    until: float | None = None
-    """Unix seconds, on the store's clock."""
-    signal: str | None = None
-    child: str | None = None
-    """The id of a run that this node has started; a node that waits for it waits for no more."""
-    reason: str = ""
-    """For people."""
-    resumes: bool = True
-    """Whether the node wants to know what ended its wait; otherwise it just has its turn again."""
-
-    def about(self) -> dict[str, Any]:
-        """What its event says."""
-        words = {
-            "reason": self.reason,
-            "signal": self.signal,
-            "until": self.until,
-            "child": self.child,
-        }
-        return {key: value for key, value in words.items() if value}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How one attempt ended."""
-
-    kind: Literal[
-        "succeeded", "failed", "skipped", "retry", "waiting", "cancelled", "lost", "deferred"
-    ]
-    """``skipped``: the node's own condition does not hold. ``lost``: the process that ran it is
-    known to be dead, so its lease need not run out. ``deferred``: the attempt has failed, and its
-    worker cannot decide what comes of that: it is dispatched again, as the attempt that it was, and
-    its claim brings the ``failure``."""
-    output: bytes | None = None
-    """msgpack, or a reference to it (run.reference); a store keeps what it is given."""
-    failure: Failure | None = None
-    delay: float = 0.0
-    """Seconds until the next attempt of a ``retry``."""
-    dead: tuple[int, ...] = ()
-    """Successors whose edge from this node does not hold."""
-    wait: Wait | None = None
-    """What a node that is ``waiting`` waits for."""
+#: Signals of one name that a run keeps for nodes which do not wait for them yet.
+KEPT_SIGNALS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +155,11 @@ class Advance:
     inside: tuple[str, ...] = ()
     """Of a signal that no node of its run waits for: the runs inside it where one does. It was not
     kept, and is for them."""
+    refused: Literal["", "nobody", "full", "answered"] = ""
+    """Why a signal was not taken: nobody waits for it, too many of its name are kept, the question
+    has its answer. Empty also when its run has ended."""
+    answer: bytes = b""
+    """The answer that a question has already; empty if it has none but has ended."""
     ahead: str = ""
     """Where ``AHEAD`` nodes stand from ``Flush.ahead`` on, a letter for each (``NodeState``)."""
 
@@ -308,13 +271,30 @@ class RunStore(Protocol):
         """End the wait of a node: it is dispatched, as the attempt that it was."""
         ...
 
-    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
+    def signal(
+        self,
+        run: str,
+        name: str,
+        value: bytes,
+        *,
+        most: int = KEPT_SIGNALS,
+        node: int | None = None,
+    ) -> Advance | None:
         """Give a signal to the nodes that wait for it, or keep it for the first that will.
 
-        It is kept for nodes of the runs inside, too; those that wait already are named instead.
+        Those that are kept are a queue: each is taken once, the first first. They are kept for
+        nodes of the runs inside, too; runs where a node waits already are named instead.
+
+        Args:
+            run: The run's id.
+            name: The signal's name.
+            value: What goes with it, packed.
+            most: How many of a name are kept; 0: it is only for those that wait.
+            node: The node whose question this answers: the first answer counts.
 
         Returns:
-            None when the run is unknown; not accepted when it has ended.
+            None when the run is unknown; not accepted when it has ended, or for the reason that
+            ``refused`` names.
         """
         ...
 

@@ -250,6 +250,12 @@ class Flows:
         answers.signal(self.store, self.store, self._post, run, name, pack(dict(value)))
         self._go_on()
 
+    def answer(self, run: str, node: str, value: Mapping[str, Any]) -> None:
+        """Answer a node of a run that asks for an approval."""
+        asked = answers.question(self.store, self.store, run, node)
+        answers.answer(self.store, self.store, self._post, asked, pack(dict(value)))
+        self._go_on()
+
     def cancel(self, run: str, reason: str) -> None:
         """Stop a run."""
         if self.store.stop(run, reason=reason) is None:

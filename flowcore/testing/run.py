@@ -35,6 +35,10 @@ class Runner(Protocol):
         """Give a signal to a run."""
         ...
 
+    def answer(self, run: str, node: str, value: Mapping[str, Any]) -> None:
+        """Answer a node of a run that asks for an approval."""
+        ...
+
     def cancel(self, run: str, reason: str) -> None:
         """Stop a run."""
         ...
@@ -75,12 +79,12 @@ class TestRun:
         self._flows.signal(self.id, name, value)
 
     def approve(self, node: str, /, **more: Any) -> None:
-        """Say yes to a node that asks."""
-        self.signal(node, **{**more, "approved": True})
+        """Say yes to a node that asks; the first answer counts."""
+        self._flows.answer(self.id, node, {**more, "approved": True})
 
     def reject(self, node: str, /, **more: Any) -> None:
-        """Say no to a node that asks."""
-        self.signal(node, **{**more, "approved": False})
+        """Say no to a node that asks; the first answer counts."""
+        self._flows.answer(self.id, node, {**more, "approved": False})
 
     def cancel(self, reason: str = "cancelled by the test") -> None:
         """Stop it."""

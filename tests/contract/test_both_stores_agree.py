@@ -408,10 +408,21 @@ class Duel(RuleBasedStateMachine):
         ticket = self.claimed[index % len(self.claimed)]
         self.post(self.both(lambda it: it.store.wake(ticket)).dispatch)
 
-    @rule(index=INDEX, name=st.sampled_from(["go", "other"]))
-    def signal(self, index: int, name: str) -> None:
-        run = list(self.plans)[index % len(self.plans)]
-        advance = self.both(lambda it: it.store.signal(run, name, b"\x07"))
+    @rule(
+        index=INDEX,
+        name=st.sampled_from(["go", "other"]),
+        most=st.sampled_from([0, 1, 2, 1000]),
+        node=st.none() | INDEX,
+        value=st.integers(0, 3),
+    )
+    def signal(
+        self, index: int, name: str, most: int = 1000, node: int | None = None, value: int = 7
+    ) -> None:
+        """Signals are a queue; an answer counts once."""
+        run, plan = list(self.plans.items())[index % len(self.plans)]
+        asked = None if node is None else node % len(plan)
+        given = bytes([value])
+        advance = self.both(lambda it: it.store.signal(run, name, given, most=most, node=asked))
         self.post(advance.dispatch)
 
     @precondition(lambda self: self.claimed)

@@ -200,10 +200,10 @@ def test_a_signal_is_kept_if_who_waited_for_it_has_ended_meanwhile(
     poll(lambda: _is_waiting(engine, inner.id), what="the first to wait")
     real = answers._give
 
-    def slowly(store: Any, dispatcher: Any, run: str, *more: Any) -> bool:
+    def slowly(store: Any, dispatcher: Any, run: str, *more: Any, **options: Any) -> Any:
         if run == inner.id:
             poll(lambda: inner.status().is_terminal, what="its time to be over")
-        return real(store, dispatcher, run, *more)
+        return real(store, dispatcher, run, *more, **options)
 
     monkeypatch.setattr(answers, "_give", slowly)
     handle.signal("go", n=1)

@@ -1,7 +1,9 @@
 """Nodes that wait for a time, a signal or a limit, and hold no slot of a worker."""
 
 import functools
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -305,3 +307,78 @@ def test_a_shell_approves_and_rejects(
     assert main(["approve", run.id]) == 2
     assert main(["approve", "nobody"]) == 3
     assert main(["approve", run.id, "-i", "[1]"]) == 2
+
+
+def test_two_early_signals_of_one_name_are_both_taken(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _in_environment(engine, monkeypatch)
+    late = {"name": "go", "timeout": "30s", "default": {"n": "none"}}
+    nodes = {
+        "pre": {"uses": "signal", "with": {"name": "begin"}},
+        "ask": {"uses": "signal", "with": late, "needs": ["pre"]},
+        "ask2": {"uses": "signal", "with": late, "needs": ["ask"]},
+    }
+    run = start(engine, nodes)
+    assert main(["signal", run.id, "go", "-i", "n=1"]) == 0
+    assert main(["signal", run.id, "go", "-i", "n=2"]) == 0
+    assert main(["signal", run.id, "begun"]) == 2
+    assert "did you mean 'begin'? they wait for: begin, go" in capsys.readouterr().err
+    assert main(["signal", run.id, "begin"]) == 0
+    assert run.wait(timeout=60).outputs == {"pre": {}, "ask": {"n": 1}, "ask2": {"n": 2}}
+
+
+def test_of_two_people_who_answer_at_one_instant_one_counts_and_the_other_is_told(
+    engine: Engine,
+) -> None:
+    nodes = {
+        "pre": {"uses": "signal", "with": {"name": "begin"}},
+        "buy": {"uses": "approval", "with": {"on_reject": "continue"}, "needs": ["pre"]},
+    }
+    for number in range(12):
+        run = start(engine, nodes)
+        if number % 2:
+            run.signal("begin")
+            poll(lambda run=run: node_is(run, "buy", NodeState.WAITING), what="it to ask")  # type: ignore[misc]
+        gate = threading.Barrier(4)
+
+        with ThreadPoolExecutor(4) as pool:
+            said = list(pool.map(functools.partial(_say, run, gate), range(4)))
+        heard = [who for who in said if who.isdigit()]
+        assert all("node 'buy'" in refusal for refusal in said if refusal not in heard)
+        if not number % 2:
+            run.signal("begin")
+        assert len(heard) == 1
+        assert run.wait(timeout=60).outputs["buy"]["by"] == heard[0]
+
+
+def _say(run: Run, gate: threading.Barrier, at: int) -> str:
+    """Answer together with others; give one's number, or the refusal."""
+    gate.wait(30)
+    try:
+        (run.approve if at % 2 else run.reject)("buy", by=str(at))
+    except UsageError as refusal:
+        return str(refusal)
+    return str(at)
+
+
+def test_an_early_yes_and_then_a_no_are_not_both_ok(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _in_environment(engine, monkeypatch)
+    nodes = {
+        "pre": {"uses": "signal", "with": {"name": "begin"}},
+        "buy": {"uses": "approval", "needs": ["pre"]},
+    }
+    run = start(engine, nodes)
+    assert main(["approve", run.id, "buy", "-i", "by=ada"]) == 0
+    assert main(["approve", run.id, "buy", "--reject"]) == 2
+    assert "node 'buy' was approved already by ada" in capsys.readouterr().err
+    run.signal("begin")
+    assert run.wait(timeout=60).outputs["buy"] == {"approved": True, "by": "ada"}
+
+
+def _in_environment(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have commands find the engine's server."""
+    for name, value in engine.session.worker_env([]).items():
+        monkeypatch.setenv(name, value)

@@ -38,6 +38,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         secret_names=(),
         secrets_dir=None,
         callbacks=(),
+        replicas=0,
         unprotected_redis=False,
         log_level="INFO",
     )
@@ -67,6 +68,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "FLOWCORE_SECRETS": "API_KEY, STRIPE_*",
             "FLOWCORE_SECRETS_DIR": str(tmp_path),
             "FLOWCORE_CALLBACKS": "audit, shop.hooks:Metrics",
+            "FLOWCORE_REPLICAS": "1",
             "FLOWCORE_UNPROTECTED_REDIS": "on",
             "FLOWCORE_LOG_LEVEL": "debug",
         }
@@ -95,6 +97,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         secret_names=("API_KEY", "STRIPE_*"),
         secrets_dir=tmp_path,
         callbacks=("audit", "shop.hooks:Metrics"),
+        replicas=1,
         unprotected_redis=True,
         log_level="DEBUG",
     )

@@ -130,7 +130,7 @@ def _tell(app: Any, task: str, request: Any, given: dict[str, Any], answer: dict
         value = pack(answer, what=f"the answer of a task to run {ticket.run}")
     except UnsupportedValueError as error:  # Celery's JSON knows more types than ours
         value = pack({"error": {"type": type(error).__name__, "message": str(error)}})
-    advance = store.signal(ticket.run, answer_name(ticket), value)
+    advance = store.signal(ticket.run, answer_name(ticket), value, most=1)
     if advance is None or not advance.accepted:
         _log.info("a task has answered run %s, which has ended", ticket.run)
     elif advance.dispatch is not None:

@@ -4,11 +4,13 @@ In: a step. Out: the run moved. Not here: the moves themselves (transitions), wh
 (plan.reuse).
 """
 
+from collections import deque
 from collections.abc import Iterator
 
 from flowcore.errors import OrphanError
 from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import Frontier, after_failure, from_node
+from flowcore.ports.store import Advance
 from flowcore.ports.unit import Grain
 from flowcore.run.event import EventType
 from flowcore.run.record import Origin, Parent
@@ -39,23 +41,55 @@ def pause(step: Step) -> None:
     step.event(EventType.RUN_PAUSED, nodes)
 
 
-def signal(step: Step, name: str, value: bytes) -> tuple[str, ...]:
-    """Give a signal to those who wait for it, or keep it; or say where inside somebody waits."""
+def signal(
+    step: Step, name: str, value: bytes, *, most: int, node: int | None
+) -> tuple[str, ...] | Advance:
+    """Give a signal to those who wait for it, or keep it; or say where inside somebody waits.
+
+    Returns:
+        The runs inside; or why it was not taken.
+    """
     run = step.run
-    step.event(EventType.RUN_SIGNAL, data={"name": name})
-    # One that was cancelled while it waited waits no more, though its run has an epilogue yet.
     waiting = _waiting(run, name)
-    for node in waiting:
-        step.unpark(node, value)
-    if waiting:
-        return ()
-    found = tuple(sorted(_listeners(step.world, run, name)))
-    if not found:
-        run.signals[name] = value
+    found: tuple[str, ...] = ()
+    refused: Advance | None = None
+    if node is not None:
+        if node not in waiting:
+            waiting, refused = [], _answer(run, node, value)
+    elif not waiting:
+        found = tuple(sorted(_listeners(step.world, run, name)))
+        refused = None if found else _keep(run, name, value, most=most)
+    if refused is not None:
+        return refused
+    step.event(EventType.RUN_SIGNAL, data={"name": name})
+    for one in waiting:
+        step.unpark(one, value)
     return found
 
 
+def _answer(run: KeptRun, node: int, value: bytes) -> Advance | None:
+    """Keep the answer to a question that is not asked yet; refuse a second one."""
+    if run.nodes[node].is_terminal:
+        return Advance(accepted=False, refused="answered")
+    first = run.resumed.get(node, run.answers.get(node))
+    if first is not None:
+        return Advance(accepted=False, refused="answered", answer=first)
+    run.answers[node] = value
+    return None
+
+
+def _keep(run: KeptRun, name: str, value: bytes, *, most: int) -> Advance | None:
+    """Keep a signal behind those of its name."""
+    if most == 0:
+        return Advance(accepted=False, refused="nobody")
+    if len(run.signals.get(name, ())) >= most:
+        return Advance(accepted=False, refused="full")
+    run.signals.setdefault(name, deque()).append(value)
+    return None
+
+
 def _waiting(run: KeptRun, name: str) -> list[int]:
+    # One that was cancelled while it waited waits no more, though its run has an epilogue yet.
     return sorted(
         node
         for node, what in run.waits.items()
@@ -146,6 +180,7 @@ def _reopen(run: KeptRun, frontier: Frontier) -> None:
         run.awaited,
         run.told,
         run.signals,
+        run.answers,
         run.resumed,
         run.deferred,
     ):

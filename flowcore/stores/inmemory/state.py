@@ -108,8 +108,10 @@ class KeptRun:
     """By node that waits for a run that it has started: that run."""
     told: set[int] = field(default_factory=set)
     """Nodes that run while a run has ended that they have started."""
-    signals: dict[str, bytes] = field(default_factory=dict)
-    """Signals that nobody has taken."""
+    signals: dict[str, deque[bytes]] = field(default_factory=dict)
+    """Signals that nobody has taken, by name, the first first."""
+    answers: dict[int, bytes] = field(default_factory=dict)
+    """Answers to nodes that have not asked yet."""
     resumed: dict[int, bytes] = field(default_factory=dict)
     deferred: dict[int, Failure] = field(default_factory=dict)
     """By node whose attempt has failed: why, until somebody has decided what comes of that."""

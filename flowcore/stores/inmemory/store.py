@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
+    KEPT_SIGNALS,
     Advance,
     Claim,
     Heard,
@@ -237,15 +238,25 @@ class InMemoryStore(InMemoryReader):
                 return Advance(accepted=False)
             return self._advanced(step)
 
-    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
-        """Give a signal to those who wait for it."""
+    def signal(
+        self,
+        run: str,
+        name: str,
+        value: bytes,
+        *,
+        most: int = KEPT_SIGNALS,
+        node: int | None = None,
+    ) -> Advance | None:
+        """Give a signal to those who wait for it, or keep it."""
         with self._changed:
             kept = self._world.runs.get(run)
             if kept is None or kept.state.is_terminal:
                 return Advance(accepted=False) if kept else None
             step = Step(self._world, kept, self._now())
-            inside = signal(step, name, value)
-            return replace(self._advanced(step), inside=inside)
+            given = signal(step, name, value, most=most, node=node)
+            if isinstance(given, Advance):
+                return given
+            return replace(self._advanced(step), inside=given)
 
     def lose(self, unit: UnitTicket) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""

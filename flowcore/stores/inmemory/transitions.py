@@ -87,7 +87,7 @@ class Step(Dispatching):
             if told or wait.child not in run.open_children:
                 self.unpark(node)
                 return True
-        came = None if wait.signal is None else self._kept_signal(wait.signal)
+        came = None if wait.signal is None else self._kept_signal(node, wait.signal)
         if came is not None:
             self.unpark(node, came)
         return came is not None
@@ -107,12 +107,17 @@ class Step(Dispatching):
         else:
             self.dispatch([(node, run.attempts[node] + 1)])
 
-    def _kept_signal(self, name: str) -> bytes | None:
-        """A signal that was kept for a node: in its run, or in one around that."""
+    def _kept_signal(self, node: int, name: str) -> bytes | None:
+        """What was kept for a node: its answer, or the first signal, here or in a run around."""
         run: KeptRun | None = self.run
+        if node in self.run.answers:
+            return self.run.answers.pop(node)
         while run is not None:
-            if name in run.signals:
-                return run.signals.pop(name)
+            if kept := run.signals.get(name):
+                came = kept.popleft()
+                if not kept:
+                    del run.signals[name]
+                return came
             run = self.world.runs.get(run.parent.run) if run.parent else None
         return None
 

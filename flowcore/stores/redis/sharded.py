@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from flowcore.errors import StoreFullError, StoreUnreachableError
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
+    KEPT_SIGNALS,
     Advance,
     Claim,
     NewRun,
@@ -183,10 +184,20 @@ class ShardedStore:
         """End the wait of a node."""
         return self._advance(ticket.run, lambda store: store.wake(ticket))
 
-    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
+    def signal(
+        self,
+        run: str,
+        name: str,
+        value: bytes,
+        *,
+        most: int = KEPT_SIGNALS,
+        node: int | None = None,
+    ) -> Advance | None:
         """Give a signal to the nodes that wait for it."""
         return self.placement.ask(
-            run, lambda at: self.shards[at].store.signal(run, name, value), _is_none
+            run,
+            lambda at: self.shards[at].store.signal(run, name, value, most=most, node=node),
+            _is_none,
         )
 
     def lose(self, unit: UnitTicket) -> Advance:

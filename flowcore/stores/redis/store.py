@@ -6,7 +6,7 @@ In: the engine's commands. Out: what the scripts answered. Not here: reading (re
 import functools
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
@@ -17,6 +17,7 @@ from flowcore.errors import OrphanError, ServiceError
 from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import after_failure, from_node
 from flowcore.ports.store import (
+    KEPT_SIGNALS,
     Advance,
     Claim,
     NewRun,
@@ -40,6 +41,7 @@ from flowcore.stores.redis.wire import (
     milliseconds,
     read_advance,
     read_dispatch,
+    read_signal,
     read_sweep,
     read_unit,
     shares,
@@ -84,7 +86,7 @@ class RedisStore:
         self.client = client
         self._leases = leases
         self._troubles = RedisTroubles(client)
-        line = Line(client)
+        self.line = line = Line(client)
         self._scripts = {name: Script(line, script_source(name)) for name in (*ON_CORE, *ON_WEB)}
         self.get_plan = functools.lru_cache(maxsize=64)(self._load_plan)
 
@@ -284,15 +286,18 @@ class RedisStore:
         answer = self._call("wake", ticket.run, ticket.node, ticket.attempt)
         return read_advance(ticket.run, answer)
 
-    def signal(self, run: str, name: str, value: bytes) -> Advance | None:
-        """Give a signal to those who wait for it."""
-        answer = self._call("signal", run, name, value, msgpack.packb({"name": name}))
-        if answer is None:
-            return None
-        if len(answer) == 1:
-            return Advance(accepted=False)
-        inside = tuple(one.decode() for one in answer.pop())
-        return replace(read_advance(run, answer), inside=inside)
+    def signal(
+        self,
+        run: str,
+        name: str,
+        value: bytes,
+        *,
+        most: int = KEPT_SIGNALS,
+        node: int | None = None,
+    ) -> Advance | None:
+        """Give a signal to those who wait for it, or keep it."""
+        about, asked = msgpack.packb({"name": name}), "" if node is None else node
+        return read_signal(run, self._call("signal", run, name, value, about, most, asked))
 
     def lose(self, unit: UnitTicket) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""

@@ -5,6 +5,7 @@ In: the ports' records. Out: arguments of scripts, and their answers read. Not h
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -26,6 +27,7 @@ __all__ = [
     "read_dispatch",
     "read_pairs",
     "read_parent",
+    "read_signal",
     "read_sweep",
     "read_unit",
     "shares",
@@ -41,6 +43,9 @@ _OK, _BAD = 2**17, 2**34
 
 #: What ``answer`` says of the run.
 _STOPPING, _PAUSED, _RESUMED = 1, 2, 4
+
+#: What a refusal says: the run's state, why, the answer that counts. An advance says more.
+_SHORT = 3
 
 
 def milliseconds(seconds: float) -> int:
@@ -130,6 +135,17 @@ def read_advance(run: str, answer: Any) -> Advance:
         resumed=bool(flags & _RESUMED),
         ahead=ahead[0].decode() if ahead else "",
     )
+
+
+def read_signal(run: str, answer: Any) -> Advance | None:
+    """Read what ``signal.lua`` answers."""
+    if answer is None:
+        return None
+    if len(answer) <= _SHORT:
+        _, why, first = [*answer, b"", b""][:_SHORT]
+        return Advance(accepted=False, refused=why.decode(), answer=first)
+    inside = tuple(one.decode() for one in answer.pop())
+    return replace(read_advance(run, answer), inside=inside)
 
 
 def wire_parent(parent: Parent | None) -> bytes:

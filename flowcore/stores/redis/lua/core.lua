@@ -5,8 +5,9 @@
 -- next), {base}join (64 bits per node: counts of open joins), {base}held (ready, over max_parallel
 -- or because the run is paused), {base}out, {base}err, {base}lost, {base}late (hashes by node),
 -- {base}dead (hash by node: successors whose edge from it does not hold), {base}base (hash by node:
--- attempts before the run was resumed), {base}sig (hash: 's:' and a name for a signal that nobody
--- has taken, 'n:' and a node for what it waits for, 'p:' and a node for what ended its wait, 'f:' and a
+-- attempts before the run was resumed), {base}sig (hash: 's:' and a name for how
+-- many signals were kept, 'h:' and a name for how many of these were taken, 'v:' and both for one that
+-- nobody has taken, 'a:' and a node for an answer that it has not taken, 'n:' and a node for what it waits for, 'p:' and a node for what ended its wait, 'f:' and a
 -- node for why its attempt has failed, 'e:' and
 -- a node while whose turn a run has ended that it has started),
 -- {base}heard (hash by node: attempt and number of the latest notes),

@@ -111,13 +111,28 @@ local function unpark(R, node, what)
   end
 end
 
--- A signal that was kept for a node: in its run, or in one around that.
-local function kept_signal(R, name)
+-- The answer that was kept for a node, or the first signal of a name: in its run, or in one around
+-- that. 's:' and the name counts those that were kept, 'h:' those that were taken of them.
+local function kept_signal(R, node, name)
   local base, up = R.base, R.up
+  local said = redis.call('HGET', base .. 'sig', 'a:' .. node)
+  if said then
+    redis.call('HDEL', base .. 'sig', 'a:' .. node)
+    return said
+  end
   while base do
-    local came = redis.call('HGET', base .. 'sig', name)
-    if came then
-      redis.call('HDEL', base .. 'sig', name)
+    local sig = base .. 'sig'
+    local kept = redis.call('HGET', sig, 's:' .. name)
+    if kept then
+      local at = tonumber(redis.call('HGET', sig, 'h:' .. name) or 0) + 1
+      local field = 'v:' .. at .. ':' .. name
+      local came = redis.call('HGET', sig, field)
+      if at == tonumber(kept) then
+        redis.call('HDEL', sig, field, 's:' .. name, 'h:' .. name)
+      else
+        redis.call('HDEL', sig, field)
+        redis.call('HSET', sig, 'h:' .. name, at)
+      end
       return came
     end
     base = up and base_of(cmsgpack.unpack(up)[1])
@@ -145,7 +160,7 @@ local function park(R, node, attempt, due, what, data)
       local told = redis.call('HDEL', sig, 'e:' .. node) == 1
       if told or not waits_inside(R, node, what) then return unpark(R, node, '') end
     end
-    local came = what:sub(1, 1) == 's' and kept_signal(R, 's:' .. what:sub(2))
+    local came = what:sub(1, 1) == 's' and kept_signal(R, node, what:sub(2))
     if came then return unpark(R, node, came) end
   end
   if due >= 0 then

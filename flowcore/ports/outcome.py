@@ -1,0 +1,59 @@
+"""How an attempt of a node ends, and what a node waits for.
+
+In: nothing. Out: Outcome, Wait. Not here: recording them (store).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flowcore.run.record import Failure
+
+__all__ = ["Outcome", "Wait"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """What a node waits for, without a worker; the first of these that comes wakes it."""
+
+    seconds: float | None = None
+    until: float | None = None
+    """Unix seconds, on the store's clock."""
+    signal: str | None = None
+    child: str | None = None
+    """The id of a run that this node has started; a node that waits for it waits for no more."""
+    reason: str = ""
+    """For people."""
+    resumes: bool = True
+    """Whether the node wants to know what ended its wait; otherwise it just has its turn again."""
+
+    def about(self) -> dict[str, Any]:
+        """What its event says."""
+        words = {
+            "reason": self.reason,
+            "signal": self.signal,
+            "until": self.until,
+            "child": self.child,
+        }
+        return {key: value for key, value in words.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended."""
+
+    kind: Literal[
+        "succeeded", "failed", "skipped", "retry", "waiting", "cancelled", "lost", "deferred"
+    ]
+    """``skipped``: the node's own condition does not hold. ``lost``: the process that ran it is
+    known to be dead, so its lease need not run out. ``deferred``: the attempt has failed, and its
+    worker cannot decide what comes of that: it is dispatched again, as the attempt that it was, and
+    its claim brings the ``failure``."""
+    output: bytes | None = None
+    """msgpack, or a reference to it (run.reference); a store keeps what it is given."""
+    failure: Failure | None = None
+    delay: float = 0.0
+    """Seconds until the next attempt of a ``retry``."""
+    dead: tuple[int, ...] = ()
+    """Successors whose edge from this node does not hold."""
+    wait: Wait | None = None
+    """What a node that is ``waiting`` waits for."""
