@@ -8,6 +8,7 @@ or frozen one is neither heard nor on the CPU. Where the kernel tells nothing (t
 only the heartbeat counts.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,12 +16,21 @@ from pathlib import Path
 
 from flowcore.engine.work_table import RunningWork
 
-__all__ = ["CpuWatch", "Excess", "ProcessUsage", "excess", "is_heard", "parse_stat", "read_usage"]
+__all__ = [
+    "CpuWatch",
+    "Excess",
+    "ProcessUsage",
+    "descendants",
+    "excess",
+    "is_heard",
+    "parse_stat",
+    "read_usage",
+]
 
 #: Stopped by a signal or a debugger, dead, waiting for a disk that may never answer.
 _AWAY = frozenset("TtXxZD")
 
-_STATE, _USER, _SYSTEM = 0, 11, 12
+_STATE, _PARENT, _USER, _SYSTEM = 0, 1, 11, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,19 @@ def read_usage(pid: int) -> ProcessUsage | None:
         return parse_stat(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace"))
     except OSError:
         return None
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started, and those that these have."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int(stat.read_text("utf-8", "replace").rpartition(")")[2].split()[_PARENT])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [pid]
+    for each in found:
+        found += children.get(each, ())
+    return found[1:]
 
 
 class CpuWatch:

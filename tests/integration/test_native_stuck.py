@@ -208,3 +208,22 @@ def test_a_child_that_is_stopped_loses_its_lease(tmp_path: Path, mark: Path, use
         assert result.nodes["held"].attempts == 2
         psutil.Process(pid).send_signal(signal.SIGCONT)
         poll(lambda: uses != SPIN or _gone(pid), what="the child that lost it to be ended")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_nodes_may_have_pools_of_processes(tmp_path: Path, pool: str) -> None:
+    with running_valkey() as url, running_engine(url, tmp_path) as engine:
+        engine.workers(pool=pool)
+        for _ in range(5):
+            result = engine.run({"pool": {"uses": "spinning_nodes:squares"}})
+            assert result.output == [1, 4, 9], result.error
+        spawned = {"pool": {"uses": "spinning_nodes:squares", "with": {"method": "forkserver"}}}
+        assert engine.run(spawned).output == [1, 4, 9]
+
+
+def test_what_a_node_has_started_is_ended_with_it(engine: Engine, mark: Path) -> None:
+    uses = "spinning_nodes:spin_with_children"
+    result = engine.run({"spin": _spin(mark, uses, timeout="1s")})
+    assert "NodeTimeoutError" in str(result.error)
+    started = [int(pid) for pid in Path(f"{mark}.children").read_text().split()]
+    poll(lambda: all(map(_gone, started)), what="what the node has started to be ended")

@@ -89,6 +89,13 @@ class Bridge:
         self._lock = threading.Lock()
         self._made = None
 
+    def open_child(self, **_: Any) -> None:
+        """Begin in a child of the pool, which may have children of its own, as nodes want them."""
+        self.forget()
+        # A pool's children are daemons to Python, which would forbid that. Their end does not
+        # depend on it: the pool ends them, or the kernel when their parent dies.
+        current_process().daemon = False
+
 
 def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     """Make a Celery app that runs nodes; see RELIABILITY notes in docs for each setting."""
@@ -131,7 +138,7 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     )
     app.steps["worker"].update((JanitorStep, ChildWatch, StallWatch, TidyingStep, WatchdogStep))
     app.steps["consumer"].add(EventBatching)
-    worker_process_init.connect(bridge.forget, weak=False)
+    worker_process_init.connect(bridge.open_child, weak=False)
     celeryd_after_setup.connect(_consume_lanes, weak=False)
     made: Celery = app
     return made

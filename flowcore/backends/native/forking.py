@@ -1,15 +1,20 @@
-"""Locks in the children of a process pool.
+"""What the children of a worker's process inherit, and should not.
 
-In: nothing. Out: children that inherit no lock that a thread of their parent held.
+In: nothing. Out: children that inherit no lock that a thread of their parent held, and no handler
+of signals that are meant for a worker.
 
 A worker's parent has threads of ours, which publish; a child that is forked while one of them
 makes a connection inherits the locks that it holds, and would wait for them for ever. The locks
 are those of ``cached_property``: one for each property of a class, held while its value is worked
 out, as that of a channel's client is. (Python has had none since 3.12, but kombu brings its own.)
 Others are made anew by those who have them: logging, redis-py's pools, Celery's pools, ``Bridge``.
+
+A node may start processes of its own, such as a ``multiprocessing.Pool``, which ends them by
+SIGTERM. With the handler of a worker they would take that for its warm shutdown, and go on.
 """
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,16 +26,32 @@ __all__ = ["free_locks_in_children"]
 _PACKAGES = frozenset({"amqp", "billiard", "celery", "flowcore", "kombu", "redis", "vine"})
 
 
+#: Signals by which workers are told something.
+_OF_WORKERS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1)
+
+
 @cache
 def free_locks_in_children() -> None:
-    """Have each child that is forked from now on begin with free locks; called before any is."""
+    """Have each child that is forked from now on begin afresh; called before any is."""
     properties = list(_with_locks())
+    before = threading.local()
+
+    def hold_back() -> None:
+        # A signal that comes before its handler is reset would be taken by that, and be lost.
+        before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_WORKERS)
+
+    def let_come() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before.mask)
 
     def renew() -> None:
         for each in properties:
             each.lock = threading.RLock()
+        for signum in _OF_WORKERS:
+            if callable(signal.getsignal(signum)):
+                signal.signal(signum, signal.SIG_DFL)
+        let_come()
 
-    os.register_at_fork(after_in_child=renew)
+    os.register_at_fork(before=hold_back, after_in_parent=let_come, after_in_child=renew)
 
 
 def _with_locks() -> Iterator[Any]:

@@ -28,7 +28,7 @@ from flowcore.backends.native.host import NodeHost
 from flowcore.backends.native.proxies import settle_for, speak_for
 from flowcore.backends.native.tasks import NodeFailed
 from flowcore.engine.leases import STOP_GRACE
-from flowcore.engine.liveness import CpuWatch, Excess, excess, is_heard, read_usage
+from flowcore.engine.liveness import CpuWatch, Excess, descendants, excess, is_heard, read_usage
 from flowcore.engine.overtime import outcome_of
 from flowcore.engine.work_table import RunningWork, WorkTable
 from flowcore.errors import FlowcoreError
@@ -196,7 +196,7 @@ class Watchdog:
                     "process %d is ended: node %d of run %s goes on after its %s",
                     *(work.pid, work.node, work.run, _OVER[why]),
                 )
-                os.kill(work.pid, signal.SIGKILL)
+                _kill(work.pid)
             finally:
                 os.kill(work.pid, signal.SIGCONT)
 
@@ -225,6 +225,15 @@ def _held(work: RunningWork) -> Ticket | UnitTicket:
     if work.unit:
         return UnitTicket(run=work.run, unit=work.unit)
     return Ticket(run=work.run, node=work.node, attempt=work.attempt)
+
+
+def _kill(pid: int) -> None:
+    """Kill a process that is stopped, with all that it has started."""
+    family = descendants(pid)
+    os.kill(pid, signal.SIGKILL)
+    for each in family:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(each, signal.SIGKILL)
 
 
 def _stop(pid: int) -> bool:

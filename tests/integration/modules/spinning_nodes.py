@@ -1,7 +1,9 @@
 """Nodes that keep the interpreter for themselves, and others that do not end."""
 
+import multiprocessing
 import os
 import re
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -98,3 +100,21 @@ def give(mark: str) -> Picky:
     """Come back at once, with what cannot be checked."""
     _note(mark)
     return {"text": "a" * 60 + "!"}  # type: ignore[return-value]  # as users do
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def squares(method: str | None = None) -> list[int]:
+    """Have a pool of processes work."""
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        return pool.map(square, [1, 2, 3])
+
+
+def spin_with_children(mark: str) -> None:
+    """Start processes, name them, and spin."""
+    pool = multiprocessing.Pool(1)
+    pids = [pool.apply(os.getpid), subprocess.Popen(["sleep", "600"]).pid]
+    Path(mark + ".children").write_text(" ".join(map(str, pids)))
+    spin(mark)
