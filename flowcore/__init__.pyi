@@ -4,7 +4,10 @@ from flowcore.agents.agent import InputRequired as InputRequired
 from flowcore.agents.agent import Rejected as Rejected
 from flowcore.agents.agent import Skill as Skill
 from flowcore.agents.agent import agent as agent
+from flowcore.agents.message import Artifact as Artifact
 from flowcore.agents.message import Message as Message
+from flowcore.agents.message import Part as Part
+from flowcore.agents.message import TaskState as TaskState
 from flowcore.assembly.session import Session as Session
 from flowcore.backends.a2a.context import AgentContext as AgentContext
 from flowcore.backends.a2a.context import BlockingAgentContext as BlockingAgentContext
@@ -32,6 +35,7 @@ __version__: str
 __all__ = [
     "AgentClient",
     "AgentContext",
+    "Artifact",
     "BlockingAgentContext",
     "Cache",
     "Callbacks",
@@ -47,6 +51,7 @@ __all__ = [
     "InvalidFlowError",
     "Memory",
     "Message",
+    "Part",
     "RateLimit",
     "Rejected",
     "Retry",
@@ -54,6 +59,7 @@ __all__ = [
     "Schedules",
     "Session",
     "Skill",
+    "TaskState",
     "agent",
     "node",
     "parallel",

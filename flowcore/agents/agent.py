@@ -96,7 +96,14 @@ class AgentSpec:
             "capabilities": {"streaming": True, "pushNotifications": False},
             "defaultInputModes": list(self.input_modes),
             "defaultOutputModes": list(self.output_modes),
-            "skills": [{**skill.to_json(), "tags": [*skill.tags, *self.tags]} for skill in skills],
+            # The protocol wants tags of each: without any, the agent's name is one.
+            "skills": [
+                {
+                    **skill.to_json(),
+                    "tags": [*dict.fromkeys((*skill.tags, *self.tags))] or [self.name],
+                }
+                for skill in skills
+            ],
         }
 
     def argument(self, message: Message) -> Any:
@@ -107,6 +114,15 @@ class AgentSpec:
         if wanted in {str, "str"}:
             return message.text
         return message.data if message.data is not None else message.text
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it runs on an event loop: a coroutine, or an async generator."""
+        called = getattr(self.call, "__call__", None)  # noqa: B004  (asks for the coroutine flag)
+        return any(
+            inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+            for each in (self.call, called)
+        )
 
     @property
     def takes_context(self) -> bool:
@@ -125,6 +141,30 @@ class _Options:
     max_concurrency: int = 8
     timeout: float | str | None = None
     retries: int = 0
+
+
+def _check_options(name: str, given: _Options, timeout: float | None) -> None:
+    for option, kind, kind_name in (
+        ("max_concurrency", int, "a whole number"),
+        ("retries", int, "a whole number"),
+        ("description", str, "a text"),
+        ("version", str, "a text"),
+    ):
+        if not isinstance(getattr(given, option), kind):
+            raise UsageError(f"agent {name!r}: {option} is {kind_name}")
+    if given.max_concurrency < 1 or given.retries < 0:
+        raise UsageError(f"agent {name!r}: max_concurrency is at least 1, retries at least 0")
+    if timeout is not None and timeout <= 0:
+        raise UsageError(f"agent {name!r}: timeout is more than 0 seconds")
+    _check_lists(name, given)
+
+
+def _check_lists(name: str, given: _Options) -> None:
+    for option in ("skills", "tags", "input_modes", "output_modes"):
+        value = getattr(given, option)
+        kinds = (str, Skill) if option == "skills" else (str,)
+        if isinstance(value, str) or not all(isinstance(each, kinds) for each in value):
+            raise UsageError(f"agent {name!r}: {option} is a list of texts, and not {value!r:.80}")
 
 
 def agent(name: str, **options: Any) -> Callable[[Callable[..., Any]], AgentSpec]:
@@ -147,8 +187,7 @@ def agent(name: str, **options: Any) -> Callable[[Callable[..., Any]], AgentSpec
         timeout = None if given.timeout is None else float(parse_duration(given.timeout))
     except (TypeError, ValueError) as error:
         raise UsageError(f"agent {name!r}: {error}") from error
-    if given.max_concurrency < 1 or given.retries < 0:
-        raise UsageError(f"agent {name!r}: max_concurrency is at least 1, retries at least 0")
+    _check_options(name, given, timeout)
 
     def decorate(function: Callable[..., Any]) -> AgentSpec:
         return AgentSpec(

@@ -6,10 +6,12 @@ spellings of states are the protocol's own. Not here: where a task is kept (port
 
 import base64
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self, TypeAlias
+
+from flowcore.errors import UnsupportedValueError
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -21,6 +23,7 @@ __all__ = [
     "Task",
     "TaskState",
     "TaskUpdate",
+    "artifacts_of",
     "parts_of",
     "text_of",
 ]
@@ -118,7 +121,10 @@ def parts_of(content: Any) -> tuple[Part, ...]:
         return ()
     if isinstance(content, Message | Artifact):
         return content.parts
-    if isinstance(content, list | tuple) and content and isinstance(content[0], Part):
+    if isinstance(content, list | tuple) and any(isinstance(each, Part) for each in content):
+        if not all(isinstance(each, Part) for each in content):
+            msg = "a list of parts has something else in it; make it a Part, or give data alone"
+            raise UnsupportedValueError(msg)
         return tuple(content)
     return (content if isinstance(content, Part) else _part(content),)
 
@@ -288,3 +294,27 @@ def _status(state: TaskState, timestamp: str, said: Message | None) -> Json:
     if said is not None:
         found["message"] = said.to_json()
     return found
+
+
+def artifacts_of(
+    updates: Sequence[TaskUpdate], *, withdrawn: Collection[int] = ()
+) -> tuple[Artifact, ...]:
+    """Put the pieces of artifacts together, as the protocol says.
+
+    Args:
+        updates: Events of a task, from the first on.
+        withdrawn: Positions of those that take an artifact back.
+    """
+    found: dict[str, Artifact] = {}
+    for at, update in enumerate(updates):
+        piece = update.artifact
+        if piece is None:
+            continue
+        if at in withdrawn:
+            found.pop(piece.artifact_id, None)
+            continue
+        before = found.get(piece.artifact_id)
+        if update.append and before is not None:
+            piece = replace(before, parts=before.parts + piece.parts)
+        found[piece.artifact_id] = piece
+    return tuple(found.values())

@@ -7,10 +7,12 @@ first server, where Celery's messages are too.
 from typing import Any
 
 from flowcore.agents.message import Json
-from flowcore.assembly.settings import Settings
+from flowcore.assembly.agent_launch import launcher
+from flowcore.assembly.settings import Settings, split_urls
 from flowcore.backends.a2a.nodes import NodeAgents
 from flowcore.backends.a2a.ringing import KombuBell
-from flowcore.backends.a2a.step import AgentServices, AgentStep
+from flowcore.backends.a2a.services import AgentServices
+from flowcore.backends.a2a.step import AgentStep
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
@@ -55,7 +57,7 @@ def with_agents(
 
 def build_agents(
     settings: Settings,
-    url: str,
+    redis_url: str,
     *,
     producers: Producers,
     keys: Signer,
@@ -63,6 +65,7 @@ def build_agents(
     troubles: TroubleBook | None = None,
 ) -> AgentServices:
     """Wire them; nothing is sent yet."""
+    url = split_urls(redis_url)[0]
     client = connect(url, unprotected=settings.unprotected_redis)
     leases = AgentLeases(
         lease=settings.lease,
@@ -82,4 +85,6 @@ def build_agents(
         heartbeat=settings.heartbeat,
         modules=settings.agents,
         troubles=troubles,
+        launch=launcher(settings, redis_url),
+        lease=settings.lease,
     )

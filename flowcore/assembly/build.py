@@ -13,7 +13,7 @@ from flowcore.assembly.payloads import make_payloads, payload_look
 from flowcore.assembly.peers import Peers
 from flowcore.assembly.secrets import WorkerSecrets
 from flowcore.assembly.settings import REDIS_SCHEMES, Settings, split_urls
-from flowcore.backends.a2a.step import AgentServices
+from flowcore.backends.a2a.services import AgentServices
 from flowcore.backends.native.app import AppOptions, Bridge, make_app
 from flowcore.backends.native.broker import (
     AMQP_SCHEMES,
@@ -168,7 +168,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
     made = services.build()
     agents = build_agents(
         settings,
-        first,
+        redis_url,
         producers=services.producers,
         keys=made.keys,
         quorum=broker.quorum,

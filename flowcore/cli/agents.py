@@ -38,6 +38,8 @@ _COLUMNS = {
     "name": "NAME",
     "state": "STATE",
     "instances": "INSTANCES",
+    "hung": "HUNG",
+    "replaced": "REPLACED",
     "skills": "SKILLS",
     "tags": "TAGS",
     "description": "DESCRIPTION",
@@ -193,13 +195,18 @@ def _rows(client: AgentClient, skill: str | None, tag: str | None) -> list[dict[
                 "name": each.name,
                 "state": "live" if each.alive else "dead",
                 "instances": 0,
+                "hung": 0,
+                "replaced": 0,
                 "skills": [one["id"] for one in skills],
                 "tags": sorted({word for one in skills for word in one["tags"]}),
                 "description": each.card["description"].partition("\n")[0],
                 "seen_s_ago": round(each.seen, 3),
             },
         )
-        row["instances"] += int(each.alive)
+        if each.alive:
+            row["instances"] += 1
+            row["hung"] += each.hung
+            row["replaced"] += each.replaced
     return [found[name] for name in sorted(found)]
 
 

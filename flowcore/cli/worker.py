@@ -21,7 +21,7 @@ import typer
 from flowcore.assembly.lifeline import report_ready
 from flowcore.assembly.session import Session
 from flowcore.assembly.supervise import GRACE
-from flowcore.backends.a2a.step import load_agents
+from flowcore.backends.a2a.services import load_agents
 from flowcore.cli.background import Turn
 from flowcore.cli.outcome import ExitCode, complain
 from flowcore.cli.printing import Quiet, note

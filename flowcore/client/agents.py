@@ -10,13 +10,15 @@ from typing import Any
 from flowcore.agents.message import Task, TaskState, TaskUpdate
 from flowcore.assembly.session import Session, default_session
 from flowcore.client.blocking import in_thread, refuse_in_loop
+from flowcore.engine.agent_messages import check_id
 from flowcore.engine.agents import Call, completed, find
-from flowcore.errors import AgentNotFoundError, AgentTaskStateError, AgentWaitError
+from flowcore.errors import AgentNotFoundError, AgentTaskStateError, AgentWaitError, UsageError
 from flowcore.ports.agents import AgentNote
 
 __all__ = ["AgentClient"]
 
 _LOOK = 1.0
+_OPTIONS = ("skill", "task", "deadline", "message_id", "accept", "context", "version")
 
 
 class AgentClient:
@@ -31,14 +33,23 @@ class AgentClient:
 
         Args:
             agent: Its name; None when ``skill`` or ``task`` is given.
-            content: Text, data, bytes, parts or a Message.
+            content: Text, data, bytes, parts or a Message, whose ids, metadata and references
+                are kept.
             **given: ``skill``; ``task``, to go on with one that asked; ``deadline`` in seconds;
-                ``message_id``, which counts once however often it is said; ``accept``, media
-                types; ``context``; ``version`` of the protocol.
+                ``message_id``, which counts once for an agent and a content, however often it is
+                said; ``accept``, media types; ``context``; ``version`` of the protocol.
 
         Raises:
+            UsageError: Something in it cannot be said.
             AgentError: There is no such agent or task, or they do not understand each other.
         """
+        odd = ", ".join(sorted(set(given) - set(_OPTIONS)))
+        if odd:
+            raise UsageError(f"there is no {odd} to give; there are: {', '.join(_OPTIONS)}")
+        if isinstance(given.get("accept"), str):
+            given["accept"] = (given["accept"],)
+        if given.get("task") is not None:
+            check_id(given["task"], "a task's id")
         return self._caller.begin(Call(agent=agent, content=content, **given))
 
     def send(self, agent: str | None, content: Any, *, timeout: float = 60.0, **given: Any) -> Task:
@@ -76,19 +87,19 @@ class AgentClient:
         Raises:
             AgentNotFoundError: There is none.
         """
-        found = self._caller.store.get(task)
+        found = self._caller.store.get(check_id(task, "a task's id"))
         if found is None:
             raise AgentNotFoundError(f"there is no task {task!r}; it may be past its retention")
         return found
 
     def cancel(self, task: str) -> Task:
-        """End a task as canceled, wherever it is.
+        """End a task as canceled, wherever it is, and what it waits for.
 
         Raises:
             AgentNotFoundError: There is none.
             AgentTaskStateError: It has ended already.
         """
-        told = self._caller.store.cancel(task)
+        told = self._caller.store.cancel(check_id(task, "a task's id"))
         if told.verdict == "finished":
             msg = f"task {task!r} is {told.state.word} and cannot be canceled"
             raise AgentTaskStateError(msg)
@@ -108,7 +119,7 @@ class AgentClient:
         Raises:
             AgentTaskStateError: It is none.
         """
-        bell = self._caller.store.requeue(task)
+        bell = self._caller.store.requeue(check_id(task, "a task's id"))
         if bell is None:
             raise AgentTaskStateError(
                 f"task {task!r} is no dead letter; see 'flowcore agents --dead'"

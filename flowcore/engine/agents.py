@@ -4,16 +4,25 @@ In: whom, and what to say. Out: a task that the store knows of. Not here: waitin
 the agent's own side (backends.a2a).
 """
 
+import math
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Protocol
 
-import msgpack
-
 from flowcore.agents.agent import negotiate
-from flowcore.agents.message import PROTOCOL_VERSION, Json, Message, Role, Task, TaskState, parts_of
+from flowcore.agents.message import (
+    PROTOCOL_VERSION,
+    Json,
+    Message,
+    Part,
+    Role,
+    Task,
+    TaskState,
+    parts_of,
+)
+from flowcore.engine.agent_messages import check_id, message_body, message_digest
 from flowcore.errors import (
     AgentCallLimitError,
     AgentNotFoundError,
@@ -23,10 +32,25 @@ from flowcore.errors import (
 )
 from flowcore.ports.agents import AgentDirectory, NewTask, TaskStore
 
-__all__ = ["MAX_DEPTH", "Bell", "Call", "Caller", "chain_of", "completed", "find"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_HOPS",
+    "Bell",
+    "Call",
+    "Caller",
+    "chain_of",
+    "completed",
+    "find",
+    "hops_of",
+]
 
 #: Agents that wait for one another, one below the other.
 MAX_DEPTH = 16
+#: Agents that are told something one because of the other, whether anyone waits or not.
+MAX_HOPS = 32
+#: The longest deadline, in seconds: a hundred years.
+MAX_DEADLINE = 100 * 366 * 86_400.0
+_CHAIN, _HOPS, _OWN = "flowcore/chain", "flowcore/hops", "flowcore/"
 _FRESH = 1.0
 
 
@@ -56,12 +80,18 @@ class Call:
     """Media types that the caller takes; none means all."""
     version: str = PROTOCOL_VERSION
     message_id: str | None = None
-    """Said twice, it counts once."""
+    """Said twice with the same content to the same agent, it counts once."""
+    owner: str = ""
+    """Whose task it is; empty for those of the project itself."""
     new_task: str | None = None
-    """The id of the task to begin."""
+    """The id of the task to begin; made from what is said when left out."""
+    parent: str = ""
+    """The task that waits for this one."""
     notify: str = ""
     chain: tuple[str, ...] = field(default=())
     """The agents that wait for this one, the first of them first."""
+    hops: int = 0
+    """How many agents have been told something, one because of the other, to come to this."""
 
 
 class Caller:
@@ -79,41 +109,43 @@ class Caller:
         """Say it; return the task.
 
         Raises:
+            UsageError: Something in it cannot be said.
             AgentNotFoundError: Nobody has this name or skill, or there is no such task.
             AgentNegotiationError: The two sides do not understand each other.
             AgentCallLimitError: The calls are too deep, or go in a circle.
             AgentTaskStateError: The task has ended.
         """
+        _check_deadline(call.deadline)
+        call = _with_message(call)
         if call.task is not None:
             return self._go_on(call)
         card = self._card(call)
         name: str = card["name"]
-        _check_chain(name, call.chain)
-        parts = parts_of(call.content)
-        negotiate(card, parts, accept=call.accept, version=call.version)
-        message_id = call.message_id or _id_of(call.content) or uuid.uuid4().hex
-        task = call.new_task or f"t{message_id}"
-        context = call.context or f"c{message_id}"
-        message = Message(
-            parts=parts,
-            role=Role.USER,
-            message_id=message_id,
-            task_id=task,
-            context_id=context,
-            reference_task_ids=call.references,
-            metadata={"flowcore/chain": list(call.chain)} if call.chain else {},
-        ).to_json()
+        _check_chain(name, call)
+        message = _message_of(call)
+        label = f"message to agent {name!r}"
+        unsent = message_body(message, label=label)
+        negotiate(card, message.parts, accept=call.accept, version=call.version)
+        key = message_digest(unsent, owner=call.owner, agent=name, message_id=message.message_id)
+        task = call.new_task or f"t{key}"
+        context = call.context or f"c{key}"
+        message = replace(message, task_id=task, context_id=context)
         new = NewTask(
             task=task,
             agent=name,
-            message_id=message_id,
-            message=msgpack.packb(message),
+            counts_as=key,
+            message=message_body(message, label=label),
             context=context,
             deadline=call.deadline,
             notify=call.notify,
+            parent=call.parent,
+            owner=call.owner,
         )
-        if self.store.tell(new).ring:
-            self._bell.ring(name, task, message)
+        told = self.store.tell(new)
+        if told.verdict == "abandoned":
+            raise AgentTaskStateError(f"task {call.parent!r} has ended and can call nobody")
+        if told.ring:
+            self._bell.ring(name, task, message.to_json())
         return task
 
     def ring(self, agent: str, task: str) -> None:
@@ -126,18 +158,17 @@ class Caller:
             raise AgentNotFoundError(
                 f"there is no task {call.task!r}; it may be past its retention"
             )
-        message_id = call.message_id or _id_of(call.content) or uuid.uuid4().hex
-        message = Message(
-            parts=parts_of(call.content),
-            message_id=message_id,
-            task_id=task.id,
-            context_id=task.context_id,
-        ).to_json()
+        _check_same(call, task)
+        _check_hops(task.agent, call)
+        message = replace(_message_of(call), task_id=task.id, context_id=task.context_id)
+        body = message_body(message, label=f"message to task {task.id!r}")
         new = NewTask(
             task=task.id,
             agent=task.agent,
-            message_id=message_id,
-            message=msgpack.packb(message),
+            counts_as=message_digest(
+                body, owner=call.owner, agent=task.agent, message_id=message.message_id
+            ),
+            message=body,
             context=task.context_id,
             create=False,
             notify=call.notify,
@@ -147,7 +178,7 @@ class Caller:
             word = told.state.word
             raise AgentTaskStateError(f"task {task.id!r} is {word}; send a new message without it")
         if told.ring:
-            self._bell.ring(task.agent, task.id, message)
+            self._bell.ring(task.agent, task.id, message.to_json())
         return task.id
 
     def _card(self, call: Call) -> Json:
@@ -175,7 +206,15 @@ class Caller:
 
 def chain_of(message: Message, agent: str) -> tuple[str, ...]:
     """Return the chain of those who wait, as an agent that got this message passes it on."""
-    return (*message.metadata.get("flowcore/chain", ()), agent)
+    found = message.metadata.get(_CHAIN, ())
+    chain = found if isinstance(found, list | tuple) else ()
+    return (*(each for each in chain if isinstance(each, str)), agent)
+
+
+def hops_of(messages: Sequence[Message]) -> int:
+    """Return how many agents have been told something, up to the one told these messages."""
+    found = (message.metadata.get(_HOPS) for message in messages)
+    return 1 + max((each for each in found if isinstance(each, int)), default=0)
 
 
 def completed(task: Task) -> Task:
@@ -203,13 +242,75 @@ def find(
     return [note for note in directory.agents() if fits(note.card)]
 
 
-def _id_of(content: Any) -> str | None:
-    return content.message_id if isinstance(content, Message) else None
+def _with_message(call: Call) -> Call:
+    """Take over what a Message says of itself; what the call says goes before."""
+    said = call.content
+    if not isinstance(said, Message):
+        return call
+    if call.task and said.task_id and call.task != said.task_id:
+        raise UsageError(f"the message is for task {said.task_id!r}, the call for {call.task!r}")
+    return replace(
+        call,
+        task=call.task or said.task_id or None,
+        context=call.context or said.context_id,
+        message_id=call.message_id or said.message_id,
+        references=(*said.reference_task_ids, *call.references),
+    )
 
 
-def _check_chain(name: str, chain: Sequence[str]) -> None:
-    shown = " -> ".join([*chain, name])
-    if name in chain:
+def _message_of(call: Call) -> Message:
+    said = call.content.metadata if isinstance(call.content, Message) else {}
+    if not isinstance(said, Mapping):
+        raise UsageError("the metadata of a message is a map")
+    metadata = {key: value for key, value in said.items() if not str(key).startswith(_OWN)}
+    if call.chain:
+        metadata[_CHAIN] = list(call.chain)
+    if call.hops:
+        metadata[_HOPS] = call.hops
+    parts: tuple[Part, ...] = parts_of(call.content)
+    message_id = uuid.uuid4().hex if call.message_id is None else call.message_id
+    return Message(
+        parts=parts,
+        role=Role.USER,
+        message_id=check_id(message_id, "a messageId"),
+        context_id=check_id(call.context, "a contextId") if call.context else "",
+        reference_task_ids=tuple(check_id(each, "a task's id") for each in call.references),
+        metadata=metadata,
+    )
+
+
+def _check_same(call: Call, task: Task) -> None:
+    """Refuse to go on with a task that is not the one that is meant."""
+    if call.agent is not None and call.agent != task.agent:
+        raise UsageError(f"task {task.id!r} is one of agent {task.agent!r}, not of {call.agent!r}")
+    if call.context and call.context != task.context_id:
+        msg = f"task {task.id!r} belongs to the context {task.context_id!r}, not {call.context!r}"
+        raise UsageError(msg)
+
+
+def _check_deadline(deadline: object) -> None:
+    if deadline is None:
+        return
+    is_number = isinstance(deadline, int | float) and not isinstance(deadline, bool)
+    if not is_number or not math.isfinite(deadline) or not 0 <= deadline <= MAX_DEADLINE:  # type: ignore[arg-type,operator]
+        msg = (
+            f"deadline is a number of seconds, from 0 to a hundred years, and not {deadline!r:.80}"
+        )
+        raise UsageError(msg)
+
+
+def _check_chain(name: str, call: Call) -> None:
+    shown = " -> ".join([*call.chain, name])
+    if name in call.chain:
         raise AgentCallLimitError(f"agents would call each other in a circle: {shown}")
-    if len(chain) >= MAX_DEPTH:
+    if len(call.chain) >= MAX_DEPTH:
         raise AgentCallLimitError(f"agents call each other more than {MAX_DEPTH} deep: {shown}")
+    _check_hops(name, call)
+
+
+def _check_hops(name: str, call: Call) -> None:
+    if call.hops > MAX_HOPS:
+        raise AgentCallLimitError(
+            f"one message has led to {call.hops} others in a row, the last to agent {name!r}; at "
+            f"most {MAX_HOPS} may: do agents tell each other things in a circle?"
+        )

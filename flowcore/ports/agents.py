@@ -46,7 +46,7 @@ MOVES: Mapping[TaskState, frozenset[TaskState]] = {
     TaskState.INPUT_REQUIRED: frozenset({TaskState.WORKING, TaskState.CANCELED, TaskState.FAILED}),
 }
 
-Verdict: TypeAlias = Literal["new", "queued", "duplicate", "finished", "unknown"]
+Verdict: TypeAlias = Literal["new", "queued", "duplicate", "finished", "unknown", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,8 @@ class NewTask:
 
     task: str
     agent: str
-    message_id: str
+    counts_as: str
+    """A message that counts as the same as an earlier one of the task changes nothing."""
     message: bytes
     """msgpack of the protocol's Message."""
     context: str
@@ -65,6 +66,10 @@ class NewTask:
     """Seconds from now in which the task has to end."""
     notify: str = ""
     """An instance to tell of its end; with ``*`` behind it, of every event."""
+    parent: str = ""
+    """A task that waits for this one, and that this one is canceled with."""
+    owner: str = ""
+    """Whose task it is; empty for those of the project itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +100,11 @@ class TaskClaim:
     messages: tuple[bytes, ...]
     """All that the caller has said, in order, the newest last."""
     emitted: int
-    """Events of earlier tries, which are not to be told again."""
+    """Events that were told in earlier turns."""
     tries: int
     """Errors so far."""
+    again: bool = False
+    """This is another try, after an error or a loss: what it makes, it makes anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +124,10 @@ class AgentNote:
     seen: float
     """Seconds since it was last heard of."""
     alive: bool
+    hung: int = 0
+    """Calls that do not come back and keep their places."""
+    replaced: int = 0
+    """Processes of this worker that had to be replaced, because of one agent or another."""
 
     @property
     def name(self) -> str:
@@ -141,7 +152,7 @@ class TaskStore(Protocol):
     """Keeps tasks, their inboxes and their events."""
 
     def tell(self, new: NewTask) -> Told:
-        """Put a message into a task's inbox; one with a known id changes nothing."""
+        """Put a message into a task's inbox; one that was put there before changes nothing."""
         ...
 
     def claim(self, task: str, *, instance: str) -> TaskClaim | None:
@@ -153,12 +164,13 @@ class TaskStore(Protocol):
         ...
 
     def emit(self, hold: TaskHold, number: int, kind: str, body: bytes) -> bool:
-        """Append an event; ``number`` counts those of the task, so that a replay tells none twice.
+        """Append an event; one whose number was told before changes nothing.
 
         Args:
             hold: The right to do so.
-            number: 1, 2, 3 … in the order in which the function emits.
-            kind: ``status``, ``artifact``, or ``append`` (to an artifact).
+            number: 1, 2, 3 …, counted over all turns of the task.
+            kind: ``status``, ``artifact`` (which replaces one of its id), ``append`` (to an
+                artifact), or ``withdraw`` (an artifact of an earlier try).
             body: msgpack of a Message or an Artifact.
 
         Returns:
@@ -174,12 +186,19 @@ class TaskStore(Protocol):
         """Give a task back for some seconds; ``failed`` counts as a try."""
         ...
 
+    def lose(self, hold: TaskHold) -> bool:
+        """Have a task taken over at once: the process that had it is dead."""
+        ...
+
     def wake(self, task: str) -> Doorbell | None:
         """End the wait of a task that was given back."""
         ...
 
     def cancel(self, task: str, body: bytes = b"") -> Told:
-        """End a task as canceled; whoever works on it is told, and can write no more."""
+        """End a task as canceled, and what it waits for.
+
+        Whoever works on them is told, and can write no more.
+        """
         ...
 
     def sweep(self, *, limit: int = 100) -> Sequence[Doorbell]:
@@ -206,7 +225,9 @@ class TaskStore(Protocol):
 class AgentDirectory(Protocol):
     """Who is there."""
 
-    def post(self, card: Json, *, instance: str, keep: float) -> None:
+    def post(
+        self, card: Json, *, instance: str, keep: float, hung: int = 0, replaced: int = 0
+    ) -> None:
         """Write or renew the card of an agent as one process hosts it, for some seconds."""
         ...
 

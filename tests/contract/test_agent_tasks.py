@@ -33,7 +33,7 @@ def _new(task: str, words: str, *, deadline: float | None = None) -> NewTask:
     return NewTask(
         task=task,
         agent="echo",
-        message_id=words,
+        counts_as=words,
         message=msgpack.packb(message.to_json()),
         context="c",
         deadline=deadline,

@@ -4,18 +4,16 @@ In: a claimed task, and a way to call others. Out: events in the store, answers 
 Not here: when the function runs (host).
 
 A function may be run again: after a lost worker, an error, a question that was answered, or, if it
-is no coroutine, an answer of an agent that it waited for. So its calls and events are numbered in
-the order in which it makes them: a call that was made before gives the same task, an event that
-was told before is not told again.
+is no coroutine, an answer of an agent that it waited for. So its calls are numbered in
+the order in which it makes them: a call that was made before gives the same task. Its events are
+compared with those that were told before (event_writer).
 """
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
-
-import msgpack
 
 from flowcore.agents.agent import InputRequired
 from flowcore.agents.message import (
@@ -27,11 +25,13 @@ from flowcore.agents.message import (
     TaskUpdate,
     parts_of,
 )
-from flowcore.engine.agents import Call, Caller, chain_of, completed
-from flowcore.errors import AgentTaskStateError, UsageError
+from flowcore.backends.a2a.event_writer import EventWriter
+from flowcore.engine.agent_messages import UNREADABLE, message_body, read_message
+from flowcore.engine.agents import Call, Caller, chain_of, completed, hops_of
+from flowcore.errors import AgentTaskStateError, UnsupportedValueError, UsageError
 from flowcore.ports.agents import TaskClaim
 
-__all__ = ["AgentContext", "BlockingAgentContext", "Parked", "Waiting", "said"]
+__all__ = ["AgentContext", "BlockingAgentContext", "Parked", "Waiting", "has_ended", "said"]
 
 
 class Parked(BaseException):
@@ -64,27 +64,30 @@ class Waiting(Protocol):
         ...
 
 
-def said(content: Any, *, role: Role = Role.AGENT, id: str | None = None) -> bytes:
-    """Pack a message of the agent."""
-    message = Message(parts=parts_of(content), role=role)
-    if id is not None:
-        message = replace(message, message_id=id)
-    packed: bytes = msgpack.packb(message.to_json())
-    return packed
+def said(content: Any, *, label: str) -> bytes:
+    """Pack what an agent says with a new state.
+
+    Raises:
+        UnsupportedValueError: It cannot travel.
+    """
+    return message_body(Message(parts=parts_of(content), role=Role.AGENT), label=label)
 
 
 class _Context:
     """What both kinds of function have."""
+
+    #: Whether a call waits on the host's loop.
+    _follows = False
 
     def __init__(self, claim: TaskClaim, caller: Caller, waiting: Waiting) -> None:
         self._claim = claim
         self._caller = caller
         self._waiting = waiting
         self._calls = 0
-        self._emitted = 0
         self._asked = 0
-        self._begun: set[str] = set()
-        self.history = tuple(Message.from_json(msgpack.unpackb(each)) for each in claim.messages)
+        self._unnamed = 0
+        self.events = EventWriter(claim, caller.store)
+        self.history = tuple(map(_readable, claim.messages))
         """All that the caller has said in this task, in order."""
         self.stopping = threading.Event()
         """Set when the task was canceled, is too late, or has been taken over."""
@@ -124,53 +127,46 @@ class _Context:
 
     def status(self, text: str) -> None:
         """Say how it goes: an event of the task."""
-        self._emit("status", said(text, id=f"{self.task_id}.s{self._emitted + 1}"))
+        if not isinstance(text, str):
+            raise UsageError(f"a status is a text, and not {type(text).__name__}")
+        self._write(lambda: self.events.status(text))
 
     def artifact(self, content: Any, *, name: str = "", id: str | None = None) -> None:
-        """Hand over a result, whole."""
-        self._piece("artifact", content, id or f"a{self._emitted + 1}", name)
+        """Hand over a result, whole; without an id the n-th that is handed over is ``a<n>``."""
+        if id is None:
+            self._unnamed += 1
+            id = f"a{self._unnamed}"
+        piece = _artifact(content, id, name)
+        self._write(lambda: self.events.whole(piece))
 
     def chunk(self, content: Any, *, id: str = "result") -> None:
         """Hand over a further piece of a result."""
-        self._piece("append", content, id, "")
+        piece = _artifact(content, id, "")
+        self._write(lambda: self.events.piece(piece))
 
-    def _piece(self, kind: str, content: Any, id: str, name: str) -> None:
-        piece = content
-        if not isinstance(content, Artifact):
-            piece = Artifact(artifact_id=id, parts=parts_of(content), name=name)
-        self._emit(kind, msgpack.packb(piece.to_json()))
-
-    def _emit(self, kind: str, body: bytes) -> None:
-        self._emitted += 1
-        if self._emitted <= self._claim.emitted:
-            return
-        if not self._caller.store.emit(self._claim.hold, self._emitted, kind, body):
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except AgentTaskStateError:
             self.stopping.set()
-            raise AgentTaskStateError(f"task {self.task_id!r} is no longer this worker's")
+            raise
 
     def _next(self, call: Call, *, waits: bool = True, news: bool = False) -> str:
         self._calls += 1
         numbered = f"{self.task_id}.{self._calls}"
-        chain = chain_of(self.history[0], self._claim.agent) if waits else ()
-        if waits:
+        if waits and self._follows:
             self._waiting.expect(call.task or numbered)
-        task = self._caller.begin(
+        return self._caller.begin(
             replace(
-                call,
-                chain=chain,
+                _forwarded(call, self.task_id),
+                chain=chain_of(self.history[0], self._claim.agent) if waits else (),
+                hops=hops_of(self.history),
                 notify=f"{self._waiting.instance}{'*' if news else ''}" if waits else "",
                 message_id=numbered,
                 new_task=numbered,
+                parent=self.task_id if waits else "",
             )
         )
-        if waits:
-            self._begun.add(task)
-        return task
-
-    def cancel_calls(self) -> None:
-        """Cancel what this task waits for."""
-        for task in self._begun:
-            self._caller.store.cancel(task)
 
     def _handed(self, content: Any, given: Mapping[str, Any]) -> Call:
         return Call(
@@ -183,6 +179,8 @@ class _Context:
 
 class AgentContext(_Context):
     """What a coroutine or an async generator is given; its waits hold no place."""
+
+    _follows = True
 
     async def call(self, agent: str | None, content: Any, **given: Any) -> Task:
         """Ask another agent and wait for its result.
@@ -206,9 +204,7 @@ class AgentContext(_Context):
         return await self._finish(task)
 
     async def _finish(self, task: str) -> Task:
-        ended = await self._waiting.ended(task, look=self._claim.hold.token > 1)
-        self._begun.discard(task)
-        return completed(ended)
+        return completed(await self._waiting.ended(task, look=self._claim.hold.token > 1))
 
     async def fan_out(self, calls: Sequence[tuple[str, Any]]) -> list[Task]:
         """Ask several agents at once; return their tasks in the same order."""
@@ -226,7 +222,6 @@ class AgentContext(_Context):
                 after = update.seq
                 yield update
                 if update.state.is_terminal or update.state is TaskState.INPUT_REQUIRED:
-                    self._begun.discard(task)
                     return
 
     async def send(self, agent: str | None, content: Any, **given: Any) -> str:
@@ -272,12 +267,33 @@ class BlockingAgentContext(_Context):
 
     def _finish(self, tasks: Sequence[str]) -> list[Task]:
         found = [self._caller.store.get(task) for task in tasks]
-        ended = [each for each in found if each is not None and _has_ended(each)]
+        ended = [each for each in found if each is not None and has_ended(each)]
         if len(ended) < len(tasks):
             raise Parked(tasks)
-        self._begun.difference_update(tasks)
         return [completed(each) for each in ended]
 
 
-def _has_ended(task: Task) -> bool:
+def has_ended(task: Task) -> bool:
+    """Say whether whoever waits for a task has its answer: its end, or its question."""
     return task.state.is_terminal or task.state is TaskState.INPUT_REQUIRED
+
+
+def _readable(body: bytes) -> Message:
+    message = read_message(body)
+    if message.metadata.get(UNREADABLE):
+        raise UnsupportedValueError("what was said to the agent cannot be read")
+    return message
+
+
+def _artifact(content: Any, id: str, name: str) -> Artifact:
+    if isinstance(content, Artifact):
+        return content
+    return Artifact(artifact_id=id, parts=parts_of(content), name=name)
+
+
+def _forwarded(call: Call, task: str) -> Call:
+    """Pass on what the agent was told itself: as its content, not as more of its own task."""
+    said = call.content
+    if isinstance(said, Message) and said.task_id == task:
+        return replace(call, content=replace(said, task_id="", context_id=""))
+    return call

@@ -1,111 +1,35 @@
 """Agents as a part of a Celery worker (a bootstep).
 
-In: the worker's start and stop. Out: threads in its parent process: one per agent takes doorbells
-from the broker, one hears news, one renews leases, one keeps house. No pool process is involved.
-
-A doorbell is taken off the broker as soon as it is read: the task is in the store, and whatever
-is lost on the way from here is rung again by a sweep.
+In: the worker's start and stop. Out: a process that supervises those that host agents, and nodes
+of the a2a backend; and a thread that keeps house among tasks of agents. The worker's own processes
+run none of it.
 """
 
-import importlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from celery import bootsteps
-from kombu import Consumer
 
-from flowcore.agents.agent import AgentSpec
-from flowcore.agents.message import Json
-from flowcore.backends.a2a.host import AgentHost, Places
-from flowcore.backends.a2a.nodes import NodeRunner, is_node_queue, run_message
-from flowcore.backends.a2a.ringing import agent_queue, opened, queue_of
-from flowcore.engine.agents import Caller
+from flowcore.backends.a2a.nodes import is_node_queue
+from flowcore.backends.a2a.services import AgentServices, HostedWork, Launched
 from flowcore.engine.isolation import Isolation
-from flowcore.errors import FlowcoreError, UsageError
-from flowcore.ports.agents import AgentDirectory, Signer, TaskStore
-from flowcore.ports.troubles import TroubleBook
+from flowcore.errors import FlowcoreError
 
-__all__ = ["AgentServices", "AgentStep", "Listener", "load_agents"]
+__all__ = ["AgentStep"]
 
 _log = logging.getLogger(__name__)
 
 _PAUSE = 1.0
 #: Seconds between sweeps, and where no agents are hosted.
 _SWEEP_EVERY, _SWEEP_IDLE = 0.2, 2.0
-_POST_EVERY = 2.0
-_DRAIN = 0.5
-
-
-class Listener(Protocol):
-    """A task store that tells an instance of news."""
-
-    def listen(
-        self, instance: str, hear: Callable[[str, str], None], stop: threading.Event
-    ) -> None:
-        """Hear until stopped."""
-        ...
-
-
-class AgentServices:
-    """What the agents of a process use."""
-
-    def __init__(  # noqa: PLR0913  (assembly names them all)
-        self,
-        *,
-        caller: Caller,
-        listener: Listener,
-        keys: Signer,
-        namespace: str,
-        quorum: bool,
-        heartbeat: float,
-        modules: Sequence[str],
-        troubles: TroubleBook | None = None,
-    ) -> None:
-        """Keep them."""
-        self.troubles = troubles
-        self.caller = caller
-        self.listener = listener
-        self.keys = keys
-        self.namespace = namespace
-        self.quorum = quorum
-        self.heartbeat = heartbeat
-        self.modules = tuple(modules)
-
-    @property
-    def store(self) -> TaskStore:
-        """The tasks."""
-        return self.caller.store
-
-    @property
-    def directory(self) -> AgentDirectory:
-        """Who is there."""
-        return self.caller.directory
-
-
-def load_agents(modules: Sequence[str]) -> Mapping[str, AgentSpec]:
-    """Import modules and return their agents by name.
-
-    Raises:
-        UsageError: A module cannot be imported or has no agents, or two have one name.
-    """
-    found: dict[str, AgentSpec] = {}
-    for name in modules:
-        try:
-            module = importlib.import_module(name)
-        except ImportError as error:
-            raise UsageError(f"cannot import the agents of {name!r}: {error}") from error
-        specs = [each for each in vars(module).values() if isinstance(each, AgentSpec)]
-        if not specs:
-            raise UsageError(f"module {name!r} has no agents; write '@agent(\"name\")' above one")
-        for spec in specs:
-            if found.setdefault(spec.name, spec) is not spec:
-                raise UsageError(f"two agents are called {spec.name!r}; names are unique")
-    return found
+#: Seconds that the processes have to be ready, and to end.
+_START, _GRACE = 120.0, 6.0
+_LOOK = 0.2
+_BACKOFF, _BACKOFF_MOST = 0.5, 10.0
 
 
 class AgentStep(bootsteps.StartStopStep):
@@ -115,9 +39,10 @@ class AgentStep(bootsteps.StartStopStep):
         """Celery makes one for each worker."""
         super().__init__(worker, **options)
         self._stop = threading.Event()
-        self._host: AgentHost | None = None
         self._services: AgentServices | None = None
         self._sweeping = Isolation("agents")
+        self._launched: Launched | None = None
+        self._work: HostedWork | None = None
 
     def start(self, worker: Any) -> None:
         """Begin to host."""
@@ -128,39 +53,29 @@ class AgentStep(bootsteps.StartStopStep):
         named = [name for name in queues.consume_from if is_node_queue(name)]
         # Celery itself must not take what is for agents.
         queues.deselect(named)
-        for name in named:
-            self._spawn(partial(self._consume_nodes, worker, name), name)
-        if services.modules:
-            self._open(worker.app, services)
         self._spawn(self._sweep, "sweep")
-
-    def _open(self, app: Any, services: AgentServices) -> None:
-        try:
-            agents = load_agents(services.modules)
-        except UsageError as error:
-            raise SystemExit(f"flowcore: {error}") from None
-        host = AgentHost(agents, services.caller, namespace=services.namespace)
-        self._host = host
-        host.start()
-        self._post()
-        self._spawn(self._listen, "news")
-        self._spawn(self._renew, "leases")
-        self._spawn(self._keep_posted, "cards")
-        for name in agents:
-            self._spawn(partial(self._consume, app, name), name)
-        _log.info("hosts the agents %s", ", ".join(agents))
+        if not named and not services.modules:
+            return
+        self._work = HostedWork(
+            worker=worker.hostname,
+            modules=services.modules,
+            queues=tuple(named),
+            slots=worker.concurrency or 1,
+            log_level=_level(getattr(worker, "loglevel", None)),
+            log_file=getattr(worker, "logfile", None),
+        )
+        self._launched = services.launch(self._work)
+        trouble = self._launched.wait_ready(_START)
+        if trouble is not None:
+            self._launched.stop(grace=0.0)
+            raise SystemExit(f"flowcore: {trouble}")
+        self._spawn(self._keep, "processes")
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002  (celery's signature)
         """Give back what runs; others go on with it."""
         self._stop.set()
-        if self._host is None or self._services is None:
-            return
-        try:
-            self._host.stop()
-            for name in self._host.agents:
-                self._services.directory.leave(name, self._host.instance)
-        except FlowcoreError as error:
-            _log.warning("could not give back the tasks of agents: %s", error)
+        if self._launched is not None:
+            self._launched.stop(grace=_GRACE)
 
     def terminate(self, worker: Any) -> None:
         """Do the same in a cold shutdown."""
@@ -183,101 +98,30 @@ class AgentStep(bootsteps.StartStopStep):
 
         threading.Thread(target=run, name=f"flowcore-a2a-{name}", daemon=True).start()
 
-    @property
-    def _there(self) -> tuple[AgentHost, AgentServices]:
-        if self._host is None or self._services is None:
-            raise RuntimeError("no agents are hosted here")
-        return self._host, self._services
+    def _keep(self) -> None:
+        """Start the supervisor again when it ends unasked."""
+        backoff = _BACKOFF
+        while not self._stop.wait(_LOOK):
+            if self._launched is None or not self._launched.has_ended():
+                continue
+            began = time.monotonic()
+            _log.error("the process that keeps those of agents ended; another one begins")
+            if self._work is not None and self._services is not None:
+                self._launched = self._services.launch(self._work)
+                self._launched.wait_ready(_START)
+            backoff = _BACKOFF if time.monotonic() - began > _BACKOFF_MOST else 2 * backoff
+            self._stop.wait(min(backoff, _BACKOFF_MOST))
 
     def _sweep(self) -> None:
         if self._services is not None:
             caller = self._services.caller
             for bell in self._services.store.sweep():
                 self._sweeping.serve(bell.task, partial(caller.ring, bell.agent, bell.task))
-        self._stop.wait(_SWEEP_IDLE if self._host is None else _SWEEP_EVERY)
-
-    def _listen(self) -> None:
-        host, services = self._there
-        services.listener.listen(host.instance, host.hear, self._stop)
-
-    def _renew(self) -> None:
-        host, services = self._there
-        if holds := host.holds():
-            for lost in services.store.renew(host.instance, holds):
-                host.drop(lost.task)
-        self._stop.wait(services.heartbeat)
-
-    def _post(self) -> None:
-        host, services = self._there
-        for card in host.cards.values():
-            services.directory.post(card, instance=host.instance, keep=3 * _POST_EVERY)
-
-    def _keep_posted(self) -> None:
-        self._stop.wait(_POST_EVERY)
-        if not self._stop.is_set():
-            self._post()
-
-    def _consume(self, app: Any, name: str) -> None:
-        host, services = self._there
-        queue = agent_queue(name, namespace=services.namespace)
-        self._take(app, services, queue, host.places[name], lambda said: host.accept(said["task"]))
-
-    def _consume_nodes(self, worker: Any, queue: str) -> None:
-        """Run nodes of flows that are sent to the agent of a queue."""
-        app, places = worker.app, Places(worker.concurrency or 1)
-        runner: NodeRunner = app.flowcore.host()
-
-        def run(content: Json) -> None:
-            try:
-                run_message(content, runner, worker=worker.hostname, queue=queue)
-            except Exception:  # noqa: BLE001  (its lease runs out, and a janitor sends it again)
-                _log.exception("a node of %s stumbled", queue)
-            finally:
-                places.give()
-
-        def accept(content: Json) -> None:
-            places.take()
-            threads.submit(run, content)
-
-        with ThreadPoolExecutor(worker.concurrency or 1, "flowcore-node-agent") as threads:
-            self._take(app, worker.app.flowcore_agents(), queue, places, accept)
-
-    def _take(
-        self,
-        app: Any,
-        services: AgentServices,
-        name: str,
-        places: Places,
-        accept: Callable[[Json], None],
-    ) -> None:
-        """Take messages off a queue while there are places."""
-
-        def got(message: Any) -> None:
-            if services.quorum:
-                message.ack()
-            content = opened(message, services.keys)
-            if content is not None:
-                accept(content)
-
-        with app.connection_for_read(heartbeat=0) as connection:
-            consumer = Consumer(
-                connection.default_channel,
-                queues=[queue_of(name, quorum=services.quorum)],
-                on_message=got,
-                prefetch_count=1,
-                # Redis hands out one message for each request; a RabbitMQ would send them all.
-                no_ack=not services.quorum,
-            )
-            with consumer:
-                while not self._stop.is_set():
-                    if places.wait_free(_DRAIN):
-                        _drain(connection)
+        self._stop.wait(_SWEEP_IDLE if self._work is None else _SWEEP_EVERY)
 
 
-def _drain(connection: Any) -> None:
-    started = time.monotonic()
-    try:
-        connection.drain_events(timeout=_DRAIN)
-    except TimeoutError:
-        if time.monotonic() - started < _DRAIN / 10:  # never spin
-            time.sleep(_DRAIN / 10)
+def _level(level: object) -> int:
+    if isinstance(level, int):
+        return level
+    found = logging.getLevelName(str(level).upper())
+    return found if isinstance(found, int) else logging.INFO

@@ -6,7 +6,7 @@ In: messages. Out: where tasks stand. See lua/agents/core.lua for what each key 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Literal, cast
@@ -14,7 +14,6 @@ from typing import Any, Literal, cast
 import msgpack
 
 from flowcore.agents.message import (
-    Artifact,
     Json,
     Message,
     Part,
@@ -22,7 +21,9 @@ from flowcore.agents.message import (
     Task,
     TaskState,
     TaskUpdate,
+    artifacts_of,
 )
+from flowcore.engine.agent_messages import read_artifact, read_message
 from flowcore.ports.agents import AgentNote, Doorbell, NewTask, TaskClaim, TaskHold, Told
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.script import Line, Script, script_text
@@ -61,16 +62,17 @@ class RedisAgents:
         self._emit, self._settle, self._retry = script("emit"), script("settle"), script("retry")
         self._wake, self._cancel = script("wake"), script("cancel")
         self._sweep = Script(line, core + script_text("trouble", "agents/sweep"))
-        self._requeue, self._get = script("requeue"), script("get")
+        self._requeue, self._get, self._lose = script("requeue"), script("get"), script("lose")
 
     def tell(self, new: NewTask) -> Told:
         """Put a message into a task's inbox."""
         leases = self._leases
         deadline = "" if new.deadline is None else _ms(new.deadline)
         keep = _ms(leases.retention), _ms(leases.dispatch)
-        about = new.message_id, new.message, new.context, int(new.create), deadline, new.notify
+        about = new.counts_as, new.message, new.context, int(new.create), deadline, new.notify
+        whose = new.parent, new.owner
         with translated():
-            return _told(self._tell(args=(new.task, new.agent, *about, *keep)))
+            return _told(self._tell(args=(new.task, new.agent, *about, *whose, *keep)))
 
     def claim(self, task: str, *, instance: str) -> TaskClaim | None:
         """Take a task that has something to do and is nobody's."""
@@ -78,7 +80,7 @@ class RedisAgents:
             found = self._claim(args=(task, instance, _ms(self._leases.lease)))
         if not found:
             return None
-        token, agent, context, messages, emitted, tries = found
+        token, agent, context, messages, emitted, tries, again = found
         return TaskClaim(
             hold=TaskHold(task=task, token=int(token)),
             agent=agent.decode(),
@@ -86,6 +88,7 @@ class RedisAgents:
             messages=tuple(messages),
             emitted=int(emitted),
             tries=int(tries),
+            again=bool(again),
         )
 
     def renew(self, instance: str, holds: Sequence[TaskHold]) -> Sequence[TaskHold]:
@@ -111,6 +114,11 @@ class RedisAgents:
         with translated():
             return bool(self._retry(args=(hold.task, hold.token, _ms(delay), int(failed))))
 
+    def lose(self, hold: TaskHold) -> bool:
+        """Have a sweep take a task over at once: the process that had it is dead."""
+        with translated():
+            return bool(self._lose(args=(hold.task, hold.token)))
+
     def wake(self, task: str) -> Doorbell | None:
         """End the wait of a task that was given back."""
         with translated():
@@ -127,7 +135,7 @@ class RedisAgents:
         lost = _said("its workers died again and again: a dead letter")
         with translated():
             args = (limit, self._leases.max_lost, lost, _said("its deadline has passed"))
-            flat = [each.decode() for each in self._sweep(args=args)]
+            flat = [each.decode("utf-8", "replace") for each in self._sweep(args=args)]
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return [Doorbell(agent=agent, task=task) for agent, task in pairs]
 
@@ -145,10 +153,9 @@ class RedisAgents:
             return None
         (agent, context, state, told, since), said, events = answer
         place = context.decode()
-        updates = [
-            _update(task, place, id, dict(zip(flat[::2], flat[1::2], strict=True)))
-            for id, flat in events
-        ]
+        fields = [(id, dict(zip(flat[::2], flat[1::2], strict=True))) for id, flat in events]
+        updates = [_update(task, place, *entry) for entry in fields]
+        gone = {at for at, (_, entry) in enumerate(fields) if entry[b"k"] == b"withdraw"}
         return Task(
             id=task,
             context_id=place,
@@ -156,8 +163,8 @@ class RedisAgents:
             state=TaskState(state.decode()),
             timestamp=_stamp(since),
             said=_message(told),
-            artifacts=_artifacts(updates),
-            history=tuple(Message.from_json(msgpack.unpackb(blob)) for blob in said),
+            artifacts=artifacts_of(updates, withdrawn=gone),
+            history=tuple(map(read_message, said)),
         )
 
     def updates(self, task: str, *, after: int = 0, wait: float = 0.0) -> Sequence[TaskUpdate]:
@@ -207,10 +214,13 @@ class RedisDirectory:
         self._client = client
         self._cards = f"{_CARDS}:{namespace}" if namespace else _CARDS
 
-    def post(self, card: Json, *, instance: str, keep: float) -> None:
+    def post(
+        self, card: Json, *, instance: str, keep: float, hung: int = 0, replaced: int = 0
+    ) -> None:
         """Write or renew a card."""
         with translated():
-            note = {"card": card, "until": self._now() + keep, "keep": keep}
+            health = {"hung": hung, "replaced": replaced}
+            note = {"card": card, "until": self._now() + keep, "keep": keep, **health}
             self._client.hset(self._cards, f"{card['name']}|{instance}", msgpack.packb(note))
 
     def leave(self, name: str, instance: str) -> None:
@@ -235,6 +245,8 @@ class RedisDirectory:
                 instance=field.decode().partition("|")[2],
                 seen=max(0.0, now - each["until"] + each["keep"]),
                 alive=each["until"] >= now,
+                hung=each.get("hung", 0),
+                replaced=each.get("replaced", 0),
             )
             for field, each in sorted(found.items())
             if field not in old
@@ -271,7 +283,7 @@ def _told(found: Any) -> Told:
 
 
 def _message(blob: bytes) -> Message | None:
-    return Message.from_json(msgpack.unpackb(blob)) if blob else None
+    return read_message(blob) if blob else None
 
 
 def _stamp(at: bytes) -> str:
@@ -281,7 +293,7 @@ def _stamp(at: bytes) -> str:
 
 def _update(task: str, context: str, id: bytes, fields: dict[bytes, bytes]) -> TaskUpdate:
     kind, body = fields[b"k"], fields[b"b"]
-    piece = None if kind == b"status" else Artifact.from_json(msgpack.unpackb(body))
+    piece = None if kind == b"status" else read_artifact(body)
     return TaskUpdate(
         seq=int(id.partition(b"-")[2]),
         task_id=task,
@@ -292,17 +304,3 @@ def _update(task: str, context: str, id: bytes, fields: dict[bytes, bytes]) -> T
         artifact=piece,
         append=kind == b"append",
     )
-
-
-def _artifacts(updates: Sequence[TaskUpdate]) -> tuple[Artifact, ...]:
-    """Put pieces together, as the protocol says."""
-    found: dict[str, Artifact] = {}
-    for update in updates:
-        piece = update.artifact
-        if piece is None:
-            continue
-        before = found.get(piece.artifact_id)
-        if update.append and before is not None:
-            piece = replace(before, parts=before.parts + piece.parts)
-        found[piece.artifact_id] = piece
-    return tuple(found.values())

@@ -1,7 +1,9 @@
 -- What every script of this folder is built on (it is put before each of them).
--- A task T is fc:{a2a:T}:task (hash), :in (list: what its caller says), :ids (set of messageIds),
--- :ev (stream, ids 0-1, 0-2 ... without a gap). fc:a2a:agenda (sorted set) names what has to be
--- looked at by a time: T for the task itself, T|D its deadline, T|R the end of its retention.
+-- A task T is fc:{a2a:T}:task (hash), :in (list: what its caller says), :ids (set: what was said
+-- before, by owner, agent, messageId and content), :calls (set: tasks it waits for), :ev (stream,
+-- ids 0-1, 0-2 ... without a gap). fc:a2a:agenda (sorted set) names what has to be looked at by a
+-- time, one letter before the id: T|id the task itself, D|id its deadline, R|id the end of its
+-- retention; whatever an id contains, no entry can be taken for another.
 -- Channels fc:a2a:to:INSTANCE tell an instance: "e|T" there is news of T, "d|T" it has
 -- ended or asks, "s|T" stop working on T.
 local AGENDA, DEAD = 'fc:a2a:agenda', 'fc:a2a:dead'
@@ -19,6 +21,12 @@ local time = redis.call('TIME')
 local NOW = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function key(task, part) return 'fc:{a2a:' .. task .. '}:' .. part end
+
+local function look_at(kind, task, at) redis.call('ZADD', AGENDA, at, kind .. '|' .. task) end
+
+local function forget(task, ...)
+  for _, kind in ipairs({ ... }) do redis.call('ZREM', AGENDA, kind .. '|' .. task) end
+end
 
 local function open_task(task)
   local flat = redis.call('HGETALL', key(task, 'task'))
@@ -47,27 +55,41 @@ local function tell_event(T, kind, body)
   end
 end
 
+-- Tell whoever works on a task to stop.
+local function stop(T)
+  if (T.owner or '') ~= '' then redis.call('PUBLISH', 'fc:a2a:to:' .. T.owner, 's|' .. T.id) end
+end
+
+local move
+
+-- Nobody waits any more for what a task has called, nor for what that has called.
+local function cancel_calls(T)
+  for _, id in ipairs(redis.call('SMEMBERS', key(T.id, 'calls'))) do
+    local called = open_task(id)
+    if called and not END[called.state] then
+      stop(called)
+      move(called, CANCELED, '')
+    end
+  end
+end
+
 -- Move a task; false if that is no legal move.
-local function move(T, state, body)
+move = function(T, state, body)
   if not (MOVES[T.state] and MOVES[T.state][state]) then return false end
   set(T, 'state', state, 'said', body, 'since', NOW)
   tell_event(T, 'status', body)
   if END[state] then
     set(T, 'token', T.token + 1, 'owner', '')
-    redis.call('ZREM', AGENDA, T.id, T.id .. '|D')
-    redis.call('ZADD', AGENDA, NOW + T.keep, T.id .. '|R')
+    forget(T.id, 'T', 'D')
+    look_at('R', T.id, NOW + T.keep)
+    if state ~= COMPLETED then cancel_calls(T) end
   end
   return true
-end
-
--- Tell whoever works on a task to stop.
-local function stop(T)
-  if (T.owner or '') ~= '' then redis.call('PUBLISH', 'fc:a2a:to:' .. T.owner, 's|' .. T.id) end
 end
 
 local function holds(T, token) return T and T.owner ~= '' and T.token == tonumber(token) and T.state == WORKING end
 
 local function ring_by(T)
   set(T, 'rung', 0)
-  redis.call('ZADD', AGENDA, NOW + T.dlease, T.id)
+  look_at('T', T.id, NOW + T.dlease)
 end

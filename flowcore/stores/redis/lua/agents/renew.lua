@@ -3,7 +3,7 @@ local lost = {}
 for k = 3, #ARGV, 2 do
   local T = open_task(ARGV[k])
   if holds(T, ARGV[k + 1]) then
-    redis.call('ZADD', AGENDA, NOW + ARGV[2], T.id)
+    look_at('T', T.id, NOW + ARGV[2])
   else
     lost[#lost + 1] = (k - 3) / 2
   end

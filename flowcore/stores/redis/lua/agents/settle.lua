@@ -8,5 +8,5 @@ if T.read < T.seq then
   ring_by(T)
   return 2
 end
-redis.call('ZREM', AGENDA, T.id)
+forget(T.id, 'T')
 return 1

@@ -1,15 +1,23 @@
--- ARGV: task, agent, message id, message, context, create, deadline ms or '', notify, keep, dlease
-local task = ARGV[1]
+-- ARGV: task, agent, what it counts as, message, context, create, deadline ms or '', notify, parent,
+-- owner, keep, dlease
+local task, parent = ARGV[1], ARGV[9]
+if parent ~= '' then
+  local P = open_task(parent)
+  -- Whoever would wait for it has ended meanwhile, and what it has called with it.
+  if not P or END[P.state] then return { 'abandoned', '', 0 } end
+end
 local T = open_task(task)
 if not T then
   if ARGV[6] ~= '1' then return { 'unknown', '', 0 } end
   T = { id = task }
-  set(T, 'agent', ARGV[2], 'ctx', ARGV[5], 'notify', ARGV[8], 'keep', tonumber(ARGV[9]),
-    'dlease', tonumber(ARGV[10]), 'state', SUBMITTED, 'seq', 1, 'read', 0, 'token', 0, 'lost', 0,
-    'tries', 0, 'emitted', 0, 'ev', 0, 'rung', 0, 'owner', '', 'said', '', 'since', NOW)
+  set(T, 'agent', ARGV[2], 'ctx', ARGV[5], 'notify', ARGV[8], 'for', ARGV[10],
+    'keep', tonumber(ARGV[11]), 'dlease', tonumber(ARGV[12]), 'state', SUBMITTED, 'seq', 1,
+    'read', 0, 'token', 0, 'lost', 0, 'tries', 0, 'emitted', 0, 'ev', 0, 'rung', 0, 'owner', '',
+    'said', '', 'since', NOW)
   redis.call('RPUSH', key(task, 'in'), ARGV[4])
   redis.call('SADD', key(task, 'ids'), ARGV[3])
-  if ARGV[7] ~= '' then redis.call('ZADD', AGENDA, NOW + ARGV[7], task .. '|D') end
+  if parent ~= '' then redis.call('SADD', key(parent, 'calls'), task) end
+  if ARGV[7] ~= '' then look_at('D', task, NOW + ARGV[7]) end
   tell_event(T, 'status', '')
   ring_by(T)
   return { 'new', T.state, 1 }

@@ -1,0 +1,186 @@
+"""The watch over processes of agents: who times out, who is frozen, who is in the others' way.
+
+In: what a process writes of its calls, and what the kernel says of it. Out: calls that are handed
+back or ended, processes that are replaced.
+
+A process ends its calls itself as long as its loop has its turn. It cannot while a call keeps the
+interpreter, or blocks the loop: then this process renews its leases while it is on the CPU, ends a
+call whose time is up, hands the others back, and replaces the process. One that is stopped or
+frozen loses its leases as a dead one does.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowcore.agents.message import TaskState
+from flowcore.backends.a2a.context import said
+from flowcore.backends.a2a.host import retry_delay
+from flowcore.backends.a2a.process import RETIRE, AgentProcess
+from flowcore.backends.a2a.records import (
+    RECORDS,
+    AgentCall,
+    CallRecords,
+    agent_calls,
+    loop_record,
+    process_record,
+)
+from flowcore.backends.a2a.services import AgentServices
+from flowcore.backends.a2a.supervisor import REPLACE, ChildProcess, Supervisor
+from flowcore.engine.liveness import CpuWatch, Excess, excess, is_heard
+from flowcore.engine.work_table import RunningWork, WorkTable
+
+__all__ = ["AgentRole"]
+
+_log = logging.getLogger(__name__)
+
+#: Seconds without a sign of life after which a process, or its loop, is not heard.
+_UNHEARD = 1.0
+#: Seconds for which a process counts as on the CPU after its CPU time has grown.
+_ON_CPU = 1.0
+#: Seconds that a process has to end a call itself whose time is up, or whose task is gone.
+_GRACE, _STOP_GRACE = 1.5, 3.0
+#: The same for a process whose loop is heard: it will, though it is busy.
+_BUSY_GRACE = 10.0
+#: Seconds after which another process serves beside one whose loop is not heard.
+_RELIEF = 2.5
+_RELIEF_MOST = 3
+#: Seconds between two looks at the calls.
+_LOOK = 0.2
+_START = 120.0
+_ANOTHER_WAITS = 2
+
+
+class AgentRole:
+    """Implements ``Role``: processes that host agents."""
+
+    name = "agents"
+    records = RECORDS
+    count = 1
+
+    def __init__(
+        self, services: AgentServices, inside: Callable[[], tuple[Any, AgentServices]]
+    ) -> None:
+        """Watch with these services; ``inside`` gives a process its own app and services."""
+        self._services = services
+        self._store = services.store
+        self._inside = inside
+        self._cpu = CpuWatch(patience=_ON_CPU)
+        self._replaced = 0
+
+    def run(self, table: WorkTable, ready: Callable[[], None]) -> int:
+        """Host agents in this process."""
+        app, services = self._inside()
+        process = AgentProcess(app, services, CallRecords(table), replaced=self._replaced)
+        return process.run(ready)
+
+    def watch(self, child: ChildProcess, keeper: Supervisor, now: float) -> None:
+        """Look at a process."""
+        on_cpu = self._cpu.is_running(child.pid, now)
+        process, loop = process_record(child.table), loop_record(child.table)
+        if process is None or loop is None:
+            if now - child.started > _START and not on_cpu:
+                self._replace(child, keeper, ended=(), how="has not begun")
+            return
+        if now - child.facts.get("looked", 0.0) < _LOOK:
+            return
+        child.facts["looked"] = now
+        self._end_late(child, keeper, loop, now)
+        if not is_heard(process, now, patience=_UNHEARD):
+            self._unheard(child, keeper, process, now, on_cpu=on_cpu)
+        elif is_heard(loop, now, patience=_UNHEARD):
+            child.facts["heard"] = now
+        self._relieve(child, keeper, now)
+
+    def bury(self, child: ChildProcess, status: int) -> None:
+        """Have others take over what a dead process was doing."""
+        if status == REPLACE:
+            self._replaced += 1
+            return
+        for call in agent_calls(child.table):
+            self._store.lose(call.hold)
+
+    def _end_late(
+        self, child: ChildProcess, keeper: Supervisor, loop: RunningWork, now: float
+    ) -> None:
+        """Replace a process that does not end calls whose time is up."""
+        more = _BUSY_GRACE if is_heard(loop, now, patience=_UNHEARD) else 0.0
+        late = {
+            call.hold: why
+            for call in agent_calls(child.table)
+            if (why := excess(call.work, now, grace=_GRACE + more, stop_grace=_STOP_GRACE + more))
+        }
+        if late:
+            ended = [hold for hold, why in late.items() if why is Excess.TIMEOUT]
+            self._replace(child, keeper, ended=ended, how=f"does not end {len(late)} calls")
+
+    def _unheard(
+        self,
+        child: ChildProcess,
+        keeper: Supervisor,
+        process: RunningWork,
+        now: float,
+        *,
+        on_cpu: bool,
+    ) -> None:
+        """Keep the leases of a process that spins; not of one that is stopped or frozen."""
+        services = self._services
+        if not on_cpu:
+            if now - process.heartbeat > 2 * services.lease and not self._was_away(child, now):
+                self._replace(child, keeper, ended=(), how="is frozen", lost=True)
+            return
+        child.facts["ran"] = now
+        if now - child.facts.get("renewed", 0.0) < services.heartbeat:
+            return
+        child.facts["renewed"] = now
+        holds = [call.hold for call in agent_calls(child.table)]
+        gone = self._store.renew("supervisor", holds) if holds else ()
+        if gone and now - process.heartbeat > _STOP_GRACE / 2:
+            self._replace(child, keeper, ended=(), how="does not let go of a task that is over")
+
+    def _was_away(self, child: ChildProcess, now: float) -> bool:
+        """Say whether this very process was stopped for a while: then nobody was heard."""
+        last = child.facts.get("unheard", now)
+        child.facts["unheard"] = now
+        return now - last > _UNHEARD or last == now
+
+    def _relieve(self, child: ChildProcess, keeper: Supervisor, now: float) -> None:
+        """Have another process serve beside one that is in its own way."""
+        heard = child.facts.setdefault("heard", now)
+        away = child.retiring or now - heard <= _RELIEF
+        if away or keeper.retiring(self) >= _RELIEF_MOST:
+            return
+        _log.warning("agents: a call keeps process %d from all others; one more begins", child.pid)
+        keeper.retire(child, RETIRE)
+
+    def _replace(
+        self,
+        child: ChildProcess,
+        keeper: Supervisor,
+        *,
+        ended: Sequence[object],
+        how: str,
+        lost: bool = False,
+    ) -> None:
+        """Hand back what a process does, end what is too late, and start another one."""
+        calls = agent_calls(child.table)
+        _log.warning("agents: process %d %s and is replaced", child.pid, how)
+        for call in calls:
+            if lost:
+                self._store.lose(call.hold)
+            elif call.hold not in ended:
+                self._store.retry(call.hold, delay=0.0, failed=False)
+        for call in calls:
+            if call.hold in ended:
+                self._time_out(call)
+        self._replaced += 1
+        keeper.kill(child)
+
+    def _time_out(self, call: AgentCall) -> None:
+        if call.tries is not None:
+            self._store.retry(call.hold, delay=retry_delay(call.tries), failed=True)
+            return
+        text = f"took longer than its timeout of {call.timeout} s"
+        body = said(text, label="error")
+        if self._store.settle(call.hold, TaskState.FAILED, body) == _ANOTHER_WAITS:
+            self._services.caller.ring(call.agent, call.hold.task)

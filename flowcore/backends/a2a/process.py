@@ -1,0 +1,159 @@
+"""A process that hosts agents, from its start to its end.
+
+In: services, and records that its supervisor reads. Out: threads: one per agent takes doorbells
+from the broker, one hears news, one renews leases, one keeps the cards posted, one lets the
+process be heard. Not here: turns (host), who starts the process and ends it (supervisor).
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from flowcore.backends.a2a.consuming import consume
+from flowcore.backends.a2a.host import AgentHost
+from flowcore.backends.a2a.records import CallRecords
+from flowcore.backends.a2a.ringing import agent_queue
+from flowcore.backends.a2a.services import AgentServices, load_agents
+from flowcore.backends.a2a.supervisor import REPLACE
+from flowcore.errors import FlowcoreError
+
+__all__ = ["RETIRE", "AgentProcess"]
+
+_log = logging.getLogger(__name__)
+
+#: The signal on which a process takes nothing new, and ends with what it has.
+RETIRE = signal.SIGHUP
+_PAUSE = 1.0
+_POST_EVERY = 2.0
+_BEAT = 0.25
+_LOOK = 0.2
+
+
+class AgentProcess:
+    """Hosts agents until it is told to stop, or has to be replaced."""
+
+    def __init__(
+        self, app: Any, services: AgentServices, records: CallRecords, *, replaced: int
+    ) -> None:
+        """Host nothing yet; ``replaced`` processes had to be replaced before this one."""
+        self._app = app
+        self._services = services
+        self._records = records
+        self._replaced = replaced
+        self._parent = os.getppid()
+        self._stop = threading.Event()
+        self._retire = threading.Event()
+
+    def run(self, ready: Callable[[], None]) -> int:
+        """Host; return the exit status.
+
+        Raises:
+            UsageError: The agents cannot be loaded.
+        """
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        signal.signal(RETIRE, lambda *_: self._retire.set())
+        self._spawn(self._be_heard, "life")
+        agents = load_agents(self._services.modules)
+        host = AgentHost(
+            agents,
+            self._services.caller,
+            namespace=self._services.namespace,
+            records=self._records,
+        )
+        host.start()
+        self._post(host)
+        self._spawn(partial(self._listen, host), "news")
+        self._spawn(partial(self._renew, host), "leases")
+        self._spawn(partial(self._keep_posted, host), "cards")
+        for name in agents:
+            self._spawn(partial(self._consume, host, name), name)
+        _log.info("hosts the agents %s", ", ".join(agents))
+        ready()
+        return self._end(host)
+
+    def _end(self, host: AgentHost) -> int:
+        while not self._stop.wait(_LOOK):
+            if host.exhausted.is_set():
+                break
+            if self._retire.is_set() and not host.is_busy:
+                break
+        replace = host.exhausted.is_set() and not self._stop.is_set()
+        self._stop.set()
+        try:
+            host.stop()
+            for name in host.agents:
+                self._services.directory.leave(name, host.instance)
+        except FlowcoreError as error:
+            _log.warning("could not give back the tasks of agents: %s", error)
+        return REPLACE if replace else 0
+
+    # ── threads ──────────────────────────────────────────────────────────────────────────────
+
+    def _spawn(self, work: Callable[[], None], name: str) -> None:
+        def run() -> None:
+            while not self._stop.is_set():
+                try:
+                    work()
+                except FlowcoreError as error:
+                    _log.warning("agents: %s", error)
+                except Exception:  # noqa: BLE001  (whatever it is, the next try may go better)
+                    _log.exception("agents stumbled (%s)", name)
+                else:
+                    continue
+                self._stop.wait(_PAUSE)
+
+        threading.Thread(target=run, name=f"flowcore-a2a-{name}", daemon=True).start()
+
+    def _be_heard(self) -> None:
+        self._records.beat()
+        if os.getppid() != self._parent:
+            os._exit(1)  # nobody looks after this process any more
+        self._stop.wait(_BEAT)
+
+    def _listen(self, host: AgentHost) -> None:
+        self._services.listener.listen(host.instance, host.hear, self._stop)
+
+    def _renew(self, host: AgentHost) -> None:
+        if holds := host.holds():
+            for lost in self._services.store.renew(host.instance, holds):
+                host.drop(lost)
+        self._stop.wait(self._services.heartbeat)
+
+    def _post(self, host: AgentHost) -> None:
+        for name, card in host.cards.items():
+            self._services.directory.post(
+                card,
+                instance=host.instance,
+                keep=3 * _POST_EVERY,
+                hung=host.places[name].hung,
+                replaced=self._replaced,
+            )
+
+    def _keep_posted(self, host: AgentHost) -> None:
+        self._stop.wait(_POST_EVERY)
+        if not self._stop.is_set() and not self._retire.is_set():
+            self._post(host)
+
+    def _consume(self, host: AgentHost, name: str) -> None:
+        services, places = self._services, host.places[name]
+
+        def has_room(timeout: float) -> bool:
+            if self._stop.is_set() or self._retire.is_set():
+                raise StopIteration
+            return places.wait_free(timeout)
+
+        if self._retire.is_set():
+            self._stop.wait(_PAUSE)
+            return
+        consume(
+            self._app,
+            agent_queue(name, namespace=services.namespace),
+            lambda content: host.accept(content["task"]),
+            keys=services.keys,
+            quorum=services.quorum,
+            has_room=has_room,
+        )
