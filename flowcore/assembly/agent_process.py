@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from flowcore.assembly.build import build_runtime
+from flowcore.assembly.node_processes import node_role
 from flowcore.assembly.settings import Settings
 from flowcore.backends.a2a.agent_watch import AgentRole
 from flowcore.backends.a2a.services import HostedWork
@@ -36,6 +37,7 @@ def main(argument: str) -> int:
     roles: list[Role] = []
     if work.modules:
         roles.append(AgentRole(watching.agents, lambda: (inside.app, inside.agents)))
+    roles += [node_role(queue, work, watching=watching, inside=inside) for queue in work.queues]
     return Supervisor(roles, parent_fd=parent_fd, ready_fd=ready_fd).run()
 
 

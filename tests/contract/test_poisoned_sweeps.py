@@ -226,10 +226,10 @@ def test_a_poisoned_task_of_an_agent_holds_up_no_other(client: Any) -> None:
     leases = AgentLeases(lease=0.02, dispatch=0.02, retention=60.0, max_lost=9)
     store = RedisAgents(client, client, leases=leases)
     _poisons(client, "fc:a2a:agenda", lambda task: [f"fc:{{a2a:{task}}}:task"])
-    client.zadd("fc:a2a:agenda", {f"poison-{number}": 1 for number in range(len(VALUES))})
+    client.zadd("fc:a2a:agenda", {f"T|poison-{number}": 1 for number in range(len(VALUES))})
     message = Message(parts=(Part(text="x"),), message_id="m", task_id="fine", context_id="c")
     packed = msgpack.packb(message.to_json())
-    new = NewTask(task="fine", agent="echo", message_id="m", message=packed, context="c")
+    new = NewTask(task="fine", agent="echo", counts_as="m", message=packed, context="c")
     store.tell(new)
     poll(lambda: [bell for bell in store.sweep() if bell.task == "fine"], what="the doorbell")
 

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,10 @@ def _health(client: AgentClient, agent: str) -> tuple[int, int]:
 
 def _runs(log: Path) -> int:
     return log.read_text().count("run") if log.exists() else 0
+
+
+def _is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
 
 
 def _ended(client: AgentClient, task: str) -> Task:
@@ -164,7 +169,7 @@ def test_nothing_outlives_its_worker(make_engine: MakeEngine, tmp_path: Path) ->
             workers = engine.workers(pool="threads")
             client = AgentClient(engine.session)
             client.start("spins-for-ever", {"path": str(log)})
-            poll(lambda log=log: _runs(log), what="it to begin")
+            poll(partial(_runs, log), what="it to begin")
             pid = int(log.read_text().split()[1])
             os.kill(workers.pids[0], number)
-            poll(lambda pid=pid: not Path(f"/proc/{pid}").exists(), what=f"it to end: {end}")
+            poll(partial(_is_gone, pid), what=f"it to end: {end}")

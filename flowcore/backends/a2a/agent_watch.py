@@ -55,7 +55,6 @@ class AgentRole:
     """Implements ``Role``: processes that host agents."""
 
     name = "agents"
-    records = RECORDS
     count = 1
 
     def __init__(
@@ -68,11 +67,18 @@ class AgentRole:
         self._cpu = CpuWatch(patience=_ON_CPU)
         self._replaced = 0
 
-    def run(self, table: WorkTable, ready: Callable[[], None]) -> int:
+    def take(self) -> tuple[WorkTable, int]:
+        """Make a table for a process: nobody else's calls are in it."""
+        return WorkTable(RECORDS), 0
+
+    def run(self, table: WorkTable, index: int, ready: Callable[[], None]) -> int:  # noqa: ARG002
         """Host agents in this process."""
         app, services = self._inside()
         process = AgentProcess(app, services, CallRecords(table), replaced=self._replaced)
         return process.run(ready)
+
+    def started(self, child: ChildProcess) -> None:
+        """Take note of a process: nothing to do."""
 
     def watch(self, child: ChildProcess, keeper: Supervisor, now: float) -> None:
         """Look at a process."""
@@ -92,13 +98,14 @@ class AgentRole:
             child.facts["heard"] = now
         self._relieve(child, keeper, now)
 
-    def bury(self, child: ChildProcess, status: int) -> None:
+    def bury(self, child: ChildProcess, status: int) -> bool:
         """Have others take over what a dead process was doing."""
         if status == REPLACE:
             self._replaced += 1
-            return
+            return True
         for call in agent_calls(child.table):
             self._store.lose(call.hold)
+        return False
 
     def _end_late(
         self, child: ChildProcess, keeper: Supervisor, loop: RunningWork, now: float

@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class ChildProcess:
     role: "Role"
     pid: int
     table: WorkTable
+    index: int
+    """Its record, or the first of them."""
     started: float
     retiring: bool = False
     """It takes nothing new, and is not started again."""
@@ -59,22 +62,39 @@ class ChildProcess:
 class Role(Protocol):
     """What some of the processes are for."""
 
-    name: str
-    records: int
-    """Records of each process's table of running work."""
-    count: int
-    """How many processes there are."""
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
 
-    def run(self, table: WorkTable, ready: Callable[[], None]) -> int:
+    @property
+    def count(self) -> int:
+        """How many processes there are."""
+        ...
+
+    def take(self) -> tuple[WorkTable, int]:
+        """Return the table of running work for a process, and the number of its first record."""
+        ...
+
+    def run(self, table: WorkTable, index: int, ready: Callable[[], None]) -> int:
         """Do the work of a process, in this process; return its exit status."""
+        ...
+
+    def started(self, child: ChildProcess) -> None:
+        """Take note of a process that has been started."""
         ...
 
     def watch(self, child: ChildProcess, keeper: "Supervisor", now: float) -> None:
         """Look at a process that runs."""
         ...
 
-    def bury(self, child: ChildProcess, status: int) -> None:
-        """Look after what a process has left undone; ``status`` as ``waitpid`` decoded it."""
+    def bury(self, child: ChildProcess, status: int) -> bool:
+        """Look after what a process has left undone; say whether its end was meant.
+
+        Args:
+            child: The process, which is dead.
+            status: Its exit status; negative: the signal that has ended it.
+        """
         ...
 
 
@@ -123,17 +143,19 @@ class Supervisor:
 
     def start(self, role: Role) -> int:
         """Fork a process of a role; return a pipe that says when it is ready, or why it is not."""
-        table = WorkTable(role.records)
+        table, index = role.take()
         read_fd, write_fd = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
         me = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._be_child(role, table, write_fd, me)
+            self._be_child(lambda ready: role.run(table, index, ready), write_fd, me)
         os.close(write_fd)
-        child = ChildProcess(role=role, pid=pid, table=table, started=time.monotonic())
+        now = time.monotonic()
+        child = ChildProcess(role=role, pid=pid, table=table, index=index, started=now)
         self._children.append(child)
+        role.started(child)
         if self._ready_fd < 0:
             os.close(read_fd)
         return read_fd
@@ -143,6 +165,11 @@ class Supervisor:
         child.retiring = True
         self._signal(child, by)
         self.start(child.role)
+
+    @property
+    def children(self) -> Sequence[ChildProcess]:
+        """The processes there are."""
+        return self._children
 
     def retiring(self, role: Role) -> int:
         """Count the processes of a role that take nothing new."""
@@ -171,7 +198,9 @@ class Supervisor:
             os.close(other)
         self._unready.clear()
 
-    def _be_child(self, role: Role, table: WorkTable, ready_fd: int, parent: int) -> None:
+    def _be_child(
+        self, run: Callable[[Callable[[], None]], int], ready_fd: int, parent: int
+    ) -> None:
         """Be a process of a role, to its end; never returns."""
         status = 1
         try:
@@ -185,14 +214,14 @@ class Supervisor:
                     os.write(ready_fd, b"\n")
                     os.close(ready_fd)
 
-            status = role.run(table, ready)
+            status = run(ready)
         except UsageError as error:
             _log.error("%s", error)
             status = MISUSE
             with contextlib.suppress(OSError):
                 os.write(ready_fd, f"{error}\n".encode("utf-8", "replace"))
         except BaseException:  # noqa: BLE001  (nothing of a child may run on as its parent)
-            _log.exception("a process of %s ended", role.name)
+            _log.exception("a process of agents ended")
         finally:
             logging.shutdown()
             os._exit(status)
@@ -223,22 +252,23 @@ class Supervisor:
             if not pid:
                 continue
             self._children.remove(child)
-            self._bury(child, code)
+            meant = self._bury(child, code)
             if code == MISUSE and now - child.started < _SETTLED:
                 return MISUSE
             if not child.retiring:
-                self._restart(child, code, now)
+                self._restart(child, code, now, meant=meant)
         return 0
 
-    def _bury(self, child: ChildProcess, code: int) -> None:
+    def _bury(self, child: ChildProcess, code: int) -> bool:
         try:
-            child.role.bury(child, code)
+            return child.role.bury(child, code)
         except FlowcoreError as error:
             _log.warning("agents: %s", error)  # leases run out, and others take over
+            return False
 
-    def _restart(self, child: ChildProcess, code: int, now: float) -> None:
+    def _restart(self, child: ChildProcess, code: int, now: float, *, meant: bool) -> None:
         _log.warning("a process of %s ended (%s); another one begins", child.role.name, _how(code))
-        if now - child.started >= _SETTLED or code == REPLACE:
+        if meant or now - child.started >= _SETTLED:
             self._backoff = _BACKOFF
             self.start(child.role)
             return
@@ -287,8 +317,13 @@ def _die_with(parent: int) -> None:
     """Have the kernel kill this process when its parent ends, even if it never yields."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+
+    def look() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK * 5)
         os._exit(1)
+
+    threading.Thread(target=look, name="flowcore-parent", daemon=True).start()
 
 
 def _how(code: int) -> str:

@@ -63,6 +63,8 @@ class Bridge:
         self._made: tuple[int, NodeHost] | None = None
         self.table: WorkTable | None = None
         """The work of the pool's children, in memory that they share with their parent."""
+        self.index: int | None = None
+        """The record of this process, should the pool not have numbered it."""
 
     def host(self) -> NodeHost:
         """Return this process's host of nodes."""
@@ -76,7 +78,7 @@ class Bridge:
 
     def _host(self) -> NodeHost:
         # The pool numbers its children, and a child that takes another's place has its number.
-        index = getattr(current_process(), "index", None)
+        index = getattr(current_process(), "index", None) if self.index is None else self.index
         record = self.table.take(index) if self.table and index is not None else None
         return NodeHost(self._build(), self.options, record)
 
