@@ -82,3 +82,77 @@ def test_a_killed_worker_is_taken_over(make_engine: MakeEngine, tmp_path: Path) 
         poll(lambda: run.record().nodes["nap"].state.value == "running", what="the node to run")
         os.kill(workers.pids[0], signal.SIGKILL)
         assert run.wait(60).nodes["nap"].attempts == 2
+
+
+@pytest.fixture(scope="module")
+def one_by_one(
+    make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """A worker that runs two nodes at a time, in processes beside its own."""
+    with make_engine(tmp_path_factory.mktemp("a2a-2"), heartbeat="0.25", lease="2.0") as engine:
+        engine.workers(pool="threads", slots=2, queues=QUEUE)
+        yield engine
+
+
+def _runs(log: Path) -> list[int]:
+    """The processes in which a node has begun."""
+    return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+
+def _is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_a_node_that_keeps_the_interpreter_ends_with_its_timeout(
+    one_by_one: Engine, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    spin = {"uses": "spinning_nodes:spin", "with": {"mark": str(mark)}, "timeout": "2s"}
+    run = _start(one_by_one, {"spin": spin})
+    poll(lambda: _runs(mark), what="the node to begin")
+    nap = {"uses": "sleep", "with": {"seconds": 0.1}}
+    assert (
+        _start(one_by_one, {f"nap{n}": nap for n in range(4)}).wait(60).state.value == "succeeded"
+    )
+    result = run.wait(60)
+    assert result.error == "node 'spin': NodeTimeoutError: timed out after 2.00 s"
+    assert result.nodes["spin"].attempts == 1
+    assert len(_runs(mark)) == 1
+    poll(partial(_is_gone, _runs(mark)[0]), what="its process to end")
+    assert (
+        _start(one_by_one, {f"nap{n}": nap for n in range(4)}).wait(60).state.value == "succeeded"
+    )
+
+
+def test_a_node_that_keeps_the_interpreter_is_ended_by_a_cancel(
+    one_by_one: Engine, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    run = _start(one_by_one, {"spin": {"uses": "spinning_nodes:spin", "with": {"mark": str(mark)}}})
+    poll(lambda: _runs(mark), what="the node to begin")
+    run.cancel()
+    poll(partial(_is_gone, _runs(mark)[0]), what="its process to end")
+    assert (run.wait(60).state.value, len(_runs(mark))) == ("cancelled", 1)
+
+
+def test_a_node_that_sleeps_is_cancelled_as_fast_as_on_native(one_by_one: Engine) -> None:
+    """It sleeps in the main thread of a process, where a signal wakes it."""
+    run = _start(one_by_one, {"nap": {"uses": "sleep", "with": {"seconds": 600}}})
+    poll(lambda: run.record().nodes["nap"].state.value == "running", what="the node to run")
+    run.cancel()
+    assert run.wait(30).state.value == "cancelled"
+
+
+def test_a_killed_process_of_a_node_costs_one_attempt_and_no_other_node(
+    one_by_one: Engine, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    nap = {"uses": "sleep", "with": {"seconds": 3}}
+    beside = _start(one_by_one, {"nap": nap})
+    poll(lambda: beside.record().nodes["nap"].state.value == "running", what="a node to run")
+    dies = {"uses": "spinning_nodes:spin_for", "with": {"mark": str(mark), "seconds": 2}}
+    run = _start(one_by_one, {"dies": dies})
+    poll(lambda: _runs(mark), what="the node to begin")
+    os.kill(_runs(mark)[0], signal.SIGKILL)
+    assert run.wait(60).nodes["dies"].attempts == 2
+    assert beside.wait(60).nodes["nap"].attempts == 1

@@ -13,6 +13,7 @@ local function look(entry)
     stop(T)
     move(T, FAILED, ARGV[4])
   else
+    if not T.agent then error('a task without an agent') end
     if T.owner ~= '' then
       set(T, 'owner', '', 'token', T.token + 1, 'lost', T.lost + 1, 'rung', 0, 'again', '1')
     end
