@@ -40,7 +40,7 @@ ENDED = {
     "surrogate": r"SurrogateError: half a pair: \\ud83d",
     "huge-error": "ValueError: xxx.*characters cut",
     "ask-odd": "UnsupportedValueError: question of agent .* the key 1",
-    "keys": "UnsupportedValueError: .* the key 1; keys are texts",
+    "keys": "UnsupportedValueError: .* has the key 1",
     "nan": "UnsupportedValueError: .* nan",
     "half": "UnsupportedValueError: .*half of a surrogate",
     "object": "UnsupportedValueError: .* object",
@@ -80,7 +80,7 @@ def test_whatever_a_function_raises_or_returns_ends_its_own_task(client: AgentCl
     """More of them than the agents have places: each has given its own back."""
     begun = [
         (kind, end, client.start(kind, {"do": end, "value": {"a": [1, None]}}))
-        for end in (*ENDED, "none", "fine", "reject", "ask")
+        for end in (*ENDED, "none", "fine", "date", "reject", "ask")
         for kind in KINDS
     ]
     for kind, end, id in begun:
@@ -96,7 +96,8 @@ def test_whatever_a_function_raises_or_returns_ends_its_own_task(client: AgentCl
             assert (found.state, found.reason) == (TaskState.REJECTED, "not today"), kind
         else:
             assert found.state is TaskState.COMPLETED, (kind, end, found.reason)
-    assert set(ENDS) - set(ENDED) == {"none", "fine", "reject", "ask", "echo"}
+            assert end != "date" or found.data == {"at": "2026-01-02T00:00:00Z"}
+    assert set(ENDS) - set(ENDED) == {"none", "fine", "date", "reject", "ask", "echo"}
     for kind in KINDS:
         done = client.send(kind, {"do": "echo", "value": kind}, timeout=5)
         assert done.data == {"do": "echo", "value": kind}
@@ -112,7 +113,7 @@ def test_a_task_of_the_loop_that_nobody_awaits_ends_nothing(client: AgentClient)
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ({1: 2}, "the key 1; keys are texts"),
+        ({1: 2}, "has the key 1"),
         ({"a": [{"b": {2.5: 1}}]}, r"the key 2\.5"),
         ({"x": float("nan")}, "nan"),
         ([float("inf")], "inf"),
