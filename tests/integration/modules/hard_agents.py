@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-import datetime
+import datetime as dt
 import os
 import re
 import signal
@@ -93,7 +93,7 @@ ENDS: dict[str, Callable[[Any], Any]] = {
     "part-of-two": lambda _: Part(text="a", url="b"),
     "mixed": lambda _: [Part(text="a"), "b"],
     "artifact-id": lambda _: Artifact(artifact_id="", parts=(Part(text="a"),)),
-    "date": lambda _: {"at": datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)},
+    "date": lambda _: {"at": dt.datetime(2026, 1, 2, tzinfo=dt.UTC)},
     "fine": lambda content: content["value"],
     "none": lambda _: None,
     "echo": lambda content: content,
