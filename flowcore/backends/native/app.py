@@ -19,6 +19,7 @@ from flowcore.backends.native.canvas import register as register_canvas
 from flowcore.backends.native.children import ChildWatch
 from flowcore.backends.native.consuming import DoorbellAMQP
 from flowcore.backends.native.foreign import register_answers
+from flowcore.backends.native.forking import be_a_process_of_python
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
@@ -94,9 +95,7 @@ class Bridge:
     def open_child(self, **_: Any) -> None:
         """Begin in a child of the pool, which may have children of its own, as nodes want them."""
         self.forget()
-        # A pool's children are daemons to Python, which would forbid that. Their end does not
-        # depend on it: the pool ends them, or the kernel when their parent dies.
-        current_process().daemon = False
+        be_a_process_of_python()
 
 
 def make_app(options: AppOptions, bridge: Bridge) -> Celery:

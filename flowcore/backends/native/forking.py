@@ -19,12 +19,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from functools import cache, cached_property
+from multiprocessing import process
 from typing import Any
 
-__all__ = ["free_locks_in_children"]
+__all__ = ["be_a_process_of_python", "free_locks_in_children"]
 
 _PACKAGES = frozenset({"amqp", "billiard", "celery", "flowcore", "kombu", "redis", "vine"})
 
+
+#: Python forgets the name of this class.
+_KIND_OF_MAIN = type(process.current_process())
 
 #: Signals by which workers are told something.
 _OF_WORKERS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1)
@@ -52,6 +56,19 @@ def free_locks_in_children() -> None:
         let_come()
 
     os.register_at_fork(before=hold_back, after_in_parent=let_come, after_in_child=renew)
+
+
+def be_a_process_of_python() -> None:
+    """Let the child of a pool be to Python's own multiprocessing what a main process is.
+
+    Celery's pool says there that it is a daemon, which may have no children, and has a key that may
+    not be given to any. Its end does not depend on either: the pool ends it, or the kernel when its
+    parent dies.
+    """
+    known: Any = process
+    name = known.current_process().name
+    known._current_process = _KIND_OF_MAIN()  # noqa: SLF001  (as Celery's pool does itself)
+    known.current_process().name = name
 
 
 def _with_locks() -> Iterator[Any]:
