@@ -18,6 +18,9 @@ __all__ = ["Upstream"]
 _CHUNK = 64
 _UNREAD = object()
 
+#: What a map and a loop add to what their nodes see.
+_OWN = frozenset({"item", "index", "state", "iteration", "upstream"})
+
 #: Runs whose outside is remembered.
 _OUTSIDES = 4
 
@@ -183,14 +186,10 @@ class Upstream:
         return scoped.lookup(name, self.value_of(node), own)
 
     def _folded(self, node: int, name: str) -> tuple[bool, Any]:
+        found, value = self._by_id(node, name)
+        if found:
+            return True, value
         batch: list[int] = []
-        for ancestor in self._plan.ancestors(node):
-            if self._plan.ids[ancestor] == name:
-                found = self.outputs([ancestor])
-                value = found.get(ancestor)
-                if isinstance(value, Mapping) and name in value:
-                    return True, value[name]
-                return ancestor in found, value
         for ancestor in self._plan.ancestors(node):
             batch.append(ancestor)
             if len(batch) == _CHUNK:
@@ -201,9 +200,24 @@ class Upstream:
             return True, self._values[hit][name]
         return False, None
 
+    def _by_id(self, node: int, name: str) -> tuple[bool, Any]:
+        """The output of an ancestor that has this name for its id, if it gave one."""
+        for ancestor in self._plan.ancestors(node):
+            if self._plan.ids[ancestor] == name:
+                found = self.outputs([ancestor])
+                value = found.get(ancestor)
+                if isinstance(value, Mapping) and name in value:
+                    return True, value[name]
+                return ancestor in found, value
+        return False, None
+
     def lookup_input(self, name: str) -> tuple[bool, Any]:
         """Find ``name`` in the run's input."""
         return name in self.inputs, self.inputs.get(name)
+
+    def is_own(self, name: str) -> bool:
+        """Whether a structured node gives its nodes this name, whatever flows into them."""
+        return self.is_scoped and name in _OWN
 
     @property
     def is_scoped(self) -> bool:

@@ -6,9 +6,12 @@ gets which (engine.bind).
 
 import functools
 import inspect
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from flowcore.nodes.context import Context
 
 __all__ = ["Signature", "remembered", "signature_of"]
 
@@ -28,6 +31,9 @@ class Signature:
     context: tuple[str, ...] = ()
     open: bool = False
     """Takes any further keyword argument."""
+    defaults: tuple[tuple[str, Any], ...] = ()
+    """Of positional-only parameters that need not be given: what stands for one that is not, should
+    a later one be."""
     known: bool = True
     """False for callables that do not tell (some written in C)."""
 
@@ -58,20 +64,37 @@ def signature_of(function: Callable[..., Any]) -> Signature:
     except (TypeError, ValueError):
         return Signature(open=True, known=False)
     named = [p for p in parameters if p.kind in _NAMED or p.kind is p.POSITIONAL_ONLY]
-    context = tuple(p.name for p in named if _is_context(p))
+    context = tuple(p.name for p in named if _is_context(p, function))
     rest = [p for p in named if p.name not in context]
+    positional = [p for p in named if p.kind is p.POSITIONAL_ONLY]
     return Signature(
         required=tuple(p.name for p in rest if p.default is p.empty),
         optional=tuple(p.name for p in rest if p.default is not p.empty),
-        positional=tuple(p.name for p in named if p.kind is p.POSITIONAL_ONLY),
+        positional=tuple(p.name for p in positional),
         context=context,
         open=any(p.kind is p.VAR_KEYWORD for p in parameters),
+        defaults=tuple((p.name, p.default) for p in positional if p.default is not p.empty),
     )
 
 
-def _is_context(parameter: inspect.Parameter) -> bool:
+def _is_context(parameter: inspect.Parameter, function: Callable[..., Any]) -> bool:
     annotation = parameter.annotation
+    if parameter.name == "ctx":
+        return True
     if annotation is parameter.empty:
-        return parameter.name == "ctx"
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return parameter.name == "ctx" or text.split(".")[-1] == "Context"
+        return False
+    if isinstance(annotation, str):
+        return _names_context(annotation, function)
+    return annotation is Context or Context in typing.get_args(annotation)
+
+
+def _names_context(annotation: str, function: Callable[..., Any]) -> bool:
+    """Whether an annotation that is still text means our Context, no other class of its name."""
+    plain = annotation.partition("|")[0].removeprefix("Optional[").rstrip("] ").strip()
+    first, *more = plain.split(".")
+    if (more or [first])[-1] != Context.__name__:
+        return False
+    found = getattr(inspect.unwrap(function), "__globals__", {}).get(first, Context)
+    for name in more:
+        found = getattr(found, name, Context)
+    return found is Context
