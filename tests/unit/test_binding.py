@@ -337,7 +337,11 @@ def test_a_given_parameter_leaves_the_item_to_the_other() -> None:
 
 def test_a_join_gives_its_outputs_by_name() -> None:
     give = {"uses": "passthrough"}
-    nodes = {"a": {**give, "with": {"q": 1}}, "b": give, "n": {"uses": f"{HERE}two"}}
+    nodes: dict[str, Any] = {
+        "a": {**give, "with": {"q": 1}},
+        "b": give,
+        "n": {"uses": f"{HERE}two"},
+    }
     nodes["n"]["needs"] = ["a", "b"]
     assert Flows().run({"nodes": nodes}, {"z": 3}).output == {"a": {"q": 1}, "b": {"z": 3}}
 
