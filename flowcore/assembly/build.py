@@ -52,6 +52,7 @@ from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.protection import refuse_unprotected
 from flowcore.stores.redis.reader import RedisReader
+from flowcore.stores.redis.refusals import RedisRefusals
 from flowcore.stores.redis.replicas import ReplicatedStore
 from flowcore.stores.redis.room import RedisRoom
 from flowcore.stores.redis.schedules import RedisSchedules
@@ -92,6 +93,7 @@ class Runtime:
     schedules: RedisSchedules
     peers: Peers
     troubles: RedisTroubles | ShardedTroubles
+    refusals: RedisRefusals
 
     @property
     def redis_urls(self) -> list[str]:
@@ -200,6 +202,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         schedules=services.schedules,
         peers=Peers(services.board),
         troubles=services.troubles,
+        refusals=services.refusals,
     )
 
 
@@ -233,6 +236,7 @@ class _Builder:
     flows: RedisFlows
     schedules: RedisSchedules
     troubles: RedisTroubles | ShardedTroubles
+    refusals: RedisRefusals
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
         self._settings = settings
@@ -266,12 +270,18 @@ class _Builder:
             ledger = ShardedLedger(ledgers, self.store)
             box = ShardedPayloads(boxes, ledger)
             self.troubles = ShardedTroubles([*map(RedisTroubles, clients)], self.store.health)
-        keys = Keyring(settings.secrets, vault=vault)
+        app: Any = self.app  # its type knows nothing of our attribute
+        keys = Keyring(
+            settings.secrets,
+            vault=vault,
+            on_refusal=app.flowcore.refuser.keep,
+        )
         self.producers = Producers(self.app)
         told = TaskEvents(self.app, self.producers)
         # What all workers share is kept in one place.
         self.flows = RedisFlows(clients[0], namespace=settings.namespace)
         self.schedules = RedisSchedules(clients[0], namespace=settings.namespace)
+        self.refusals = RedisRefusals(clients[0])
         payloads = make_payloads(settings, ledger, box)
         payloads.isolation = Isolation("payloads", self.troubles)
         dispatcher = with_agents(
@@ -318,6 +328,7 @@ class _Builder:
             ),
             troubles=self.troubles,
             secrets=WorkerSecrets(settings.secrets_dir, settings.secret_names),
+            refusals=self.refusals,
             tasks=CelerySender(
                 self.app,
                 self.producers,

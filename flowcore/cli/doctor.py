@@ -15,7 +15,7 @@ from typing import Any
 from flowcore.assembly.reach import check_broker
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings, SettingsError
-from flowcore.cli.doctor_workers import check_workers
+from flowcore.cli.doctor_workers import check_refusals, check_workers
 from flowcore.cli.finding import Finding
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, show_rows
@@ -146,6 +146,7 @@ def _session(session: Session, where: str) -> Iterator[Finding]:
     yield _broker(session)
     yield from check_workers(session)
     yield _troubles(session)
+    yield check_refusals(session)
 
 
 def _server(url: str, where: str) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from flowcore.cli.finding import Finding
 from flowcore.errors import ServiceError
 from flowcore.ports.presence import WorkerNote
 
-__all__ = ["check_notes", "check_workers"]
+__all__ = ["check_notes", "check_refusals", "check_workers"]
 
 #: Workers that have a row of their own; of more only the number is told.
 _SHOWN = 20
@@ -43,6 +43,24 @@ def check_notes(notes: Sequence[WorkerNote]) -> Iterator[Finding]:
     for note in more:
         if note.mismatch():
             yield _worker(note)
+
+
+def check_refusals(session: Session) -> Finding:
+    """Count the messages that no worker would take."""
+    try:
+        refusals = session.runtime.refusals
+        count, latest = refusals.count(), refusals.latest(limit=1)
+    except ServiceError as error:
+        return Finding(check="messages", status="fail", found=str(error))
+    if not count:
+        return Finding(check="messages", status="ok", found="none was refused")
+    last = f", the last on {latest[0].queue or '?'}: {latest[0].reason}" if latest else ""
+    return Finding(
+        check="messages",
+        status="warn",
+        found=f"{count} refused{last}",
+        fix="'flowcore list --refused' shows them, with --drop it forgets them",
+    )
 
 
 def _worker(note: WorkerNote) -> Finding:

@@ -6,6 +6,7 @@ In: filters or a run's id. Out: rows. Not here: everything about one run (detail
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,7 @@ from flowcore.cli.printing import (
     write,
     write_json,
 )
+from flowcore.cli.refused import list_refused
 from flowcore.cli.watch import unattended
 from flowcore.client.handle import Run
 from flowcore.errors import UsageError
@@ -79,6 +81,12 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
     dead: Annotated[
         bool, typer.Option("--dead", help="List dead letters: nodes whose workers died each time.")
     ] = False,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="List messages that no worker would take.")
+    ] = False,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="With --refused: forget them, and their number.")
+    ] = False,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
@@ -86,10 +94,10 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
 
     Example: flowcore list --state failed --limit 5
     """
+    _refuse_mixed(dead=dead, refused=refused, drop=drop, filtered=(state, flow, tag, part_of))
+    if refused:
+        return list_refused(limit, drop=drop, quiet=quiet, output=output)
     if dead:
-        if state or flow or tag or part_of:
-            msg = "--dead lists nodes, so it takes no --state, --flow, --tag or --part-of"
-            raise UsageError(msg)
         return _list_dead(limit, quiet=quiet, output=output)
     with Session() as session:
         states = [each.value for each in state or ()]
@@ -108,6 +116,14 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
     if output is Format.TABLE:
         note(f"next: flowcore status {rows[0]['run_id']}", quiet=quiet)
     return ExitCode.OK
+
+
+def _refuse_mixed(*, dead: bool, refused: bool, drop: bool, filtered: Sequence[Any]) -> None:
+    if drop and not refused:
+        raise UsageError("--drop goes with --refused: runs are kept until their retention is over")
+    if (dead or refused) and any(filtered):
+        what = "--refused lists messages" if refused else "--dead lists nodes"
+        raise UsageError(f"{what}, so it takes no --state, --flow, --tag or --part-of")
 
 
 def _list_dead(limit: int, *, quiet: bool, output: Format) -> int:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from billiard.process import current_process
@@ -23,6 +24,7 @@ from flowcore.backends.native.forking import be_a_process_of_python
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
+from flowcore.backends.native.refusing import Refuser
 from flowcore.backends.native.stalls import StallWatch
 from flowcore.backends.native.tasks import register_tasks
 from flowcore.backends.native.tidying import TidyingStep
@@ -59,6 +61,8 @@ class Bridge:
     def __init__(self, build: Callable[[], Services], options: HostOptions) -> None:
         """Build services when first asked, in each process anew."""
         self._build = build
+        self.refuser = Refuser(lambda: self.services().refusals)
+        """Keeps messages aside that the gate does not let in."""
         self.options = options
         self._lock = threading.Lock()
         self._made: tuple[int, NodeHost] | None = None
@@ -98,11 +102,27 @@ class Bridge:
         be_a_process_of_python()
 
 
+_WORKER: Any = "flowcore.backends.native.handling:GatedWorker"
+
+
+class _App(Celery):
+    """Celery, with a worker that no message ends."""
+
+    @cached_property
+    def Worker(self) -> Any:  # noqa: N802  (celery's)
+        """Loaded by workers alone."""
+        return self.subclass_with_self(_WORKER)
+
+
+#: What tasks of this app extend, a user's too.
+_TASK = "flowcore.backends.native.tasks:GuardedTask"
+
+
 def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     """Make a Celery app that runs nodes; see RELIABILITY notes in docs for each setting."""
     broker, results = options.broker, options.results
     # Typed as Any: it gets an attribute of ours.
-    app: Any = Celery("flowcore", broker=broker.url, amqp=DoorbellAMQP)
+    app: Any = _App("flowcore", broker=broker.url, amqp=DoorbellAMQP, task_cls=_TASK)
     app.conf.update(
         result_backend=_result_backend(results),
         result_backend_transport_options=dict(results.backend_options),
@@ -118,6 +138,7 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         task_send_sent_event=False,
         task_acks_late=True,
         worker_prefetch_multiplier=1,
+        worker_consumer="flowcore.backends.native.handling:GatedConsumer",
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_soft_shutdown_timeout=5.0,
         worker_enable_soft_shutdown_on_idle=True,

@@ -33,6 +33,7 @@ from flowcore.nodes.celery_task import PREFIX
 from flowcore.plan.plan import Plan
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.presence import WorkerBoard
+from flowcore.ports.refusals import RefusalLog
 from flowcore.ports.room import Room
 from flowcore.ports.secrets import SecretSource
 from flowcore.ports.store import (
@@ -73,6 +74,7 @@ class Services:
     keys: Keyring
     scheduler: Scheduler
     tasks: TaskSender
+    refusals: RefusalLog
     secrets: SecretSource
     troubles: TroubleBook | None = None
 

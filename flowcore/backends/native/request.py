@@ -5,24 +5,67 @@ waiting for its leases. Not here: waiting for what is short (Celery's soft shutd
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import Reject
 from celery.worker.request import Request
+from celery.worker.state import task_ready
 
 from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
+from flowcore.backends.native.refusing import shown_error
 from flowcore.backends.native.signing import accept
 from flowcore.errors import FlowcoreError
 from flowcore.ports.store import Ticket
 from flowcore.ports.unit import UnitTicket
 
-__all__ = ["NodeRequest", "SignedRequest"]
+__all__ = ["GuardedRequest", "NodeRequest", "SignedRequest"]
 
 _log = logging.getLogger(__name__)
 
 
-class SignedRequest(Request):
+class GuardedRequest(Request):
+    """A task whose end cannot end the worker: its error handlers are foreign data as well."""
+
+    _connection_errors: Any
+
+    def on_accepted(self, *args: Any, **kwargs: Any) -> None:
+        """A process of the pool has begun it."""
+        self._guard(super().on_accepted, *args, **kwargs)
+
+    def on_timeout(self, *args: Any, **kwargs: Any) -> None:
+        """It took longer than it may."""
+        self._guard(super().on_timeout, *args, **kwargs)
+
+    def on_failure(self, *args: Any, **kwargs: Any) -> None:
+        """It has failed, or its process has."""
+        self._guard(super().on_failure, *args, **kwargs)
+
+    def give_up(self, reason: str) -> None:
+        """Be done with a task that Celery cannot bring to its end."""
+        task_ready(self)
+        self.acknowledge()
+        about: Any = self  # the types know neither our attribute of the app nor the message's
+        about.app.flowcore.refuser.refuse(
+            {"id": self.id, "task": self.type, "headers": about.message.headers},
+            reason,
+            queue=str((self.delivery_info or {}).get("routing_key") or ""),
+            worker=self.hostname or "",
+        )
+
+    def _guard(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Call one of Celery's handlers; of its errors only those of the connection are raised."""
+        try:
+            call(*args, **kwargs)
+        except (OSError, *self._connection_errors):
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever it is, the worker goes on)
+            _log.exception("Celery stumbled over the end of task %s", self.id)
+            self.give_up(f"Celery stumbles over its end: {shown_error(error)}")
+
+
+class SignedRequest(GuardedRequest):
     """A message that may be forged.
 
     No message of ours expires. Celery would take an expired one for revoked, and from then on every

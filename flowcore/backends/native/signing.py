@@ -72,13 +72,21 @@ class OtherVersion(Reject):
 class Keyring:
     """The keys of one process: the first signs, all verify."""
 
-    def __init__(self, given: Sequence[str] = (), *, vault: Vault | None = None) -> None:
+    def __init__(
+        self,
+        given: Sequence[str] = (),
+        *,
+        vault: Vault | None = None,
+        on_refusal: Callable[[str, str], object] = lambda _what, _why: None,
+    ) -> None:
         """Ask no server yet.
 
         Args:
             given: Secrets by word of mouth; with any, no server is ever asked.
             vault: Keeps a key where the runs are.
+            on_refusal: Keeps aside what is refused; called with what it is, and why.
         """
+        self._on_refusal = on_refusal
         self._given = [blake2b(secret.encode(), digest_size=_KEY).digest() for secret in given]
         self._vault = vault
         self._found: dict[int, bytes] = {}
@@ -136,6 +144,7 @@ class Keyring:
         """Count and log a message that is not to be obeyed; raise what this returns."""
         self.refused += 1
         _log.warning("refused %s: %s (%d refused so far)", what, why, self.refused)
+        self._on_refusal(what, why)
         return Reject(f"refused: {why}", requeue=False)
 
     def _keys(self) -> list[bytes]:

@@ -7,6 +7,7 @@ the attempt.
 import logging
 from typing import Any
 
+from celery.app.task import Task
 from celery.exceptions import Ignore, Retry
 
 from flowcore.backends.native.flower import RESULTS
@@ -18,7 +19,7 @@ from flowcore.errors import FlowcoreError
 from flowcore.ports.store import Ticket
 from flowcore.ports.unit import UnitTicket
 
-__all__ = ["NodeFailed", "register_tasks"]
+__all__ = ["GuardedTask", "NodeFailed", "register_tasks"]
 
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,12 @@ _log = logging.getLogger(__name__)
 #: Imported by workers alone: clients need nothing of Celery's worker.
 _REQUEST = "flowcore.backends.native.request:NodeRequest"
 _SIGNED = "flowcore.backends.native.request:SignedRequest"
+
+
+class GuardedTask(Task[Any, Any]):
+    """What tasks of the app extend: the worker outlives their ends, whatever those are."""
+
+    Request = "flowcore.backends.native.request:GuardedRequest"
 
 
 class NodeFailed(Exception):  # noqa: N818  (reads as a sentence in Celery's log and in Flower)
