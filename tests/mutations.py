@@ -94,7 +94,7 @@ class Mail:
             "content-encoding": self.content_encoding,
             "properties": properties,
         }
-        return json.dumps(whole)
+        return json.dumps(whole, default=repr)
 
 
 def mutations(mails: Sequence[Mail], dice: random.Random) -> Iterator[Mail]:
@@ -190,7 +190,9 @@ def _packed(mail: Mail, dice: random.Random) -> Mail:
     try:
         return replace(mail, body=msgpack.packb(parts))
     except (OverflowError, ValueError):
-        return replace(mail, body=json.dumps(parts).encode(), content_type="application/json")
+        return replace(
+            mail, body=json.dumps(parts, default=repr).encode(), content_type="application/json"
+        )
 
 
 def _compressed(mail: Mail, dice: random.Random) -> Mail:
@@ -237,7 +239,9 @@ def publish_raw(channel: Any, queue: str, mail: Mail, dice: random.Random) -> No
     if dice.random() < 0.1:
         flags |= 0x0400
         parts += _short(b"corr\xff")
-    body = mail.body if isinstance(mail.body, bytes) else json.dumps(mail.body).encode()
+    body = (
+        mail.body if isinstance(mail.body, bytes) else json.dumps(mail.body, default=repr).encode()
+    )
     header = struct.pack(">HHQH", 60, 0, len(body), flags) + parts
     number = channel.channel_id
     method = struct.pack(">HH", 60, 40) + dump_amqp("Bssb", (0, "", queue, False))
