@@ -57,6 +57,7 @@ class Session:
         self._workers: list[LocalWorkers] = []
         self._served: set[str] = set()
         self._lock = threading.Lock()
+        self._closing: list[Callable[[Session], None]] = []
         self._broker_known = False
         url = settings.redis_url
         if url is None:
@@ -178,8 +179,15 @@ class Session:
             self._server.ensure()
             return call()
 
+    def on_close(self, call: Callable[["Session"], None]) -> None:
+        """Have something called when the session is closed, once."""
+        if call not in self._closing:
+            self._closing.append(call)
+
     def close(self) -> None:
         """Stop local workers, leave the embedded server."""
+        while self._closing:
+            self._closing.pop()(self)
         for workers in self._workers:
             workers.stop()
         self._workers.clear()

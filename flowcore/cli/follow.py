@@ -3,12 +3,9 @@
 In: a session and a run. Out: progress, the run's output, an exit code. Not here: starting runs.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
-from flowcore.assembly.session import Session
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.picture import Picture
 from flowcore.cli.printing import Format, iso, note, write, write_json
@@ -31,7 +28,6 @@ _COLLECT_WITHIN = 10.0
 
 
 def follow(
-    session: Session,
     run: Run,
     *,
     timeout: float | None = None,
@@ -41,7 +37,6 @@ def follow(
     """Show progress until the run has ended.
 
     Args:
-        session: Where the run lives.
         run: An existing run.
         timeout: Seconds to wait; None: as long as it takes.
         form: With ``jsonl`` the events go to stdout as they come.
@@ -53,7 +48,7 @@ def follow(
     """
     picture = Picture(run.id, run.plan())
     with choose(picture, quiet=quiet or form is Format.JSONL) as progress:
-        for page in _pages(session, run.id, timeout):
+        for page in _pages(run, timeout):
             picture.apply(page)
             progress.show(page)
             if form is Format.JSONL:
@@ -61,23 +56,13 @@ def follow(
                     write_json(event_row(event), indent=None)
 
 
-def _pages(session: Session, run_id: str, timeout: float | None) -> Iterator[Sequence[Event]]:
-    """Yield the events as they come, a page at a time, until the last one."""
-    ends = None if timeout is None else time.monotonic() + timeout
-    read = session.runtime.events.read
-    after = 0
-    while True:
-        session.check_progress()
-        left = _SLICE if ends is None else min(_SLICE, ends - time.monotonic())
-        page = session.persist(partial(read, run_id, after=after, block=max(left, 0.001)))
-        yield page
-        after = page[-1].id if page else after
-        # A run that was resumed has gone on after what was an end.
-        if page and page[-1].type.is_terminal and not read(run_id, after=after):
-            return
-        if ends is not None and time.monotonic() >= ends:
-            msg = f"run {run_id!r} has not ended within {format_duration(timeout or 0.0)}"
-            raise WaitTimeoutError(msg, run_id=run_id)
+def _pages(run: Run, timeout: float | None) -> Iterator[Sequence[Event]]:
+    try:
+        yield from run.read_pages(timeout=timeout)
+    except WaitTimeoutError as error:
+        # Whoever is told says what to do next in words of its own.
+        msg = f"run {run.id!r} has not ended within {format_duration(timeout or 0.0)}"
+        raise WaitTimeoutError(msg, run_id=run.id) from error
 
 
 def finish(run: Run, *, form: Format, quiet: bool) -> ExitCode:

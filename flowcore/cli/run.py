@@ -100,7 +100,7 @@ def run(
         handle = _create(session, start, prepared, quiet=start.quiet)
         try:
             _ensure_workers(session, start, prepared)
-            follow(session, handle, timeout=wait, form=start.output, quiet=start.quiet)
+            follow(handle, timeout=wait, form=start.output, quiet=start.quiet)
             return finish(handle, form=start.output, quiet=start.quiet)
         except WaitTimeoutError as error:
             if session.embedded:

@@ -1,16 +1,20 @@
 """Following a run: its events as they come, its tokens, callbacks.
 
 In: a run's id and a session. Out: events. A reader asks for the next page when it has dealt with
-the last one: a slow one keeps nobody waiting, and holds one page. Not here: the web (sse).
+the last one: a slow one keeps nobody waiting, and holds one page. Not here: the web (sse), and how
+all readers of a process share its connections (hub).
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from concurrent.futures import wait
+from dataclasses import dataclass
 from typing import Any
 
 from flowcore.assembly.session import Session
 from flowcore.client.blocking import in_thread, refuse_in_loop
+from flowcore.client.hub import hub_of
 from flowcore.engine.callbacks import find_callbacks, tell_all
 from flowcore.errors import RunNotFoundError, UsageError, WaitTimeoutError
 from flowcore.plan.plan import Plan
@@ -19,7 +23,7 @@ from flowcore.types import format_duration
 
 __all__ = ["Following", "Patience", "check_event_id", "nodes_tagged"]
 
-#: How long one blocking read may last, in seconds: an abandoned wait ends within it.
+#: Seconds after which somebody who waits hears that there is nothing yet.
 SLICE = 1.0
 
 #: No log holds so many events.
@@ -37,7 +41,9 @@ class Patience:
 
     def slice(self) -> float:
         """Seconds that the next wait may take."""
-        return SLICE if self._ends is None else min(SLICE, self._ends - time.monotonic())
+        return (
+            SLICE if self._ends is None else max(0.001, min(SLICE, self._ends - time.monotonic()))
+        )
 
     def check(self, page: Sequence[Event] = ()) -> None:
         """Give up when the time is over, unless the run has just ended.
@@ -89,7 +95,7 @@ class Following:
         """
         refuse_in_loop("handle.events()", "handle.stream()")
         wanted = _filter(types, self._among(node, tag))
-        for page in self._pages(after):
+        for page in self.read_pages(after=after):
             yield from filter(wanted, page)
 
     async def stream(
@@ -116,14 +122,55 @@ class Following:
 
     async def pages(self, *, after: int = 0) -> AsyncIterator[Sequence[Event]]:
         """Give events as they come, many at a time; an empty page each second without any."""
-        if await in_thread(self.is_read, after):
+        hub = hub_of(self._session)
+        begun = await asyncio.wrap_future(hub.look(self._begin, after))
+        if begun is None:
             return
         while True:
-            page = await in_thread(self._page, after)
-            yield page
-            after = page[-1].id if page else after
-            if _may_be_last(page) and await in_thread(self.is_read, after):
+            page = asyncio.wrap_future(hub.page(begun.server, self.id, begun.plan, after))
+            try:
+                while not (await asyncio.wait((page,), timeout=SLICE))[0]:
+                    yield ()
+                events = page.result()
+            finally:
+                page.cancel()
+            if not events:
                 return
+            yield events
+            after = events[-1].id
+            if events[-1].type.is_terminal and await asyncio.wrap_future(
+                hub.look(self.is_read, after)
+            ):
+                return
+
+    def read_pages(
+        self, *, after: int = 0, timeout: float | None = None
+    ) -> Iterator[Sequence[Event]]:
+        """Give events as ``pages`` does, blocking.
+
+        Raises:
+            WaitTimeoutError: The time was up; the run goes on.
+        """
+        begun = self._begin(after)
+        if begun is None:
+            return
+        hub, patience = hub_of(self._session), Patience(self.id, timeout)
+        while True:
+            page = hub.page(begun.server, self.id, begun.plan, after)
+            try:
+                while not wait((page,), timeout=patience.slice())[0]:
+                    yield ()
+                    patience.check()
+                events = page.result()
+            finally:
+                page.cancel()
+            if not events:
+                return
+            yield events
+            after = events[-1].id
+            if events[-1].type.is_terminal and self.is_read(after):
+                return
+            patience.check(events)
 
     def follow(self, *callbacks: Any, after: int = 0, timeout: float | None = None) -> None:
         """Tell callbacks of everything that happens until the run has ended, in order.
@@ -143,11 +190,9 @@ class Following:
         """
         refuse_in_loop("handle.follow()", "handle.afollow()")
         heard = [find_callbacks(one) for one in callbacks]
-        patience = Patience(self.id, timeout)
         with asyncio.Runner() as runner:
-            for page in self._pages(after):
+            for page in self.read_pages(after=after, timeout=timeout):
                 runner.run(tell_all(heard, page))
-                patience.check(page)
 
     async def afollow(self, *callbacks: Any, after: int = 0, timeout: float | None = None) -> None:
         """Tell callbacks like ``follow``; sync methods are called in the event loop's thread."""
@@ -171,6 +216,10 @@ class Following:
             RunNotFoundError: No run has this id.
             UsageError: The run goes on and has no event of this id yet, or it is no event's id.
         """
+        return self._begin(after) is None
+
+    def _begin(self, after: int) -> "_Begun | None":
+        """Find out where to read on; None when nothing will follow."""
         check_event_id(after)
         session = self._session
         runtime = session.runtime
@@ -179,27 +228,23 @@ class Following:
             raise RunNotFoundError(self.id)
         # In this order: what is resumed in between has events again.
         last = session.persist(lambda: runtime.events.last(self.id))
-        if after <= last:
-            return summary.state.is_terminal and after == last
-        if summary.state.is_terminal:
-            return True
-        msg = f"run {self.id!r} has no event {after} yet: its latest is {last}; start after that"
-        raise UsageError(msg)
+        if summary.state.is_terminal and after >= last:
+            return None
+        if after > last:
+            msg = (
+                f"run {self.id!r} has no event {after} yet: its latest is {last}; start after that"
+            )
+            raise UsageError(msg)
+        plan = session.persist(lambda: runtime.store.get_plan(summary.plan))
+        return _Begun(server=runtime.events.place(self.id), plan=plan)
 
-    def _pages(self, after: int) -> Iterator[Sequence[Event]]:
-        if self.is_read(after):
-            return
-        while True:
-            page = self._page(after)
-            yield page
-            after = page[-1].id if page else after
-            if _may_be_last(page) and self.is_read(after):
-                return
 
-    def _page(self, after: int) -> Sequence[Event]:
-        self._session.check_progress()
-        events = self._session.runtime.events
-        return self._session.persist(lambda: events.read(self.id, after=after, block=SLICE))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """Where a run is, and what its events are read with."""
+
+    server: int
+    plan: Plan
 
 
 def check_event_id(given: object) -> None:
@@ -213,15 +258,6 @@ def check_event_id(given: object) -> None:
             f"a run's events are numbered 1, 2, 3, ...; 'after' is one of them or 0, got {given!r}"
         )
         raise UsageError(msg)
-
-
-def _may_be_last(page: Sequence[Event]) -> bool:
-    """Whether it is worth a look if the run has ended.
-
-    A reader who began behind the last event, or whose run has been removed, only sees that nothing
-    comes.
-    """
-    return not page or page[-1].type.is_terminal
 
 
 def nodes_tagged(plan: Plan, tag: str) -> frozenset[str]:

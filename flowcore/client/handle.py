@@ -4,7 +4,9 @@ In: a run's id and a session. Out: its status, result, events; control. Blocking
 twins whose names start with ``a``.
 """
 
+import asyncio
 from collections.abc import Generator, Sequence
+from concurrent.futures import wait
 from functools import partial
 from typing import Any
 
@@ -12,6 +14,7 @@ from flowcore.assembly.session import Session, default_session
 from flowcore.client.blocking import in_thread, refuse_in_loop
 from flowcore.client.finding import Finding
 from flowcore.client.following import Following, Patience
+from flowcore.client.hub import hub_of
 from flowcore.client.outputs import Elsewhere, Outputs
 from flowcore.engine.portions import portions
 from flowcore.errors import (
@@ -108,7 +111,7 @@ class Run(Following, Finding):
 
     async def aresult(self, timeout: float | None = None) -> Any:
         """Wait like ``result`` without blocking."""
-        return _output_of(await in_thread(self._wait, timeout))
+        return _output_of(await self.await_end(timeout))
 
     def __await__(self) -> Generator[Any, None, ExecutionResult]:
         """``await handle`` gives the ExecutionResult, whatever the run came to."""
@@ -116,7 +119,20 @@ class Run(Following, Finding):
 
     async def await_end(self, timeout: float | None = None) -> ExecutionResult:
         """Wait like ``wait`` without blocking; ``await handle`` with a time limit."""
-        return await in_thread(self._wait, timeout)
+        hub, patience = hub_of(self._session), Patience(self.id, timeout)
+        while True:
+            server = await asyncio.wrap_future(hub.look(self._unended))
+            if server is not None:
+                end = asyncio.wrap_future(hub.end(server, self.id))
+                try:
+                    while not (await asyncio.wait((end,), timeout=patience.slice()))[0]:
+                        patience.check()
+                    end.result()
+                finally:
+                    end.cancel()
+            result = await in_thread(self._result)
+            if result.state.is_terminal:  # else somebody has just resumed it
+                return result
 
     def outputs(self, nodes: Sequence[str] | None = None) -> Outputs:
         """Return the outputs there are so far, by node.
@@ -164,19 +180,30 @@ class Run(Following, Finding):
         return Elsewhere(reference, partial(payloads.unpack, blob, what=what))
 
     def _wait(self, timeout: float | None) -> ExecutionResult:
-        self.summary()
-        patience = Patience(self.id, timeout)
+        hub, patience = hub_of(self._session), Patience(self.id, timeout)
         while True:
-            if self._has_ended(max(patience.slice(), 0.001)):
-                result = self._session.persist(self._collect)
-                if result.state.is_terminal:  # else somebody has just resumed it
-                    return result
-            self._session.check_progress()
-            patience.check()
+            server = self._unended()
+            if server is not None:
+                end = hub.end(server, self.id)
+                try:
+                    while not wait((end,), timeout=patience.slice())[0]:
+                        patience.check()
+                    end.result()
+                finally:
+                    end.cancel()
+            result = self._result()
+            if result.state.is_terminal:  # else somebody has just resumed it
+                return result
 
-    def _has_ended(self, patience: float) -> bool:
-        events = self._session.runtime.events
-        return self._session.persist(lambda: events.wait(self.id, timeout=patience))
+    def _unended(self) -> int | None:
+        """Return the server that has the run; None when the run has ended."""
+        if self.summary().state.is_terminal:
+            return None
+        return self._session.runtime.events.place(self.id)
+
+    def _result(self) -> ExecutionResult:
+        result: ExecutionResult = self._session.persist(self._collect)
+        return result
 
     def _collect(self) -> ExecutionResult:
         record = self.record()

@@ -133,7 +133,10 @@ def test_a_reader_goes_on_with_a_run_that_was_resumed_and_ends_with_it(engine: E
     assert _bounded(run.stream(after=last)) == rest
 
 
-def test_a_reader_of_a_run_that_is_removed_is_told_so(engine: Engine) -> None:
+def test_a_reader_of_a_run_that_is_removed_is_told_so(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowcore.client.hub._LOOK_EVERY", 0.1)
     run = engine.start({"gate": {"uses": "signal", "with": {"name": "go"}}})
     pages = iter(run.events())
     seen = next(pages)

@@ -37,6 +37,12 @@ from flowcore.errors import (
     UnprotectedServerError,
     WrongServerError,
 )
+from flowcore.stores.redis.pools import (
+    MOST_CONNECTIONS,
+    BoundedPool,
+    BoundedSentinelPool,
+    PoolExhaustedError,
+)
 from flowcore.stores.redis.protection import UNPROTECTED, is_unprotected, refuse_unprotected
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 
@@ -131,7 +137,8 @@ def connect(url: str, *, blocking: bool = False, unprotected: bool = False) -> C
 def _open(url: str, options: dict[str, Any]) -> Client:
     """Make a client of a server, or of the primary that Sentinels name."""
     if not is_sentinel(url):
-        return redis.Redis.from_url(url, **options)
+        pool = BoundedPool.from_url(url, max_connections=MOST_CONNECTIONS, **options)
+        return redis.Redis.from_pool(pool)
     address = SentinelAddress.parse(url)
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's own
         address.hosts,
@@ -143,7 +150,10 @@ def _open(url: str, options: dict[str, Any]) -> Client:
         },
     )
     options |= {"connection_class": _FollowingConnection, "db": address.db, **address.login}
-    client: Client = sentinel.master_for(address.name, **options)
+    options |= {"max_connections": MOST_CONNECTIONS}
+    client: Client = sentinel.master_for(
+        address.name, connection_pool_class=BoundedSentinelPool, **options
+    )
     return client
 
 
@@ -303,6 +313,9 @@ def translated(*, what: str = "Redis", setting: str = "FLOWCORE_REDIS_URL") -> I
         if isinstance(error, NoPermissionError):
             msg = f"{what} forbids what flowcore needs: {error}; see its ACL for that user"
         raise StoreRefusedError(msg) from error
+    except PoolExhaustedError as error:
+        msg = f"{error}: start fewer calls at once; {what} itself may answer"
+        raise StoreUnreachableError(msg) from error
     except (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError) as error:
         msg = f"cannot reach {what}: {error}; check {setting} or run 'flowcore doctor'"
         raise StoreUnreachableError(msg) from error

@@ -4,18 +4,18 @@ In: what nodes say, and whoever asks what has happened. Out: events. Not here: t
 own steps, which the scripts of those steps write.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
-from flowcore.plan.plan import Plan
 from flowcore.ports.store import Heard, RunStore, Ticket
-from flowcore.run.event import Event, EventType
-from flowcore.run.note import MOST_SAID, Note, events_of, pack_notes
-from flowcore.run.wire import unpack
+from flowcore.ports.watch import RunWatch
+from flowcore.run.event import Event
+from flowcore.run.note import MOST_SAID, Note, pack_notes
 from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.keys import parse_ranges, run_key
+from flowcore.stores.redis.event_codec import events_in
+from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.script import Line, Script, script_source
+from flowcore.stores.redis.watch import RedisRunWatch
 
 __all__ = ["RedisEventLog"]
 
@@ -63,12 +63,20 @@ class RedisEventLog:
             digest = self._client.hget(run_key(run, "run"), "plan")
         if digest is None:
             return ()
-        plan = self._plans.get_plan(digest.decode())
-        events: list[Event] = []
-        for entry, fields in entries:
-            events += _events(run, plan, entry, fields)
-        # The first entry may be one of several events, of which the reader has some.
-        return [event for event in events if event.id > after]
+        return events_in(run, self._plans.get_plan(digest.decode()), entries, after=after)
+
+    @property
+    def servers(self) -> int:
+        """How many servers there are."""
+        return 1
+
+    def place(self, run: str) -> int:  # noqa: ARG002  (there is one server)
+        """Return the number of the server that has a run."""
+        return 0
+
+    def watch(self, at: int) -> RunWatch:  # noqa: ARG002  (there is one server)
+        """Make a watch of a server."""
+        return RedisRunWatch(self._client, self._waiting)
 
     def last(self, run: str) -> int:
         """Return the id of the latest event."""
@@ -105,43 +113,3 @@ def _entries(answer: Any) -> Any:
             else pages
         )
     return answer[0][1]
-
-
-def _events(run: str, plan: Plan, entry: bytes, fields: Mapping[bytes, bytes]) -> list[Event]:
-    """The events that an entry of the stream stands for."""
-    id, time = int(entry.split(b"-")[1]), int(fields[b"ts"])
-    if fields[b"t"] == b"batch":
-        return _batch(run, plan, id, time, unpack(fields[b"d"]))
-    attempt = int(fields[b"a"])
-    if fields[b"t"] == b"notes":
-        name = plan.ids[int(fields[b"n"])]
-        return events_of(fields[b"d"], run=run, node=name, attempt=attempt, last=id, now=time)
-    return [
-        Event(
-            id=id,
-            type=EventType(fields[b"t"].decode()),
-            run=run,
-            time=time / 1000,
-            nodes=tuple(plan.ids[node] for node in parse_ranges(fields[b"n"])),
-            attempt=attempt or None,
-            data=unpack(fields[b"d"]) if fields[b"d"] else {},
-        )
-    ]
-
-
-def _batch(run: str, plan: Plan, last: int, now: int, told: Any) -> list[Event]:
-    """The starts and ends of first attempts that a unit told of together."""
-    worker, flat = told
-    events: list[Event] = []
-    for node, took, ago, started in zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True):
-        name, ended = (plan.ids[node],), now - ago
-        if not started:
-            at, data = (ended - took) / 1000, {"worker": worker}
-            kind = EventType.NODE_STARTED
-            events.append(
-                Event(id=0, type=kind, run=run, time=at, nodes=name, attempt=1, data=data)
-            )
-        kind = EventType.NODE_SUCCEEDED
-        events.append(Event(id=0, type=kind, run=run, time=ended / 1000, nodes=name, attempt=1))
-    first = last - len(events) + 1
-    return [replace(event, id=first + at) for at, event in enumerate(events)]

@@ -6,6 +6,7 @@ In: runs. Out: the events that the server with the run has. Not here: which one 
 from collections.abc import Sequence
 
 from flowcore.ports.store import Heard, Ticket
+from flowcore.ports.watch import RunWatch
 from flowcore.run.event import Event
 from flowcore.run.note import Note
 from flowcore.stores.redis.event_log import RedisEventLog
@@ -33,6 +34,19 @@ class ShardedEventLog:
     def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:
         """Return events above ``after``; waits on the one server that has the run."""
         return self._events(run).read(run, after=after, block=block)
+
+    @property
+    def servers(self) -> int:
+        """How many servers there are."""
+        return len(self._shards)
+
+    def place(self, run: str) -> int:
+        """Return the number of the server that has a run."""
+        return self._place.locate(run)
+
+    def watch(self, at: int) -> RunWatch:
+        """Make a watch of a server."""
+        return self._shards[at].events.watch(0)
 
     def last(self, run: str) -> int:
         """Return the id of the run's latest event."""
