@@ -12,6 +12,7 @@ from typing import Any
 
 from flowcore.errors import DefinitionError
 from flowcore.importers.celery_values import tagged_value
+from flowcore.types import parse_duration
 
 __all__ = ["CanvasError", "from_canvas"]
 
@@ -245,8 +246,8 @@ class _Made:
         name, options = str(signature.get("task")), signature.get("options") or {}
         id = self._id(name)
         needs = list(before.nodes) if before is not None else []
-        countdown = options.get("countdown") or 0
-        if countdown > 0:  # Celery runs what should have begun already at once
+        countdown = options.get("countdown")
+        if self._waits(name, countdown):
             wait: dict[str, Any] = {"uses": "wait", "with": {"for": countdown}}
             self.nodes[f"{id}-wait"] = {**wait, "needs": needs} if needs else wait
             needs = [*needs, f"{id}-wait"]
@@ -257,6 +258,17 @@ class _Made:
             whole["queue"] = str(getattr(queue, "name", queue))
         self.nodes[id] = whole
         return _Result((id,), _output(id))
+
+    def _waits(self, task: str, countdown: Any) -> bool:
+        """Say whether a task waits: Celery runs at once what should have begun already."""
+        try:
+            is_later = float(countdown or 0) > 0
+            if is_later:
+                parse_duration(countdown)
+        except (TypeError, ValueError) as error:
+            self.problems.append(f"{task}: its countdown is no time to wait: {error}")
+            return False
+        return is_later
 
     def _plain(self, task: str, value: Any) -> Any:
         """Plain data of an argument; a text that looks like an expression stays the text it is."""

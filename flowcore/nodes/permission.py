@@ -65,7 +65,7 @@ class Permission:
 
     @classmethod
     def current(cls) -> "Permission":
-        """The rule, with the prefixes that this process and its installation list."""
+        """The rule, with the prefixes that this process lists."""
         return _current(os.environ.get(SETTING, ""))
 
     @classmethod
@@ -91,6 +91,9 @@ class Permission:
         origin = origin_of(module)
         if origin is Origin.OWN or (origin is Origin.MISSING and not is_loaded):
             return None
+        # Last, for it reads what all distributions say.
+        if _is_under(module, _declared()):
+            return None
         return Refusal(module=module, why=origin.value, way_out=way_out(module))
 
     def refusal_of(self, found: Any) -> Refusal | None:
@@ -105,12 +108,12 @@ class Permission:
 
 @cache
 def _current(listed: str) -> Permission:
-    return Permission(also=_listed(listed) | _declared() | _OURS)
+    return Permission(also=_listed(listed) | _OURS)
 
 
 def forget() -> None:
     """Forget what is installed."""
-    _current.cache_clear()
+    _declared.cache_clear()
     forget_origins()
 
 
@@ -169,6 +172,7 @@ def _listed(text: str) -> frozenset[str]:
     return frozenset(word.strip() for word in text.split(",") if word.strip())
 
 
+@cache
 def _declared() -> frozenset[str]:
     """The prefixes that installed distributions declare."""
     try:

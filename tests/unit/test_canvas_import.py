@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from celery import Celery, chain, chord, group
 
+from flowcore.check.check import check
 from flowcore.cli.convert import queue_of
+from flowcore.graph.load import load_tree
 from flowcore.importers.canvas import CanvasError, from_canvas
 
 
@@ -117,3 +119,22 @@ def test_options_of_a_whole_that_are_those_of_tasks_are_refused(
     canvas = chain(_sig(app, "one"), _sig(app, "two")).set(**options)
     with pytest.raises(CanvasError, match=problem):
         from_canvas(canvas)
+
+
+@pytest.mark.parametrize("countdown", [-1, 0, -0.5, None])
+def test_what_should_have_begun_already_is_not_waited_for(app: Celery, countdown: Any) -> None:
+    tree = from_canvas(_sig(app, "one").set(countdown=countdown))
+    assert [node["uses"] for node in tree["nodes"].values()] == ["celery:shop.one"]
+
+
+@pytest.mark.parametrize("countdown", [3, 0.5])
+def test_a_countdown_is_waited_for(app: Celery, countdown: float) -> None:
+    tree = from_canvas(_sig(app, "one").set(countdown=countdown))
+    assert tree["nodes"]["one-wait"]["with"] == {"for": countdown}
+    assert check(load_tree(tree)).order
+
+
+@pytest.mark.parametrize("countdown", [1e300, float("inf"), "soon", [1]])
+def test_a_countdown_that_is_no_time_is_refused_by_task(app: Celery, countdown: Any) -> None:
+    with pytest.raises(CanvasError, match=r"shop\.one: its countdown is no time to wait"):
+        from_canvas(_sig(app, "one").set(countdown=countdown))
