@@ -49,7 +49,7 @@ def parse_duration(value: object) -> float:
             return _bounded(sum(float(number) * _UNITS[unit] for number, unit in parts), value)
         if re.fullmatch(r"\d+(?:\.\d+)?", text):
             return _bounded(float(text), value)
-    shown = f"{value!r:.80}"
+    shown = "nothing" if value is None else f"{value!r:.80}"
     msg = f"expected a duration such as '30s', '500ms' or '1h30m', got {shown}"
     raise ValueError(msg)
 

@@ -6,9 +6,12 @@ In: a draft. Out: problems. Not here: how names are resolved (nodes.resolve).
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flowcore.check.diagnostic import quote
 from flowcore.check.draft import Draft
 from flowcore.check.naming import Naming
 from flowcore.graph.source import Path
+from flowcore.nodes.builtin import BUILTIN
+from flowcore.nodes.celery_task import PREFIX
 from flowcore.nodes.resolve import PlannedNodeError, RefusedError, UnresolvedError
 
 __all__ = ["check_uses"]
@@ -21,6 +24,7 @@ def check_uses(draft: Draft, naming: Naming) -> None:
         draft: Nodes whose shape is known.
         naming: How names are judged.
     """
+    _check_tools(draft)
     for uses, paths in _places(draft).items():
         try:
             naming.judge(uses)
@@ -49,10 +53,25 @@ def _places(draft: Draft) -> dict[str, list[Path]]:
 
 def _tools(draft: Draft) -> Iterator[tuple[str, Path]]:
     """The functions that nodes may choose from; a name alone is another backend's."""
-    is_chosen = any(raw.fields.get("uses") == "tool" for raw in draft.nodes.values())
+    is_chosen = _has_tool_node(draft)
     for at, uses in enumerate(draft.config.tools if draft.config else ()):
-        if ":" in uses or is_chosen:
+        if ":" in uses or (is_chosen and uses not in BUILTIN):
             yield uses, draft.config_path("tools", at)
+
+
+def _has_tool_node(draft: Draft) -> bool:
+    return any(raw.fields.get("uses") == "tool" for raw in draft.nodes.values())
+
+
+def _check_tools(draft: Draft) -> None:
+    """A tool is called with its arguments alone, which types and tasks are not."""
+    if not _has_tool_node(draft):
+        return
+    for at, uses in enumerate(draft.config.tools if draft.config else ()):
+        if uses in BUILTIN or uses.startswith(PREFIX):
+            what = f"{quote(uses)} is {'a node type' if uses in BUILTIN else 'a task'}, and no tool"
+            hint = "a tool is a function: module:function"
+            draft.problems.add("FC210", what, draft.config_path("tools", at), hint)
 
 
 def _fallbacks(given: Any, path: Path) -> Iterator[tuple[str, Path]]:

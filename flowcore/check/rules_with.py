@@ -86,12 +86,14 @@ def _check_tool(draft: Draft, raw: RawNode, name: Any) -> None:
     except UsageError as error:
         short = [tool.rpartition(":")[2].rpartition(".")[2] for tool in tools]
         hint = draft.problems.near(name, [*tools, *short]) or "list it in config.tools"
+        if name in short:
+            hint = "name it with its module"
         draft.problems.add("FC229", str(error), (*raw.path, "with", "name"), hint)
 
 
 def _case(value: Any) -> Any:
     """A case is an expression, however it is written."""
-    return UNKNOWN if isinstance(value, str) and value else value
+    return UNKNOWN if isinstance(value, str) else value
 
 
 def _check_function(

@@ -52,4 +52,7 @@ def _function(uses: str) -> Any:
     # Here, since resolving knows the built-in types, of which this is one.
     from flowcore.nodes.resolve import resolve  # noqa: PLC0415
 
-    return resolve(uses).function
+    found = resolve(uses)
+    if found.builtin or uses.startswith("celery:"):
+        raise UsageError(f"{uses!r} is no function, which a tool has to be")
+    return found.function

@@ -97,7 +97,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], set[str]]] = {
     ("memory", "role"): ({"op": "append", "content": 1}, FULL_TEXTS),
     ("memory", "messages"): (
         {"op": "extend"},
-        {"empty list", "messages", "roleless"},
+        {"empty list", "messages"},
     ),
     ("memory", "query"): ({"op": "recall"}, FULL_TEXTS | {"numbers", "statuses"}),
     ("memory", "k"): ({"op": "recall", "query": "x"}, {"one", "three", "status"}),
@@ -301,6 +301,29 @@ WRONG: list[tuple[str, str, str]] = [
         "FC216",
         "said twice",
     ),
+    (
+        "{uses: http, with: {url: 'http://a', headers: {X-A: b, x-a: c}}}",
+        "FC216",
+        "'x-a' is said twice",
+    ),
+    (
+        "{uses: http, with: {url: 'http://a', headers: {Content-Length: 3}}}",
+        "FC216",
+        "set by the request itself",
+    ),
+    (
+        "{uses: http, with: {url: 'http://a', accept: [404], retry_status: [404]}}",
+        "FC216",
+        "404 is in 'accept' already",
+    ),
+    ("{uses: wait, with: {until: 90s}}", "FC205", "expected a time such as"),
+    ("{uses: signal, with: {name: '  '}}", "FC205", "expected the name of a signal"),
+    (
+        "{uses: llm, with: {model: m, max_tokens: 3, options: {max_completion_tokens: 3}}}",
+        "FC216",
+        "said twice",
+    ),
+    ("{uses: memory, with: {op: extend, messages: [{role: 3, content: x}]}}", "FC205", "a role"),
     ("{uses: memory, with: {op: explode}}", "FC222", "must be one of read, append"),
     ("{uses: memory, with: {op: recall}}", "FC204", "memory 'recall' needs 'query'"),
     ("{uses: condition, with: {cases: {d: 1}}}", "FC205", "true or false, got the number 1"),
@@ -374,6 +397,8 @@ def test_what_is_wrong_is_told_when_it_is_written_wherever_it_stands(
     [
         ("{backend: ../../x}", "FC214", "'../../x' is not a valid name for 'backend'"),
         ("{tools: ['os:system']}", "FC221", "'os:system' is not allowed"),
+        ("{tools: [http]}", "FC210", "'http' is a node type, and no tool"),
+        ("{tools: ['celery:a.b']}", "FC210", "'celery:a.b' is a task, and no tool"),
         ("{tools: ['']}", "FC204", "'tools' is empty"),
         ("{llm: {model: ''}}", "FC204", "'model' is empty"),
         ("{llm: {model: m, temperature: 1e300}}", "FC205", "must be at most 2"),
@@ -388,8 +413,9 @@ def test_what_is_wrong_is_told_when_it_is_written_wherever_it_stands(
     ],
 )
 def test_the_config_is_looked_at_too(config: str, code: str, words: str) -> None:
+    nodes = "nodes: {a: {uses: tool, with: {name: '${{ inputs.t }}'}}}"
     with pytest.raises(InvalidFlowError) as error:
-        check(load_text(f"nodes: {{a: {{uses: end}}}}\nconfig: {config}", name="bad.yaml"))
+        check(load_text(f"{nodes}\nconfig: {config}", name="bad.yaml"))
     found = error.value.diagnostics[0]
     assert (found.code, found.position and found.position.line) == (code, 2)
     assert words in found.message

@@ -19,6 +19,7 @@ from flowcore.nodes.types.values import (
     duration,
     list_of,
     mapping_of,
+    message_list,
     number,
     shown,
     text,
@@ -39,6 +40,8 @@ __all__ = [
 #: Statuses after which another attempt makes sense.
 TRY_AGAIN = [408, 425, 429, 500, 502, 503, 504]
 
+#: Headers that follow from what is sent.
+_OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})
 _MOST_BYTES = 2**40
 _TINY = 0.001
 _HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
@@ -137,7 +140,10 @@ class HttpArguments(Arguments):
 
     @model_validator(mode="after")
     def _said_once(self) -> "HttpArguments":
-        """Refuse what the URL says already: one of the two would be dropped."""
+        """Refuse what is said in two places: one of the two would be dropped."""
+        _refuse_twice(self.headers)
+        if "retry_status" in self.model_fields_set:
+            _refuse_accepted(self.accept, self.retry_status)
         address: Any = self.url
         if not isinstance(address, str) or isinstance(address, Unfinished):
             return self
@@ -146,6 +152,27 @@ class HttpArguments(Arguments):
         if parts.username is not None:
             _refuse_login(self.headers)
         return self
+
+
+def _refuse_twice(headers: Any) -> None:
+    seen: set[str] = set()
+    for name in headers if isinstance(headers, dict) else ():
+        if name.lower() in _OWN_HEADERS:
+            what = f"{quote(name)} is set by the request itself"
+            raise WrongValueError(what, code="FC216", path=("headers", name), at_key=True)
+        if name.lower() in seen:
+            what = f"header {quote(name)} is said twice"
+            raise WrongValueError(what, code="FC216", path=("headers", name), at_key=True)
+        seen.add(name.lower())
+
+
+def _refuse_accepted(accept: Any, again: Any) -> None:
+    if not isinstance(accept, list):
+        return
+    for status in again if isinstance(again, list) else ():
+        if status is not UNKNOWN and status in accept:
+            what = f"{status} is in 'accept' already, and is no failure"
+            raise WrongValueError(what, code="FC216", path=("retry_status",))
 
 
 def _refuse_query(query: str, params: Any) -> None:
@@ -165,30 +192,16 @@ def _refuse_login(headers: Any) -> None:
             raise WrongValueError(what, code="FC216", suggestion="keep one of them", path=place)
 
 
-def _messages() -> Kind:
-    role = text("a role, such as user")
-    name = "a message with 'role' and 'content'"
-
-    def read(value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            what = f"expected {name}, got {shown(value)}"
-            hint = "write {role: user, content: …}" if isinstance(value, str) else None
-            raise WrongValueError(what, suggestion=hint)
-        for key in ("role", "content"):
-            if key not in value and not (key == "content" and "tool_calls" in value):
-                raise WrongValueError(f"{quote(key)} is missing: expected {name}", code="FC204")
-        try:
-            role(value["role"])
-        except WrongValueError as error:
-            raise error.below("role") from None
-        return value
-
-    schema = {"type": "object", "required": ["role"]}
-    return list_of(Kind(read, schema), "messages", least=1)
-
-
 #: Keys of a request that the node has its own words for.
 _OWN_WORDS = frozenset({"model", "messages", "stream", "stream_options", "timeout"})
+
+
+#: Options that an argument says, too.
+_SAME = {
+    "temperature": "temperature",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+}
 
 
 def _options() -> Kind:
@@ -233,7 +246,7 @@ class LlmArguments(Arguments):
 
     model: Annotated[str, text("the name of a model")]
     prompt: Annotated[str | None, _prompt()] = None
-    messages: Annotated[list[Any], _messages()] = []  # noqa: RUF012
+    messages: Annotated[list[Any], message_list(least=1)] = []  # noqa: RUF012
     system: Annotated[str | None, text("what the model is told first")] = None
     temperature: Annotated[float | None, TEMPERATURE] = None
     max_tokens: Annotated[int | None, whole(1, 10**9)] = None
@@ -248,8 +261,8 @@ class LlmArguments(Arguments):
         """Refuse an option that is an argument, too."""
         options: Any = self.options
         if isinstance(options, dict):
-            for key in ("temperature", "max_tokens"):
-                if key in options and getattr(self, key) is not None:
+            for key, own in _SAME.items():
+                if key in options and getattr(self, own) is not None:
                     what = f"{quote(key)} is said twice: in 'options', and beside it"
                     raise WrongValueError(
                         what, code="FC216", suggestion="keep one of them", path=("options", key)

@@ -15,7 +15,7 @@ from flowcore.nodes.types.values import (
     choice,
     duration,
     list_of,
-    mapping_of,
+    message_list,
     number,
     text,
     whole,
@@ -63,10 +63,7 @@ class _Append(MemoryArguments):
 
 
 class _Extend(MemoryArguments):
-    messages: Annotated[
-        list[Any],
-        list_of(mapping_of(anything(), "a message's 'role' and 'content'", least=1), "messages"),
-    ]
+    messages: Annotated[list[Any], message_list()]
 
 
 def _query() -> Kind:

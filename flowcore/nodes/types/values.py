@@ -22,11 +22,13 @@ from flowcore.nodes.types.model import UNKNOWN, Unfinished, WrongValueError, nea
 from flowcore.types import LONGEST, parse_duration
 
 __all__ = [
-    "Kind", "anything", "choice", "duration", "list_of", "mapping_of", "moment", "number", "shown",
+    "Kind", "anything", "choice", "duration", "list_of", "mapping_of", "message_list",
+    "moment", "number", "shown",
     "text", "truth", "url", "whole", "words",
 ]  # fmt: skip
 
 _SCHEMES = ("http://", "https://")
+_SPAN = re.compile(r"(\d+(\.\d+)?(ms|s|m|h|d))+")
 _NUMBERS = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -121,7 +123,8 @@ def _unix(value: Any) -> float:
         found = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        hint = "a span of time is 'for'" if isinstance(value, str) and value[:1].isdigit() else None
+        is_span = isinstance(value, str) and _SPAN.fullmatch(value)
+        hint = f"write for: {value}" if is_span else None
         return float(_wrong(expected, value, hint))
 
 
@@ -136,7 +139,7 @@ def text(what: str = "text", *, most: int = 1_000_000, pattern: str | None = Non
             is_number = isinstance(value, int | float)
             hint = f'put it in quotes: "{str(value).lower()}"' if is_number else None
             _wrong(what, value, hint)
-        if not value:
+        if not value.strip():
             _wrong(what, value)
         if len(value) > most:
             _wrong(f"{what}, of at most {most:,} characters", value)
@@ -257,6 +260,25 @@ def list_of(kind: Kind, what: str, *, least: int = 0) -> Kind:
 
     bound = {"minItems": least} if least else {}
     return Kind(read, {"type": "array", "items": dict(kind.schema), **bound})
+
+
+def message_list(*, least: int = 0) -> Kind:
+    """Messages of a conversation: maps with ``role``, and ``content`` or what stands for it."""
+    role = text("a role, such as user")
+    what = "a message with 'role' and 'content'"
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            is_text = isinstance(value, str) and not isinstance(value, Unfinished)
+            _wrong(what, value, "write {role: user, content: …}" if is_text else None)
+        for key in ("role", "content"):
+            if key not in value and not (key == "content" and "tool_calls" in value):
+                raise WrongValueError(f"{quote(key)} is missing: expected {what}", code="FC204")
+        _below(role, "role", value["role"])
+        return value
+
+    schema = {"type": "object", "required": ["role"]}
+    return list_of(Kind(read, schema), "messages", least=least)
 
 
 def mapping_of(kind: Kind, what: str, *, key: Kind | None = None, least: int = 0) -> Kind:
