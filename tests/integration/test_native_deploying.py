@@ -128,7 +128,7 @@ def test_a_schedule_can_be_run_now_changed_paused_and_resumed(engine: Engine) ->
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ({"input": {"at": 3}}, "bad input: 'at' should be string, got '3'"),
+        ({"input": {"at": 3}}, "bad input: 'at' should be string, got the number 3"),
         ({"input": {"at": "x", "to": 1}}, "bad input: 'to' is no input of this flow"),
         ({}, "bad input: 'at' is missing"),
         ({"input": {"at": "x"}, "every": "-5"}, "an interval: expected a duration such as '30s'"),
