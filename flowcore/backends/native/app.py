@@ -144,6 +144,9 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         worker_enable_soft_shutdown_on_idle=True,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
+        # A Redis that refuses a write for now (NOREPLICAS in a failover, no memory) is waited for.
+        # A RabbitMQ refuses what would never be right.
+        broker_channel_error_retry=not broker.quorum,
         broker_connection_timeout=5.0,
         broker_transport_options=dict(broker.options),
         **(_QUORUM if broker.quorum else {}),

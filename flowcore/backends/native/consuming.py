@@ -201,7 +201,23 @@ def _text(name: Any) -> str:
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
-class _Channel(_Gate, redis.Channel):
+class _Closable:
+    """A channel of which something is asked after its connection was closed, as in a restart.
+
+    kombu would look up the address of no connection then, which ends the worker; this is said in
+    a way that makes a worker connect again.
+    """
+
+    connection: Any
+
+    def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  (kombu's)
+        if getattr(self.connection, "client", None) is None:
+            raise ConnectionResetError("the connection of this channel is closed")
+        given: Any = super()
+        return given._connparams(asynchronous)  # noqa: SLF001  (kombu's own hook)
+
+
+class _Channel(_Gate, _Closable, redis.Channel):
     QoS = DoorbellQoS
 
 
@@ -209,7 +225,7 @@ class _Transport(_GatedDelivery, redis.Transport):  # type: ignore[misc]  # komb
     Channel = _Channel
 
 
-class _SentinelChannel(_Gate, redis.SentinelChannel):
+class _SentinelChannel(_Gate, _Closable, redis.SentinelChannel):
     QoS = DoorbellQoS
 
 
