@@ -10,9 +10,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from flowcore.engine.grain import Estimates
-from flowcore.engine.inner import undone
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.submit import submit
+from flowcore.engine.undoing import undone
 from flowcore.errors import RunNotFoundError, RunStateError, UsageError, WorkerLostError
 from flowcore.nodes.structured import EPILOGUE
 from flowcore.plan.plan import Plan
@@ -138,7 +138,7 @@ def _refuse_undone(reader: RunReader, summary: RunSummary, plan: Plan) -> None:
     run = summary.id
     if summary.state is RunState.SUCCEEDED:
         return
-    if undone(plan, lambda nodes: reader.states(run, nodes)):
+    if undone(reader, run, plan):
         closing = f"{run}/{EPILOGUE}"
         row = reader.summary(closing)
         hint = f"'flowcore rerun {run}' runs it from the beginning"

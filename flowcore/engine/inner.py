@@ -4,7 +4,6 @@ In: an attempt of such a node. Out: ids, inputs, failures. Not here: what is sta
 sources).
 """
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,7 +14,7 @@ from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body
 from flowcore.ports.store import Outcome, Submitted, Wait
 from flowcore.run.record import Failure, Parent, RunSummary
-from flowcore.run.status import NodeState, RunState
+from flowcore.run.status import RunState
 from flowcore.types import format_duration
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "outside_of",
     "parent_of",
     "root_of",
-    "undone",
     "waits_for",
 ]
 
@@ -89,21 +87,6 @@ def outside_of(work: Assignment, body: Body) -> dict[str, Any]:
     context = work.upstream.context(names, names=names, node=work.node)
     outer = {name: context[name] for name in names if name in context}
     return {"inputs": dict(work.upstream.inputs), "outer": outer}
-
-
-def undone(plan: Plan, states_of: Callable[[Sequence[int]], Mapping[int, NodeState]]) -> list[str]:
-    """The nodes that a run which has failed or was cancelled undoes, in the order of the flow.
-
-    Args:
-        plan: Its plan.
-        states_of: Says where nodes of it stand.
-    """
-    body = plan.policy(plan.epilogue).body if plan.epilogue is not None else None
-    if body is None or not body.ids:
-        return []
-    numbers = {name: plan.ids.index(name) for name in body.ids}
-    states = states_of(list(numbers.values()))
-    return [name for name in body.ids if states.get(numbers[name]) is NodeState.SUCCEEDED]
 
 
 def failure_of(work: Assignment, body: Body, summary: RunSummary) -> Exception:

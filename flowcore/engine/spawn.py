@@ -21,13 +21,13 @@ from flowcore.engine.inner import (
     outside_of,
     parent_of,
     root_of,
-    undone,
     waits_for,
 )
 from flowcore.engine.inputs import fitting
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.portions import portions
 from flowcore.engine.sources import Sources
+from flowcore.engine.undoing import Undone, outputs_of, undone
 from flowcore.errors import (
     ChildRunError,
     ExpressionError,
@@ -139,7 +139,7 @@ class Spawner:
         if body.kind != "flow":
             return False
         plan = flow_plan(body.plan, work.plan.policy(work.node).timeout)
-        return bool(undone(plan, lambda nodes: self._reader.states(id, nodes)))
+        return bool(undone(self._reader, id, plan))
 
     def _start_again(self, work: Assignment, body: Body, what: _Started, life: int) -> Any:
         """Have the first turn in a run that has ended before and goes on.
@@ -201,30 +201,31 @@ class Spawner:
         summary = self._reader.summary(work.run)
         failed = summary is not None and summary.error is not None
         cancelled = summary is not None and summary.stop is not None
-        names: list[str] = []
+        parts: list[Undone] = []
         if failed or cancelled:
-            good = undone(work.plan, lambda nodes: self._reader.states(work.run, nodes))
-            names = self._own(work, summary, good)[::-1]
+            parts = self._own(work, summary, undone(self._reader, work.run, work.plan))[::-1]
+        names = [(part.label, part.name) for part in parts]
         plan = epilogue_plan(work.plan, body, names, failed=failed and not cancelled)
         if plan is None:
             return _Started(id=id, plan=None)
-        outputs = work.upstream.outputs([work.plan.ids.index(name) for name in names])
         error = summary.error if summary is not None else None
         state = "cancelled" if cancelled else "failed" if failed else "succeeded"
         told = error.as_dict() if error is not None else None
         given = {
             **outside_of(work, body),
-            "undone": [outputs.get(work.plan.ids.index(name)) for name in names],
+            "undone": outputs_of(self._reader, self._payloads, parts),
             "run": {"id": work.run, "flow": work.plan.flow, "state": state, "error": told},
         }
         return _Started(id=id, plan=plan, input=given, reason="runs what is to be done at the end")
 
-    def _own(self, work: Assignment, summary: RunSummary | None, names: list[str]) -> list[str]:
+    def _own(
+        self, work: Assignment, summary: RunSummary | None, parts: list[Undone]
+    ) -> list[Undone]:
         """Those that this very run has run: what it has taken over is its origin's to undo."""
         if summary is None or summary.origin is None:
-            return names
+            return parts
         record = self._reader.record(work.run)
-        return [name for name in names if record is None or record.nodes[name].attempts]
+        return [one for one in parts if record is None or record.nodes[one.name].attempts]
 
     def _segment(
         self, work: Assignment, body: Body, first: int, state: Any, root: str = ""

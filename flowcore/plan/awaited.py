@@ -67,9 +67,11 @@ def _inside(body: Body, id: str, given: Mapping[str, Any]) -> Iterator[tuple[str
         return
     if body.name is not None and not body.plan:
         yield None, False
-    prefix = "undo " if body.kind == "epilogue" else ""
     for name, policy, params in zip(body.ids, body.inner, body.params, strict=True):
-        yield from _of_node(policy, f"{prefix}{name}", params, several=False)
+        if body.kind == "epilogue" and policy.uses == "approval":
+            yield None, False  # of parts of a node, whose names nobody knows before
+        else:
+            yield from _of_node(policy, name, params, several=False)
     for packed in filter(None, (body.plan, body.last)):
         for one in awaited(Plan.from_bytes(packed)):
             yield one.name, one.several

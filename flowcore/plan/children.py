@@ -143,7 +143,9 @@ def branches_plan(plan: Plan, node: int, body: Body) -> Plan:
     )
 
 
-def epilogue_plan(plan: Plan, body: Body, undone: Sequence[str], *, failed: bool) -> Plan | None:
+def epilogue_plan(
+    plan: Plan, body: Body, undone: Sequence[tuple[str, str]], *, failed: bool
+) -> Plan | None:
     """Make the plan of what runs at the end: first what undoes nodes, one after the other.
 
     Each of them has its turn, whatever became of the one before; so has each part.
@@ -151,16 +153,18 @@ def epilogue_plan(plan: Plan, body: Body, undone: Sequence[str], *, failed: bool
     Args:
         plan: The plan of the run that ends.
         body: What its epilogue says.
-        undone: The nodes to undo, in the order in which that is to happen.
+        undone: What to undo, in the order in which that is to happen: the part of a node, or
+            the node, and the node that says how.
         failed: Whether the run has failed.
 
     Returns:
         None when there is nothing to do.
     """
     builder = _Chained()
-    for name in undone:
-        at = body.ids.index(name)
-        builder.add(f"undo {name}", body.params[at], body.inner[at])
+    numbers = {name: at for at, name in enumerate(body.ids)}
+    for label, name in undone:
+        at = numbers[name]
+        builder.add(f"undo {label}", body.params[at], body.inner[at])
     for packed in (body.plan if failed else b"", body.last):
         if packed:
             builder.append(Plan.from_bytes(packed))
