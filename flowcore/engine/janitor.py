@@ -29,6 +29,9 @@ _FEW = 10
 #: Seconds: a worker whose neighbours have died is not alone for longer.
 _LONGEST = 60.0
 
+#: Seconds: whatever runs, or is to run, comes up sooner than this.
+_FAR = 60.0
+
 #: After this many looks at a dispatch nobody claimed, it is published again even though its
 #: queue holds a backlog that may contain the first message.
 PATIENCE = 4
@@ -45,6 +48,10 @@ class Janitor:
     on_finished: Callable[[Mapping[str, RunState]], None] = lambda _: None
     idle: float = 0.2
     """Seconds between two looks at the agenda when nothing is known to be due."""
+    quiet: float = 1.0
+    """The same where nothing goes on, here or elsewhere."""
+    busy: Callable[[], bool] = lambda: True
+    """Whether this worker does something, or did a moment ago."""
     workers: Callable[[], int] = lambda: 1
     """How many janitors there are."""
     isolation: Isolation = field(default_factory=lambda: Isolation("runs"))
@@ -93,5 +100,7 @@ class Janitor:
         if crowd > 1:
             # Nor do all of them get up for the same entry.
             return min(self.idle * crowd, _LONGEST) * random.uniform(0.5, 1.5)  # noqa: S311  (no secret)
+        if (next_due is None or next_due > _FAR) and not self.busy():
+            return self.quiet
         ahead = self.idle if next_due is None else min(next_due, self.idle)
         return max(ahead, 0.005)

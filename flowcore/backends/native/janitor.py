@@ -12,7 +12,9 @@ from functools import partial
 from typing import Any
 
 from celery import bootsteps
+from celery.worker import state as received
 
+from flowcore.backends.native.activity import Activity
 from flowcore.backends.native.announcement import make_note, marked_callables, with_memory
 from flowcore.backends.native.forking import free_locks_in_children
 from flowcore.backends.native.host import Services, show_end
@@ -96,6 +98,7 @@ class JanitorStep(bootsteps.StartStopStep):
             services.board.post(renewed(note), keep=NOTE_KEPT, callables=offered)
             crowd = services.board.count()
 
+        activity = Activity(lambda: sum(received.total_count.values()))
         janitor = Janitor(
             store=services.store,
             dispatcher=services.dispatcher,
@@ -104,12 +107,13 @@ class JanitorStep(bootsteps.StartStopStep):
             ),
             on_finished=finished,
             workers=lambda: crowd,
+            busy=activity.is_busy,
             isolation=Isolation("runs", services.troubles),
         )
         return [
             Chore("the worker's note", post, every=_NOTE_EVERY),
             Chore("the look at the room", lambda: _warn(services)),
-            Chore("the janitor", janitor.step),
+            Chore("the janitor", partial(activity.call, janitor.step)),
         ]
 
 

@@ -149,14 +149,12 @@ class CeleryDispatcher:
             self._backlogs[queue] = (now, count)
         return count
 
-    def waiting(self, queue: str) -> int:
-        """Count the messages in a queue of the broker; 0 when that cannot be known."""
+    def waiting(self, *queues: str) -> int:
+        """Count the messages in queues of the broker; 0 when that cannot be known."""
         try:
-            with self._app.connection_for_read() as connection:
-                declared = connection.default_channel.queue_declare(queue, passive=True)
-                return int(declared.message_count)
+            return self._producers.waiting(queues) if queues else 0
         except Exception as error:  # noqa: BLE001  (each transport has its own 'no such queue')
-            _log.debug("cannot count queue %s: %s", queue, error)
+            _log.debug("cannot look into %s: %s", ", ".join(queues), error)
             return 0
 
     def _message(self, dispatch: Dispatch, plan: Plan, node: int, attempt: int) -> _Message:

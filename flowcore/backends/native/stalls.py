@@ -93,5 +93,6 @@ class StallWatch(bootsteps.StartStopStep):
 def _waiting(worker: Any) -> int:
     """Count what waits in the queues the worker consumes now."""
     consumer = getattr(getattr(worker, "consumer", None), "task_consumer", None)
-    count = worker.app.flowcore.services().dispatcher.waiting
-    return sum(count(queue.name) for queue in (consumer.queues if consumer else ()))
+    names = [queue.name for queue in (consumer.queues if consumer else ())]
+    waiting: int = worker.app.flowcore.services().dispatcher.waiting(*names)
+    return waiting
