@@ -13,9 +13,10 @@ from flowcore.check.naming import Naming
 from flowcore.check.rules_structure import CHOOSING
 from flowcore.check.unknowns import opened
 from flowcore.errors import UsageError
+from flowcore.nodes.celery_task import PREFIX
 from flowcore.nodes.resolve import UnresolvedError, resolve
 from flowcore.nodes.signature import Signature, signature_of
-from flowcore.nodes.tool import chosen_tool
+from flowcore.nodes.tool import chosen_tool, misfits_of_call
 from flowcore.nodes.types.model import UNKNOWN, Arguments, Unfinished, misfits
 from flowcore.nodes.types.registry import arguments_of
 
@@ -42,13 +43,13 @@ def check_with(draft: Draft, naming: Naming) -> None:
             continue
         model = arguments_of(uses)
         if model is not None:
-            _check_type(draft, raw, uses, model)
+            _check_type(draft, raw, model, naming)
         elif ":" in uses and naming.imports and given:
             _check_function(draft, raw, uses, given, naming.allowed)
 
 
-def _check_type(draft: Draft, raw: RawNode, uses: str, model: type[Arguments]) -> None:
-    given = opened(raw.fields.get("with") or {})
+def _check_type(draft: Draft, raw: RawNode, model: type[Arguments], naming: Naming) -> None:
+    uses, given = raw.fields["uses"], opened(raw.fields.get("with") or {})
     if uses in CHOOSING:
         if not given.get("cases"):
             return  # that is told already (rules_structure)
@@ -64,7 +65,7 @@ def _check_type(draft: Draft, raw: RawNode, uses: str, model: type[Arguments]) -
             at_key=found.at_key,
         )
     if uses == "tool":
-        _check_tool(draft, raw, given.get("name"))
+        _check_tool(draft, raw, given, naming)
     if uses in _WAITING and raw.fields.get("timeout") is not None:
         what = f"'timeout' means nothing on {quote(uses)}, which holds no worker"
         draft.problems.add("FC223", what, (*raw.path, "timeout"), _WAITING[uses], at_key=True)
@@ -77,18 +78,38 @@ def _beneath(draft: Draft, uses: str) -> Mapping[str, Any]:
     return draft.config.llm.model_dump(exclude_none=True)
 
 
-def _check_tool(draft: Draft, raw: RawNode, name: Any) -> None:
+def _check_tool(draft: Draft, raw: RawNode, given: Mapping[str, Any], naming: Naming) -> None:
+    name, args = given.get("name"), given.get("args") or {}
     if not isinstance(name, str) or isinstance(name, Unfinished) or not name:
         return
     tools = draft.config.tools if draft.config else ()
     try:
-        chosen_tool(name, tools)
+        uses = chosen_tool(name, tools)
     except UsageError as error:
         short = [tool.rpartition(":")[2].rpartition(".")[2] for tool in tools]
         hint = draft.problems.near(name, [*tools, *short]) or "list it in config.tools"
         if name in short:
             hint = "name it with its module"
         draft.problems.add("FC229", str(error), (*raw.path, "with", "name"), hint)
+        return
+    if naming.imports and isinstance(args, Mapping):
+        _check_call(draft, raw, uses, args, naming)
+
+
+def _check_call(
+    draft: Draft, raw: RawNode, uses: str, args: Mapping[str, Any], naming: Naming
+) -> None:
+    """Note what a tool does not take, or needs and is not given."""
+    try:
+        found = resolve(uses, allowed=naming.allowed)
+    except UnresolvedError:
+        return  # that is told already
+    if found.builtin or uses.startswith(PREFIX):
+        return  # so is that
+    for one in misfits_of_call(signature_of(found.function), args):
+        path = (*raw.path, "with", *one.path)
+        what = one.sentence(f"tool {quote(uses)}")
+        draft.problems.add(one.code, what, path, one.suggestion, at_key=one.at_key)
 
 
 def _case(value: Any) -> Any:

@@ -4,14 +4,17 @@ In: the tool's name and its arguments. Out: what it gives. Not here: which tools
 flow's ``config.tools``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowcore.errors import UsageError
+from flowcore.graph.diagnostic import quote
 from flowcore.nodes.context import Context
+from flowcore.nodes.signature import Signature, signature_of
 from flowcore.nodes.types.calls import ToolArguments
+from flowcore.nodes.types.model import Misfit, near
 
-__all__ = ["chosen_tool", "tool"]
+__all__ = ["chosen_tool", "misfits_of_call", "tool"]
 
 
 def tool(ctx: Context | None = None, **more: Any) -> Any:
@@ -26,12 +29,54 @@ def tool(ctx: Context | None = None, **more: Any) -> Any:
             arguments by name.
 
     Raises:
-        UsageError: There is no such tool, or its arguments are no map.
+        UsageError: There is no such tool, or it does not take these arguments.
     """
     tools = tuple(map(str, more.pop("tools", None) or ()))
     node = ctx.node_id if ctx is not None else ""
     given = ToolArguments.read(more, uses="tool", node=node)
-    return _function(chosen_tool(given.name, tools))(**given.args)
+    function = _function(chosen_tool(given.name, tools))
+    signature = signature_of(function)
+    wrong = misfits_of_call(signature, given.args)
+    if wrong:
+        label = f"tool {given.name!r} of node {node!r}" if node else f"tool {given.name!r}"
+        hint = f" ({wrong[0].suggestion})" if wrong[0].suggestion else ""
+        raise UsageError(f"{wrong[0].sentence(label)}{hint}")
+    args = {**given.args, **dict.fromkeys(signature.context, ctx)}
+    first = [args.pop(name) for name in signature.positional if name in args]
+    return function(*first, **args)
+
+
+def misfits_of_call(signature: Signature, args: Mapping[str, Any]) -> list[Misfit]:
+    """Find the arguments that a tool does not take, and those that it needs and is not given."""
+    if not signature.known:
+        return []
+    known = [*signature.required, *signature.optional]
+    takes = f"it takes {', '.join(known) or 'nothing'}"
+    extra = [] if signature.open else [name for name in args if name not in known]
+    missing = [name for name in signature.required if name not in args]
+    return [
+        *(
+            Misfit(
+                code="FC226",
+                what=f"takes no {quote(name)}",
+                path=("args", name),
+                suggestion=near(name, known) or takes,
+                at_key=True,
+                is_of_type=True,
+            )
+            for name in extra
+        ),
+        *(
+            Misfit(
+                code="FC204",
+                what=f"needs {quote(name)}",
+                path=("args",),
+                suggestion=takes,
+                is_of_type=True,
+            )
+            for name in missing
+        ),
+    ]
 
 
 def chosen_tool(name: str, tools: Sequence[str]) -> str:

@@ -351,3 +351,29 @@ def test_what_is_no_tool_of_the_flow_is_not_called(
     assert error is not None
     assert "is none of this flow's tools" in error or "expected the name of a tool" in error
     assert not log.exists()
+
+
+# ── what may be named ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("place", ["uses", "fallback", "tool", "stored"])
+def test_no_definition_runs_a_command_by_naming_an_installed_function(
+    engine: Engine, place: str, tmp_path: Path
+) -> None:
+    """Whatever let the plan pass before, the worker judges the name again."""
+    proof = tmp_path / "ran"
+    given = {"stream": f"!!python/object/apply:os.system ['touch {proof}']"}
+    named = "yaml:unsafe_load"
+    fails = {"uses": "engine_nodes:fail"}
+    nodes: dict[str, dict[str, Any]] = {
+        "uses": {"uses": named, "with": given},
+        "fallback": {**fails, "fallback": {"uses": named}},
+        "tool": {"uses": "tool", "with": {"name": "unsafe_load", "args": given}},
+        "stored": {"uses": "os:system", "with": {"command": f"touch {proof}"}},
+    }
+    config = {"tools": [named]} if place == "tool" else None
+    error = engine.run({"a": nodes[place]}, config=config).error
+    assert error is not None
+    assert "is not allowed" in error
+    assert "FLOWCORE_ALLOWED_MODULES=" in error
+    assert not proof.exists()

@@ -2,6 +2,8 @@
 
 import json
 import random
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from flowcore.graph.diagnostic import CODES, InvalidFlowError
 from flowcore.graph.load import load_text, load_tree
 from flowcore.nodes.builtin import BUILTIN, Park
 from flowcore.nodes.context import Resumed
+from flowcore.nodes.resolve import forget
 from flowcore.nodes.types.model import misfits
 from flowcore.nodes.types.registry import ARGUMENTS
 from flowcore.plan.compile import compile_plan
@@ -591,3 +594,46 @@ def test_every_file_of_examples_still_checks() -> None:
                 check(load_text(text, name=str(file)), resolve=False)
             except FlowcoreError as error:
                 pytest.fail(f"{file}: {error}")
+
+
+# ── tools ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    body = "def greet(name, *, loud=False): return name\ndef any(**more): return more\n"
+    body += "def first(x, /, ctx): return x, ctx.node_id\n"
+    (tmp_path / "made_tools.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    yield [f"made_tools:{name}" for name in ("greet", "any", "first")]
+    forget()
+    sys.modules.pop("made_tools", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "code", "words"),
+    [
+        ("greet", {"name": "you"}, "", ""),
+        ("greet", {"name": "you", "loud": True}, "", ""),
+        ("any", {"x": 1}, "", ""),
+        ("first", {"x": 1}, "", ""),
+        ("greet", {}, "FC204", "needs 'name'"),
+        ("greet", {"nmae": "you"}, "FC226", "takes no 'nmae'"),
+        ("greet", {"name": "you", "more": 1}, "FC226", "takes no 'more'"),
+        ("first", {}, "FC204", "needs 'x'"),
+    ],
+)
+def test_a_tool_is_given_what_it_takes(
+    tools: list[str], name: str, args: dict[str, Any], code: str, words: str
+) -> None:
+    given = {"name": name, "args": args}
+    tree = {"nodes": {"a": {"uses": "tool", "with": given}}, "config": {"tools": tools}}
+    if not code:
+        assert check(load_tree(tree)).order
+        BUILTIN["tool"](ctx=_context(), tools=tools, **given)
+        return
+    with pytest.raises(InvalidFlowError, match=f"{code}: tool 'made_tools:{name}' {words}"):
+        check(load_tree(tree))
+    with pytest.raises(UsageError, match=f"tool '{name}' of node 'here' {words}"):
+        BUILTIN["tool"](ctx=_context(), tools=tools, **given)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from flowcore.errors import UsageError
 from flowcore.graph.diagnostic import quote
 
-__all__ = ["UNKNOWN", "Arguments", "Misfit", "Unfinished", "WrongValueError", "misfits"]
+__all__ = ["UNKNOWN", "Arguments", "Misfit", "Unfinished", "WrongValueError", "misfits", "near"]
 
 
 class _Unknown:
