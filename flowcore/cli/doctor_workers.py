@@ -75,4 +75,12 @@ def _worker(note: WorkerNote) -> Finding:
         *(f"{name} {version}" for name, version in sorted(note.engines.items())),
         *([f"{note.memory / 2**20:.0f} MiB"] if note.memory else ()),
     ]
-    return Finding(check="workers", status="ok", found=f"{note.name}: {'; '.join(facts)}")
+    found = f"{note.name}: {'; '.join(facts)}"
+    if not note.stuck:
+        return Finding(check="workers", status="ok", found=found)
+    # Prefork ends such nodes; in other pools nobody can.
+    found += f"; {note.stuck} of {note.concurrency} slots stuck"
+    fix = (
+        "start this worker again: nodes that were given up do not end; the pool 'prefork' ends them"
+    )
+    return Finding(check="workers", status="warn", found=found, fix=fix)

@@ -56,6 +56,8 @@ class Stopper:
     on_stuck: Callable[[BaseException], object] | None = None
     """Called when the call has not ended some time after it was forced to."""
     done: bool = False
+    stuck: bool = False
+    """Whether it was given up."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _thread: int | None = None
     _task: "asyncio.Task[Any] | None" = None
@@ -83,9 +85,11 @@ class Stopper:
                 _interrupt(self._thread, type(error))
 
     def give_up(self, error: BaseException) -> None:
-        """The call was forced and still has not ended: let somebody go on without it."""
-        if not self.done and self.on_stuck is not None:
-            self.on_stuck(error)
+        """The call was forced and still has not ended: let somebody go on without it, once."""
+        if not self.done and not self.stuck:
+            self.stuck = True
+            if self.on_stuck is not None:
+                self.on_stuck(error)
 
     def enter_thread(self) -> None:
         """From here on, the call runs in this thread."""

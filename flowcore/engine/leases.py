@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 #: Seconds between asking an attempt to end and making it.
 STOP_GRACE = 2.0
 
+#: Seconds after that in which an attempt that does not end is given up.
+_GIVE_UP_AFTER = 1.5
+
 #: Seconds between two looks at attempts that were asked to end.
 _LOOK = 0.5
 
@@ -84,6 +87,11 @@ class LeaseKeeper:
         if self.record is not None:
             self.record.close()
 
+    def stuck(self) -> int:
+        """Count what was given up and still runs."""
+        with self._lock:
+            return sum(stopper.stuck for stopper in self._held.values())
+
     def exchange(self, ticket: Ticket, stopper: Stopper) -> None:
         """Stop by another handle from now on what is held, if it is."""
         with self._lock:
@@ -133,12 +141,13 @@ class LeaseKeeper:
             since = self._asked.setdefault(ticket, now)
             if since == now and self.record is not None:
                 self.record.ask(now)
-        if lost:
-            stopper.force(NodeCancelledError("the lease was lost: another worker has taken over"))
-        elif since == now:
+        why = "the lease was lost: another worker has taken over" if lost else "the run was stopped"
+        if since == now and not lost:
             stopper.ask()
-        elif now - since >= STOP_GRACE:
-            stopper.force(NodeCancelledError("the run was stopped"))
+        elif lost or now - since >= STOP_GRACE:
+            stopper.force(NodeCancelledError(why))
+        if now - since >= STOP_GRACE + _GIVE_UP_AFTER:
+            stopper.give_up(NodeCancelledError(why))
 
 
 def _enter(record: WorkRecord, ticket: Ticket | UnitTicket, plan: str, claim: Claim | None) -> None:

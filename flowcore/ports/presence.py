@@ -32,6 +32,8 @@ class WorkerNote:
     """Backends that it could run, and the versions of their vendors' packages."""
     memory: int = 0
     """Bytes that the worker and its pool hold in memory."""
+    stuck: int = 0
+    """Slots whose nodes were given up and do not end."""
 
     def mismatch(self) -> str | None:
         """Return a sentence if it speaks another wire number than this process."""

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from flowcore import Run
+from flowcore.cli.doctor_workers import check_notes
 from flowcore.run.event import EventType
 from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine, poll, running_engine
@@ -208,6 +209,27 @@ def test_a_child_that_is_stopped_loses_its_lease(tmp_path: Path, mark: Path, use
         assert result.nodes["held"].attempts == 2
         psutil.Process(pid).send_signal(signal.SIGCONT)
         poll(lambda: uses != SPIN or _gone(pid), what="the child that lost it to be ended")
+
+
+def test_in_threads_a_node_that_goes_on_is_given_up_and_its_slot_shows_as_stuck(
+    tmp_path: Path, mark: Path
+) -> None:
+    with running_valkey() as url, running_engine(url, tmp_path) as engine:
+        engine.workers(pool="threads", slots=3)
+        late = engine.start({"spin": _spin(mark, "spinning_nodes:swallow", timeout="1s")})
+        stopped = engine.start({"spin": _spin(Path(f"{mark}2"), "spinning_nodes:swallow")})
+        poll(lambda: _spun(Path(f"{mark}2")), what="the node to begin")
+        stopped.cancel()
+        result = late.wait(60)
+        assert result.error == "node 'spin': NodeTimeoutError: timed out after 1.00 s"
+        assert result.nodes["spin"].attempts == 1
+        assert stopped.wait(60).state is RunState.CANCELLED
+        board = engine.session.runtime.board
+        poll(lambda: [note.stuck for note in board.workers()] == [2], what="both slots to show")
+        (finding,) = check_notes(board.workers())
+        assert finding.status == "warn"
+        assert "2 of 3 slots stuck" in finding.found
+        assert engine.run({"a": {"uses": "spinning_nodes:where"}}).success
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])

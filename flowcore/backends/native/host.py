@@ -245,6 +245,10 @@ class NodeHost:
             self.services.rows, ticket.run, unit.plan, worker=unit.worker, queue=queue
         )
         unit.ran = rows.add if rows.wanted() else None
+        if self._keeper.record is None:  # else the parent of this process ends it
+            unit.stopper.on_stuck = lambda _: self.lose_unit(
+                ticket, unit.plan.hash, worker=unit.worker
+            )
         self._keeper.hold(ticket, unit.stopper, plan=unit.plan.hash)
         try:
             with self._watch.over(unit):
@@ -255,6 +259,10 @@ class NodeHost:
         finally:
             self._keeper.drop(ticket)
             rows.send()
+
+    def stuck(self) -> int:
+        """Count the nodes of this process that were given up, and keep their slots."""
+        return self._keeper.stuck()
 
     def show_cancelled(self, ticket: Ticket, plan_hash: str, *, worker: str) -> bool:
         """Bring the row of a node to an end if its run was stopped; say whether it was."""

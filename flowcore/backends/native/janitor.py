@@ -8,7 +8,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from celery import bootsteps
@@ -58,7 +58,11 @@ class JanitorStep(bootsteps.StartStopStep):
         bridge = worker.app.flowcore
         services: Services = bridge.services()
         note = make_note(worker, bridge.options.engines())
-        housekeeping = self._housekeeping(services, note, partial(with_memory, worker=worker))
+
+        def renewed(note: WorkerNote) -> WorkerNote:
+            return replace(with_memory(note, worker), stuck=bridge.host().stuck())
+
+        housekeeping = self._housekeeping(services, note, renewed)
         # Schedules fire runs on servers of which one may not answer: that is no reason to leave
         # the runs on the others alone.
         schedules = [Chore("schedules", lambda: _fire(services), every=_SCHEDULES_EVERY)]

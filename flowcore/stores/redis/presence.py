@@ -90,4 +90,5 @@ def _note(id: bytes, entry: Mapping[str, Any]) -> WorkerNote:
         wire=entry.get("wire", WIRE_BEFORE),
         engines=entry.get("engines", {}),
         memory=entry.get("memory", 0),
+        stuck=entry.get("stuck", 0),
     )
