@@ -17,8 +17,9 @@ JsonObject: TypeAlias = Mapping[str, "Json"]
 LONGEST = 100 * 365.25 * 86400.0
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
 def parse_duration(value: object) -> float:
@@ -44,14 +45,22 @@ def parse_duration(value: object) -> float:
         return _bounded(value, value)
     if isinstance(value, str):
         text = value.strip()
-        if _WHOLE.fullmatch(text):
-            parts = _PART.findall(text)
-            return _bounded(sum(float(number) * _UNITS[unit] for number, unit in parts), value)
-        if re.fullmatch(r"\d+(?:\.\d+)?", text):
-            return _bounded(float(text), value)
+        seconds = _seconds(text)
+        if seconds is not None:
+            return _bounded(seconds, value)
+        if text.startswith("-") and _seconds(text[1:]) is not None:
+            msg = f"a duration cannot be negative, got {_shown(value)}"
+            raise ValueError(msg)
     shown = "nothing" if value is None else f"{value!r:.80}"
     msg = f"expected a duration such as '30s', '500ms' or '1h30m', got {shown}"
     raise ValueError(msg)
+
+
+def _seconds(text: str) -> float | None:
+    """Read the text of a duration; None if it is none."""
+    if _WHOLE.fullmatch(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _bounded(seconds: float, given: object) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.expr.misfit import misfit
+from flowcore.expr.scan import FUNCTIONS
 from flowcore.expr.tree import Part
 
 __all__ = ["Infer", "SchemaOf"]
@@ -30,13 +31,18 @@ _OF_JSON: Mapping[str, str] = {
     "null": "null",
 }
 _NUMBERS = frozenset({"int", "double", "uint"})
+_JOINED = frozenset({"string", "bytes", "list"})
+#: What no operator but those that ask for equality takes.
+_NEVER = frozenset({"map", "null", "type"})
 _COMPARED = frozenset({"string", "bytes", "bool", "timestamp", "duration"})
 _TEXT_METHODS = frozenset({"startsWith", "endsWith", "contains", "matches"})
 _GIVES: Mapping[str, str] = {
     **dict.fromkeys(("==", "!=", "<", "<=", ">", ">=", "in", "&&", "||", "!"), "bool"),
     **dict.fromkeys(("has", "all", "exists", "existsOne", "exists_one", *_TEXT_METHODS), "bool"),
     **dict.fromkeys(("map", "filter"), "list"),
-    **{name: name for name in ("string", "int", "double", "bytes", "timestamp", "duration")},
+    **{name: name for name in ("string", "int", "uint", "double", "bytes")},
+    **{name: name for name in ("timestamp", "duration", "type")},
+    **{name: "int" for name in FUNCTIONS if name.startswith("get")},
     "bool": "bool",
     "size": "int",
 }
@@ -112,11 +118,16 @@ def _result(part: Part, of: list[Known]) -> Known:
     if part.kind == "choice":
         return of[1] if of[1].type == of[2].type else _ANYTHING
     if part.kind in {"infix", "prefix"} and part.word in {*"+-*/%"}:
-        same = {one.type for one in of}
-        return (
-            Known(type=same.pop()) if len(same) == 1 and same <= {"string", "list"} else _ANYTHING
-        )
+        return _of_arithmetic({one.type for one in of})
     return Known(type=_GIVES.get(part.word)) if part.kind != "index" else _ANYTHING
+
+
+def _of_arithmetic(types: set[str | None]) -> Known:
+    same = next(iter(types)) if len(types) == 1 else None
+    if types <= _NUMBERS:
+        # Numbers are told apart at run only; that it is one is known.
+        return Known(type=same or "double")
+    return Known(type=same) if same in _JOINED else _ANYTHING
 
 
 def _of_literal(word: str) -> str:
@@ -126,7 +137,9 @@ def _of_literal(word: str) -> str:
         return "bool"
     if word == "null":
         return "null"
-    return "int" if word.isdecimal() else "double"
+    if word[-1] in "uU" and not word.lower().startswith("0x"):
+        return "uint"
+    return "int" if word.isdecimal() or word.lower().startswith("0x") else "double"
 
 
 def _below(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -168,6 +181,8 @@ def _is_wrong_infix(sign: str, types: list[str | None], known: list[str]) -> boo
         return types[1] not in {None, "map", "list"}
     if sign in {"==", "!="}:
         return False
+    if not _NEVER.isdisjoint(known):
+        return True
     return len(known) == len(types) and not _go_together(sign, *known)
 
 

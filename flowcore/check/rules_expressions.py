@@ -14,9 +14,10 @@ from flowcore.check.rules_graph import Graph
 from flowcore.check.rules_inputs import check_read
 from flowcore.check.rules_structure import CHOOSING, scope_names
 from flowcore.check.rules_types import Wanted, check_types
+from flowcore.check.undefined import Undefined
 from flowcore.expr.cel import INPUTS, ExpressionSyntaxError, compile_expression
 from flowcore.expr.secrets import SECRETS
-from flowcore.expr.template import OPEN, Reference, compile_text
+from flowcore.expr.template import OPEN, Dashed, Reference, compile_text, references
 from flowcore.graph.source import Path
 
 __all__ = ["check_expressions"]
@@ -28,6 +29,16 @@ _WITH_TEXTS = (
 )
 
 _NOTHING: frozenset[str] = frozenset()
+
+#: What names of a scope mean in it.
+_MEANINGS: Mapping[str, str] = {
+    "item": "an item of 'for_each'",
+    "index": "the number of an item of 'for_each'",
+    "state": "the state of the loop",
+    "iteration": "the number of the iteration",
+    "output": "what the node itself gave",
+    "run": "what became of the run",
+}
 
 #: What there is not yet when a field is worked out.
 _LATER: Mapping[str | int, frozenset[str]] = {
@@ -55,21 +66,25 @@ class Reading:
     """The node that has to wait."""
     itself: bool
     """``at`` itself may be read too: the condition of an edge reads its source."""
+    dashed: Dashed | None = None
+    """The word with hyphens that it stands in."""
+    is_hidden: bool = False
+    """The name means something of the scope here, and hides a node that could be read."""
 
 
 def check_expressions(draft: Draft, graph: Graph) -> None:
     """Note expressions that cannot be read, or that read what is not defined or not upstream."""
     _check_thread(draft)
     distant: list[Reading] = []
+    undefined = Undefined(draft)
+    known = [*graph.number, INPUTS]
     for reading in chain(_in_nodes(draft, graph), _in_ifs(draft, graph), _in_edges(draft, graph)):
         if reading.name not in graph.number:
-            hint = draft.problems.near(reading.name, [*graph.number, INPUTS])
-            if reading.path[-1] == "if" and reading.name in {"item", "index"}:
-                hint = "'if' is of the whole map: filter its list, as list.filter(x, x > 1)"
-            what = f"node {quote(reading.name)} is not defined"
-            draft.problems.add("FC203", what, reading.path, hint, offset=reading.offset)
+            undefined.note(reading, reading.path, known)
         elif not _is_near(graph, reading):
             distant.append(reading)
+        elif reading.is_hidden:
+            _note_hidden(draft, reading.name, reading.path, reading.offset)
     _check_closing(draft, graph)
     if graph.acyclic and distant:
         _check_distant(draft, graph, distant)
@@ -90,19 +105,26 @@ def _check_closing(draft: Draft, graph: Graph) -> None:
                 (one, (part, key), own) for key, one in nodes.items() if isinstance(one, dict)
             ]
     for fields, path, names in parts:
-        known = {INPUTS, "run", *names, *graph.number, *scope_names(fields)}
+        nodes = {*graph.number, *(names if path[0] != "nodes" else ())}
+        scope = {INPUTS, "run", *(names if path[0] == "nodes" else ()), *scope_names(fields)}
         for field in _WITH_TEXTS:
             later = _LATER.get(field, _NOTHING)
             for place, text in _texts(fields.get(field), (*path, field)):
-                _check_known(draft, text, place, known - later)
+                _check_known(draft, text, place, (nodes, scope - later))
 
 
-def _check_known(draft: Draft, text: str, path: Path, known: Collection[str]) -> None:
+def _check_known(
+    draft: Draft, text: str, path: Path, names: tuple[Collection[str], Collection[str]]
+) -> None:
+    """Note what is neither a node nor of the scope, and what could be both."""
+    nodes, scope = names
+    undefined = Undefined(draft)
     for ref in _references(draft, text, path):
+        if ref.name in nodes and ref.name in scope and not ref.keyed and ref.name != INPUTS:
+            _note_hidden(draft, ref.name, path, ref.offset)
+        known = nodes if ref.keyed else {*nodes, *scope}
         if ref.name not in known:
-            what = f"node {quote(ref.name)} is not defined"
-            hint = draft.problems.near(ref.name, known)
-            draft.problems.add("FC203", what, path, hint, offset=ref.offset)
+            undefined.note(ref, path, known)
 
 
 def _check_thread(draft: Draft) -> None:
@@ -126,16 +148,26 @@ def _in_nodes(draft: Draft, graph: Graph) -> Iterator[Reading]:
     for key, raw in draft.nodes.items():
         number = graph.number[key]
         for path, text, own in _templates(raw):
-            for ref in _references(draft, text, path):
-                if ref.name not in own:
-                    yield Reading(
-                        name=ref.name,
-                        path=path,
-                        offset=ref.offset,
-                        at=number,
-                        reader=number,
-                        itself=False,
-                    )
+            yield from _readings(graph, _references(draft, text, path), path, number, own)
+
+
+def _readings(
+    graph: Graph, refs: Iterable[Reference], path: Path, number: int, own: Collection[str]
+) -> Iterator[Reading]:
+    """The nodes that a text reads, and those that names of its scope hide from it."""
+    for ref in refs:
+        of_scope = ref.name in own and not ref.keyed
+        if not of_scope or (ref.name != INPUTS and ref.name in graph.number):
+            yield Reading(
+                name=ref.name,
+                path=path,
+                offset=ref.offset,
+                at=number,
+                reader=number,
+                itself=False,
+                dashed=ref.dashed,
+                is_hidden=of_scope,
+            )
 
 
 def _references(draft: Draft, text: str, path: Path) -> Sequence[Reference]:
@@ -148,7 +180,11 @@ def _references(draft: Draft, text: str, path: Path) -> Sequence[Reference]:
     except ExpressionSyntaxError as error:
         _note(draft, error, path)
         return ()
-    wanted: Wanted = "list" if path[-1] == "for_each" and len(found.parts) == 1 else None
+    wanted: Wanted = "list" if path[-1] == "for_each" else None
+    if wanted and (len(found.parts) > 1 or not found.expressions):
+        hint = "write one ${{ expression }}, and nothing around it"
+        draft.problems.add("FC228", "'for_each' needs a list, and this is a text", path, hint)
+        wanted = None
     for start, expression in found.expressions:
         check_read(draft, expression, path, start=start)
         check_types(draft, expression, path, start=start, wanted=wanted)
@@ -204,22 +240,13 @@ def _in_ifs(draft: Draft, graph: Graph) -> Iterator[Reading]:
         for fields, place, _ in _parts(raw.fields, raw.path):
             for field, own in (("if", {INPUTS}), ("until", _LAST)):
                 if isinstance(text := fields.get(field), str):
-                    yield from _in_condition(draft, text, (*place, field), number, own)
+                    path = (*place, field)
+                    yield from _readings(graph, _places(draft, text, path), path, number, own)
         for path, text in _cases(raw):
-            yield from _in_condition(draft, text, path, number, {INPUTS})
+            yield from _readings(graph, _places(draft, text, path), path, number, {INPUTS})
 
 
-def _in_condition(
-    draft: Draft, text: str, path: Path, number: int, own: Collection[str]
-) -> Iterator[Reading]:
-    for name, offset in _places(draft, text, path):
-        if name not in own:
-            yield Reading(
-                name=name, path=path, offset=offset, at=number, reader=number, itself=False
-            )
-
-
-def _places(draft: Draft, text: str, path: Path) -> Iterable[tuple[str, int]]:
+def _places(draft: Draft, text: str, path: Path) -> Sequence[Reference]:
     """The names that a condition reads, and where in it; none if it cannot be read."""
     if OPEN in text:
         hint = "write it without ${{ }}"
@@ -232,7 +259,7 @@ def _places(draft: Draft, text: str, path: Path) -> Iterable[tuple[str, int]]:
         return ()
     check_read(draft, found, path)
     check_types(draft, found, path, wanted="bool")
-    return [place for place in found.places.items() if place[0] != SECRETS]
+    return [ref for ref in references(found) if ref.name != SECRETS]
 
 
 def _in_edges(draft: Draft, graph: Graph) -> Iterator[Reading]:
@@ -244,10 +271,15 @@ def _in_edges(draft: Draft, graph: Graph) -> Iterator[Reading]:
         places = _places(draft, raw.edge.when, path)
         if source is None or target is None:
             continue
-        for name, offset in places:
-            if name != INPUTS:
+        for ref in places:
+            if ref.name != INPUTS:
                 yield Reading(
-                    name=name, path=path, offset=offset, at=source, reader=target, itself=True
+                    name=ref.name,
+                    path=path,
+                    offset=ref.offset,
+                    at=source,
+                    reader=target,
+                    itself=True,
                 )
 
 
@@ -269,7 +301,12 @@ def _check_distant(draft: Draft, graph: Graph, readings: Sequence[Reading]) -> N
         above = _ancestors(graph, order, bits)
         for reading in readings:
             bit = bits.get(graph.number[reading.name])
-            if bit is not None and not above[reading.at] >> bit & 1:
+            if bit is None:
+                continue
+            is_above = bool(above[reading.at] >> bit & 1)
+            if is_above and reading.is_hidden:
+                _note_hidden(draft, reading.name, reading.path, reading.offset)
+            elif not is_above and not reading.is_hidden:
                 _note_distant(draft, graph, reading)
 
 
@@ -283,6 +320,12 @@ def _ancestors(graph: Graph, order: Sequence[int], bits: dict[int, int]) -> list
                 mask |= 1 << bits[before]
         above[node] = mask
     return above
+
+
+def _note_hidden(draft: Draft, name: str, path: Path, offset: int) -> None:
+    what = f"{quote(name)} is a node, and here it is {_MEANINGS[name]}"
+    hint = f'write nodes["{name}"] for the node, or rename the node'
+    draft.problems.add("FC242", what, path, hint, offset=offset)
 
 
 def _note_distant(draft: Draft, graph: Graph, reading: Reading) -> None:

@@ -25,6 +25,8 @@ _WORDS = {
     "bool": "a condition is true or false, and this is {}",
     "list": "'for_each' needs a list, and this is {}",
 }
+#: Operators that never give it, whatever they are given.
+_NEVER: Mapping[Wanted, str] = {"bool": "+-*/%", "list": "-*/%", None: ""}
 _HINTS = {"bool": "compare it with something", "list": None}
 
 
@@ -50,6 +52,8 @@ def check_types(
         return  # deeper than anyone writes
     for words, at in infer.problems:
         draft.problems.add("FC228", words, path, offset=start + at)
+    if found is None and tree.kind == "infix" and tree.word in _NEVER[wanted]:
+        found = f"what '{tree.word}' gives"
     if wanted is not None and found is not None and found != wanted:
         what = _WORDS[wanted].format(found)
         draft.problems.add("FC228", what, path, _HINTS[wanted], offset=start + tree.start)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from flowcore.engine.assignment import Assignment
 from flowcore.errors import ChildRunError, NodeTimeoutError, RunTimeoutError
-from flowcore.plan.captures import captured
+from flowcore.plan.captures import SCOPED, captured
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body
 from flowcore.ports.store import Outcome, Submitted, Wait
@@ -83,10 +83,16 @@ def waits_for(child: str, reason: str) -> Outcome:
 
 def outside_of(work: Assignment, body: Body) -> dict[str, Any]:
     """What the nodes inside can see of this run: its inputs, and what they read by name."""
-    names = captured(work.plan.params[work.node], body)
-    context = work.upstream.context(names, names=names, node=work.node)
-    outer = {name: context[name] for name in names if name in context}
-    return {"inputs": dict(work.upstream.inputs), "outer": outer}
+    bare, keyed = captured(work.plan.params[work.node], body)
+    context = work.upstream.context(bare | keyed, names=bare | keyed, node=work.node)
+    nodes: Mapping[str, Any] = context["nodes"]
+    # In a fixed order, as all that is packed: what goes on later is known by its bytes.
+    outer = {name: context[name] for name in sorted(bare) if name in context}
+    outer |= {name: nodes[name] for name in sorted(keyed - outer.keys()) if name in nodes}
+    given = {"inputs": dict(work.upstream.inputs), "outer": outer}
+    # Nodes with names that mean something else to those inside.
+    hidden = {name: nodes[name] for name in sorted(keyed & SCOPED) if name in nodes}
+    return {**given, "nodes": hidden} if hidden else given
 
 
 def failure_of(work: Assignment, body: Body, summary: RunSummary) -> Exception:

@@ -4,8 +4,9 @@ In: the plan of such a run, its input. Out: values by name. Not here: outputs (u
 that input (spawn).
 
 The input of such a run is ``inputs``, those of the run around it; ``outer``, what its expressions
-read of that one; and ``items`` of a map, ``state`` of a loop, ``upstream`` of branches; at the end
-of a run ``undone``, what the nodes to undo gave, and ``run``, what became of it.
+read of that one; ``nodes``, nodes of it whose names mean something else inside; and ``items`` of a
+map, ``state`` of a loop, ``upstream`` of branches; at the end of a run ``undone``, what the nodes
+to undo gave, and ``run``, what became of it.
 """
 
 from collections.abc import Callable, Mapping
@@ -77,5 +78,7 @@ class Scoped:
 
     def context(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """What expressions read."""
-        outer = {**self.given["outer"], **own}
-        return {**outer, "nodes": outer, "inputs": self.inputs}
+        outer = self.given["outer"]
+        # A node that is called as a name of the scope is read as nodes["index"].
+        nodes = {**outer, **self.given.get("nodes", {})}
+        return {**outer, **own, "nodes": nodes, "inputs": self.inputs}

@@ -50,7 +50,7 @@ from flowcore.plan.policy import Body
 from flowcore.ports.store import Outcome, RunReader
 from flowcore.run.record import RunSummary
 from flowcore.run.status import NodeState, RunState
-from flowcore.run.wire import COMBINED, pack
+from flowcore.run.wire import COMBINED, is_same, pack
 
 __all__ = ["Spawner"]
 
@@ -164,8 +164,7 @@ class Spawner:
             return None
         blob = self._reader.input(root)
         before = self._payloads.unpack(blob, what="input of the run")
-        # As bytes: to Python a number that is none (NaN) is not even equal to itself.
-        if pack(before, deepest=COMBINED) != pack(what.input, deepest=COMBINED):
+        if not is_same(before, what.input):
             return None
         parts = [id for id in known if _iteration(id) and id.rpartition("@")[0] == root]
         last = self._reader.summary(max(parts, key=_iteration)) if parts else first

@@ -273,7 +273,8 @@ class Upstream:
                 context["output"] = self.output(node)
             if self._plan.scope != "epilogue":
                 return context
-            return {**context, **self._nodes(refs, states)}
+            nodes = self._nodes(refs, states)
+            return {**nodes, **context, "nodes": {**context["nodes"], **nodes}}
         inputs = self.inputs if "inputs" in names else {}
         nodes = self._nodes(refs, states)
         return {**nodes, "nodes": nodes, "inputs": inputs}

@@ -8,6 +8,8 @@ or comparing a kilobyte counts as one, too. Steps and not seconds are counted, s
 refused on a busy machine is refused on every machine.
 """
 
+from typing import Any
+
 from flowcore.errors import ExpressionError
 
 __all__ = ["MAX_BYTES", "MAX_STEPS", "Budget", "BudgetError"]
@@ -26,12 +28,18 @@ class BudgetError(ExpressionError):
 class Budget:
     """What is left of the steps and bytes of one expression, or of one node's ``with``."""
 
-    __slots__ = ("bytes", "steps")
+    __slots__ = ("bytes", "copies", "steps")
 
-    def __init__(self) -> None:
-        """Start with all of it."""
+    def __init__(self, *, shared: bool = False) -> None:
+        """Start with all of it.
+
+        Args:
+            shared: Several expressions have this budget, which may read the same values.
+        """
         self.steps = MAX_STEPS
         self.bytes = MAX_BYTES
+        self.copies: dict[int, tuple[Any, int]] | None = {} if shared else None
+        """What was copied of the data, by its place in memory, with its bytes as text."""
 
     def spend(self, steps: int) -> None:
         """Take some steps.

@@ -19,7 +19,7 @@ from flowcore.expr.budget import Budget
 from flowcore.expr.frame import Frame, MisfitError
 from flowcore.expr.loops import compile_tree
 from flowcore.expr.paths import as_path, follow
-from flowcore.expr.results import copied, plain
+from flowcore.expr.results import copied, plain, shared
 from flowcore.expr.scan import (
     INPUTS,
     ExpressionSyntaxError,
@@ -47,8 +47,10 @@ class Expression:
     text: str
     places: Mapping[str, int]
     """Every name it reads, with the offset in ``text`` where it first stands."""
-    keyed: frozenset[str]
-    """Those of the names that are spelled ``nodes["name"]``."""
+    keyed: Mapping[str, int]
+    """Names that it reads as ``nodes["name"]``: always nodes; with their offsets."""
+    bare: Mapping[str, int]
+    """Names that it reads as they are: nodes, or names of the scope; with their offsets."""
     inputs: Mapping[str, int]
     """The inputs that it reads by name, each with its offset."""
     run: _Run
@@ -122,7 +124,8 @@ def compile_expression(text: str) -> Expression:
     return Expression(
         text=text,
         places=dict(both),
-        keyed=frozenset(found.keyed),
+        keyed=found.keyed,
+        bare=found.roots,
         inputs=found.inputs,
         run=run,
         is_path=steps is not None,
@@ -136,19 +139,21 @@ def _plain_path(text: str, match: re.Match[str]) -> Expression:
     return Expression(
         text=text,
         places={root: match.start(1)},
-        keyed=frozenset(),
+        keyed={},
+        bare={root: match.start(1)},
         inputs={steps[0]: match.start(2) + 1} if root == INPUTS and steps else {},
         run=_path(text, root, steps),
         is_path=True,
     )
 
 
-def _path(text: str, root: str, steps: Sequence[str | int]) -> _Run:
-    read = follow(root, steps)
+def _path(text: str, root: str, steps: Sequence[str | int], keyed: bool = False) -> _Run:  # noqa: FBT001, FBT002  (as as_path gives it)
+    read = follow(root, steps, keyed=keyed)
 
     def run(context: Mapping[str, Any], budget: Budget | None) -> Any:
         try:
-            return copied(read(context))
+            value = read(context)
+            return copied(value) if budget is None else shared(value, budget)
         except ExpressionError:
             # The long way finds the same, and says where it is.
             return _program(scan(text)[0])(context, budget)

@@ -189,7 +189,7 @@ class _Compiler:
             return read(name.word, name.at), chain
         node = chain[0]
         id = node.word if node.kind == "field" else str(literal(_token(node.parts[1])))
-        return read(id, name.at), chain[1:]
+        return read(id, name.at, keyed=True), chain[1:]
 
     def _step(self, part: Part, scope: Scope) -> Step:
         if part.kind == "field":
@@ -232,7 +232,7 @@ class _Compiler:
         if owner.kind != "name" or owner.word in scope:
             return self.of(owner, scope)
         if owner.word == "nodes":
-            return lambda frame: frame.context
+            return lambda frame: frame.context.get("nodes", frame.context)
         return read(owner.word, owner.at)
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from flowcore.errors import ExpressionError
 from flowcore.expr.arithmetic import LIST, made_of, whole
 from flowcore.expr.budget import Budget
+from flowcore.expr.paths import short
 from flowcore.expr.times import SECOND, moment, read_duration, read_time, time_of, write
 from flowcore.expr.values import CelType, Duration, Timestamp, type_name
 
@@ -28,7 +29,6 @@ _DOUBLE = re.compile(
 )
 _LONGEST_NUMBER = 1_000
 _LONGEST_PATTERN = 10_000
-_SHOWN = 40
 #: What a program of RE2 may take, in bytes; and how many of its instructions, each tried on a byte
 #: of the text, count as a step.
 _PROGRAM = 2**20
@@ -102,7 +102,7 @@ def _pattern(pattern: str) -> Any:
     except re2.error as error:
         why = error.args[0] if error.args else ""
         said = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
-        raise ExpressionError(f"{pattern[:_SHOWN]!r} is no pattern of RE2: {said}") from None
+        raise ExpressionError(f"{short(pattern)} is no pattern of RE2: {said}") from None
 
 
 # ── conversions ─────────────────────────────────────────────────────────────────────────────────
@@ -129,7 +129,7 @@ def _to_whole(value: Any, kind: str) -> Any:
     if given != "string":
         return NotImplemented
     if len(value) > _LONGEST_NUMBER or not _WHOLE.fullmatch(value):
-        raise ExpressionError(f"{value[:_SHOWN]!r} is no whole number")
+        raise ExpressionError(f"{short(value)} is no whole number")
     return whole(int(value), kind)
 
 
@@ -140,7 +140,7 @@ def _to_double(_: Budget, value: Any) -> Any:
     if kind != "string":
         return NotImplemented
     if len(value) > _LONGEST_NUMBER or not _DOUBLE.fullmatch(value):
-        raise ExpressionError(f"{value[:_SHOWN]!r} is no number")
+        raise ExpressionError(f"{short(value)} is no number")
     return float(value)
 
 

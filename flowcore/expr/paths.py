@@ -16,8 +16,8 @@ __all__ = ["as_path", "follow", "get", "select", "short"]
 _SHOWN = 60
 
 
-def as_path(tokens: Sequence[Token]) -> tuple[str, list[str | int]] | None:
-    """Read a path; None if the expression is anything else."""
+def as_path(tokens: Sequence[Token]) -> tuple[str, list[str | int], bool] | None:
+    """Read a path: its root, its steps, whether the root is a key of ``nodes``; None: no path."""
     if tokens[0].kind != "name" or tokens[0].text in LITERALS:
         return None
     steps: list[str | int] = []
@@ -28,8 +28,8 @@ def as_path(tokens: Sequence[Token]) -> tuple[str, list[str | int]] | None:
             return None
         steps.append(step)
     if tokens[0].text != "nodes":
-        return (tokens[0].text, steps) if steps or len(tokens) == 1 else None
-    return str(steps[0]), steps[1:]
+        return (tokens[0].text, steps, False) if steps or len(tokens) == 1 else None
+    return str(steps[0]), steps[1:], True
 
 
 def _step(tokens: Sequence[Token], at: int) -> tuple[str | int | None, int]:
@@ -44,11 +44,13 @@ def _step(tokens: Sequence[Token], at: int) -> tuple[str | int | None, int]:
     return (int(key), at + 3) if word[0].kind == "number" and key.isdecimal() else (None, at)
 
 
-def follow(root: str, steps: Sequence[str | int]) -> Callable[[Mapping[str, Json]], object]:
+def follow(
+    root: str, steps: Sequence[str | int], *, keyed: bool = False
+) -> Callable[[Mapping[str, Json]], object]:
     """Make what reads a path."""
 
     def run(context: Mapping[str, Json]) -> object:
-        value = get(context, root)
+        value = get(context, root, keyed=keyed)
         for step in steps:
             value = select(value, step)
         return value
@@ -56,21 +58,25 @@ def follow(root: str, steps: Sequence[str | int]) -> Callable[[Mapping[str, Json
     return run
 
 
-def get(context: Mapping[str, Json], name: str) -> Json:
-    """The value of a name.
+def get(context: Mapping[str, Json], name: str, *, keyed: bool = False) -> Json:
+    """The value of a name; ``keyed``, of the node that has it (``nodes["index"]``).
 
     Raises:
         ExpressionError: There is none yet.
     """
+    if keyed:
+        nodes = context.get("nodes", context)
+        context = nodes if isinstance(nodes, Mapping) else {}
     if name not in context:
         raise ExpressionError(f"'{name}' is not available here")
     return context[name]
 
 
 def short(key: object) -> str:
-    """A key for people: the beginning of a long text, and of a list that its kind alone."""
+    """A key or a text for people: whole, or not at all, so that a secret can be hidden in it."""
     if isinstance(key, str | bytes):
-        return repr(key if len(key) <= _SHOWN else key[:_SHOWN])
+        what = "text" if isinstance(key, str) else "bytes"
+        return repr(key) if len(key) <= _SHOWN else f"a {what} of {len(key):,} characters"
     is_plain = key is None or isinstance(key, int | float)
     return repr(key) if is_plain else f"a {type(key).__name__}"
 

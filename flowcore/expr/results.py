@@ -9,17 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowcore.errors import ExpressionError
-from flowcore.expr.arithmetic import ENTRY, LIST, MAP, MEMBER, made_of
+from flowcore.expr.arithmetic import ENTRY, LIST, MAP, MEMBER
 from flowcore.expr.budget import Budget
 from flowcore.expr.paths import short
 from flowcore.expr.times import write
 from flowcore.expr.values import CelType, Duration, Timestamp, Uint
 
-__all__ = ["copied", "plain"]
+__all__ = ["copied", "plain", "shared"]
 
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 #: Bytes of a text that is looked at twice.
 _LONG = 64
+#: Bytes of a number as text, and what a list or a map takes beside its members.
+_SMALL = 9
 
 
 def copied(value: Any) -> Any:
@@ -39,6 +41,43 @@ def copied(value: Any) -> Any:
     return _special(value)
 
 
+def shared(value: Any, budget: Budget) -> Any:
+    """Copy what was read of the data once for all expressions that have a budget.
+
+    Whoever stores what they give writes a value as often as it is there: each time but the first
+    is taken from the budget.
+    """
+    copies = budget.copies
+    return copied(value) if copies is None else _shared(value, budget, copies)[0]
+
+
+def _shared(value: Any, budget: Budget, copies: dict[int, tuple[Any, int]]) -> tuple[Any, int]:
+    is_text = isinstance(value, str | bytes)
+    if (type(value) in _SCALARS and not is_text) or (is_text and len(value) <= _LONG):
+        return value, _LONG if is_text else _SMALL
+    known = copies.get(id(value))
+    if known is not None:
+        budget.make(known[1])
+        return known
+    size = len(value) if is_text else _SMALL
+    made: Any = value
+    if isinstance(value, Mapping):
+        made = {}
+        for key, item in value.items():
+            made[key], more = _shared(item, budget, copies)
+            size += more + len(key)
+    elif isinstance(value, list | tuple):
+        made = []
+        for item in value:
+            one, more = _shared(item, budget, copies)
+            made.append(one)
+            size += more
+    elif not is_text:
+        made = _special(value)
+    copies[id(value)] = made, size
+    return made, size
+
+
 def plain(value: Any, budget: Budget) -> Any:
     """Copy what an expression made.
 
@@ -52,7 +91,8 @@ def plain(value: Any, budget: Budget) -> Any:
 class _Copy:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._seen: set[int] = set()
+        # With the text, so that its place in memory is not given to another one.
+        self._seen = {} if budget.copies is None else budget.copies
 
     def of(self, value: Any) -> Any:
         if isinstance(value, str | bytes):
@@ -85,8 +125,8 @@ class _Copy:
         """A text is not copied; but whoever stores the result writes it as often as it is there."""
         if len(value) > _LONG:
             if id(value) in self._seen:
-                self._budget.make(made_of(value))
-            self._seen.add(id(value))
+                self._budget.make(len(value))
+            self._seen[id(value)] = value, len(value)
         return value
 
 

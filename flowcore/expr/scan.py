@@ -62,6 +62,14 @@ FUNCTIONS = LOOPS | {
 }  # fmt: skip
 
 
+#: What people write who think of Python or JavaScript.
+_MEANT = {
+    "len": "size(…)", "length": "size(…)", "str": "string(…)", "float": "double(…)",
+    "any": "exists(x, …)", "isinstance": "type(…) ==", "includes": "contains(…)",
+    "startswith": "startsWith(…)", "endswith": "endsWith(…)", "match": "matches(…)",
+}  # fmt: skip
+
+
 class ExpressionSyntaxError(ExpressionError):
     """An expression cannot be read.
 
@@ -141,7 +149,8 @@ def is_root(name: str) -> bool:
 def _stray(char: str) -> str:
     if char in "\"'":
         return f"the text that begins with {char} has no end"
-    return f"unexpected character {char!r}"
+    meant = f" (write {char * 2})" if char in "=&|" else ""
+    return f"unexpected character {char!r}{meant}"
 
 
 def scan(text: str) -> tuple[list[Token], Scan]:
@@ -233,7 +242,9 @@ class _Names:
 
     def _function(self, token: Token) -> None:
         if token.text not in FUNCTIONS:
-            raise ExpressionSyntaxError(f"there is no function '{token.text}'", token.offset)
+            meant = _MEANT.get(token.text)
+            more = f" (write {meant})" if meant else ""
+            raise ExpressionSyntaxError(f"there is no function '{token.text}'{more}", token.offset)
 
     def _field(self, index: int, token: Token) -> None:
         before = self._tokens[index - 2] if index > 1 else None

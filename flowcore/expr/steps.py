@@ -30,12 +30,12 @@ __all__ = [
 ]
 
 
-def read(name: str, at: int) -> Run:
-    """Read a name."""
+def read(name: str, at: int, *, keyed: bool = False) -> Run:
+    """Read a name; ``keyed``, as a key of ``nodes``."""
 
     def run(frame: Frame) -> Any:
         try:
-            return get(frame.context, name)
+            return get(frame.context, name, keyed=keyed)
         except ExpressionError as error:
             raise MisfitError(str(error), at) from None
 

@@ -9,8 +9,8 @@ stands for ``${{``. Keys of mappings are never templates.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from flowcore.expr.arithmetic import made_of
@@ -20,9 +20,20 @@ from flowcore.expr.scan import ExpressionSyntaxError, tokenize
 from flowcore.json_text import json_text
 from flowcore.types import Json
 
-__all__ = ["Reference", "Template", "TextTemplate", "compile_template", "compile_text"]
+__all__ = [
+    "Dashed",
+    "Reference",
+    "Template",
+    "TextTemplate",
+    "compile_template",
+    "compile_text",
+    "references",
+]
 
 OPEN, CLOSE, ESCAPED = "${{", "}}", "$${{"
+
+#: A word with hyphens and no blanks in it.
+_DASHED = re.compile(r"(?<![\w-])[A-Za-z_]\w*(?:-[A-Za-z_]\w*)+")
 
 # Characters after which "}}" may be something else than the end.
 _DOUBT = re.compile(r"[\"'{/]")
@@ -35,6 +46,46 @@ class Reference:
     name: str
     offset: int
     """Where it stands in the whole text, in characters."""
+    keyed: bool
+    """It is read as ``nodes["name"]``."""
+    dashed: "Dashed | None" = None
+    """The word with hyphens that it stands in, such as ``my-node``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dashed:
+    """A word with hyphens, which CEL takes for a subtraction."""
+
+    word: str
+    start: int
+    """Where it begins in the expression."""
+    is_key: bool
+    """It stands after a point, as the key of something."""
+
+
+def references(expression: Expression) -> list[Reference]:
+    """The names that an expression reads, in its order."""
+    dashed = _dashed(expression.text) if "-" in expression.text else ()
+    found = [
+        Reference(
+            name=name,
+            offset=offset,
+            keyed=False,
+            dashed=next((one for one in dashed if 0 <= offset - one.start < len(one.word)), None),
+        )
+        for name, offset in expression.bare.items()
+    ]
+    found += [
+        Reference(name=name, offset=offset, keyed=True) for name, offset in expression.keyed.items()
+    ]
+    return sorted(found, key=lambda one: one.offset)
+
+
+def _dashed(text: str) -> list[Dashed]:
+    return [
+        Dashed(word=match[0], start=match.start(), is_key=text[: match.start()].endswith("."))
+        for match in _DASHED.finditer(text)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +100,9 @@ class TextTemplate:
     def references(self) -> tuple[Reference, ...]:
         """The names that it reads."""
         return tuple(
-            Reference(name=name, offset=start + offset)
+            replace(one, offset=start + one.offset)
             for start, expression in self.expressions
-            for name, offset in expression.places.items()
+            for one in references(expression)
         )
 
     def render(self, context: Mapping[str, Json], budget: Budget | None = None) -> Json:
@@ -73,10 +124,16 @@ class Template:
     """A tree of values, some of them computed."""
 
     names: frozenset[str]
-    """Names it reads: ``inputs`` and ids of nodes."""
+    """Names it reads: ``inputs``, ids of nodes, names of the scope."""
     fill: Callable[[Mapping[str, Json], Budget], Json]
     """Fill in values, within a budget."""
 
+    keyed: frozenset[str] = frozenset()
+    """Those of the names that it reads as ``nodes["name"]``."""
+    bare: frozenset[str] = frozenset()
+    """Those that it reads as they are."""
+    several: bool = False
+    """It has several expressions."""
     still: bool = False
     """Whether nothing in it is computed."""
 
@@ -90,7 +147,7 @@ class Template:
 
         All its expressions have one budget; see ``Expression.evaluate`` for context and errors.
         """
-        return self.fill(context, Budget())
+        return self.fill(context, Budget(shared=self.several))
 
 
 def _shown(value: Json) -> str:
@@ -126,7 +183,14 @@ def _text(value: str) -> Template:
     if OPEN not in value:
         return _constant(value)
     text = compile_text(value)
-    return Template(names=frozenset(ref.name for ref in text.references), fill=text.render)
+    found = text.references
+    return Template(
+        names=frozenset(ref.name for ref in found),
+        keyed=frozenset(ref.name for ref in found if ref.keyed),
+        bare=frozenset(ref.name for ref in found if not ref.keyed),
+        several=len(text.expressions) > 1,
+        fill=text.render,
+    )
 
 
 def _mapping(value: Mapping[str, Json]) -> Template:
@@ -140,15 +204,27 @@ def _mapping(value: Mapping[str, Json]) -> Template:
             for key, item in value.items()
         }
 
-    return Template(names=frozenset().union(*(p.names for p in parts.values())), fill=fill)
+    return _joined(parts.values(), fill)
+
+
+def _joined(
+    parts: Iterable[Template], fill: Callable[[Mapping[str, Json], Budget], Json]
+) -> Template:
+    all_ = list(parts)
+    return Template(
+        names=frozenset[str]().union(*(part.names for part in all_)),
+        keyed=frozenset[str]().union(*(part.keyed for part in all_)),
+        bare=frozenset[str]().union(*(part.bare for part in all_)),
+        several=len(all_) > 1 or any(part.several for part in all_),
+        fill=fill,
+    )
 
 
 def _list(value: list[Json] | tuple[Json, ...]) -> Template:
     if not any(map(_has, value)):
         return _constant(value)
     parts = [compile_template(item) for item in value]
-    names = frozenset[str]().union(*(part.names for part in parts))
-    return Template(names=names, fill=lambda context, b: [part.fill(context, b) for part in parts])
+    return _joined(parts, lambda context, b: [part.fill(context, b) for part in parts])
 
 
 def _has(value: Json) -> bool:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from flowcore.errors import ExpressionError
+from flowcore.expr.paths import short
 from flowcore.expr.values import INT, Duration, Timestamp
 
 __all__ = ["duration_of", "moment", "read_duration", "read_time", "time_of", "write"]
@@ -70,7 +71,7 @@ def read_duration(text: str) -> Duration:
     """
     match = _DURATION.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ExpressionError(f"{text[:40]!r} is no duration such as '90s', '1h30m' or '-0.5s'")
+        raise ExpressionError(f"{short(text)} is no duration such as '90s', '1h30m' or '-0.5s'")
     parts = (Fraction(_number(one)) * _UNITS[unit] for one, unit in _PART.findall(match[2]))
     total = sum(parts, Fraction(0))
     if total.denominator != 1:
@@ -90,7 +91,7 @@ def read_time(text: str) -> Timestamp:
     """
     match = _TIME.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ExpressionError(f"{text[:40]!r} is no time such as '2026-03-01T00:00:07Z'")
+        raise ExpressionError(f"{short(text)} is no time such as '2026-03-01T00:00:07Z'")
     if match[8] is None:
         raise ExpressionError(f"{text!r} does not say of which time zone it is; add Z or +01:00")
     year, month, day, hour, minute, second = (int(match[at]) for at in range(1, 7))
@@ -140,7 +141,7 @@ def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
-        raise ExpressionError(f"no time zone {name[:40]!r} is known here") from None
+        raise ExpressionError(f"no time zone {short(name)} is known here") from None
 
 
 def write(value: Timestamp | Duration) -> str:

@@ -33,6 +33,7 @@ _BINDING = {
 }
 #: Brackets and choices inside each other; brackets alone are bounded by scan.
 _DEEPEST = 2 * MAX_DEPTH
+_MEANT = {"and": "&&", "or": "||", "not": "!", "is": "==", "if": "a ? b : c"}
 _TOO_EARLY = "the expression ends too early"
 
 
@@ -105,6 +106,10 @@ class _Reader:
     def _unexpected(self) -> ExpressionSyntaxError:
         token = self._next
         reason = f"unexpected {token.text!r}" if token.text else _TOO_EARLY
+        near = (self._tokens[self._index - 1].text if self._index else "", token.text)
+        meant = next((_MEANT[word] for word in near if word in _MEANT), None)
+        if meant is not None:
+            reason += f" (write {meant})"
         return ExpressionSyntaxError(reason, token.offset)
 
     def _is(self, *signs: str) -> bool:

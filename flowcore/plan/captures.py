@@ -3,7 +3,7 @@
 In: the node's arguments and its body. Out: names. Not here: their values (engine.spawn).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flowcore.expr.cel import INPUTS, compile_expression
@@ -11,7 +11,10 @@ from flowcore.expr.template import compile_template
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body, Policy
 
-__all__ = ["captured"]
+__all__ = ["SCOPED", "captured"]
+
+#: Names that mean something else inside of some body than outside.
+SCOPED = frozenset({"item", "index", "state", "iteration", "output", "run"})
 
 _OWN: Mapping[str, frozenset[str]] = {
     "map": frozenset({"item", "index"}),
@@ -20,54 +23,76 @@ _OWN: Mapping[str, frozenset[str]] = {
 }
 
 
-def captured(params: Mapping[str, Any], body: Body) -> frozenset[str]:
+def captured(params: Mapping[str, Any], body: Body) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names that expressions inside read and that are not theirs.
 
     Args:
         params: The arguments of the node.
         body: What it starts.
+
+    Returns:
+        Those that are read as they are, without names that mean something of the body's own, and
+        those that are read as ``nodes["name"]``: nodes, whatever they are called.
     """
     own = _OWN.get(body.kind, frozenset())
-    return frozenset(_names(params, body)) - own - {INPUTS}
+    reads = _Reads()
+    reads.body(params, body)
+    return frozenset(reads.bare) - own - {INPUTS}, frozenset(reads.keyed)
 
 
-def _names(params: Mapping[str, Any], body: Body) -> Iterator[str]:
-    if body.kind == "flow":
-        yield from compile_template(params).names
-        return
-    if body.kind == "epilogue":
-        yield from _of_epilogue(body)
-    if body.until is not None:
-        yield from compile_expression(body.until).names
-    several = body.params or (params,) * len(body.inner)
-    for policy, given in zip(body.inner, several, strict=True):
-        yield from _of_policy(policy)
-        yield from compile_template(given).names
+class _Reads:
+    """Collects names."""
+
+    def __init__(self) -> None:
+        self.bare: set[str] = set()
+        self.keyed: set[str] = set()
+
+    def template(self, value: Any) -> None:
+        template = compile_template(value)
+        self.keyed |= template.keyed
+        self.bare |= template.bare
+
+    def expression(self, text: str) -> None:
+        found = compile_expression(text)
+        self.keyed |= found.keyed.keys()
+        self.bare |= found.bare.keys()
+
+    def inside(self, params: Mapping[str, Any], body: Body) -> None:
+        """What a body in a body reads of what is outside it."""
+        bare, keyed = captured(params, body)
+        self.bare |= bare
+        self.keyed |= keyed
+        self.template([body.over, *body.initial])
+
+    def body(self, params: Mapping[str, Any], body: Body) -> None:
+        if body.kind == "flow":
+            self.template(params)
+            return
+        if body.kind == "epilogue":
+            self._epilogue(body)
+        if body.until is not None:
+            self.expression(body.until)
+        several = body.params or (params,) * len(body.inner)
+        for policy, given in zip(body.inner, several, strict=True):
+            self._node(policy, given)
+
+    def _epilogue(self, body: Body) -> None:
+        """The names that parts of an epilogue read: their own nodes' among them, to no harm."""
+        for packed in (body.plan, body.last):
+            plan = Plan.from_bytes(packed) if packed else None
+            for node in range(len(plan) if plan else 0):
+                if plan is not None:
+                    self._node(plan.policy(node), plan.params[node])
+
+    def _node(self, policy: Policy, given: Mapping[str, Any]) -> None:
+        """The names in arguments and keys, and in the condition of a branch."""
+        self.template(given)
+        for one in (policy.concurrency, policy.rate_limit, policy.circuit_breaker, policy.cache):
+            if one is not None and one.key is not None:
+                self.template(one.key)
+        if policy.idempotency_key is not None:
+            self.template(policy.idempotency_key)
+        if policy.condition is not None:
+            self.expression(policy.condition)
         if policy.body is not None:
-            yield from captured(given, policy.body)
-            yield from compile_template([policy.body.over, *policy.body.initial]).names
-
-
-def _of_epilogue(body: Body) -> Iterator[str]:
-    """The names that parts of an epilogue read: their own nodes' among them, which do no harm."""
-    for packed in (body.plan, body.last):
-        plan = Plan.from_bytes(packed) if packed else None
-        for node in range(len(plan) if plan else 0):
-            if plan is not None:
-                policy = plan.policy(node)
-                yield from compile_template(plan.params[node]).names
-                yield from _of_policy(policy)
-                if policy.body is not None:
-                    yield from captured(plan.params[node], policy.body)
-                    yield from compile_template([policy.body.over, policy.body.initial]).names
-
-
-def _of_policy(policy: Policy) -> Iterator[str]:
-    """The names in its keys, and in the condition of a branch."""
-    for one in (policy.concurrency, policy.rate_limit, policy.circuit_breaker, policy.cache):
-        if one is not None and one.key is not None:
-            yield from compile_template(one.key).names
-    if policy.idempotency_key is not None:
-        yield from compile_template(policy.idempotency_key).names
-    if policy.condition is not None:
-        yield from compile_expression(policy.condition).names
+            self.inside(given, policy.body)

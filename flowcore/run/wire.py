@@ -14,7 +14,7 @@ import ormsgpack
 
 from flowcore.run.values import DEEPEST, plain_value
 
-__all__ = ["COMBINED", "pack", "unpack"]
+__all__ = ["COMBINED", "is_same", "pack", "unpack"]
 
 #: Lists and maps inside each other, where the engine puts values of nodes into lists and maps.
 COMBINED: Final = DEEPEST + 65
@@ -57,6 +57,26 @@ def pack(value: Any, *, what: str = "value", deepest: int = DEEPEST) -> bytes:
         return ormsgpack.packb(plain, option=_AS_IT_IS)
     packed: bytes = msgpack.packb(plain)  # goes deeper
     return packed
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Say whether two values are the same once they are stored, whatever the order of keys.
+
+    Python would not know: to it a number that is none (NaN) is not even equal to itself.
+    """
+    return _sorted(one) == _sorted(other)
+
+
+def _sorted(value: Any) -> bytes:
+    option = _AS_IT_IS | ormsgpack.OPT_SORT_KEYS
+    try:
+        return ormsgpack.packb(value, option=option)
+    except TypeError:
+        plain = plain_value(value, what="value", deepest=COMBINED)
+    try:
+        return ormsgpack.packb(plain, option=option)
+    except TypeError:  # deeper than it goes
+        return pack(plain, deepest=COMBINED)
 
 
 def unpack(packed: bytes) -> Any:
