@@ -4,6 +4,7 @@ In: an attempt of such a node. Out: ids, inputs, failures. Not here: what is sta
 sources).
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
