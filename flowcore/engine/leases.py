@@ -106,11 +106,17 @@ class LeaseKeeper:
             return
         with self._lock:
             self._places[held] = limiter
+            self._tell_places()
         try:
             yield
         finally:
             with self._lock:
                 self._places.pop(held, None)
+                self._tell_places()
+
+    def _tell_places(self) -> None:
+        if self.record is not None:
+            self.record.hold(self._places)
 
     def _beat(self) -> None:
         while True:

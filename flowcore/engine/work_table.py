@@ -15,6 +15,7 @@ work that may run at once. A child takes one with ``table.take(index)`` and keep
   may have to wait for the engine: then it counts only while the process is on the CPU;
 - ``ask(now)`` when the work has been asked to end;
 - ``flushed()`` when the nodes that have run are recorded;
+- ``hold(places)`` when it has other places under limits than before;
 - ``beat(now)`` from the thread that renews its leases: heard only while the interpreter is free;
 - ``close()`` when the message is done.
 
@@ -29,7 +30,10 @@ import mmap
 import os
 import struct
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+import msgpack
 
 __all__ = ["MOST_NODES", "RunningWork", "WorkRecord", "WorkTable"]
 
@@ -50,9 +54,15 @@ _TEXT_AT = _ABOUT_AT + _ABOUT.size
 _TEXT = 2000
 _ABOUT_END = _TEXT_AT + _TEXT
 
+#: Serial and length of the places under limits that are held; then they, and the serial again.
+_PLACES = struct.Struct("=QH6x")
+_PLACES_AT = _ABOUT_END + _SERIAL.size
+_PLACES_TEXT = 1000
+_PLACES_END = _PLACES_AT + _PLACES.size + _PLACES_TEXT
+
 #: Serial, node, attempt, start, serial.
 _ENTRY = struct.Struct("=QiidQ")
-_ENTRIES_AT = _ABOUT_END + _SERIAL.size
+_ENTRIES_AT = _PLACES_END + _SERIAL.size
 _SIZE = _ENTRIES_AT + MOST_NODES * _ENTRY.size
 
 _READS = 3
@@ -85,6 +95,8 @@ class RunningWork:
     """Whether that limit is for time on the CPU: it may also wait for the store."""
     asked: float | None
     """When it was asked to end."""
+    places: tuple[tuple[str, str], ...]
+    """The places that it holds under limits: their names, and those of their holders."""
     ran: tuple[int, ...]
     """Nodes of the unit that have run and are not recorded yet."""
 
@@ -132,9 +144,11 @@ class WorkRecord:
         # The serials of a dead owner may stand in old entries: go on behind all of them.
         (self._serial,) = _SERIAL.unpack_from(memory, base + _FIRST)
         self._serial += MOST_NODES + 1
+        (self._places,) = _SERIAL.unpack_from(memory, base + _PLACES_AT)
         self._at = 0
         self._current: tuple[int, int, float] | None = None
         _HEAD.pack_into(memory, base, time.monotonic(), 0.0, 0.0, self._serial, os.getpid(), 0)
+        self.hold(())
         self.close()
 
     def open(self, run: str, *, plan: str, unit: str = "", lost: int = 0, before: int = 0) -> None:
@@ -193,6 +207,18 @@ class WorkRecord:
             due = -due
         _NUMBER.pack_into(self._memory, self._base + _DEADLINE, due)
 
+    def hold(self, places: Iterable[tuple[str, str]]) -> None:
+        """Say which places are held; more than there is room for are not renewed by the parent."""
+        packed = msgpack.packb(list(places))
+        if len(packed) > _PLACES_TEXT:
+            packed = msgpack.packb([])
+        memory, base = self._memory, self._base
+        serial = self._places = self._places + 1
+        at = base + _PLACES_AT
+        _PLACES.pack_into(memory, at, serial, len(packed))
+        memory[at + _PLACES.size : at + _PLACES.size + len(packed)] = packed
+        _SERIAL.pack_into(memory, base + _PLACES_END, serial)
+
     def ask(self, now: float) -> None:
         """Say that the work was asked to end."""
         _NUMBER.pack_into(self._memory, self._base + _ASKED, now)
@@ -223,6 +249,9 @@ def _read(text: bytes) -> RunningWork | None:
             break
         entries.append(entry)
     about = _ABOUT.unpack_from(text, _ABOUT_AT)
+    places_serial, places_size = _PLACES.unpack_from(text, _PLACES_AT)
+    if places_serial != _SERIAL.unpack_from(text, _PLACES_END)[0]:
+        return None
     whole = about[0] == _SERIAL.unpack_from(text, _ABOUT_END)[0] and about[0] < first
     if not (pid and entries and whole):
         return None
@@ -246,8 +275,14 @@ def _read(text: bytes) -> RunningWork | None:
         deadline=abs(deadline) or None,
         busy=deadline < 0,
         asked=asked or None,
+        places=_places(text, places_size),
         ran=tuple(entry[1] for entry in entries[:-1]),
     )
+
+
+def _places(text: bytes, size: int) -> tuple[tuple[str, str], ...]:
+    at = _PLACES_AT + _PLACES.size
+    return tuple((name, holder) for name, holder in msgpack.unpackb(text[at : at + size]))
 
 
 def _texts(text: bytes, sizes: list[int]) -> list[str]:

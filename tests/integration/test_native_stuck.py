@@ -119,6 +119,22 @@ def test_a_guarded_node_that_is_ended_tells_its_circuit_and_gives_its_place_back
     assert len(_spun(mark)) == 1
 
 
+def test_a_node_that_spins_keeps_its_place_under_a_limit(tmp_path: Path, mark: Path) -> None:
+    with running_valkey() as url, running_engine(url, tmp_path, lease="2") as engine:
+        engine.workers(slots=2)
+        spin = _spin(mark, "spinning_nodes:spin_for", concurrency={"name": "one", "limit": 1})
+        spin["with"]["seconds"] = 6
+        first = engine.start({"spin": spin})
+        poll(lambda: _spun(mark), what="the first to begin")
+        second = engine.start({"spin": {**spin, "with": {"mark": str(mark), "seconds": 0.1}}})
+        poll(lambda: len(_spun(mark)) == 2, what="the second to begin")
+        assert first.wait(60).success
+        assert second.wait(60).success
+        ended = [e.time for e in first.events() if e.type is EventType.NODE_SUCCEEDED]
+        begun = [e.time for e in second.events() if e.type is EventType.NODE_STARTED]
+        assert begun[-1] >= ended[0]
+
+
 def test_what_comes_after_a_failure_is_decided_by_a_child(engine: Engine, mark: Path) -> None:
     nodes = {
         "spin": _spin(mark, timeout="1s"),

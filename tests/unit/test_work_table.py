@@ -104,6 +104,18 @@ def test_a_request_to_end_and_a_limit_are_not_those_of_the_next_message() -> Non
     assert _read(table).deadline is None
 
 
+def test_places_under_limits_are_read_as_they_are_held() -> None:
+    table = WorkTable(1)
+    record = _record(table)
+    record.open("run", plan="plan")
+    record.begin(0)
+    assert _read(table).places == ()
+    record.hold([("gpü", "run|0|1"), ("cache:x", "run|0|1")])
+    assert _read(table).places == (("gpü", "run|0|1"), ("cache:x", "run|0|1"))
+    record.hold([("x" * 2000, "run|0|1")])
+    assert _read(table).places == ()
+
+
 def test_names_that_do_not_fit_leave_the_work_unwatched() -> None:
     table = WorkTable(1)
     record = _record(table)

@@ -158,6 +158,8 @@ class Watchdog:
         if now - seen.renewed >= self._interval:
             seen.renewed = now
             held = _held(work)
+            if work.places:
+                self._host.services.shared.limiter.renew(list(work.places))
             verdict = self._host.services.store.renew([held]).get(held)
             if verdict is not None:
                 seen.asked = seen.asked or now
