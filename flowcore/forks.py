@@ -17,13 +17,14 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-__all__ = ["PerProcess", "renew_after_fork"]
+__all__ = ["PerProcess", "leave_to_parent", "renew_after_fork"]
 
 _T = TypeVar("_T")
 _O = TypeVar("_O")
 
 _renewals: dict[int, tuple["weakref.ref[Any]", Callable[[Any], object]]] = {}
 _lock = threading.Lock()
+_of_parents: list[object] = []
 
 
 def renew_after_fork(owner: _O, renew: Callable[[_O], object]) -> None:
@@ -37,6 +38,11 @@ def renew_after_fork(owner: _O, renew: Callable[[_O], object]) -> None:
     key = id(owner)
     with _lock:
         _renewals[key] = (weakref.ref(owner, lambda _: _renewals.pop(key, None)), renew)
+
+
+def leave_to_parent(*things: object) -> None:
+    """Keep what is the parent's alive in a child: its end would be the end of the parent's, too."""
+    _of_parents.extend(things)
 
 
 def _renew_all() -> None:

@@ -44,6 +44,7 @@ from flowcore.assembly.valkey_process import (
     tail,
 )
 from flowcore.errors import StoreUnreachableError
+from flowcore.forks import renew_after_fork
 
 __all__ = ["EmbeddedServer", "EmbeddedServerError"]
 
@@ -97,10 +98,14 @@ class EmbeddedServer:
         self._left = False
         self._socket = socket_path(directory)
         # Re-entrant: a signal handler that leaves may interrupt its own thread.
-        self._thread_lock = threading.RLock()
+        self._renew()
+        renew_after_fork(self, EmbeddedServer._renew)
         self._users = _open_lock(directory / "users.lock")
         self._start = _open_lock(directory / "start.lock")
         self._record = _Record(pid=0, started="")
+
+    def _renew(self) -> None:
+        self._thread_lock = threading.RLock()
 
     @classmethod
     def join(cls, *, home: Path | None = None, timeout: float = 10.0) -> Self:

@@ -22,6 +22,7 @@ from flowcore.assembly.reach import check_broker, check_stores
 from flowcore.assembly.settings import Settings, split_urls
 from flowcore.assembly.supervisor import LocalWorkers
 from flowcore.errors import ServiceError, StoreFullError, StoreUnreachableError, UsageError
+from flowcore.forks import leave_to_parent, renew_after_fork
 
 __all__ = ["Session", "default_session"]
 
@@ -56,7 +57,8 @@ class Session:
         self._server: EmbeddedServer | None = None
         self._workers: list[LocalWorkers] = []
         self._served: set[str] = set()
-        self._lock = threading.Lock()
+        self._renew()
+        renew_after_fork(self, Session._renew)
         self._closing: list[Callable[[Session], None]] = []
         self._broker_known = False
         url = settings.redis_url
@@ -178,6 +180,12 @@ class Session:
                 raise
             self._server.ensure()
             return call()
+
+    def _renew(self) -> None:
+        """Begin anew in a forked child: what its parent has started is its parent's."""
+        self._lock = threading.Lock()
+        leave_to_parent(self._workers)
+        self._workers = []
 
     def on_close(self, call: Callable[["Session"], None]) -> None:
         """Have something called when the session is closed, once."""

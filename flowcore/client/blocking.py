@@ -10,20 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from flowcore.errors import BlockingCallError, UsageError
+from flowcore.forks import PerProcess
 from flowcore.nodes.resolve import being_imported
 
 __all__ = ["in_thread", "refuse_in_import", "refuse_in_loop"]
 
 _T = TypeVar("_T")
 
-#: Threads that wait for runs on behalf of ``await``; asyncio's own pool has only a few.
-_WAITERS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="flowcore-wait")
+#: Threads that make calls on behalf of ``await``; asyncio's own pool has only a few.
+_WAITERS = PerProcess(
+    lambda: ThreadPoolExecutor(max_workers=256, thread_name_prefix="flowcore-wait")
+)
 
 
 async def in_thread(call: Callable[..., _T], *args: Any) -> _T:
     """Run a blocking call without blocking the event loop."""
     here = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_WAITERS, here.run, call, *args)
+    return await asyncio.get_running_loop().run_in_executor(_WAITERS.get(), here.run, call, *args)
 
 
 def refuse_in_loop(call: str, twin: str) -> None:

@@ -14,7 +14,6 @@ import ctypes
 import heapq
 import inspect
 import itertools
-import os
 import signal
 import threading
 import time
@@ -24,6 +23,7 @@ from typing import Any, TypeAlias
 
 from flowcore.engine.work_table import WorkRecord
 from flowcore.errors import NodeCancelledError, NodeExitError, NodeTimeoutError
+from flowcore.forks import renew_after_fork
 from flowcore.nodes.signature import remembered
 from flowcore.types import format_duration
 
@@ -126,12 +126,15 @@ def _woken(_signum: int, _frame: object) -> None:
 
 
 class Invoker:
-    """Calls functions in this process. One per process; made again after a fork."""
+    """Calls functions in this process; begins anew in a forked child."""
 
     def __init__(self, record: WorkRecord | None = None) -> None:
         """Start nothing yet; ``record`` is what the parent of this process watches, if it does."""
         self._record = record
-        self._pid = os.getpid()
+        self._renew()
+        renew_after_fork(self, Invoker._renew)
+
+    def _renew(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._alarms: list[_Alarm] = []

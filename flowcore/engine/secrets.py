@@ -8,7 +8,6 @@ writes there: a library that logs the addresses it calls knows nothing of secret
 """
 
 import logging
-import os
 import sys
 import threading
 import traceback
@@ -18,6 +17,7 @@ from typing import Any, TextIO, cast
 from flowcore.engine.redaction import SHORTEST, Redactor
 from flowcore.errors import SecretError
 from flowcore.expr.secrets import secrets_in
+from flowcore.forks import renew_after_fork
 from flowcore.ports.secrets import SecretSource
 
 __all__ = ["read_secrets"]
@@ -77,7 +77,7 @@ class _Process:
 
 
 _PROCESS = _Process()
-os.register_at_fork(after_in_child=_PROCESS.renew)
+renew_after_fork(_PROCESS, _Process.renew)
 
 
 def _hide_in_log() -> None:

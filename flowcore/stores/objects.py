@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flowcore.errors import PayloadStoreError
+from flowcore.forks import PerProcess
 from flowcore.run.reference import Reference
 
 __all__ = ["ObjectPayloads"]
@@ -27,7 +28,7 @@ class ObjectPayloads:
     def __init__(self, url: str) -> None:
         """Use ``url``; nothing is imported or sent yet."""
         self._url = url.rstrip("/")
-        self._opened: tuple[Any, str] | None = None
+        self._opened = PerProcess(self._open_now)
 
     @property
     def place(self) -> str:
@@ -71,20 +72,21 @@ class ObjectPayloads:
         return not self._url.startswith(("s3://", "s3a://", "gs://", "gcs://"))
 
     def _open(self) -> tuple[Any, str]:
-        if self._opened is None:
-            try:
-                fsspec = importlib.import_module("fsspec")
-                files, path = fsspec.core.url_to_fs(self._url)
-            except ImportError as error:
-                scheme = self._url.partition("://")[0]
-                driver = {"s3": " s3fs", "s3a": " s3fs", "gs": " gcsfs", "gcs": " gcsfs"}
-                msg = (
-                    f"FLOWCORE_PAYLOADS={self.place} needs what is not installed ({error}); "
-                    f"pip install 'flowcore[payloads]'{driver.get(scheme, '')}"
-                )
-                raise PayloadStoreError(msg) from error
-            self._opened = files, path.rstrip("/")
-        return self._opened
+        return self._opened.get()
+
+    def _open_now(self) -> tuple[Any, str]:
+        try:
+            fsspec = importlib.import_module("fsspec")
+            files, path = fsspec.core.url_to_fs(self._url)
+        except ImportError as error:
+            scheme = self._url.partition("://")[0]
+            driver = {"s3": " s3fs", "s3a": " s3fs", "gs": " gcsfs", "gcs": " gcsfs"}
+            msg = (
+                f"FLOWCORE_PAYLOADS={self.place} needs what is not installed ({error}); "
+                f"pip install 'flowcore[payloads]'{driver.get(scheme, '')}"
+            )
+            raise PayloadStoreError(msg) from error
+        return files, path.rstrip("/")
 
     @contextmanager
     def _told(self, trouble: str) -> Iterator[None]:

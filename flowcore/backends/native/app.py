@@ -3,8 +3,6 @@
 In: URLs and a factory of services. Out: a configured app whose workers run nodes.
 """
 
-import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +18,7 @@ from flowcore.backends.native.canvas import register as register_canvas
 from flowcore.backends.native.children import ChildWatch
 from flowcore.backends.native.consuming import DoorbellAMQP
 from flowcore.backends.native.foreign import register_answers
-from flowcore.backends.native.forking import be_a_process_of_python
+from flowcore.backends.native.forking import be_a_process_of_python, free_locks_in_forks
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
@@ -30,6 +28,7 @@ from flowcore.backends.native.tasks import register_tasks
 from flowcore.backends.native.tidying import TidyingStep
 from flowcore.backends.native.watchdog import WatchdogStep
 from flowcore.engine.work_table import WorkTable
+from flowcore.forks import PerProcess
 
 __all__ = ["AppOptions", "Bridge", "make_app"]
 
@@ -64,8 +63,7 @@ class Bridge:
         self.refuser = Refuser(lambda: self.services().refusals)
         """Keeps messages aside that the gate does not let in."""
         self.options = options
-        self._lock = threading.Lock()
-        self._made: tuple[int, NodeHost] | None = None
+        self._made = PerProcess(self._host)
         self.table: WorkTable | None = None
         """The work of the pool's children, in memory that they share with their parent."""
         self.index: int | None = None
@@ -73,13 +71,7 @@ class Bridge:
 
     def host(self) -> NodeHost:
         """Return this process's host of nodes."""
-        made = self._made
-        if made is not None and made[0] == os.getpid():
-            return made[1]
-        with self._lock:
-            if self._made is None or self._made[0] != os.getpid():
-                self._made = (os.getpid(), self._host())
-            return self._made[1]
+        return self._made.get()
 
     def _host(self) -> NodeHost:
         # The pool numbers its children, and a child that takes another's place has its number.
@@ -91,14 +83,8 @@ class Bridge:
         """Return this process's services."""
         return self.host().services
 
-    def forget(self, **_: Any) -> None:
-        """Start afresh after a fork: neither lock nor connections may be the parent's."""
-        self._lock = threading.Lock()
-        self._made = None
-
     def open_child(self, **_: Any) -> None:
         """Begin in a child of the pool, which may have children of its own, as nodes want them."""
-        self.forget()
         be_a_process_of_python()
 
 
@@ -152,6 +138,7 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         **(_QUORUM if broker.quorum else {}),
     )
     app.flowcore = bridge
+    free_locks_in_forks()
     register_tasks(app)
     register_answers(app)
     register_canvas(

@@ -7,7 +7,7 @@ A worker's parent has threads of ours, which publish; a child that is forked whi
 makes a connection inherits the locks that it holds, and would wait for them for ever. The locks
 are those of ``cached_property``: one for each property of a class, held while its value is worked
 out, as that of a channel's client is. (Python has had none since 3.12, but kombu brings its own.)
-Others are made anew by those who have them: logging, redis-py's pools, Celery's pools, ``Bridge``.
+Others are made anew by those who have them: logging, Celery's pools, and ours (``flowcore.forks``).
 
 A node may start processes of its own, such as a ``multiprocessing.Pool``, which ends them by
 SIGTERM. With the handler of a worker they would take that for its warm shutdown, and go on.
@@ -22,7 +22,9 @@ from functools import cache, cached_property
 from multiprocessing import process
 from typing import Any
 
-__all__ = ["be_a_process_of_python", "free_locks_in_children"]
+from flowcore.forks import renew_after_fork
+
+__all__ = ["be_a_process_of_python", "free_locks_in_children", "free_locks_in_forks"]
 
 _PACKAGES = frozenset({"amqp", "billiard", "celery", "flowcore", "kombu", "redis", "vine"})
 
@@ -35,9 +37,29 @@ _OF_WORKERS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, sig
 
 
 @cache
+def free_locks_in_forks() -> None:
+    """Have each child of this process, a worker or not, begin with free locks."""
+    renew_after_fork(free_locks_in_forks, lambda _: _free())
+
+
+@cache
+def find_locks() -> tuple[Any, ...]:
+    """Find the properties of all classes that are loaded, each once.
+
+    That takes some hundredths of a second: a worker, which forks often, does it beforehand.
+    """
+    return tuple(_with_locks())
+
+
+def _free() -> None:
+    for each in find_locks():
+        each.lock = threading.RLock()
+
+
+@cache
 def free_locks_in_children() -> None:
-    """Have each child that is forked from now on begin afresh; called before any is."""
-    properties = list(_with_locks())
+    """Have each child of a worker begin afresh; called before any is forked."""
+    find_locks()
     before = threading.local()
 
     def hold_back() -> None:
@@ -48,8 +70,6 @@ def free_locks_in_children() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before.mask)
 
     def renew() -> None:
-        for each in properties:
-            each.lock = threading.RLock()
         for signum in _OF_WORKERS:
             if callable(signal.getsignal(signum)):
                 signal.signal(signum, signal.SIG_DFL)
@@ -72,7 +92,6 @@ def be_a_process_of_python() -> None:
 
 
 def _with_locks() -> Iterator[Any]:
-    """Find the properties of all classes that are loaded, each once."""
     seen: set[int] = set()
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] not in _PACKAGES:

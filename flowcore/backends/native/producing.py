@@ -9,7 +9,6 @@ Our channel keeps one; it is a matter of this process alone, nothing on the wire
 """
 
 import contextlib
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from kombu.transport import pyamqp, redis
 from kombu.utils.json import dumps
 
 from flowcore.backends.native.confirming import ConfirmingTransport
+from flowcore.forks import leave_to_parent, renew_after_fork
 
 __all__ = ["Producers"]
 
@@ -102,7 +102,14 @@ class Producers:
     def __init__(self, app: Celery) -> None:
         """Connect like ``app`` does, when first needed."""
         self._app: Any = app
-        self._free: deque[tuple[int, Any]] = deque()
+        self._free: deque[Any] = deque()
+        renew_after_fork(self, Producers._renew)
+
+    def _renew(self) -> None:
+        # A child must not speak on its parent's connections, nor end them, as they would do if
+        # nothing named them any more.
+        leave_to_parent(self._free)
+        self._free = deque()
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[Producer]:
@@ -124,7 +131,7 @@ class Producers:
             if isinstance(error, connection.connection_errors + connection.channel_errors):
                 raise OperationalError(str(error)) from error
             raise
-        self._free.append((os.getpid(), producer))
+        self._free.append(producer)
 
     def listeners(self, exchange: str, routing_key: str) -> int | None:
         """Count who listens to a fanout, by a message that says nothing.
@@ -136,7 +143,7 @@ class Producers:
         try:
             channel = producer.channel
             if not isinstance(channel, _OneClient):
-                self._free.append((os.getpid(), producer))
+                self._free.append(producer)
                 return None
             Exchange(exchange, type="fanout").declare(channel=producer.channel)
             producer.publish([], exchange=exchange, routing_key=routing_key, serializer="json")
@@ -149,7 +156,7 @@ class Producers:
                 raise OperationalError(str(error)) from error
             raise
         else:
-            self._free.append((os.getpid(), producer))
+            self._free.append(producer)
             return heard
 
     def waiting(self, queues: Sequence[str]) -> int:
@@ -174,25 +181,19 @@ class Producers:
             with contextlib.suppress(Exception):
                 producer.connection.collect()
             raise
-        self._free.append((os.getpid(), producer))
+        self._free.append(producer)
         return found
 
     def close(self) -> None:
         """Close the connections that are free."""
         while self._free:
-            pid, producer = self._free.pop()
-            if pid == os.getpid():
-                producer.connection.release()
+            self._free.pop().connection.release()
 
     def _take(self) -> Any:
-        while True:
-            try:
-                pid, producer = self._free.pop()
-            except IndexError:
-                return self._make()
-            # A fork copies its parent's connections: it must not speak on them.
-            if pid == os.getpid():
-                return producer
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._make()
 
     def _make(self) -> Any:
         connection = self._app.connection_for_write()

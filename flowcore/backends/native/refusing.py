@@ -7,7 +7,6 @@ worker's loop may not wait for a store. Not here: who refuses (gate, signing), t
 
 import contextlib
 import logging
-import os
 import queue
 import reprlib
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowcore.errors import FlowcoreError
+from flowcore.forks import renew_after_fork
 from flowcore.ports.refusals import Refusal, RefusalLog
 
 __all__ = ["Refuser", "shown", "shown_error"]
@@ -43,9 +43,9 @@ class Refuser:
         """Write to what ``log`` returns, when there is something to write."""
         self._open = log
         self._reset()
+        renew_after_fork(self, Refuser._reset)
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waiting: queue.Queue[Refusal] = queue.Queue(_WAITING)
         self._uncounted = 0
@@ -71,8 +71,6 @@ class Refuser:
         refusal = Refusal(
             time=time.time(), queue=queue, reason=reason, shown=shown(message), worker=worker
         )
-        if self._pid != os.getpid():
-            self._reset()
         with self._lock:
             self.count += 1
             self._uncounted += 1

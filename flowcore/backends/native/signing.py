@@ -10,7 +10,6 @@ arguments: so no part of one message can be put into another.
 import hmac
 import json
 import logging
-import os
 import secrets
 import threading
 import time
@@ -22,6 +21,7 @@ import msgpack
 from celery.exceptions import Reject
 
 from flowcore.errors import FlowcoreError, StoreUnreachableError
+from flowcore.forks import renew_after_fork
 from flowcore.run.protocol import WIRE, WIRE_BEFORE, mismatch
 
 __all__ = [
@@ -91,10 +91,13 @@ class Keyring:
         self._vault = vault
         self._found: dict[int, bytes] = {}
         self._looked = 0.0
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
+        self._renew()
+        renew_after_fork(self, Keyring._renew)
         self.refused = 0
         """Messages that this process has refused."""
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
 
     def sign(self, data: bytes) -> bytes:
         """Sign with the first key.
@@ -159,8 +162,6 @@ class Keyring:
     def _look(self) -> None:
         if self._vault is None:
             return
-        if self._pid != os.getpid():
-            self._lock, self._pid = threading.Lock(), os.getpid()  # a fork may copy a locked one
         with self._lock:
             self._looked = time.monotonic()
             mine = self._keys()

@@ -37,11 +37,13 @@ from flowcore.errors import (
     UnprotectedServerError,
     WrongServerError,
 )
+from flowcore.forks import renew_after_fork
 from flowcore.stores.redis.pools import (
     MOST_CONNECTIONS,
     BoundedPool,
     BoundedSentinelPool,
     PoolExhaustedError,
+    renew_pool,
 )
 from flowcore.stores.redis.protection import UNPROTECTED, is_unprotected, refuse_unprotected
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
@@ -138,6 +140,7 @@ def _open(url: str, options: dict[str, Any]) -> Client:
     """Make a client of a server, or of the primary that Sentinels name."""
     if not is_sentinel(url):
         pool = BoundedPool.from_url(url, max_connections=MOST_CONNECTIONS, **options)
+        renew_after_fork(pool, renew_pool)
         return redis.Redis.from_pool(pool)
     address = SentinelAddress.parse(url)
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's own
@@ -154,6 +157,7 @@ def _open(url: str, options: dict[str, Any]) -> Client:
     client: Client = sentinel.master_for(
         address.name, connection_pool_class=BoundedSentinelPool, **options
     )
+    renew_after_fork(client.connection_pool, renew_pool)
     return client
 
 

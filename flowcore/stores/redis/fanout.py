@@ -4,7 +4,6 @@ In: a call for each server. Out: the answers of those that answered in time; a l
 the next round. Not here: which server has what (placing).
 """
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 from flowcore.errors import FlowcoreError, StoreUnreachableError
+from flowcore.forks import renew_after_fork
 from flowcore.stores.redis.health import Health
 
 __all__ = ["Fanout"]
@@ -70,11 +70,11 @@ class Fanout(Generic[_T]):
         """
         self._health = health
         self._patience = patience
-        self._lock = threading.Lock()
-        self._forget()
+        self._renew()
+        renew_after_fork(self, Fanout._renew)
 
-    def _forget(self) -> None:
-        self._pid = os.getpid()
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
         self._lanes: list[_Lane[_T]] = [_Lane() for _ in self._health.names]
 
     def ask(self, calls: Mapping[int, Callable[[], _T]]) -> dict[int, _T]:
@@ -86,10 +86,6 @@ class Fanout(Generic[_T]):
         Raises:
             FlowcoreError: No server answered, or all refused.
         """
-        if self._pid != os.getpid():
-            # A fork copies neither threads nor the state of their lock.
-            self._lock = threading.Lock()
-            self._forget()
         with self._lock:
             free = [at for at in calls if self._lanes[at].pending is None]
             for at in free:

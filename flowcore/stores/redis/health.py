@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from flowcore.errors import StoreUnreachableError
+from flowcore.forks import renew_after_fork
 
 __all__ = ["Health", "ServerDownError"]
 
@@ -33,6 +34,10 @@ class Health:
         self.names = tuple(names)
         self._failed: dict[int, float] = {}
         self._told: dict[int, float] = {}
+        self._renew()
+        renew_after_fork(self, Health._renew)
+
+    def _renew(self) -> None:
         self._lock = threading.Lock()
 
     def failed(self, at: int, error: BaseException | str) -> None:

@@ -3,6 +3,7 @@
 In: how to connect. Out: pools. Not here: timeouts and retries (connect).
 """
 
+import threading
 import time
 from typing import Any
 
@@ -11,7 +12,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MaxConnectionsError
 from redis.sentinel import SentinelConnectionPool
 
-__all__ = ["MOST_CONNECTIONS", "BoundedPool", "BoundedSentinelPool", "PoolExhaustedError"]
+__all__ = [
+    "MOST_CONNECTIONS",
+    "BoundedPool",
+    "BoundedSentinelPool",
+    "PoolExhaustedError",
+    "renew_pool",
+]
 
 #: Connections of one pool. A command takes a fraction of a millisecond, so that many threads share
 #: few; who finds none free waits.
@@ -50,3 +57,14 @@ class BoundedPool(_Waiting, redis.ConnectionPool):
 
 class BoundedSentinelPool(_Waiting, SentinelConnectionPool):
     """Connections to the primary that Sentinels name."""
+
+
+def renew_pool(pool: Any) -> None:
+    """Let a pool begin anew in a forked child.
+
+    The library would do that when the pool is next used, but waits for a lock that another thread
+    of the parent may have held.
+    """
+    pool._lock = threading.RLock()  # noqa: SLF001  (it has no other way)
+    pool._fork_lock = threading.Lock()  # noqa: SLF001
+    pool.reset()

@@ -16,6 +16,7 @@ from typing import Any
 from redis.exceptions import NoPermissionError, RedisError
 
 from flowcore.errors import StoreFullError
+from flowcore.forks import renew_after_fork
 from flowcore.stores.redis.connect import MAKE_ROOM, Client, is_full, refusal_of, translated
 
 __all__ = ["REFUSE_AT", "WARN_AT", "Fill", "RedisRoom"]
@@ -62,11 +63,15 @@ class RedisRoom:
     def __init__(self, client: Client) -> None:
         """Look through ``client``; nothing is sent yet."""
         self._client = client
-        self._lock = threading.Lock()
+        self._renew()
+        renew_after_fork(self, RedisRoom._renew)
         self._fill = Fill(used=0, most=0)
         self._looked: float | None = None
         self._probed: float | None = None
         self._refused: tuple[float, str] | None = None
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
 
     def warning(self) -> str | None:
         """Say so above 70 % of maxmemory."""

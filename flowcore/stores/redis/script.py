@@ -9,7 +9,6 @@ connection is made again and the call with it.
 
 import functools
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from flowcore.forks import renew_after_fork
 from flowcore.stores.redis.connect import REFUSALS, RETRIES, Client
 
 __all__ = ["ON_CORE", "ON_WEB", "Line", "Script", "script_source", "script_text"]
@@ -41,15 +41,20 @@ class Line:
     def __init__(self, client: Client) -> None:
         """Connect like ``client`` does; nothing is sent yet."""
         self._pool = client.connection_pool
+        self._renew()
+        renew_after_fork(self, Line._renew)
+
+    def _renew(self) -> None:
         self._mine = threading.local()
 
     def connection(self) -> Any:
         """Return this thread's connection."""
-        if getattr(self._mine, "pid", None) != os.getpid():
+        try:
+            return self._mine.connection
+        except AttributeError:
             pool = self._pool
             self._mine.connection = pool.connection_class(**pool.connection_kwargs)
-            self._mine.pid = os.getpid()
-        return self._mine.connection
+            return self._mine.connection
 
 
 class Script:
