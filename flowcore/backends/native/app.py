@@ -23,6 +23,7 @@ from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
 from flowcore.backends.native.refusing import Refuser
+from flowcore.backends.native.shutdown import ShutdownBound
 from flowcore.backends.native.stalls import StallWatch
 from flowcore.backends.native.tasks import register_tasks
 from flowcore.backends.native.tidying import TidyingStep
@@ -148,7 +149,9 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         ),
         keys=lambda: bridge.services().keys,
     )
-    app.steps["worker"].update((JanitorStep, ChildWatch, StallWatch, TidyingStep, WatchdogStep))
+    app.steps["worker"].update(
+        (JanitorStep, ChildWatch, StallWatch, TidyingStep, WatchdogStep, ShutdownBound)
+    )
     app.steps["consumer"].add(EventBatching)
     worker_process_init.connect(bridge.open_child, weak=False)
     celeryd_after_setup.connect(_consume_lanes, weak=False)
