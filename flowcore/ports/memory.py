@@ -112,6 +112,13 @@ class MemoryStore(Protocol):
         """Forget a thread; say whether there was one."""
         ...
 
+    def tidy(self) -> int:
+        """Let go the names of threads whose time is over; say how many.
+
+        One call looks at a bounded part, and the next one at the part behind it.
+        """
+        ...
+
     def threads(self, *, prefix: str = "", limit: int = 100) -> Sequence[Thread]:
         """Return the threads whose names begin so, those written last first."""
         ...

@@ -13,6 +13,7 @@ from flowcore.ports.memory import MemoryStore
 from flowcore.stores.inmemory.memory import InMemoryMemory
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.memory import RedisMemory, ShardedMemory
+from tests.engine import poll
 
 THREAD = "support/alice"
 
@@ -147,6 +148,34 @@ def _write(url: str, writer: int, count: int, go: Any) -> None:
     go.wait(30)
     for number in range(count):
         say(store, [writer, number], keep=10_000)
+
+
+def test_names_of_threads_whose_time_is_over_are_let_go(store: MemoryStore) -> None:
+    for number in range(20):
+        say(store, "a", thread=f"t/short-{number}", ttl=0.02)
+    say(store, "a", thread="t/kept")
+    store.put("t/facts", {"name": b"\x01"})
+    poll(lambda: not said(store, "t/short-19"), what="the threads' end")
+    assert store.tidy() >= 19  # one was looked at
+    assert store.tidy() == 0
+    assert {row.name for row in store.threads()} == {"t/facts", "t/kept"}
+    say(store, "b", thread="t/short-1")
+    assert "t/short-1" in [row.name for row in store.threads()]
+
+
+@pytest.mark.integration
+def test_the_names_of_all_spaces_are_let_go_and_a_call_is_bounded(
+    redis_client: "redis.Redis",
+) -> None:
+    here, there = RedisMemory(redis_client, space="here"), RedisMemory(redis_client, space="there")
+    for number in range(1500):
+        say(there, "a", thread=f"t/{number}", ttl=0.02)
+    say(here, "a")
+    poll(lambda: redis_client.exists("fc:{mem:there|t/1499}:log") == 0, what="the threads' end")
+    first = here.tidy()
+    assert 0 < first < 1500
+    poll(lambda: here.tidy() == 0 and redis_client.zcard("fc:memory") == 1, what="the rest")
+    assert redis_client.zrange("fc:memory", 0, -1) == [b"here|support/alice"]
 
 
 @pytest.fixture

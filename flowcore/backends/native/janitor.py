@@ -39,6 +39,9 @@ _NOTE_EVERY = 2.0
 #: Seconds for which a note is fresh: two renewals may get lost.
 NOTE_KEPT = 3 * _NOTE_EVERY
 
+#: Seconds between two looks for names of threads whose time is over.
+_THREADS_EVERY = 60.0
+
 #: Seconds between two warnings of a store that is getting full.
 _WARN_EVERY = 60.0
 
@@ -117,9 +120,15 @@ class JanitorStep(bootsteps.StartStopStep):
         )
         return [
             Chore("the worker's note", post, every=_NOTE_EVERY),
+            Chore("the names of threads", partial(_tidy, services), every=_THREADS_EVERY),
             Chore("the look at the room", lambda: _warn(services)),
             Chore("the janitor", partial(activity.call, janitor.step)),
         ]
+
+
+def _tidy(services: Services) -> None:
+    if gone := services.memory.tidy():
+        _log.debug("let go the names of %d threads whose time is over", gone)
 
 
 def _fire(services: Services) -> None:

@@ -111,6 +111,16 @@ class InMemoryMemory:
         with self._lock:
             return self._threads.pop(thread, None) is not None
 
+    def tidy(self) -> int:
+        """Let go the threads whose time is over, or of which nothing is kept."""
+        with self._lock:
+            count = len(self._threads)
+            for name in list(self._threads):
+                kept = self._known(name)
+                if kept is not None and not (kept.last or kept.facts):
+                    del self._threads[name]
+            return count - len(self._threads)
+
     def threads(self, *, prefix: str = "", limit: int = 100) -> Sequence[Thread]:
         """Return threads, those written last first."""
         with self._lock:

@@ -39,8 +39,9 @@ class RedisMemory:
         self._client = client
         self._scripts = {
             name: Script(line, (folder / f"{name}.lua").read_text())
-            for name in ("append", "fold", "put", "facts")
+            for name in ("append", "fold", "put", "facts", "tidy")
         }
+        self._cursor = 0
 
     def append(
         self,
@@ -97,6 +98,13 @@ class RedisMemory:
             pipe.delete(*keys).zrem(_INDEX, self._space + thread)
             gone, known = pipe.execute()
         return bool(gone or known)
+
+    def tidy(self) -> int:
+        """Let go the names of threads whose time is over, of every space."""
+        with translated():
+            found: Any = self._client.zscan(_INDEX, cursor=self._cursor, count=_PAGE)
+        self._cursor, page = found
+        return int(self._call("tidy", *(name for name, _ in page))) if page else 0
 
     def threads(self, *, prefix: str = "", limit: int = 100) -> Sequence[Thread]:
         """Return threads, and let go the names of those whose time is over."""
@@ -188,6 +196,10 @@ class ShardedMemory:
     def clear(self, thread: str) -> bool:
         """Forget a thread."""
         return self._home(thread).clear(thread)
+
+    def tidy(self) -> int:
+        """Let go the names of threads whose time is over, on all servers."""
+        return sum(part.tidy() for part in self._parts)
 
     def threads(self, *, prefix: str = "", limit: int = 100) -> Sequence[Thread]:
         """Return threads of all servers, those written last first."""
