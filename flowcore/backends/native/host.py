@@ -358,6 +358,7 @@ def show_end(services: Services, run: str, *, worker: str, state: RunState | Non
         if summary is None or not summary.state.is_terminal:
             return
         if not inside:
+            _tell(summary)
             services.rows.ended(summary, hostname=worker)
         if summary.state is RunState.SUCCEEDED:
             return
@@ -370,6 +371,18 @@ def show_end(services: Services, run: str, *, worker: str, state: RunState | Non
         _revoke_tasks(services, summary, gone)
     except FlowcoreError as error:
         _log.debug("monitors were not told of the end of run %s: %s", run, error)
+
+
+def _tell(summary: RunSummary) -> None:
+    """Write the one line of a run into the worker's log."""
+    seconds = (summary.finished or 0) - (summary.started or summary.created)
+    error = summary.error
+    why = f": node {error.node!r}: {error.type}" if error is not None and error.node else ""
+    _log.info(
+        "run %s of %s %s after %.2f s, %d node%s%s",
+        *(summary.id, summary.flow, summary.state.value, seconds, summary.total),
+        *("" if summary.total == 1 else "s", why),
+    )
 
 
 def _revoke_tasks(services: Services, summary: RunSummary, gone: Sequence[NodeRecord]) -> None:

@@ -19,6 +19,7 @@ from flowcore.backends.native.activity import Activity
 from flowcore.backends.native.announcement import make_note, marked_callables, with_memory
 from flowcore.backends.native.forking import free_locks_in_children
 from flowcore.backends.native.host import Services, show_end
+from flowcore.backends.native.quiet_log import hide_details
 from flowcore.engine.chores import Chore, look_after
 from flowcore.engine.isolation import Isolation
 from flowcore.engine.janitor import Janitor
@@ -52,6 +53,7 @@ class JanitorStep(bootsteps.StartStopStep):
     def __init__(self, worker: Any, **options: Any) -> None:
         """Celery makes one for each worker."""
         super().__init__(worker, **options)
+        hide_details()
         free_locks_in_children()  # steps are made before any starts: there is no pool yet
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []

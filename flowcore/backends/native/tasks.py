@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 #: Imported by workers alone: clients need nothing of Celery's worker.
 _REQUEST = "flowcore.backends.native.request:NodeRequest"
 _SIGNED = "flowcore.backends.native.request:SignedRequest"
+_STRATEGY = "flowcore.backends.native.quiet_log:strategy"
 
 
 class GuardedTask(Task[Any, Any]):
@@ -50,6 +51,7 @@ def register_tasks(app: Any) -> None:
         bind=True,
         name=NODE_TASK,
         Request=_REQUEST,
+        Strategy=_STRATEGY,
         shared=False,
         ignore_result=True,
         acks_late=True,
@@ -81,6 +83,7 @@ def register_tasks(app: Any) -> None:
         bind=True,
         name=UNIT_TASK,
         Request=_REQUEST,
+        Strategy=_STRATEGY,
         shared=False,
         ignore_result=True,
         acks_late=True,
@@ -99,6 +102,7 @@ def register_tasks(app: Any) -> None:
         bind=True,
         name=END_TASK,
         Request=_SIGNED,
+        Strategy=_STRATEGY,
         shared=False,
         ignore_result=True,
         send_events=False,
