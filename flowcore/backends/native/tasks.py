@@ -11,6 +11,7 @@ from celery.app.task import Task
 from celery.exceptions import Ignore, Retry
 
 from flowcore.backends.native.flower import RESULTS
+from flowcore.backends.native.garbage import GarbageCollection
 from flowcore.backends.native.host import NodeHost, Services, show_end
 from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
 from flowcore.backends.native.signing import OtherVersion, accept
@@ -38,6 +39,10 @@ class GuardedTask(Task[Any, Any]):
 
 class NodeFailed(Exception):  # noqa: N818  (reads as a sentence in Celery's log and in Flower)
     """Tells Celery that a node failed; the record itself is in the store."""
+
+
+#: One for each process, as Python's own collector is.
+garbage = GarbageCollection()
 
 
 def register_tasks(app: Any) -> None:
@@ -70,6 +75,8 @@ def register_tasks(app: Any) -> None:
             # A duplicate, which has nothing to show, or a message that its run's end overtook.
             host.show_cancelled(ticket, plan, worker=request.hostname)
             raise Ignore
+        if done.outcome.kind not in RESULTS:
+            garbage.note()
         if done.outcome.kind in ("retry", "waiting", "cancelled"):
             _record_unfinished(host, done, plan, worker=request.hostname)
         request.flowcore_attempt = done
