@@ -20,7 +20,7 @@ from flowcore.check.rules_marks import give_marks
 from flowcore.check.rules_secrets import check_secrets
 from flowcore.check.rules_shape import check_shape
 from flowcore.check.rules_structure import check_sources, check_structure
-from flowcore.check.rules_uses import check_uses
+from flowcore.check.rules_uses import check_queues, check_uses
 from flowcore.check.rules_with import check_with
 from flowcore.graph.diagnostic import InvalidFlowError, refuse
 from flowcore.graph.flow import Config, FlowDefinition
@@ -62,6 +62,7 @@ def check(
     resolve: bool = True,
     allowed: Iterable[str] | None = None,
     announced: Iterable[str] | None = None,
+    queues: Iterable[str] | None = None,
 ) -> CheckedFlow:
     """Check a definition.
 
@@ -74,6 +75,8 @@ def check(
             ``nodes.permission`` allows; with ``resolve=False``, names are not judged then.
         announced: Names that live workers say that they have, such as ``acme.nodes:fetch``:
             nothing else may be named, but for what ``allowed`` lists, and nothing is imported.
+        queues: Queues that live workers serve: a node on another one is refused, for it would wait
+            for ever.
 
     Returns:
         The checked flow.
@@ -81,7 +84,7 @@ def check(
     Raises:
         InvalidFlowError: It has problems; all of them are listed.
     """
-    naming = Naming.of(resolve=resolve, allowed=allowed, announced=announced)
+    naming = Naming.of(resolve=resolve, allowed=allowed, announced=announced, queues=queues)
     return _check(document, naming)
 
 
@@ -115,6 +118,7 @@ def _check(
 
     check_shape(draft)
     check_uses(draft, naming)
+    check_queues(draft, naming)
     give_marks(draft, keys)
     graph = check_graph(draft)
     flows = check_structure(draft, graph, nested)

@@ -31,21 +31,29 @@ class Naming:
         imports: Modules are imported.
         allowed: Prefixes of modules, and of tasks; None: the rule of ``nodes.permission``.
         announced: Names that workers have; None: nobody was asked.
+        queues: Queues that workers serve; None: nobody was asked.
     """
 
     imports: bool = True
     allowed: frozenset[str] | None = None
     announced: frozenset[str] | None = None
+    queues: frozenset[str] | None = None
 
     @classmethod
     def of(
-        cls, *, resolve: bool, allowed: Iterable[str] | None, announced: Iterable[str] | None
+        cls,
+        *,
+        resolve: bool,
+        allowed: Iterable[str] | None,
+        announced: Iterable[str] | None,
+        queues: Iterable[str] | None = None,
     ) -> "Naming":
         """See ``check``."""
         return cls(
             imports=resolve and announced is None,
             allowed=None if allowed is None else frozenset(allowed),
             announced=None if announced is None else frozenset(announced),
+            queues=None if queues is None else frozenset(queues),
         )
 
     @property

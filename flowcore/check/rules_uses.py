@@ -14,7 +14,7 @@ from flowcore.nodes.builtin import BUILTIN
 from flowcore.nodes.celery_task import PREFIX
 from flowcore.nodes.resolve import PlannedNodeError, RefusedError, UnresolvedError
 
-__all__ = ["check_uses"]
+__all__ = ["check_queues", "check_uses"]
 
 
 def check_uses(draft: Draft, naming: Naming) -> None:
@@ -31,6 +31,28 @@ def check_uses(draft: Draft, naming: Naming) -> None:
         except UnresolvedError as error:
             for path in paths:
                 draft.problems.add(_code(error), error.reason, path, error.suggestion)
+
+
+def check_queues(draft: Draft, naming: Naming) -> None:
+    """Note queues that no worker serves, if it is known which ones are served.
+
+    Args:
+        draft: Nodes whose shape is known.
+        naming: What is known of workers.
+    """
+    if naming.queues is None:
+        return
+    places = [
+        (raw.model.queue, (*raw.path, "queue"))
+        for raw in draft.nodes.values()
+        if raw.model and not raw.model.uses.startswith(PREFIX)
+    ]
+    if draft.config is not None:
+        places.append((draft.config.defaults.queue, draft.config_path("defaults", "queue")))
+    for queue, path in places:
+        if queue is not None and queue not in naming.queues:
+            hint = draft.problems.near(queue, naming.queues) or "start one with --queues"
+            draft.problems.add("FC230", f"no live worker serves {quote(queue)}", path, hint)
 
 
 def _places(draft: Draft) -> dict[str, list[Path]]:

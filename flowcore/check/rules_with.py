@@ -17,6 +17,7 @@ from flowcore.nodes.celery_task import PREFIX
 from flowcore.nodes.resolve import UnresolvedError, resolve
 from flowcore.nodes.signature import Signature, signature_of
 from flowcore.nodes.tool import chosen_tool, misfits_of_call
+from flowcore.nodes.types.control import FreeArguments
 from flowcore.nodes.types.model import UNKNOWN, Arguments, Unfinished, misfits
 from flowcore.nodes.types.registry import arguments_of
 
@@ -42,6 +43,8 @@ def check_with(draft: Draft, naming: Naming) -> None:
         if not isinstance(uses, str) or not isinstance(given, Mapping):
             continue
         model = arguments_of(uses)
+        if model is FreeArguments:
+            continue
         if model is not None:
             _check_type(draft, raw, model, naming)
         elif ":" in uses and naming.imports and given:

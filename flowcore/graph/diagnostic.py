@@ -59,6 +59,7 @@ CODES: Mapping[str, str] = {
     "FC227": "an input that is not declared",
     "FC228": "an expression of types that do not go together",
     "FC229": "a tool that the flow has not",
+    "FC230": "a queue that no live worker serves",
     "FC242": "a name that means two things where it stands",
     "FC250": "what a function's decorator says cannot hold",
     "FC260": "a secret that is not named",

@@ -516,3 +516,16 @@ def test_callbacks_are_named_under_the_same_rule(
         find_callbacks("made_theirs:Audit")
     monkeypatch.setenv(SETTING, "made_theirs")
     assert find_callbacks("made_theirs:Audit")
+
+
+def test_a_queue_that_no_live_worker_serves_is_refused_where_that_is_known() -> None:
+    tree = {"nodes": {"a": END | {"queue": "gpu"}, "b": {"uses": "celery:x.y", "queue": "theirs"}}}
+    assert check(load_tree(tree)).order
+    assert check(load_tree(tree), announced={"celery:x.y"}, queues={"gpu"}).order
+    with pytest.raises(InvalidFlowError, match=r"FC230: no live worker serves 'gpu'.*'gpus'\?"):
+        check(load_tree(tree), queues={"gpus", "flowcore"})
+    inside = {"nodes": {"a": {"uses": "parallel", "branches": {"b": END | {"queue": "gpu"}}}}}
+    with pytest.raises(InvalidFlowError, match="FC230"):
+        check(load_tree(inside), queues=set())
+    with pytest.raises(InvalidFlowError, match="FC230"):
+        check(load_tree({"nodes": {"a": END}, "defaults": {"queue": "gpu"}}), queues={"flowcore"})
