@@ -6,7 +6,7 @@ spellings of states are the protocol's own. Not here: where a task is kept (port
 
 import base64
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self, TypeAlias
@@ -270,6 +270,9 @@ class TaskUpdate:
     said: Message | None = None
     artifact: Artifact | None = None
     append: bool = False
+    """Whether the piece goes behind those before it; otherwise the artifact begins anew."""
+    withdrawn: bool = False
+    """Whether the artifact is one of an earlier try, which the last one has not made."""
 
     @property
     def text(self) -> str:
@@ -296,21 +299,14 @@ def _status(state: TaskState, timestamp: str, said: Message | None) -> Json:
     return found
 
 
-def artifacts_of(
-    updates: Sequence[TaskUpdate], *, withdrawn: Collection[int] = ()
-) -> tuple[Artifact, ...]:
-    """Put the pieces of artifacts together, as the protocol says.
-
-    Args:
-        updates: Events of a task, from the first on.
-        withdrawn: Positions of those that take an artifact back.
-    """
+def artifacts_of(updates: Sequence[TaskUpdate]) -> tuple[Artifact, ...]:
+    """Put the pieces of artifacts together, as the protocol says."""
     found: dict[str, Artifact] = {}
-    for at, update in enumerate(updates):
+    for update in updates:
         piece = update.artifact
         if piece is None:
             continue
-        if at in withdrawn:
+        if update.withdrawn:
             found.pop(piece.artifact_id, None)
             continue
         before = found.get(piece.artifact_id)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import msgpack
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from flowcore.agents.message import Message, Part, TaskState
 from flowcore.ports.agents import MOVES, NewTask, TaskClaim, TaskHold
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents
+from tests.deep import count
 
 pytestmark = [pytest.mark.integration]
 
@@ -162,3 +164,115 @@ def test_a_task_that_is_late_fails_and_a_finished_one_is_forgotten(
         assert time.monotonic() < ends, redis_client.keys("*")
         store.sweep()
     assert store.get("t") is None
+
+
+@settings(
+    max_examples=count(25, 1000),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    ids=st.lists(
+        st.text(st.sampled_from("aTDR|}:.{*\\0"), min_size=1, max_size=8)
+        | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8),
+        min_size=2,
+        max_size=6,
+        unique=True,
+    )
+)
+def test_no_task_is_changed_by_the_id_of_another(
+    redis_client: "redis.Redis", ids: list[str]
+) -> None:
+    """Whatever ids contain: each has its own messages, deadline, end and retention."""
+    redis_client.flushdb()
+    kept = RedisAgents(redis_client, redis_client, leases=AgentLeases(retention=60.0))
+    first, *others = ids
+    kept.tell(_new(first, "words", deadline=60.0))
+    assert kept.settle(_claimed(kept, first).hold, TaskState.COMPLETED) == 1
+    before = kept.get(first)
+    gone = RedisAgents(redis_client, redis_client, leases=AgentLeases(retention=0.0))
+    for other in others:
+        gone.tell(_new(other, "words", deadline=0.0))
+    ends = time.monotonic() + 10
+    while any(gone.get(other) for other in others):
+        assert time.monotonic() < ends
+        gone.sweep()
+    assert kept.get(first) == before
+    assert kept.tell(_new(first, "words")).verdict == "duplicate"
+
+
+def _call(task: str, parent: str) -> NewTask:
+    return replace(_new(task, "words"), parent=parent)
+
+
+@pytest.mark.parametrize("end", ["cancel", "fail", "deadline"])
+def test_what_a_task_waits_for_ends_with_it_though_nobody_works_on_it(
+    store: RedisAgents, end: str
+) -> None:
+    store.tell(_new("a", "words", deadline=0.0 if end == "deadline" else None))
+    claim = _claimed(store, "a")
+    store.tell(_call("a.1", "a"))
+    store.tell(_call("a.1.1", "a.1"))
+    store.tell(_call("a.2", "a"))
+    store.settle(_claimed(store, "a.2").hold, TaskState.COMPLETED)
+    store.tell(_new("b", "words"))  # told by it, and not waited for
+    if end == "fail":
+        assert store.settle(claim.hold, TaskState.FAILED) == 1
+    else:
+        assert store.retry(claim.hold, delay=60.0, failed=False), "it waits without a worker"
+    if end == "cancel":
+        store.cancel("a")
+    ends = time.monotonic() + 10
+    while not (found := store.get("a")) or not found.state.is_terminal:
+        assert time.monotonic() < ends
+        store.sweep()
+    states = {id: task.state for id in ("a.1", "a.1.1", "a.2", "b") if (task := store.get(id))}
+    canceled = TaskState.CANCELED
+    assert states == {
+        "a.1": canceled,
+        "a.1.1": canceled,
+        "a.2": TaskState.COMPLETED,
+        "b": TaskState.SUBMITTED,
+    }
+    assert store.tell(_call("a.3", "a")).verdict == "abandoned"
+
+
+def test_a_task_of_a_dead_process_is_taken_over_at_once(store: RedisAgents) -> None:
+    store.tell(_new("t", "a"))
+    first = _claimed(store, "t")
+    assert store.emit(first.hold, 1, "append", b"")
+    assert store.lose(first.hold)
+    _sweep_until(store, "t")
+    second = _claimed(store, "t")
+    assert (first.again, second.again, second.emitted) == (False, True, 1)
+    assert not store.lose(first.hold)
+
+
+def test_only_another_try_begins_anew(store: RedisAgents) -> None:
+    """After an error or a loss; not after an answer, nor after it was handed back."""
+    store.tell(_new("t", "a"))
+    for failed in (False, True, False):
+        assert store.retry(_claimed(store, "t").hold, delay=0.0, failed=failed)
+        store.wake("t")
+        again = _claimed(store, "t")
+        assert again.again is failed
+        assert store.retry(again.hold, delay=0.0, failed=False)
+        store.wake("t")
+
+
+def test_a_task_that_cannot_be_read_breaks_no_list(
+    store: RedisAgents, redis_client: "redis.Redis"
+) -> None:
+    for task in ("bad", "good"):
+        store.tell(_new(task, "a"))
+        store.settle(_claimed(store, task).hold, TaskState.FAILED, b"\xc1")
+        redis_client.zadd("fc:a2a:dead", {task: 1})
+    redis_client.lset("fc:{a2a:bad}:in", 0, msgpack.packb({1: 2}))
+    redis_client.xadd(
+        "fc:{a2a:bad}:ev", {"k": "append", "s": "TASK_STATE_FAILED", "b": b"\x81", "at": 1}, "1-0"
+    )
+    dead = {task.id: task for task in store.dead()}
+    assert set(dead) == {"bad", "good"}
+    assert "cannot be read" in dead["bad"].history[0].text
+    assert "cannot be read" in dead["good"].reason
+    assert list(store.updates("bad"))

@@ -232,7 +232,8 @@ def test_another_try_begins_its_artifacts_anew(client: AgentClient) -> None:
     done = client.get(updates[0].task_id)
     assert done.text == "Paris, as ever"
     assert [each.artifact_id for each in done.artifacts] == ["result"]
-    assert _folded(updates) == {"result": "Paris, as ever", "notes": ""}
+    assert _folded(updates) == {"result": "Paris, as ever"}
+    assert [each.text for each in updates if each.withdrawn] == [""]
     pieces = [
         (each.text, each.append)
         for each in updates

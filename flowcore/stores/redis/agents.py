@@ -153,9 +153,10 @@ class RedisAgents:
             return None
         (agent, context, state, told, since), said, events = answer
         place = context.decode()
-        fields = [(id, dict(zip(flat[::2], flat[1::2], strict=True))) for id, flat in events]
-        updates = [_update(task, place, *entry) for entry in fields]
-        gone = {at for at, (_, entry) in enumerate(fields) if entry[b"k"] == b"withdraw"}
+        updates = [
+            _update(task, place, id, dict(zip(flat[::2], flat[1::2], strict=True)))
+            for id, flat in events
+        ]
         return Task(
             id=task,
             context_id=place,
@@ -163,7 +164,7 @@ class RedisAgents:
             state=TaskState(state.decode()),
             timestamp=_stamp(since),
             said=_message(told),
-            artifacts=artifacts_of(updates, withdrawn=gone),
+            artifacts=artifacts_of(updates),
             history=tuple(map(read_message, said)),
         )
 
@@ -303,4 +304,5 @@ def _update(task: str, context: str, id: bytes, fields: dict[bytes, bytes]) -> T
         said=_message(body) if piece is None else None,
         artifact=piece,
         append=kind == b"append",
+        withdrawn=kind == b"withdraw",
     )
