@@ -201,6 +201,16 @@ async def dies_once(data: dict[str, Any], ctx: AgentContext) -> AsyncIterator[st
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@agent("fails-once", retries=1)
+def fails_once(data: dict[str, Any]) -> Iterator[str]:
+    """Fails in mid-stream the first time."""
+    run = len(note(data["path"], f"run {os.getpid()}").splitlines())
+    for number in range(data["pieces"]):
+        yield f"{run}.{number};"
+        if run == 1 and number == data["dies_after"]:
+            raise ValueError("the line is cut")
+
+
 @agent("waits-plain", max_concurrency=1)
 def waits_plain(data: dict[str, Any], ctx: BlockingAgentContext) -> str:
     return ctx.call("waits-async", data).text
