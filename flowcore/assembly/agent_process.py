@@ -32,7 +32,11 @@ def main(argument: str) -> int:
     # Never used in this process: what it forks finds it as it was made.
     inside = build_runtime(settings, url)
     inside.app.log.setup(
-        loglevel=work.log_level, logfile=work.log_file, redirect_stdouts=False, colorize=False
+        loglevel=work.log_level,
+        logfile=work.log_file,
+        redirect_stdouts=False,
+        colorize=False,
+        hostname=work.worker,
     )
     roles: list[Role] = []
     if work.modules:

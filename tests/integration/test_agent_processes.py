@@ -173,3 +173,33 @@ def test_nothing_outlives_its_worker(make_engine: MakeEngine, tmp_path: Path) ->
             pid = int(log.read_text().split()[1])
             os.kill(workers.pids[0], number)
             poll(partial(_is_gone, pid), what=f"it to end: {end}")
+
+
+def test_a_worker_that_is_told_to_end_hands_back_what_its_agents_do(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    """The next one goes on at once, though no lease has run out; a spinning call is ended."""
+    settings = {**SETTINGS, "lease": "60.0"}
+    with make_engine(tmp_path, **settings) as engine:
+        first = engine.workers(pool="threads")
+        client = AgentClient(engine.session)
+        logs = [tmp_path / "naps", tmp_path / "spins"]
+        rests = client.start("naps-and-tells", {"path": str(logs[0]), "seconds": 3})
+        client.start("spins-for-ever", {"path": str(logs[1])})
+        poll(lambda: all(map(_runs, logs)), what="both to begin")
+        first.stop(grace=30.0)
+        pids = [int(log.read_text().split()[1]) for log in logs]
+        assert all(map(_is_gone, pids))
+        engine.workers(pool="threads")
+        assert client.wait(rests, timeout=50.0).text == "rested"
+
+
+def test_the_process_that_keeps_those_of_agents_is_started_again(
+    client: AgentClient, hosted: Engine
+) -> None:
+    before = _pid(client)
+    keeper = int(Path(f"/proc/{before}/stat").read_text().rpartition(")")[2].split()[1])
+    assert keeper not in hosted.started[0].pids
+    os.kill(keeper, signal.SIGKILL)
+    poll(partial(_is_gone, before), what="its processes to end with it")
+    assert client.send("hello", "you", timeout=60).text == "hello you"

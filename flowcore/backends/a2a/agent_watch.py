@@ -56,6 +56,7 @@ class AgentRole:
 
     name = "agents"
     count = 1
+    grace = 4.0
 
     def __init__(
         self, services: AgentServices, inside: Callable[[], tuple[Any, AgentServices]]
@@ -154,7 +155,7 @@ class AgentRole:
     def _relieve(self, child: ChildProcess, keeper: Supervisor, now: float) -> None:
         """Have another process serve beside one that is in its own way."""
         heard = child.facts.setdefault("heard", now)
-        away = child.retiring or now - heard <= _RELIEF
+        away = child.retiring or keeper.is_stopping or now - heard <= _RELIEF
         if away or keeper.retiring(self) >= _RELIEF_MOST:
             return
         _log.warning("agents: a call keeps process %d from all others; one more begins", child.pid)

@@ -126,8 +126,15 @@ class AgentHost:
         if claim.agent not in self.agents:
             self._store.retry(claim.hold, delay=_BACKOFF, failed=False)
             return
-        self.places[claim.agent].take()
-        self._loop.call_soon_threadsafe(self._begin, claim)
+        spec, places = self.agents[claim.agent], self.places[claim.agent]
+        places.take()
+        waiting = TurnWaiting(self.instance, self._ears, self._store, places)
+        turn = _Turn(claim=claim, spec=spec, waiting=waiting)
+        # From here on it is renewed, and handed back, even if the loop does not come to it.
+        self._turns[claim.hold.task] = turn
+        tries = claim.tries if claim.tries < spec.retries else None
+        self._records.open(claim.hold, agent=spec.name, timeout=spec.timeout, tries=tries)
+        self._loop.call_soon_threadsafe(self._begin, turn)
 
     def hear(self, kind: str, task: str) -> None:
         """Be told of news of a task (``e``), of its end (``d``), or to stop it (``s``)."""
@@ -169,13 +176,7 @@ class AgentHost:
 
     # ── turns ────────────────────────────────────────────────────────────────────────────────
 
-    def _begin(self, claim: TaskClaim) -> None:
-        spec = self.agents[claim.agent]
-        waiting = TurnWaiting(self.instance, self._ears, self._store, self.places[spec.name])
-        turn = _Turn(claim=claim, spec=spec, waiting=waiting)
-        self._turns[claim.hold.task] = turn
-        tries = claim.tries if claim.tries < spec.retries else None
-        self._records.open(claim.hold, agent=spec.name, timeout=spec.timeout, tries=tries)
+    def _begin(self, turn: _Turn) -> None:
         # Held by the turn's call: the loop alone would let go of it.
         turn.call.runner = self._loop.create_task(self._run(turn))
 
@@ -241,6 +242,7 @@ class AgentHost:
         kind = AgentContext if spec.is_async else BlockingAgentContext
         context = kind(claim, self._caller, turn.waiting)
         turn.context = context
+        self._records.arm(claim.hold, spec.timeout)
         try:
             await turn.call.run(spec, context)
         except InputRequired as asks:

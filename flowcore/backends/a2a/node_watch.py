@@ -57,6 +57,9 @@ class NodeProcess:
 class NodeRole:
     """Implements ``Role``: processes that run the nodes of one queue."""
 
+    #: A node that runs may come to its end; then its process is ended, and others go on with it.
+    grace = 12.0
+
     def __init__(
         self,
         queue: str,

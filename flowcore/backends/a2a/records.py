@@ -55,7 +55,7 @@ class CallRecords:
         return cls(None)
 
     def open(self, hold: TaskHold, *, agent: str, timeout: float | None, tries: int | None) -> None:
-        """Say that a call begins; its time limit as well."""
+        """Say that a call is to be made."""
         with self._lock:
             if self._table is None or not self._free:
                 return
@@ -68,8 +68,14 @@ class CallRecords:
             limit = "" if timeout is None else f"{timeout:g}"
             record.open(hold.task, plan=agent, unit=limit, lost=-1 if tries is None else tries)
             record.begin(hold.token)
-            record.arm(timeout)
             self._count(index + 1)
+
+    def arm(self, hold: TaskHold, timeout: float | None) -> None:
+        """Say that the time of a call begins."""
+        with self._lock:
+            index = self._calls.get(hold)
+            if index is not None:
+                self._records[index].arm(timeout)
 
     def ask(self, hold: TaskHold) -> None:
         """Say that a call was asked to end."""

@@ -27,7 +27,7 @@ _PAUSE = 1.0
 #: Seconds between sweeps, and where no agents are hosted.
 _SWEEP_EVERY, _SWEEP_IDLE = 0.2, 2.0
 #: Seconds that the processes have to be ready, and to end.
-_START, _GRACE = 120.0, 6.0
+_START, _GRACE = 120.0, 15.0
 _LOOK = 0.2
 _BACKOFF, _BACKOFF_MOST = 0.5, 10.0
 

@@ -34,8 +34,10 @@ _LOOK = 0.1
 #: A process that lived longer than this, in seconds, is started again at once.
 _SETTLED = 5.0
 _BACKOFF, _BACKOFF_MOST = 0.2, 5.0
-#: Seconds that a process has to end when it is told to.
-_GRACE = 4.0
+#: Seconds for which a process is not looked at after that has failed.
+_PAUSE = 1.0
+#: Seconds to hand back what runs when whoever started this process is gone.
+_ORPHANED = 1.0
 #: The exit status of a process whose modules cannot be used.
 MISUSE = 64
 #: That of one that has to be replaced.
@@ -70,6 +72,11 @@ class Role(Protocol):
     @property
     def count(self) -> int:
         """How many processes there are."""
+        ...
+
+    @property
+    def grace(self) -> float:
+        """Seconds that a process has to end when it is told to."""
         ...
 
     def take(self) -> tuple[WorkTable, int]:
@@ -118,6 +125,7 @@ class Supervisor:
         self._due: list[tuple[float, Role]] = []
         self._backoff = _BACKOFF
         self._stopping = False
+        self._patience = float("inf")
 
     def run(self) -> int:
         """Keep them; return the exit status."""
@@ -130,6 +138,7 @@ class Supervisor:
         status = 0
         while not self._stopping and not status:
             if not self._wait():
+                self._patience = _ORPHANED
                 break
             now = time.monotonic()
             status = self._reap(now)
@@ -162,9 +171,16 @@ class Supervisor:
 
     def retire(self, child: ChildProcess, by: int) -> None:
         """Have a process take nothing new, and start another one beside it."""
+        if self._stopping:
+            return
         child.retiring = True
         self._signal(child, by)
         self.start(child.role)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing is started any more."""
+        return self._stopping
 
     @property
     def children(self) -> Sequence[ChildProcess]:
@@ -180,7 +196,7 @@ class Supervisor:
         self._signal(child, signal.SIGKILL)
         self._killed.add(child.pid)
         self._children.remove(child)
-        if not child.retiring:
+        if not child.retiring and not self._stopping:
             self.start(child.role)
 
     def _hear(self, fd: int) -> None:
@@ -237,9 +253,12 @@ class Supervisor:
         return True
 
     def _watch(self, child: ChildProcess, now: float) -> None:
+        if now < child.facts.get("paused", 0.0):
+            return
         try:
             child.role.watch(child, self, now)
         except FlowcoreError as error:
+            child.facts["paused"] = now + _PAUSE
             _log.warning("agents: %s", error)
         except Exception:  # noqa: BLE001  (others are to be watched too)
             _log.exception("the watch over a process of %s stumbled", child.role.name)
@@ -276,20 +295,24 @@ class Supervisor:
         self._backoff = min(2 * self._backoff, _BACKOFF_MOST)
 
     def _end_all(self) -> None:
-        """Tell all to end, and make those that do not."""
+        """Tell all to end, and make those that do not; meanwhile they are looked after."""
+        self._stopping = True
         for child in self._children:
             self._signal(child, signal.SIGTERM)
-        ends = time.monotonic() + _GRACE
-        while self._children and time.monotonic() < ends:
+        began = time.monotonic()
+        while self._children:
+            now = time.monotonic()
             for child in list(self._children):
                 pid, code = _waited(child.pid)
+                if not pid and now - began > min(child.role.grace, self._patience):
+                    self._signal(child, signal.SIGKILL)
+                    pid, code = _waited(child.pid, 0)  # a killed process ends at once
                 if pid:
                     self._children.remove(child)
                     self._bury(child, code)
+                else:
+                    self._watch(child, now)
             time.sleep(_LOOK / 5)
-        for child in self._children:
-            self._signal(child, signal.SIGKILL)
-            self._bury(child, -signal.SIGKILL)
 
     def _on_stop(self, *_: object) -> None:
         self._stopping = True
@@ -304,10 +327,10 @@ def _nothing(*_: object) -> None:
     """Keep a signal from ending the process; unlike SIG_IGN, nobody inherits it."""
 
 
-def _waited(pid: int) -> tuple[int, int]:
+def _waited(pid: int, options: int = os.WNOHANG) -> tuple[int, int]:
     """Reap a child if it is dead; return its id, or 0, and its exit status."""
     try:
-        found, status = os.waitpid(pid, os.WNOHANG)
+        found, status = os.waitpid(pid, options)
     except ChildProcessError:
         return pid, 1
     return found, os.waitstatus_to_exitcode(status) if found else 0
