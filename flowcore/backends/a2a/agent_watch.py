@@ -10,6 +10,9 @@ frozen loses its leases as a dead one does.
 """
 
 import logging
+import os
+import secrets
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,6 +70,7 @@ class AgentRole:
         self._inside = inside
         self._cpu = CpuWatch(patience=_ON_CPU)
         self._replaced = 0
+        self._instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
     def take(self) -> tuple[WorkTable, int]:
         """Make a table for a process: nobody else's calls are in it."""
@@ -75,7 +79,13 @@ class AgentRole:
     def run(self, table: WorkTable, index: int, ready: Callable[[], None]) -> int:  # noqa: ARG002
         """Host agents in this process."""
         app, services = self._inside()
-        process = AgentProcess(app, services, CallRecords(table), replaced=self._replaced)
+        process = AgentProcess(
+            app,
+            services,
+            CallRecords(table),
+            instance=self._instance,
+            replaced=self._replaced,
+        )
         return process.run(ready)
 
     def started(self, child: ChildProcess) -> None:

@@ -36,9 +36,24 @@ class AgentProcess:
     """Hosts agents until it is told to stop, or has to be replaced."""
 
     def __init__(
-        self, app: Any, services: AgentServices, records: CallRecords, *, replaced: int
+        self,
+        app: Any,
+        services: AgentServices,
+        records: CallRecords,
+        *,
+        instance: str,
+        replaced: int,
     ) -> None:
-        """Host nothing yet; ``replaced`` processes had to be replaced before this one."""
+        """Host nothing yet.
+
+        Args:
+            app: Celery's app, which knows the broker.
+            services: What the agents use.
+            records: What the supervisor reads.
+            instance: The name of the cards, which those of a process before this one had as well.
+            replaced: How many processes had to be replaced before this one.
+        """
+        self._instance = instance
         self._app = app
         self._services = services
         self._records = records
@@ -79,12 +94,14 @@ class AgentProcess:
                 break
             if self._retire.is_set() and not host.is_busy:
                 break
-        replace = host.exhausted.is_set() and not self._stop.is_set()
+        goes = self._stop.is_set()
+        replace = host.exhausted.is_set() and not goes
         self._stop.set()
         try:
             host.stop()
-            for name in host.agents:
-                self._services.directory.leave(name, host.instance)
+            # The cards of one that others go on for stay as they are.
+            for name in host.agents if goes else ():
+                self._services.directory.leave(name, self._instance)
         except FlowcoreError as error:
             _log.warning("could not give back the tasks of agents: %s", error)
         return REPLACE if replace else 0
@@ -123,7 +140,7 @@ class AgentProcess:
         for name, card in host.cards.items():
             self._services.directory.post(
                 card,
-                instance=host.instance,
+                instance=self._instance,
                 keep=3 * _POST_EVERY,
                 hung=host.places[name].hung,
                 replaced=self._replaced,
