@@ -344,7 +344,8 @@ class _Builder:
         urls = split_urls(self._redis_url)
         clients = [connect(url, unprotected=settings.unprotected_redis) for url in urls]
         desks = [RedisCallbackDesk(client, namespace=settings.namespace) for client in clients]
-        desk = desks[0] if len(desks) == 1 else ShardedCallbackDesk(desks)
+        health = self.store.health if isinstance(self.store, ShardedStore) else None
+        desk = desks[0] if len(desks) == 1 else ShardedCallbackDesk(desks, health)
         return CallbackTeller(
             heard, desk=desk, events=self.events, lease=settings.lease, troubles=self.troubles
         )

@@ -11,6 +11,7 @@ from importlib import resources
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.callbacks import Turn
 from flowcore.stores.redis.connect import Client, translated
+from flowcore.stores.redis.health import Health
 from flowcore.stores.redis.script import Line, Script, script_text
 
 __all__ = ["RedisCallbackDesk", "ShardedCallbackDesk"]
@@ -44,9 +45,10 @@ class RedisCallbackDesk:
 class ShardedCallbackDesk:
     """Implements ``CallbackDesk`` on several servers, each asked first in its turn."""
 
-    def __init__(self, desks: Sequence[RedisCallbackDesk]) -> None:
-        """Give turns of the runs on all of them."""
+    def __init__(self, desks: Sequence[RedisCallbackDesk], health: Health | None = None) -> None:
+        """Give turns of the runs on all of them; one that hangs is left out for a while."""
         self._desks = desks
+        self._health = health or Health([str(at) for at in range(len(desks))])
         self._next = 0
 
     def take(self, *, lease: float) -> Turn | None:
@@ -54,9 +56,12 @@ class ShardedCallbackDesk:
         for _ in self._desks:
             at = self._next
             self._next = (at + 1) % len(self._desks)
+            if self._health.is_down(at):
+                continue
             try:
                 turn = self._desks[at].take(lease=lease)
-            except StoreUnreachableError:
+            except StoreUnreachableError as error:
+                self._health.failed(at, error)
                 continue  # runs on the others go on
             if turn is not None:
                 return replace(turn, server=at)

@@ -56,6 +56,7 @@ __all__ = [
     "Client",
     "connect",
     "is_full",
+    "ping",
     "probe",
     "translated",
 ]
@@ -287,6 +288,32 @@ def probe(
             )
             raise StoreUnreachableError(msg) from error.__cause__
         raise
+
+
+def ping(client: Client, *, name: str) -> None:
+    """Ask a server for a sign of life, on a connection of its own, once and for a few seconds.
+
+    Args:
+        client: Connects to it.
+        name: How an error names it.
+
+    Raises:
+        StoreUnreachableError: There is none.
+    """
+    pool = client.connection_pool
+    short = {
+        "socket_timeout": PROBE_TIMEOUT,
+        "socket_connect_timeout": PROBE_TIMEOUT,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    connection = pool.connection_class(**{**pool.connection_kwargs, **short})
+    try:
+        with translated(what=name):
+            connection.connect()
+            connection.send_command("PING", check_health=False)
+            connection.read_response()
+    finally:
+        connection.disconnect()
 
 
 def is_full(error: BaseException) -> bool:

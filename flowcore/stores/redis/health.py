@@ -6,17 +6,20 @@ In: what became of calls. Out: whom to ask, and a line in the log now and then. 
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flowcore.errors import StoreUnreachableError
 from flowcore.forks import renew_after_fork
 
-__all__ = ["Health", "ServerDownError"]
+__all__ = ["Health", "Liveness", "ServerDownError"]
 
 _log = logging.getLogger(__name__)
 
 #: Seconds for which nobody who has a choice asks a server that did not answer.
 _AVOID = 3.0
+
+#: Seconds for which a sign of life is good.
+_FRESH = 1.0
 
 #: Seconds between two lines of the log about one server.
 _TELL_EVERY = 30.0
@@ -78,6 +81,42 @@ class Health:
             msg = f"{self.names[at]} did not answer a moment ago; run 'flowcore doctor'"
             raise ServerDownError(msg)
 
+    def live(self) -> list[int]:
+        """Return the servers that are not known to be down; all when there is none."""
+        servers = range(len(self.names))
+        return [at for at in servers if not self.is_down(at)] or list(servers)
+
     def first(self, servers: Iterable[int]) -> list[int]:
         """Order servers so that those which answer come first."""
         return sorted(servers, key=self.is_down)
+
+
+class Liveness:
+    """Signs of life, asked for before what would wait long for a server that hangs."""
+
+    def __init__(self, health: Health, pings: Sequence[Callable[[], None]]) -> None:
+        """Ask no server yet.
+
+        Args:
+            health: The servers.
+            pings: For each of them: asks for a sign of life, for a few seconds.
+        """
+        self._health = health
+        self._pings = pings
+        self._seen: dict[int, float] = {}
+
+    def require(self, at: int) -> None:
+        """Refuse to go on with a server that hangs; a sign of life is good for a second.
+
+        Raises:
+            StoreUnreachableError: There is none; names the server.
+        """
+        if time.monotonic() - self._seen.get(at, -_FRESH) < _FRESH:
+            return
+        self._health.check(at)
+        try:
+            self._pings[at]()
+        except StoreUnreachableError as error:
+            self._health.failed(at, error)
+            raise
+        self._seen[at] = time.monotonic()

@@ -28,10 +28,10 @@ from flowcore.ports.store import (
 from flowcore.ports.unit import Adopted, Flush, Grain, UnitTicket
 from flowcore.run.record import DeadLetter, Parent, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.redis.connect import Client, translated
+from flowcore.stores.redis.connect import Client, ping, translated
 from flowcore.stores.redis.event_log import RedisEventLog
 from flowcore.stores.redis.fanout import Fanout
-from flowcore.stores.redis.health import Health
+from flowcore.stores.redis.health import Health, Liveness
 from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.placing import Placement
 from flowcore.stores.redis.presence import RedisWorkerBoard
@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 PATIENCE = 0.5
 
 #: Seconds that a list waits for a server before it goes without its runs.
-_LIST_PATIENCE = 5.0
+_LIST_PATIENCE = 3.0
 
 _PLANS_KEPT = 64
 
@@ -62,6 +62,14 @@ class Shard:
     events: RedisEventLog
     board: RedisWorkerBoard
     room: RedisRoom
+
+    def ping(self) -> None:
+        """Ask it for a sign of life, for a few seconds.
+
+        Raises:
+            StoreUnreachableError: There is none; names the server.
+        """
+        ping(self.store.client, name=self.name)
 
     def holds(self, run: str) -> bool:
         """Say whether the run is here."""
@@ -82,6 +90,7 @@ class ShardedStore:
         self.shards = tuple(shards)
         self.health = Health([shard.name for shard in shards])
         self.placement = Placement(self.health, [shard.holds for shard in shards])
+        self._liveness = Liveness(self.health, [shard.ping for shard in shards])
         self._plans: dict[str, Plan] = {}
         self._sweeps: Fanout[Sweep] = Fanout(self.health, patience=patience)
         self._renewals: Fanout[Mapping[Ticket | UnitTicket, bool]] = Fanout(
@@ -123,6 +132,7 @@ class ShardedStore:
         home = self.placement.home(run.id) if near is None else self.placement.locate(near.run)
         other = None if run.fresh else self.placement.elsewhere(run.id, home)
         at = home if other is None else other
+        self._liveness.require(at)
         try:
             self._admit(run.id, at)
             submitted = self.shards[at].store.submit(run, plan, grain=grain)
@@ -310,7 +320,7 @@ class ShardedReader:
         """Return matching runs of all servers that answer, newest first by the servers' clocks."""
         listing: Fanout[Sequence[RunSummary]] = Fanout(self._health, patience=_LIST_PATIENCE)
         pages = listing.ask(
-            {at: bound(shard.reader.list_runs, query) for at, shard in enumerate(self._shards)}
+            {at: bound(self._shards[at].reader.list_runs, query) for at in self._health.live()}
         )
         rows = [row for page in pages.values() for row in page]
         return sorted(rows, key=lambda row: (row.created, row.id), reverse=True)[: query.limit]
@@ -320,8 +330,8 @@ class ShardedReader:
         asking: Fanout[Sequence[DeadLetter]] = Fanout(self._health, patience=_LIST_PATIENCE)
         pages = asking.ask(
             {
-                at: bound(shard.reader.dead_letters, limit=limit)
-                for at, shard in enumerate(self._shards)
+                at: bound(self._shards[at].reader.dead_letters, limit=limit)
+                for at in self._health.live()
             }
         )
         letters = [letter for page in pages.values() for letter in page]
