@@ -216,10 +216,10 @@ def test_a_poisoned_schedule_holds_up_no_other(client: Any) -> None:
 
 def test_a_later_release_s_schedule_is_read_without_what_is_new(client: Any) -> None:
     book = RedisSchedules(client)
-    book.put(Schedule(name="s", flow="f", every=60.0, input={1: 2}), expected=None)
+    book.put(Schedule(name="s", flow="f", every=60.0, input={"a": 2}), expected=None)
     kept = msgpack.unpackb(client.hget("fc:schedules:", "s"), strict_map_key=False)
     client.hset("fc:schedules:", "s", msgpack.packb({**kept, "moon": "full"}))
-    assert book.get("s") == Schedule(name="s", flow="f", every=60.0, input={1: 2}, revision=1)
+    assert book.get("s") == Schedule(name="s", flow="f", every=60.0, input={"a": 2}, revision=1)
 
 
 def test_a_poisoned_task_of_an_agent_holds_up_no_other(client: Any) -> None:

@@ -184,11 +184,8 @@ def test_a_worker_decides_as_the_compiler_does(own: dict[str, Any]) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_it_holds_wherever_the_function_is_used(tree: dict[str, Any], path: str) -> None:
+    del path  # names the case
     flow: dict[str, Any] = {"nodes": {"a": tree}, "config": {"tools": ["decorated_nodes:shy"]}}
-    if path == "tool":  # a tool is called with its arguments alone
-        flow["nodes"]["a"] = {**tree, "with": {"name": "shy", "args": {"ctx": None}}}
-        assert _plan(flow).policy(0).retry is not None
-        return
     result = Flows().run(flow)
     assert result.success, result.error
     assert "3" in str(result.output)
