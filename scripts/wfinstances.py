@@ -158,6 +158,8 @@ def measure(session: Session, file: Path, critical_path: float, *, slots: int) -
 def check_order(events: Sequence[Event], before: Mapping[str, Sequence[str]]) -> list[str]:
     """Say what is wrong with a run: nodes not run exactly once, or before a parent's end.
 
+    Both by the order of the log and by the times in it.
+
     Args:
         events: All events of the run, in the log's order.
         before: The parents of each node.
@@ -179,11 +181,24 @@ def check_order(events: Sequence[Event], before: Mapping[str, Sequence[str]]) ->
         elif event.type is EventType.NODE_STARTED:
             early = [one for one in before.get(event.node or "", ()) if one not in done]
             wrong += [f"node {event.node!r} started before {one!r} had ended" for one in early]
+    wrong += _early(events, before)
     if [event.id for event in events] != list(range(1, len(events) + 1)):
         wrong.append("the event log has gaps")
     if not events or events[-1].type is not EventType.RUN_SUCCEEDED:
         wrong.append(f"the run ended with {events[-1].type if events else 'nothing'}")
     return wrong
+
+
+def _early(events: Sequence[Event], before: Mapping[str, Sequence[str]]) -> list[str]:
+    """Name nodes whose recorded start is before the recorded end of a parent."""
+    began = {e.node: e.time for e in events if e.type is EventType.NODE_STARTED}
+    ended = {e.node: e.time for e in events if e.type is EventType.NODE_SUCCEEDED}
+    return [
+        f"node {key!r} is said to have started before {one!r} had ended"
+        for key, parents in before.items()
+        for one in parents
+        if key in began and one in ended and began[key] < ended[one]
+    ]
 
 
 def least_makespan(

@@ -109,6 +109,7 @@ class Unit:
     _weight: int = 0
     """Bytes of the outputs that are not recorded yet."""
     _flushed: float = 0.0
+    _began: float = 0.0
     _seen: Counter[int] = field(default_factory=Counter)
     _left: dict[int, int] = field(default_factory=dict)
     _mine: set[int] = field(default_factory=set)
@@ -123,7 +124,7 @@ class Unit:
         Ends when there is nothing left to do, or when its time is over; then everything is
         recorded and the rest is in the queue again.
         """
-        self._flushed = time.monotonic()
+        self._began = self._flushed = time.monotonic()
         self.ends = self._flushed + HAND_BACK
         self._take(nodes)
         while (node := self._next()) is not None:
@@ -142,6 +143,10 @@ class Unit:
         with self._lock:
             if self._busy is not None and not self._busy.told:
                 self._flush()
+
+    def _ms(self, moment: float) -> int:
+        """Milliseconds since it began: rounded once, so that order stays order."""
+        return int((moment - self._began) * 1000)
 
     def _next(self) -> int | None:
         """Record what should be recorded by now; return the node to go on with."""
@@ -256,16 +261,17 @@ class Unit:
 
     def _flush(self, *, give_back: bool = False) -> bool:
         """Record what was done; False when the unit is lost. The lock is held."""
-        now = time.monotonic()
+        at = self._ms(time.monotonic())
         done = [
-            Done(node, output, round((end - begin) * 1000), round((now - end) * 1000), told)
+            Done(node, output, self._ms(end) - self._ms(begin), at - self._ms(end), told)
             for node, output, begin, end, told in self._done
         ]
         busy = self._busy
         news = Flush(
             done=done,
             current=None if busy is None else busy.node,
-            since=0 if busy is None else round((now - busy.since) * 1000),
+            since=0 if busy is None else at - self._ms(busy.since),
+            age=at,
             give_back=give_back,
             ahead=None if self._stuck is None else self.plan.pred[self._stuck][0],
         )

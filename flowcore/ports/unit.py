@@ -92,6 +92,9 @@ class Flush:
     """A node that is being run: it stays with the unit, and its start is told."""
     since: int = 0
     """Milliseconds that it has been running for."""
+    age: int | None = None
+    """Milliseconds since the worker has had the unit: what is said of times counts from there.
+    None: it counts from when this is heard."""
     give_back: bool = False
     """The unit ends: what it has not begun goes back to the queue."""
     keep: Collection[int] = ()

@@ -33,6 +33,8 @@ class InlineRows:
         self._worker = worker
         self._queue = queue
         self._events: list[dict[str, Any]] = []
+        self._zero = time.time() - time.monotonic()
+        self._last = 0.0
 
     def wanted(self) -> bool:
         """Whether anybody listens: most of the time nobody does, and rows are not kept."""
@@ -48,8 +50,10 @@ class InlineRows:
         """
         plan, run = self._plan, self._run
         name, before = plan.ids[node], plan.pred[node]
-        ended = time.time()
-        started = ended - seconds
+        # By one clock, and one after the other: what came before has ended.
+        ended = self._zero + time.monotonic()
+        started = max(ended - seconds, self._last)
+        self._last = ended
         row = {
             "uuid": f"{run}.{name}",
             "name": f"{plan.flow}.{name}",

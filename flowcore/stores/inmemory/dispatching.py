@@ -52,21 +52,26 @@ class Dispatching:
         attempt: int | None = None,
         data: Mapping[str, Any] | None = None,
         *,
-        ago: int = 0,
+        at: int | None = None,
     ) -> None:
-        """Append to the run's log; what happened ``ago`` ms before now, too."""
+        """Append to the run's log, now or as of ``at`` (ms)."""
         run = self.run
         run.events.append(
             Event(
                 id=len(run.events) + 1,
                 type=kind,
                 run=run.new.id,
-                time=(self.now - ago) / 1000,
+                time=(self.tick if at is None else at) / 1000,
                 nodes=tuple(run.plan.ids[node] for node in nodes),
                 attempt=attempt,
                 data=data or {},
             )
         )
+
+    @property
+    def tick(self) -> int:
+        """The time for the log: it never runs backwards in a run, though the clock may be set."""
+        return max(self.now, self.run.last)
 
     def schedule(self, what: int | str, delay: float) -> None:
         """Ask for a look at a node (or the deadline, or the retention) in ``delay`` ms."""
@@ -111,7 +116,9 @@ class Dispatching:
     def write_unit(self, unit: str, nodes: set[int], *, told: int | None = None) -> None:
         """Keep what a worker's unit owns; nothing is left of one without nodes."""
         if nodes:
-            self.run.units[unit] = KeptUnit(nodes, adopted=True, told=told)
+            old = self.run.units.get(unit)
+            since = old.since if old is not None and old.adopted else self.tick
+            self.run.units[unit] = KeptUnit(nodes, adopted=True, told=told, since=since)
             self.schedule(unit, self.world.lease)
         else:
             self.run.units.pop(unit, None)

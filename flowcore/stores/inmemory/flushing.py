@@ -30,11 +30,13 @@ def flush(  # noqa: PLR0913  (the port's arguments, and what the unit owns)
     run = step.run
     if run.is_paused:
         news = replace(news, give_back=True)
+    at = step.tick if news.age is None else run.units[unit].since + news.age
     accepted = [one for one in news.done if run.nodes[one.node] in _OPEN]
     if accepted and len(accepted) < len(news.done) and run.state is not RunState.STOPPING:
         return False
     for one in accepted:
-        _record(step, one, worker)
+        _record(step, one, worker, at)
+    run.last = max(step.tick, at)
     rest = owned - {one.node for one in news.done}
     step.share_out(grain)
     step.current = news.current
@@ -46,7 +48,7 @@ def flush(  # noqa: PLR0913  (the port's arguments, and what the unit owns)
     rest = _give_back(step, rest, news, plan)
     current, told = news.current, run.units[unit].told
     if current not in (None, told) and run.nodes[current] is NodeState.RUNNING:
-        step.event(EventType.NODE_STARTED, [current], 1, {"worker": worker}, ago=news.since)
+        step.event(EventType.NODE_STARTED, [current], 1, {"worker": worker}, at=at - news.since)
     step.write_unit(unit, rest | set(step.kept), told=news.current)
     return True
 
@@ -81,16 +83,16 @@ def _give_back(step: Step, rest: set[int], news: Flush, plan: Plan) -> set[int]:
     return rest - back
 
 
-def _record(step: Step, one: Done, worker: str) -> None:
+def _record(step: Step, one: Done, worker: str, at: int) -> None:
     run, node = step.run, one.node
     run.nodes[node] = NodeState.SUCCEEDED
     run.attempts[node] = 1
     run.outputs[node] = one.output
     run.left -= 1
     if not one.told:
-        started = one.took + one.ago
-        step.event(EventType.NODE_STARTED, [node], 1, {"worker": worker}, ago=started)
-    step.event(EventType.NODE_SUCCEEDED, [node], 1, ago=one.ago)
+        started = at - one.took - one.ago
+        step.event(EventType.NODE_STARTED, [node], 1, {"worker": worker}, at=started)
+    step.event(EventType.NODE_SUCCEEDED, [node], 1, at=at - one.ago)
 
 
 def _cancel(step: Step, nodes: set[int]) -> None:

@@ -68,7 +68,7 @@ def start(step: Step) -> bool:
     run = step.run
     if run.state is not RunState.PENDING:
         return False
-    run.state, run.started = RunState.RUNNING, step.now
+    run.state, run.started = RunState.RUNNING, step.tick
     if run.plan.timeout:
         step.schedule(DEADLINE, milliseconds(run.plan.timeout))
     step.event(EventType.RUN_STARTED)

@@ -52,6 +52,8 @@ class KeptUnit:
     adopted: bool
     told: int | None = None
     """The node that it was last said to have started."""
+    since: int = 0
+    """When a worker has taken it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,6 +112,8 @@ class KeptRun:
     """Nodes that run while a run has ended that they have started."""
     signals: dict[str, deque[bytes]] = field(default_factory=dict)
     """Signals that nobody has taken, by name, the first first."""
+    last: int = 0
+    """The latest end of a node in the log: what is told after it has not begun before it."""
     answers: dict[int, bytes] = field(default_factory=dict)
     """Answers to nodes that have not asked yet."""
     resumed: dict[int, bytes] = field(default_factory=dict)

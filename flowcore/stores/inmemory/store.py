@@ -175,6 +175,7 @@ class InMemoryStore(InMemoryReader):
                 if owned is None:
                     return Advance(accepted=False)
             step = Step(self._world, run, self._now())
+            run.last = step.tick
             if outcome.kind == "lost":
                 settling.settle(step, ticket, outcome)
                 return self._advanced(step)

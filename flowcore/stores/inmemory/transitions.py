@@ -361,7 +361,7 @@ class Step(Dispatching):
         if run.left or run.state.is_terminal or run.open_children:
             return None
         run.state = _final(run)
-        run.finished = self.now
+        run.finished = self.tick
         self.event(_LAST_EVENT[run.state])
         for what in (DEADLINE, FINISH, GO_ON):
             self.unschedule(what)

@@ -251,6 +251,8 @@ class RedisStore:
             "since": news.since,
             "back": news.give_back,
         }
+        if news.age is not None:
+            head["age"] = news.age
         if news.keep:
             head["keep"] = list(news.keep)
         if news.ahead is not None:

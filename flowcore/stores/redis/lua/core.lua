@@ -21,7 +21,8 @@
 -- that is to be stopped because the one that it is part of is, "run|U" for one that is to go on if it
 -- is paused, "run|F" for one that may have ended with a run that it has started.
 -- A unit is 'd' (nobody has adopted it) or 'x', then its nodes as "policy:ranges;policy:ranges",
--- then '!' and the node that it was last said to have started, if any.
+-- then '!', the node that it was last said to have started, if any, '@' and when it was taken: what a
+-- worker says of times counts from there, so that rounding and clocks do not matter inside a unit.
 -- A plan's web (hash) gives, per node, {successor, in-degree, rule, policy} of each successor.
 -- Letters: p pending h held d dispatched b dispatched in a bundle x running w waits to retry  q waits
 --          s succeeded f failed k skipped c cancelled
@@ -44,10 +45,10 @@ local function base_of(run) return PREFIX .. '{' .. run .. '}:' end
 local FIELDS = {
   'state', 'plan', 'active', 'max', 'left', 'fast', 'flow', 'ns', 'prio', 'cause', 'stop',
   'total', 'keep', 'lease', 'dlease', 'timeout', 'retried', 'waited', 'started', 'resumes',
-  'up', 'kids', 'spared', 'epi', 'closing', 'whole',
+  'up', 'kids', 'spared', 'epi', 'closing', 'whole', 'last',
 }
 -- What a script needs that changes no more than one node.
-local FEW = { 'state', 'lease', 'timeout', 'retried', 'waited', 'resumes' }
+local FEW = { 'state', 'lease', 'timeout', 'retried', 'waited', 'resumes', 'last' }
 local NUMBERS = { active = 1, max = 1, left = 1, total = 1, keep = 1, lease = 1, dlease = 1, timeout = 1, spared = 1 }
 
 -- Read a run into a table; nil when there is none.
@@ -64,11 +65,15 @@ local function open_run(run, fields)
     R[name] = value
   end
   if R.plan then R.web = PREFIX .. 'web:' .. R.plan end
+  -- The time for the log. It never runs backwards behind the end of a node, though the server's
+  -- clock may be set: `last` is the latest end.
+  R.tick = math.max(R.now, tonumber(R.last or 0))
   return R
 end
 
 local function save(R)
-  redis.call('HSET', R.base .. 'run', 'state', R.state, 'active', R.active, 'left', R.left)
+  redis.call('HSET', R.base .. 'run', 'state', R.state, 'active', R.active, 'left', R.left,
+    'last', R.last or 0)
 end
 
 -- Write {1,2,3,7} as "1-3,7".
@@ -108,18 +113,18 @@ end
 
 local function event(R, kind, nodes, attempt, data, at)
   redis.call('XADD', R.base .. 'ev', '0-*', 't', kind, 'n', nodes or '', 'a', attempt or 0,
-    'ts', at or R.now, 'd', data or '')
+    'ts', at or R.tick, 'd', data or '')
 end
 
 -- What a gap says when a run may say no more.
 local FULL = cmsgpack.pack({ reason = 'full' })
 
 -- Append one entry that stands for several events.
-local function batch(R, blob, count, kind, node, attempt)
+local function batch(R, blob, count, kind, node, attempt, at)
   local last = redis.call('XREVRANGE', R.base .. 'ev', '+', '-', 'COUNT', 1)[1]
   local id = tonumber(last[1]:match('%-(%d+)$')) + count
   redis.call('XADD', R.base .. 'ev', '0-' .. string.format('%.0f', id), 't', kind or 'batch',
-    'n', node or '', 'a', attempt or 0, 'ts', R.now, 'd', blob)
+    'n', node or '', 'a', attempt or 0, 'ts', at or R.tick, 'd', blob)
 end
 
 -- The letter of a node, '' for a number outside the plan (GETRANGE counts -1 from the end).
@@ -162,7 +167,7 @@ end
 -- The first claim starts the run; says whether this is it.
 local function start(R)
   if R.state ~= 'pending' then return 0 end
-  redis.call('HSET', R.base .. 'run', 'state', 'running', 'started', R.now)
+  redis.call('HSET', R.base .. 'run', 'state', 'running', 'started', R.tick)
   if R.timeout > 0 then redis.call('ZADD', AGENDA, R.now + R.timeout, R.run .. '|T') end
   event(R, 'run.started')
   return 1

@@ -51,8 +51,8 @@ local function dispatch(R, pairs_, listed)
 end
 
 -- Write down a unit and when to look at it; nothing is left of one without nodes. The log knows of
--- the start of the node `told`.
-local function write_unit(R, unit, letter, nodes, policy_of, due, told)
+-- the start of the node `told`; its times count `from` when it was taken.
+local function write_unit(R, unit, letter, nodes, policy_of, due, told, from)
   local by_policy, order = {}, {}
   for _, node in ipairs(nodes) do
     local policy = policy_of[node]
@@ -73,8 +73,9 @@ local function write_unit(R, unit, letter, nodes, policy_of, due, told)
     table.sort(by_policy[policy])
     parts[k] = policy .. ':' .. ranges(by_policy[policy])
   end
-  local text = letter .. table.concat(parts, ';') .. (told and '!' .. told or '')
-  redis.call('HSET', R.base .. 'own', unit, text)
+  local text = letter .. table.concat(parts, ';')
+  local about = from and '!' .. (told or '') .. '@' .. string.format('%.0f', from) or ''
+  redis.call('HSET', R.base .. 'own', unit, text .. about)
   redis.call('ZADD', AGENDA, due, R.run .. '|' .. unit)
   return text
 end

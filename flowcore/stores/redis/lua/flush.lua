@@ -11,6 +11,8 @@ if not text or text:sub(1, 1) ~= 'x' then return false end
 local head = cmsgpack.unpack(ARGV[3])
 if R.state == 'paused' then head.back = true end
 local owned, policy_of = read_unit(text)
+local from = tonumber(text:match('@(%d+)$'))
+local at = head.age and from and from + head.age or R.tick
 local accepted, is_done = {}, {}
 local count = (#ARGV - 6) / 2
 
@@ -32,7 +34,7 @@ if news and #accepted == count then
     redis.call('HSET', R.base .. 'out', unpack(ARGV, from, math.min(from + 1999, #ARGV)))
   end
   R.left = R.left - count
-  batch(R, ARGV[4], tonumber(ARGV[5]))
+  batch(R, ARGV[4], tonumber(ARGV[5]), nil, nil, nil, at)
 elseif news and R.state == 'stopping' then
   -- What the unit was not known to have is cancelled by now; what it had still counts.
   local ok = {}
@@ -50,11 +52,13 @@ elseif news and R.state == 'stopping' then
   end
   put_letters(R, accepted, 's')
   R.left = R.left - #accepted
-  batch(R, cmsgpack.pack({ told[1], kept }), events)
+  batch(R, cmsgpack.pack({ told[1], kept }), events, nil, nil, nil, at)
 elseif news then
   return false -- not what a unit may say: its lease will run out
 end
 
+R.last = math.max(R.tick, at)
+R.tick = R.last
 local rest = {}
 for _, node in ipairs(owned) do
   if not is_done[node] then rest[#rest + 1] = node end
@@ -102,12 +106,12 @@ for _, node in ipairs(R.kept) do
   policy_of[node] = R.kept_policy[node]
 end
 -- A client that got no answer says the same again.
-local told = tonumber(text:match('!(%d+)$'))
+local told = tonumber(text:match('!(%d+)'))
 if head.tell and told ~= head.current and letter_of(R, head.current) == 'x' then
-  event(R, 'node.started', head.current, 1, ARGV[6], R.now - head.since)
+  event(R, 'node.started', head.current, 1, ARGV[6], at - head.since)
 end
-told = head.tell and head.current
-text = write_unit(R, unit, 'x', rest, policy_of, R.now + R.lease, told)
+told = head.tell and head.current or nil
+text = write_unit(R, unit, 'x', rest, policy_of, R.now + R.lease, told, from or R.tick)
 local ahead = ''
 if head.ahead then
   ahead = redis.call('GETRANGE', R.base .. 'st', head.ahead, head.ahead + head.many - 1):gsub('b', 'd'):gsub('e', 'p')

@@ -10,11 +10,12 @@ local good = kind == 'succeeded'
 if not good and letter_of(R, node) ~= 'x' then return false end
 if attempt_of(R, node) ~= attempt then return false end
 local member = R.run .. '|' .. node
-local unit, owned, policy_of = ARGV[10], {}, {}
+local unit, owned, policy_of, from = ARGV[10], {}, {}, nil
 if unit ~= '' then
   -- Should the unit have given the node back, another one may run this very attempt.
   local text, mine = redis.call('HGET', R.base .. 'own', unit), false
   if not text or text:sub(1, 1) ~= 'x' then return false end
+  from = tonumber(text:match('@(%d+)$'))
   local nodes
   nodes, policy_of = read_unit(text)
   for _, other in ipairs(nodes) do
@@ -23,6 +24,7 @@ if unit ~= '' then
   if not mine then return false end
 end
 if good and not turn(R, node, 'x', 's') then return false end
+R.last = R.tick
 local dead = {}
 if ARGV[8] ~= '' then
   for _, target in ipairs(cmsgpack.unpack(ARGV[8])) do dead[target] = true end
@@ -78,6 +80,6 @@ if unit ~= '' or #R.kept > 0 then
     owned[#owned + 1] = kept
     policy_of[kept] = R.kept_policy[kept]
   end
-  text = write_unit(R, unit, 'x', owned, policy_of, R.now + R.lease)
+  text = write_unit(R, unit, 'x', owned, policy_of, R.now + R.lease, nil, from or R.tick)
 end
 return answer(R, close(R), unit, text)

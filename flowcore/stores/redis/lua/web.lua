@@ -373,7 +373,7 @@ local function finish(R)
     return ''
   end
   R.state = R.stop and 'cancelled' or (R.cause and 'failed' or 'succeeded')
-  redis.call('HSET', R.base .. 'run', 'finished', R.now)
+  redis.call('HSET', R.base .. 'run', 'finished', R.tick)
   event(R, 'run.' .. R.state)
   redis.call('XADD', R.base .. 'done', '1-1', 's', R.state) -- wakes everybody who waits
   redis.call('ZREM', AGENDA, R.run .. '|T', R.run .. '|F', R.run .. '|U')
