@@ -7,6 +7,7 @@ shown, and bound only so loosely that a busy machine does not matter.
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,9 @@ def test_the_check_sees_what_is_wrong() -> None:
     assert check(*right, end=EventType.RUN_FAILED) == ["the run ended with run.failed"]
     assert "the event log has gaps" in check_order([event(2, END)], {})
     assert check_order([], {}) == ["the run ended with nothing"]
+    late = [event(n, kind, node) for n, (kind, node) in enumerate([*right, (END, "")], 1)]
+    late[1] = replace(late[1], time=3.5)
+    assert check_order(late, before) == ["node 'b' is said to have started before 'a' had ended"]
 
 
 def test_the_least_makespan_knows_how_many_slots_there_are() -> None:
