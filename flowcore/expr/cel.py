@@ -19,7 +19,7 @@ from flowcore.expr.budget import Budget
 from flowcore.expr.frame import Frame, MisfitError
 from flowcore.expr.loops import compile_tree
 from flowcore.expr.paths import as_path, follow
-from flowcore.expr.results import copied, plain, shared
+from flowcore.expr.results import copied, is_small, plain, shared
 from flowcore.expr.scan import (
     INPUTS,
     ExpressionSyntaxError,
@@ -153,6 +153,8 @@ def _path(text: str, root: str, steps: Sequence[str | int], keyed: bool = False)
     def run(context: Mapping[str, Any], budget: Budget | None) -> Any:
         try:
             value = read(context)
+            if is_small(value):
+                return value
             return copied(value) if budget is None else shared(value, budget)
         except ExpressionError:
             # The long way finds the same, and says where it is.

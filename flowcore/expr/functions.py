@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 from flowcore.errors import ExpressionError
 from flowcore.expr.arithmetic import LIST, made_of, whole
 from flowcore.expr.budget import Budget
-from flowcore.expr.paths import short
 from flowcore.expr.times import SECOND, moment, read_duration, read_time, time_of, write
 from flowcore.expr.values import CelType, Duration, Timestamp, type_name
 
@@ -102,7 +101,8 @@ def _pattern(pattern: str) -> Any:
     except re2.error as error:
         why = error.args[0] if error.args else ""
         said = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
-        raise ExpressionError(f"{short(pattern)} is no pattern of RE2: {said}") from None
+        # Without the part of the pattern that it tells: what is data may be nobody's business.
+        raise ExpressionError(f"it is no pattern of RE2: {said.partition(':')[0]}") from None
 
 
 # ── conversions ─────────────────────────────────────────────────────────────────────────────────
@@ -124,12 +124,12 @@ def _to_whole(value: Any, kind: str) -> Any:
         return value.nanoseconds // SECOND
     if given == "double":
         if not math.isfinite(value):
-            raise ExpressionError(f"{_shown(value)} is no whole number")
+            raise ExpressionError("a number that is not finite is no whole number")
         return whole(int(value), kind)
     if given != "string":
         return NotImplemented
     if len(value) > _LONGEST_NUMBER or not _WHOLE.fullmatch(value):
-        raise ExpressionError(f"{short(value)} is no whole number")
+        raise ExpressionError("the text is no whole number")
     return whole(int(value), kind)
 
 
@@ -140,7 +140,7 @@ def _to_double(_: Budget, value: Any) -> Any:
     if kind != "string":
         return NotImplemented
     if len(value) > _LONGEST_NUMBER or not _DOUBLE.fullmatch(value):
-        raise ExpressionError(f"{short(value)} is no number")
+        raise ExpressionError("the text is no number")
     return float(value)
 
 

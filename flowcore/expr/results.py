@@ -15,13 +15,21 @@ from flowcore.expr.paths import short
 from flowcore.expr.times import write
 from flowcore.expr.values import CelType, Duration, Timestamp, Uint
 
-__all__ = ["copied", "plain", "shared"]
+__all__ = ["copied", "is_small", "plain", "shared"]
 
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 #: Bytes of a text that is looked at twice.
 _LONG = 64
-#: Bytes of a number as text, and what a list or a map takes beside its members.
+#: What a list or a map takes beside its members, as text.
 _SMALL = 9
+
+
+def is_small(value: Any) -> bool:
+    """Say whether a value needs no copy, and no count however often it is read."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return len(value) <= _LONG
+    return kind in _SCALARS
 
 
 def copied(value: Any) -> Any:
@@ -52,9 +60,9 @@ def shared(value: Any, budget: Budget) -> Any:
 
 
 def _shared(value: Any, budget: Budget, copies: dict[int, tuple[Any, int]]) -> tuple[Any, int]:
+    if is_small(value):
+        return value, _LONG if isinstance(value, str | bytes) else _SMALL
     is_text = isinstance(value, str | bytes)
-    if (type(value) in _SCALARS and not is_text) or (is_text and len(value) <= _LONG):
-        return value, _LONG if is_text else _SMALL
     known = copies.get(id(value))
     if known is not None:
         budget.make(known[1])

@@ -35,6 +35,9 @@ OPEN, CLOSE, ESCAPED = "${{", "}}", "$${{"
 #: A word with hyphens and no blanks in it.
 _DASHED = re.compile(r"(?<![\w-])[A-Za-z_]\w*(?:-[A-Za-z_]\w*)+")
 
+#: Characters of a text that is not counted: a template has room for few of them.
+_SHORT = 64
+
 # Characters after which "}}" may be something else than the end.
 _DOUBT = re.compile(r"[\"'{/]")
 
@@ -114,7 +117,8 @@ class TextTemplate:
         shown = []
         for part in self.parts:
             text = part if isinstance(part, str) else _shown(part.evaluate(context, counted))
-            counted.make(made_of(text))
+            if len(text) > _SHORT:
+                counted.make(made_of(text))
             shown.append(text)
         return "".join(shown)
 

@@ -11,7 +11,6 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 from flowcore.errors import ExpressionError
-from flowcore.expr.paths import short
 from flowcore.expr.values import INT, Duration, Timestamp
 
 __all__ = ["duration_of", "moment", "read_duration", "read_time", "time_of", "write"]
@@ -71,11 +70,11 @@ def read_duration(text: str) -> Duration:
     """
     match = _DURATION.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ExpressionError(f"{short(text)} is no duration such as '90s', '1h30m' or '-0.5s'")
+        raise ExpressionError("the text is no duration such as '90s', '1h30m' or '-0.5s'")
     parts = (Fraction(_number(one)) * _UNITS[unit] for one, unit in _PART.findall(match[2]))
     total = sum(parts, Fraction(0))
     if total.denominator != 1:
-        raise ExpressionError(f"{text!r} is no whole number of nanoseconds")
+        raise ExpressionError("the text tells more than nanoseconds can")
     return duration_of(-total.numerator if match[1] == "-" else total.numerator)
 
 
@@ -91,18 +90,18 @@ def read_time(text: str) -> Timestamp:
     """
     match = _TIME.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ExpressionError(f"{short(text)} is no time such as '2026-03-01T00:00:07Z'")
+        raise ExpressionError("the text is no time such as '2026-03-01T00:00:07Z'")
     if match[8] is None:
-        raise ExpressionError(f"{text!r} does not say of which time zone it is; add Z or +01:00")
+        raise ExpressionError("the time does not say of which zone it is; add Z or +01:00")
     year, month, day, hour, minute, second = (int(match[at]) for at in range(1, 7))
     try:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
         ahead = _offset(match[8])
     except ValueError as error:
-        raise ExpressionError(f"{text!r} is no time: {error}") from None
+        raise ExpressionError(f"the text is no time: {error}") from None
     fraction = (match[7] or "").rstrip("0")
     if len(fraction) > _DIGITS:
-        raise ExpressionError(f"{text!r} is no whole number of nanoseconds")
+        raise ExpressionError("the text tells more than nanoseconds can")
     days = moment.toordinal() - _EPOCH_DAY
     seconds = days * 86_400 + hour * 3600 + minute * 60 + second - ahead
     return time_of(seconds * SECOND + int(fraction.ljust(_DIGITS, "0")))
@@ -114,7 +113,7 @@ def _offset(text: str) -> int:
         return 0
     hours, minutes = int(text[1:3]), int(text[4:])
     if hours > 23 or minutes > 59:  # noqa: PLR2004  (RFC 3339)
-        msg = f"there is no offset {text}"
+        msg = "there is no such offset"
         raise ValueError(msg)
     return (-1 if text[0] == "-" else 1) * (hours * 3600 + minutes * 60)
 
@@ -141,7 +140,7 @@ def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
-        raise ExpressionError(f"no time zone {short(name)} is known here") from None
+        raise ExpressionError("no such time zone is known here") from None
 
 
 def write(value: Timestamp | Duration) -> str:
