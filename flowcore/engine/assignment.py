@@ -3,7 +3,6 @@
 In: nothing. Out: Assignment, Attempt. Not here: making it (execute).
 """
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -120,15 +119,16 @@ def ended(
 
 
 class NodeTraceback(Exception):  # noqa: N818  (stands for an error, and is none of its own)
-    """The traceback of a node's error as text, in the place of one that may hold secrets."""
+    """The traceback of a node's error as text, in its place."""
 
 
-def shown_error(work: Assignment, attempt: Attempt) -> BaseException | None:
-    """Return the error of an attempt, as others may show it with its traceback."""
-    error, failure = attempt.error, attempt.outcome.failure
-    if error is None or failure is None:
-        return error
-    told = "".join(traceback.format_exception(error))
-    if work.hidden_error(told) == told:
-        return error
+def shown_error(attempt: Attempt) -> BaseException | None:
+    """Return what stands for the error of an attempt where others show it with its traceback.
+
+    Never the error itself: it may hold secrets, and whoever asks it for its words may be kept for
+    ever, or get what is no text.
+    """
+    failure = attempt.outcome.failure
+    if attempt.error is None or failure is None:
+        return None
     return NodeTraceback((failure.traceback or failure.message).rstrip())

@@ -9,12 +9,13 @@ from typing import TypeVar
 
 from flowcore.engine.condition import holds
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import StoreFullError, StoreUnreachableError
+from flowcore.errors import RecordingError, StoreFullError, StoreUnreachableError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import Advance
+from flowcore.run.record import Failure
 
-__all__ = ["complete", "dead_edges", "insist"]
+__all__ = ["complete", "dead_edges", "insist", "unrecordable"]
 
 _T = TypeVar("_T")
 
@@ -59,6 +60,29 @@ def complete(write: Callable[[], Advance], dispatcher: Dispatcher, plan: Plan) -
     if advance.dispatch is not None:
         dispatcher.publish(advance.dispatch, plan)
     return advance
+
+
+def unrecordable(trouble: Exception, node: str, attempt: int) -> Failure:
+    """Make the failure of a node whose function has ended, but whose end cannot be recorded.
+
+    Such an attempt is not made again: it would end in the same way.
+
+    Args:
+        trouble: What the engine stumbled over.
+        node: The node's id.
+        attempt: The number of the attempt.
+    """
+    return Failure(
+        type="flowcore.errors.RecordingError",
+        code=RecordingError.code,
+        message=(
+            "the function has ended, but its end could not be recorded: "
+            f"{ascii(f'{type(trouble).__name__}: {trouble}'[:500])[1:-1]}; "
+            "this is a bug in flowcore, and the worker's log shows where"
+        ),
+        node=node,
+        attempt=attempt,
+    )
 
 
 def dead_edges(plan: Plan, node: int, upstream: Upstream, *, state: str) -> tuple[int, ...]:

@@ -178,7 +178,7 @@ class Executor:
             self._keeper.drop(ticket)
         seconds = time.monotonic() - began
         if isinstance(came_to, Attempt):
-            return replace(came_to, seconds=seconds, error=shown_error(work, came_to))
+            return replace(came_to, seconds=seconds, error=shown_error(came_to))
         outcome = Outcome(kind="succeeded", output=came_to)
         return ended(work, outcome, seconds=seconds)
 
@@ -277,7 +277,7 @@ class Executor:
         """Have somebody else's task run, and wait for it."""
         try:
             return ended(work, send_task(call, work, self._sender))
-        except FlowcoreError as error:
+        except Exception as error:  # noqa: BLE001  (what was given to the task may be anything)
             return ended(work, self._failures.of_error(error, work), error=error)
 
     def _value(self, prepared: Prepared, work: Assignment) -> Any:

@@ -4,11 +4,12 @@ In: an error, or a failure that a run inside has had. Out: an Outcome. Not here:
 (complete), how long to wait (retry), calling a fallback's function (fallback).
 """
 
+import logging
 import random
 from dataclasses import replace
 
 from flowcore.engine.assignment import Assignment
-from flowcore.engine.complete import dead_edges
+from flowcore.engine.complete import dead_edges, unrecordable
 from flowcore.engine.describe import describe
 from flowcore.engine.fallback import Fallbacks, NothingLeft
 from flowcore.engine.payloads import Payloads
@@ -26,6 +27,8 @@ from flowcore.run.event import EventType
 from flowcore.run.record import Failure
 
 __all__ = ["Failures"]
+
+_log = logging.getLogger(__name__)
 
 
 class Failures:
@@ -45,6 +48,16 @@ class Failures:
             work: The attempt.
             done: The node has done its work: neither another attempt nor a fallback is better.
         """
+        try:
+            return self._of_error(error, work, done=done)
+        except (StoreUnreachableError, StoreFullError):
+            raise
+        except Exception as trouble:  # noqa: BLE001
+            # The function has run: it is not run again because the engine stumbles over its error.
+            _log.exception("a failure of node %s of run %s was not understood", work.name, work.run)
+            return Outcome(kind="failed", failure=unrecordable(trouble, work.name, work.attempt))
+
+    def _of_error(self, error: BaseException, work: Assignment, *, done: bool) -> Outcome:
         failure = _described(error, work)
         if isinstance(error, NodeCancelledError):
             return Outcome(kind="cancelled", failure=failure)

@@ -10,8 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from flowcore.engine.limits import MOST_MESSAGE, shorten
+from flowcore.errors import FlowcoreError
+from flowcore.run.text import to_utf8
 
 __all__ = ["NodeLogger", "is_generator", "output_of", "streaming", "token"]
+
+_log = logging.getLogger(__name__)
 
 
 def is_generator(function: Callable[..., Any]) -> bool:
@@ -98,10 +102,24 @@ class NodeLogger(logging.LoggerAdapter[logging.Logger]):
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log a record, whatever the level of the worker's own log."""
         if self._say is not None and level >= logging.INFO:
-            text = str(msg)
-            if args:
-                record = logging.LogRecord("", level, "", 0, msg, args, None)
-                text = record.getMessage()
-            name = logging.getLevelName(level)
-            self._say({"level": name, "message": shorten(self._hide(text), MOST_MESSAGE)})
+            self._tell(self._say, level, msg, args)
         super().log(level, msg, *args, **kwargs)
+
+    def _tell(
+        self,
+        say: Callable[[dict[str, Any]], object],
+        level: int,
+        msg: object,
+        args: tuple[object, ...],
+    ) -> None:
+        """Tell the run's log; no line of a log fails the work it is about."""
+        try:
+            record = logging.LogRecord("", level, "", 0, msg, args, None)
+            text = record.getMessage()
+        except Exception as error:  # noqa: BLE001  (a wrong format, or a __str__ that raises)
+            text = f"(a message that cannot be shown: {type(error).__name__})"
+        text = shorten(to_utf8(shorten(self._hide(text), MOST_MESSAGE)), MOST_MESSAGE)
+        try:
+            say({"level": logging.getLevelName(level), "message": text})
+        except FlowcoreError as error:
+            _log.debug("a line of a node's log was not kept: %s", error)

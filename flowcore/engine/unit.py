@@ -21,11 +21,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flowcore.engine.assignment import Assignment, Attempt
+from flowcore.engine.complete import unrecordable
 from flowcore.engine.execute import Executor
 from flowcore.engine.grain import PLENTY, Estimates
 from flowcore.engine.invoke import Stopper
 from flowcore.engine.upstream import Upstream
 from flowcore.engine.work_table import WorkRecord
+from flowcore.errors import ServiceError
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Advance, Outcome, RunStore, Ticket
 from flowcore.ports.unit import Done, Flush, Grain, UnitTicket
@@ -206,7 +208,10 @@ class Unit:
                 self._settle(ended)
         if self.ran is not None:
             outcome = ended.outcome if isinstance(ended, Attempt) else _SUCCEEDED
-            self.ran(node, outcome, now - busy.since)
+            try:
+                self.ran(node, outcome, now - busy.since)
+            except Exception:  # noqa: BLE001  (monitors hear less, and that is all)
+                _log.exception("monitors were not told of a node of run %s", self.ticket.run)
 
     def _make_ready(self, node: int) -> None:
         """Go on with nodes that only this unit can have made ready."""
@@ -247,14 +252,21 @@ class Unit:
         if self._busy is not None and not self._busy.told and not self._flush():
             return
         self._owned.discard(attempt.ticket.node)
-        grain = self._grain()
-        self._obey(
-            self._record(
-                lambda: self.host.store.settle(
-                    attempt.ticket, attempt.outcome, unit=self.ticket.unit, grain=grain
-                )
-            )
-        )
+        try:
+            self._obey(self._write_end(attempt.ticket, attempt.outcome))
+        except ServiceError:
+            raise
+        except Exception as trouble:  # noqa: BLE001
+            # The function has ended: whatever the engine stumbles over, it is not run again.
+            _log.exception("the end of a node of run %s was not recorded", self.ticket.run)
+            name = self.plan.ids[attempt.ticket.node]
+            failure = unrecordable(trouble, name, attempt.ticket.attempt)
+            outcome = Outcome(kind="failed", failure=failure)
+            self._obey(self._write_end(attempt.ticket, outcome))
+
+    def _write_end(self, ticket: Ticket, outcome: Outcome) -> Advance:
+        grain, unit = self._grain(), self.ticket.unit
+        return self._record(lambda: self.host.store.settle(ticket, outcome, unit=unit, grain=grain))
 
     def _record(self, write: Callable[[], Advance]) -> Advance:
         return self.host.record(write, self.plan, self.ticket.run, self.worker)

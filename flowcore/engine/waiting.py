@@ -5,19 +5,22 @@ what the task gave (nodes.celery_task), sending it (ports.tasks).
 """
 
 from flowcore.engine.assignment import Assignment
+from flowcore.engine.limits import MOST_MESSAGE, shorten
 from flowcore.errors import NodeTimeoutError, UsageError
 from flowcore.nodes.builtin import Park
 from flowcore.nodes.celery_task import PREFIX, TaskCall
 from flowcore.ports.store import Outcome, Wait
 from flowcore.ports.tasks import TaskSender, answer_name
+from flowcore.run.text import to_utf8
 
 __all__ = ["forget_task", "send_task", "suspended"]
 
 
 def suspended(park: Park, work: Assignment) -> Outcome:
     """Say what a node waits for."""
-    reason = work.hidden_text(park.reason)
-    wait = Wait(seconds=park.seconds, until=park.until, signal=park.signal, reason=reason)
+    reason = shorten(to_utf8(work.hidden_text(str(park.reason))), MOST_MESSAGE)
+    signal = None if park.signal is None else to_utf8(park.signal)
+    wait = Wait(seconds=park.seconds, until=park.until, signal=signal, reason=reason)
     return Outcome(kind="waiting", wait=wait)
 
 

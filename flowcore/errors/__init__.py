@@ -40,6 +40,7 @@
     │   ├── HttpStatusError          FC515  a request was answered with a failure
     │   ├── CeleryTaskError          FC516  a task that a node has called has failed
     │   ├── OutputError              FC517  what a node gave is not what it says
+    │   ├── RecordingError           FC518  the engine could not record how a node ended
     │   ├── SecretError              FC523  a secret that a node reads is not there
     │   └── ChildRunError            FC514  a run that a node has started was cancelled, or is gone
     ├── AgentError                   FC700  something about an agent or its task
@@ -101,6 +102,7 @@ from flowcore.errors.nodes import (
     OutputError,
     PayloadLostError,
     PayloadTooLargeError,
+    RecordingError,
     ResolveError,
     SecretError,
     WorkerLostError,
@@ -159,6 +161,7 @@ __all__ = [
     "PayloadStoreError",
     "PayloadTooLargeError",
     "PlannedBackendError",
+    "RecordingError",
     "ResolveError",
     "RunCancelledError",
     "RunError",

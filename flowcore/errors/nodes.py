@@ -21,6 +21,7 @@ __all__ = [
     "OutputError",
     "PayloadLostError",
     "PayloadTooLargeError",
+    "RecordingError",
     "ResolveError",
     "SecretError",
     "WorkerLostError",
@@ -153,6 +154,13 @@ class OutputError(NodeError):
     """What a node gave is not what its schema, or its function's type, says."""
 
     code = "FC517"
+
+
+class RecordingError(NodeError):
+    """A function has ended, but the engine could not record how: a bug in flowcore."""
+
+    code = "FC518"
+    is_final = True
 
 
 class SecretError(NodeError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.run.status import NodeState, RunState
+from flowcore.run.text import to_utf8
 
 __all__ = [
     "DEADLINE_PASSED",
@@ -36,6 +37,13 @@ class Failure:
     node: str | None = None
     attempt: int | None = None
     worker: str | None = None
+
+    def __post_init__(self) -> None:
+        """Keep what can be stored: an exception's words, its class and its file may be no text."""
+        for name in ("type", "message", "traceback", "node", "worker"):
+            text = getattr(self, name)
+            if isinstance(text, str) and (kept := to_utf8(text)) is not text:
+                object.__setattr__(self, name, kept)
 
     def as_dict(self) -> dict[str, Any]:
         """The failure as JSON, without empty fields."""

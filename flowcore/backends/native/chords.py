@@ -13,6 +13,7 @@ from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.exceptions import Reject, TaskRevokedError, TimeLimitExceeded
 from celery.exceptions import WorkerLostError as PoolChildLostError
 
+from flowcore.backends.native.ending import record_end
 from flowcore.backends.native.host import NodeHost
 from flowcore.backends.native.proxies import overrun
 from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
@@ -53,7 +54,7 @@ class WebBackend(RedisBackend):
         attempt = getattr(request, "flowcore_attempt", None)
         if attempt is not None:
             queue = (request.delivery_info or {}).get("routing_key") or ""
-            host.record_and_go_on(attempt, worker=request.hostname, queue=queue)
+            record_end(host, attempt, worker=request.hostname, queue=queue)
         else:
             _without_attempt(host, request, result)
 

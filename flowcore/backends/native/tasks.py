@@ -10,6 +10,7 @@ from typing import Any
 from celery.app.task import Task
 from celery.exceptions import Ignore, Retry
 
+from flowcore.backends.native.ending import record_unfinished
 from flowcore.backends.native.flower import RESULTS
 from flowcore.backends.native.garbage import GarbageCollection
 from flowcore.backends.native.host import NodeHost, Services, show_end
@@ -143,7 +144,7 @@ def _record_unfinished(host: NodeHost, done: Attempt, plan: str, *, worker: str)
         Retry: The node is tried again, or waits.
         Ignore: Its run was stopped, or another worker has the node by now.
     """
-    accepted = host.record(done, worker=worker).accepted
+    accepted = record_unfinished(host, done, worker=worker)
     # A retry that was not heard would open the row of a node that another worker has ended.
     if not accepted or host.show_cancelled(done.ticket, plan, worker=worker):
         raise Ignore
