@@ -10,6 +10,7 @@ from enum import IntEnum
 
 import typer
 
+from flowcore.cli.terminal import for_terminal
 from flowcore.errors import (
     AgentNegotiationError,
     AgentNotFoundError,
@@ -116,7 +117,7 @@ def _unforeseen(error: Exception) -> ExitCode:
 def complain(text: str) -> None:
     """Write to stderr, if anybody reads it."""
     try:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  (the one way to stderr)
+        print(for_terminal(text, sys.stderr), file=sys.stderr, flush=True)  # noqa: T201  (the one way)
     except OSError:
         _discard(sys.stderr.fileno())
 

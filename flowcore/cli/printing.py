@@ -3,10 +3,11 @@
 In: values and rows. Out: text in the form that ``-o`` asks for. Not here: live progress.
 
 Times are ISO 8601 in UTC with milliseconds (``2026-01-31T12:00:00.250Z``), durations are seconds,
-bytes are base64. Control characters never reach a terminal.
+bytes are base64. Control characters never reach a terminal: ``write`` is the one way to stdout.
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from flowcore.cli.outcome import complain, hush
+from flowcore.cli.terminal import for_terminal
 from flowcore.errors import UsageError
 from flowcore.graph.diagnostic import clean
 from flowcore.json_text import json_text
@@ -81,7 +83,7 @@ def iso(seconds: float | None) -> str | None:
 def write(text: str) -> bool:
     """Write to stdout; say whether anybody still reads."""
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(_coloured(for_terminal(text, sys.stdout)))
         sys.stdout.flush()
     except BrokenPipeError:
         hush()
@@ -157,13 +159,23 @@ def _state(cell: str, padded: str) -> str:
     return padded.replace(cell, paint(cell), 1) if cell in _COLOURS else padded
 
 
-def paint(state: str, *, stderr: bool = False) -> str:
+def paint(state: str) -> str:
     """Colour the name of a state, where there are colours."""
-    stream = sys.stderr if stderr else sys.stdout
+    stream = sys.stdout
     plainly = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     if plainly or state not in _COLOURS or not stream.isatty():
         return state
-    return f"\x1b[{_COLOURS[state]}m{state}\x1b[0m"
+    return f"{_BEGIN}{state}{_END}"
+
+
+#: Stand around a state's name until it is written, since escape sequences do not get that far. No
+#: text has them: Unicode keeps them for programs.
+_BEGIN, _END = "\ufdd0", "\ufdd1"
+_PAINTED = re.compile(f"{_BEGIN}({'|'.join(_COLOURS)}){_END}")
+
+
+def _coloured(text: str) -> str:
+    return _PAINTED.sub(lambda match: f"\x1b[{_COLOURS[match[1]]}m{match[1]}\x1b[0m", text)
 
 
 def note(text: str, *, quiet: bool = False) -> None:

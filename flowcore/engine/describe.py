@@ -93,9 +93,11 @@ def _is_plain(error: BaseException) -> bool:
     asked = (kind.__str__, kind.__getattribute__)
     if any(type(method) is not WrapperDescriptorType for method in asked):
         return False
-    if isinstance(error, SyntaxError | ImportError) or hasattr(kind, "__notes__"):
+    if isinstance(error, SyntaxError | ImportError) or isinstance(
+        getattr(kind, "__notes__", None), property
+    ):
         return False
-    notes = error.__dict__.get("__notes__", ())
+    notes = error.__dict__.get("__notes__", [])
     args: Any = BaseException.args  # a descriptor, which a class may hide behind one of its own
     given = (*args.__get__(error), *(notes if type(notes) is list else (notes,)))
     if isinstance(error, OSError):

@@ -14,7 +14,7 @@ from flowcore.cli.doctor import check_server
 from flowcore.cli.follow import code_of, result_object
 from flowcore.cli.outcome import ExitCode, explain
 from flowcore.cli.picture import Picture
-from flowcore.cli.printing import iso, paint, table
+from flowcore.cli.printing import iso, paint, table, write
 from flowcore.cli.progress import Lines, Tree, choose, draw
 from flowcore.errors import (
     BackendError,
@@ -165,11 +165,14 @@ def test_tables_are_aligned_and_never_cut() -> None:
     ]
 
 
-def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_are_for_terminals_that_want_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert paint("failed") == "\x1b[31mfailed\x1b[0m"
+    write(f"{paint('failed')} \x1b[31mforeign")
+    assert capsys.readouterr().out == "\x1b[31mfailed\x1b[0m \\u001b[31mforeign"
     monkeypatch.setenv("NO_COLOR", "1")
     assert paint("failed") == "failed"
 

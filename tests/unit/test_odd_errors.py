@@ -33,10 +33,9 @@ def _raise(error: BaseException) -> None:
 
 
 def _raised(make: Callable[[], BaseException]) -> Failure:
-    try:
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  (whatever it is)
         _raise(make())
-    except BaseException as caught:  # noqa: BLE001
-        return describe(caught, node="n", attempt=1, worker="w")
+    return describe(caught.value, node="n", attempt=1, worker="w")
 
 
 def _storable(failure: Failure) -> None:

@@ -1,0 +1,52 @@
+r"""Text on its way to a terminal: nothing from outside controls it.
+
+In: text that may hold anything. Out: the same, with what is not to be seen written as ``\u001b``.
+Not here: writing (printing, outcome), colours (printing), the live view (progress).
+
+Escape sequences, the C1 controls that stand for them, marks that turn the direction of writing and
+halves of surrogate pairs come from outputs, errors and logs. They are written as JSON writes them,
+so that JSON on a terminal is still that JSON. A file or a pipe gets what there is.
+"""
+
+import re
+import unicodedata
+from typing import TextIO
+
+__all__ = ["for_terminal"]
+
+#: Kinds of characters that are not to be seen: controls, formats, surrogates, ends of lines.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+#: What people's text needs all the same: joiners make one sign of several.
+_KEPT = frozenset("\n\t\u200c\u200d")
+
+#: Nearly all text has none of them.
+_SUSPECT = re.compile(r"[^\n\t\x20-\x7e\u00a1-\u00ac\u00ae-\u05ff]")
+
+_MOST_BMP = 0xFFFF
+
+
+def for_terminal(text: str, stream: TextIO) -> str:
+    """Make text safe to write to a stream; all that is no terminal gets it as it is.
+
+    Args:
+        text: What is to be written.
+        stream: Where.
+    """
+    return escape(text) if stream.isatty() else text
+
+
+def escape(text: str) -> str:
+    """Write what is not to be seen as JSON does."""
+    return _SUSPECT.sub(_escaped, text)
+
+
+def _escaped(match: "re.Match[str]") -> str:
+    char = match[0]
+    if char in _KEPT or unicodedata.category(char) not in _HIDDEN:
+        return char
+    code = ord(char)
+    if code <= _MOST_BMP:
+        return f"\\u{code:04x}"
+    code -= _MOST_BMP + 1
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
