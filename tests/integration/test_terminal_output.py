@@ -1,5 +1,6 @@
 """Commands on a real terminal: nothing from outside passes raw."""
 
+import json
 import os
 import pty
 import subprocess
@@ -24,7 +25,19 @@ def nasty(make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory) -> 
         yield engine
 
 
-def _on_terminal(engine: Engine, *argv: str) -> str:
+#: One interpreter for all commands: to start each would take most of the time.
+_SCRIPT = """
+import contextlib, json, sys
+from flowcore.cli.main import main
+for argv in json.loads(sys.argv[1]):
+    sys.argv = ["flowcore", *argv]
+    print("$", *argv, flush=True)
+    with contextlib.suppress(SystemExit):
+        main()
+"""
+
+
+def _on_terminal(engine: Engine, *commands: tuple[str, ...]) -> str:
     env = {**engine.session.worker_env([]), "FLOWCORE_HOME": str(engine.home)}
     env = {**env, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
     ours, theirs = pty.openpty()
@@ -42,7 +55,7 @@ def _on_terminal(engine: Engine, *argv: str) -> str:
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    command = [sys.executable, "-m", "flowcore.cli", *argv]
+    command = [sys.executable, "-c", _SCRIPT, json.dumps(commands)]
     process = subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     process.wait(100)
@@ -67,14 +80,13 @@ def test_outputs_errors_and_logs_do_not_control_the_terminal(nasty: Engine, tmp_
     )
     assert not bad.wait(60).success
     assert said.wait(60).success
-    for argv in (
-        *(("watch", "good"), ("inspect", "good"), ("inspect", "good", "-o", "json")),
-        *(("watch", "bad"), ("status", "bad"), ("inspect", "bad"), ("logs", "said")),
-    ):
-        shown = _on_terminal(nasty, *argv)
-        assert shown.strip(), argv
-        _clean(shown)
-    assert r"\u001b]0;owned" in _on_terminal(nasty, "watch", "good")
-    assert "\x1b[32msucceeded\x1b[0m" in _on_terminal(nasty, "status", "good"), (
-        "our own colours stay"
+    shown = _on_terminal(
+        nasty,
+        *(("watch", "good"), ("status", "good"), ("inspect", "good"), ("watch", "bad")),
+        *(("inspect", "good", "-o", "json"), ("inspect", "bad"), ("logs", "said")),
     )
+    _clean(shown)
+    first = shown.partition("$ status")[0]
+    assert r"\u001b]0;owned" in first, "the output of the run"
+    assert "$ logs said" in shown
+    assert "\x1b[32msucceeded\x1b[0m" in shown, "our own colours stay"
