@@ -5,7 +5,7 @@ Not here: what is reached there (stores.redis.connect, backends.native.broker).
 """
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from flowcore.nodes.credentials import mask_text
 from flowcore.stores.redis.placing import server_name
@@ -18,6 +18,16 @@ __all__ = ["REDIS_SCHEMES", "broker_url", "redacted", "redis_urls", "split_urls"
 REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
 _BROKER_SCHEMES = (*REDIS_SCHEMES, "redis+socket", "amqp", "amqps", "pyamqp")
 _SOCKET_SCHEMES = ("unix", "redis+socket")
+
+_AMQP = ("amqp://", "amqps://", "pyamqp://")
+
+#: What a URL may say after its question mark.
+_OPTIONS = {
+    "rediss": frozenset({"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}),
+    "unix": frozenset({"db"}),
+    "redis+socket": frozenset({"virtual_host"}),
+}
+_CERT_REQS = ("required", "optional", "none")
 
 #: How a URL begins, with what people forget of it.
 _BEGIN = re.compile(r"[a-z0-9+]+:/{1,2}", re.IGNORECASE)
@@ -67,6 +77,7 @@ def _redis_url(value: str) -> str:
     url = _url(value, REDIS_SCHEMES)
     if is_sentinel(url):
         return url
+    _check_options(url)
     parts = urlsplit(url)
     if "," in (parts.hostname or ""):
         raise ValueError(
@@ -80,4 +91,30 @@ def _redis_url(value: str) -> str:
 
 def broker_url(value: str) -> str | None:
     """Read the URL of a broker; ``ValueError`` says what is accepted."""
-    return _url(value, _BROKER_SCHEMES)
+    url = _url(value, _BROKER_SCHEMES)
+    if not is_sentinel(url) and not url.startswith(_AMQP):
+        _check_options(url)
+    return url
+
+
+def _check_options(url: str) -> None:
+    """Refuse what one of the libraries that read the URL would drop, double or stumble over.
+
+    redis-py reads it for runs, kombu for messages and Celery for results: each knows others.
+    """
+    parts = urlsplit(url)
+    known = _OPTIONS.get(parts.scheme, frozenset())
+    if parts.fragment:
+        raise ValueError("no '#'; in a password it is written %23")
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name in {"db", "virtual_host"} and parts.scheme not in _SOCKET_SCHEMES:
+            raise ValueError("a database's number after the host, as in redis://localhost:6379/0")
+        if name in {"username", "password"}:
+            raise ValueError("user and password before the host, as in redis://user:password@host")
+        if name not in known:
+            there = ", ".join(sorted(known)) or "none"
+            raise ValueError(f"no option {name!r}; with {parts.scheme}:// there is {there}")
+        if name == "db" and not (value.isascii() and value.isdecimal()):
+            raise ValueError("a database's number, as in unix:///run/redis.sock?db=0")
+        if name == "ssl_cert_reqs" and value not in _CERT_REQS:
+            raise ValueError("ssl_cert_reqs=" + ", ".join(_CERT_REQS))

@@ -77,4 +77,4 @@ def test_a_place_of_rabbitmq_has_quorum_queues_and_confirms() -> None:
 
 def test_a_socket_is_spelled_as_kombu_does() -> None:
     assert place("unix:///run/valkey.sock").url == "redis+socket:///run/valkey.sock"
-    assert place("rediss://cache/1").url == "rediss://cache/1"
+    assert place("rediss://cache/1").url == "rediss://cache/1?ssl_cert_reqs=required"

@@ -58,10 +58,20 @@ class Place:
 
 
 def redis_place(url: str) -> Place:
-    """A Redis or Valkey; what is ``unix://`` to redis-py is ``redis+socket://`` to kombu."""
+    """A Redis or Valkey, in kombu's and Celery's spelling.
+
+    What is ``unix://`` to redis-py is ``redis+socket://`` to them, and its ``db`` their
+    ``virtual_host``. A certificate is looked at unless the URL says otherwise, as redis-py does:
+    Celery wants to be told.
+    """
+    before, mark, query = url.partition("?")
     if url.startswith("unix://"):
-        url = f"redis+socket://{url.removeprefix('unix://')}"
-    return Place(url=url, options=_REDIS)
+        before = f"redis+socket://{before.removeprefix('unix://')}"
+        query = query.replace("db=", "virtual_host=")
+    if url.startswith("rediss://") and "ssl_cert_reqs=" not in query:
+        query = f"{query}{'&' if query else ''}ssl_cert_reqs=required"
+        mark = "?"
+    return Place(url=f"{before}{mark}{query}", options=_REDIS)
 
 
 def sentinel_place(
