@@ -231,6 +231,8 @@ class _Names:
 
     def _name(self, index: int, token: Token) -> None:
         after = self._text(index + 1)
+        if token.text == "in" and self._text(index - 1) != ".":
+            return  # the operator, whatever bracket opens behind it
         if after == "(":
             self._function(token)
         elif after == "{":

@@ -201,6 +201,8 @@ def test_every_time_is_written_and_read_back(plain: datetime, seconds: int) -> N
         ("[inputs.big]", [2**64 - 1]),
         ("true in [1]", False),
         ("1 in [true]", False),
+        ("1 in ([1])", True),
+        ("'a' in {'a': 2}", True),
         ("[1, 2u, 3.0] == [1.0, 2, 3u]", True),
         ("{'a': [1]} == {'a': [1.0]}", True),
         ("inputs.rows[0] == inputs.rows[1]", True),
