@@ -126,10 +126,14 @@ def test_a_call_that_spins_is_ended_by_a_cancel(client: AgentClient, tmp_path: P
 def test_a_call_that_spins_keeps_its_lease_and_others_are_served(
     client: AgentClient, tmp_path: Path
 ) -> None:
-    log = tmp_path / "log"
+    """Those that it would keep from their turn go on in another process."""
+    log, rests = tmp_path / "log", tmp_path / "rests"
+    bystander = client.start("naps-and-tells", {"path": str(rests), "seconds": 1})
+    poll(lambda: _runs(rests), what="the bystander to begin")
     task = client.start("spins-for-ever", {"path": str(log)})
     poll(lambda: _runs(log), what="it to begin")
     pid = int(log.read_text().split()[1])
+    assert client.wait(bystander).text == "rested"
     others = [client.send("where", "?").data["pid"] for _ in range(5)]
     assert pid not in others
     ends = time.monotonic() + 2.5 * float(SETTINGS["lease"])

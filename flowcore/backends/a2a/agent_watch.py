@@ -14,6 +14,8 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from flowcore.agents.message import TaskState
@@ -30,8 +32,16 @@ from flowcore.backends.a2a.records import (
 )
 from flowcore.backends.a2a.services import AgentServices
 from flowcore.backends.a2a.supervisor import REPLACE, ChildProcess, Supervisor
-from flowcore.engine.liveness import CpuWatch, Excess, excess, is_heard
+from flowcore.engine.liveness import (
+    CpuWatch,
+    Excess,
+    ProcessUsage,
+    excess,
+    is_heard,
+    parse_stat,
+)
 from flowcore.engine.work_table import RunningWork, WorkTable
+from flowcore.ports.agents import TaskHold
 
 __all__ = ["AgentRole"]
 
@@ -69,6 +79,8 @@ class AgentRole:
         self._store = services.store
         self._inside = inside
         self._cpu = CpuWatch(patience=_ON_CPU)
+        self._threads: dict[int, CpuWatch] = {}
+        self._handed: dict[int, set[TaskHold]] = {}
         self._replaced = 0
         self._instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
@@ -89,7 +101,9 @@ class AgentRole:
         return process.run(ready)
 
     def started(self, child: ChildProcess) -> None:
-        """Take note of a process: nothing to do."""
+        """Forget what is known of an earlier process with this id."""
+        self._threads.pop(child.pid, None)
+        self._handed.pop(child.pid, None)
 
     def watch(self, child: ChildProcess, keeper: Supervisor, now: float) -> None:
         """Look at a process."""
@@ -107,14 +121,14 @@ class AgentRole:
             self._unheard(child, keeper, process, now, on_cpu=on_cpu)
         elif is_heard(loop, now, patience=_UNHEARD):
             child.facts["heard"] = now
-        self._relieve(child, keeper, now)
+        self._relieve(child, keeper, now, loop=loop.node)
 
     def bury(self, child: ChildProcess, status: int) -> bool:
         """Have others take over what a dead process was doing."""
         if status == REPLACE:
             self._replaced += 1
             return True
-        for call in agent_calls(child.table):
+        for call in self._calls(child):
             self._store.lose(call.hold)
         return False
 
@@ -125,7 +139,7 @@ class AgentRole:
         more = _BUSY_GRACE if is_heard(loop, now, patience=_UNHEARD) else 0.0
         late = {
             call.hold: why
-            for call in agent_calls(child.table)
+            for call in self._calls(child)
             if (why := excess(call.work, now, grace=_GRACE + more, stop_grace=_STOP_GRACE + more))
         }
         if late:
@@ -151,7 +165,7 @@ class AgentRole:
         if now - child.facts.get("renewed", 0.0) < services.heartbeat:
             return
         child.facts["renewed"] = now
-        holds = [call.hold for call in agent_calls(child.table)]
+        holds = [call.hold for call in self._calls(child)]
         gone = self._store.renew("supervisor", holds) if holds else ()
         if gone and now - process.heartbeat > _STOP_GRACE / 2:
             self._replace(child, keeper, ended=(), how="does not let go of a task that is over")
@@ -162,14 +176,40 @@ class AgentRole:
         child.facts["unheard"] = now
         return now - last > _UNHEARD or last == now
 
-    def _relieve(self, child: ChildProcess, keeper: Supervisor, now: float) -> None:
+    def _calls(self, child: ChildProcess) -> list[AgentCall]:
+        """Read the calls of a process, but for those that were handed back."""
+        handed = self._handed.get(child.pid, ())
+        return [call for call in agent_calls(child.table) if call.hold not in handed]
+
+    def _relieve(self, child: ChildProcess, keeper: Supervisor, now: float, *, loop: int) -> None:
         """Have another process serve beside one that is in its own way."""
         heard = child.facts.setdefault("heard", now)
+        if heard == now:
+            return
+        on_cpu = self._on_cpu(child, loop, now)
         away = child.retiring or keeper.is_stopping or now - heard <= _RELIEF
         if away or keeper.retiring(self) >= _RELIEF_MOST:
             return
         _log.warning("agents: a call keeps process %d from all others; one more begins", child.pid)
         keeper.retire(child, RETIRE)
+        if not on_cpu:
+            return
+        # What those that spin keep from its turn goes on in the new process.
+        others = [call.hold for call in self._calls(child) if call not in on_cpu]
+        self._handed[child.pid] = set(others)
+        for hold in others:
+            self._store.retry(hold, delay=0.0, failed=False)
+
+    def _on_cpu(self, child: ChildProcess, loop: int, now: float) -> list[AgentCall]:
+        """Return the calls whose threads are on the CPU; all of the loop's, if that is."""
+        watch = self._threads.get(child.pid)
+        if watch is None:
+            usage = partial(_thread_usage, child.pid)
+            watch = self._threads[child.pid] = CpuWatch(patience=_ON_CPU, usage=usage)
+        calls = self._calls(child)
+        threads = {call.thread or loop for call in calls}
+        running = {thread for thread in threads if watch.is_running(thread, now)}
+        return [call for call in calls if (call.thread or loop) in running]
 
     def _replace(
         self,
@@ -181,7 +221,7 @@ class AgentRole:
         lost: bool = False,
     ) -> None:
         """Hand back what a process does, end what is too late, and start another one."""
-        calls = agent_calls(child.table)
+        calls = self._calls(child)
         _log.warning("agents: process %d %s and is replaced", child.pid, how)
         for call in calls:
             if lost:
@@ -202,3 +242,10 @@ class AgentRole:
         body = said(text, label="error")
         if self._store.settle(call.hold, TaskState.FAILED, body) == _ANOTHER_WAITS:
             self._services.caller.ring(call.agent, call.hold.task)
+
+
+def _thread_usage(pid: int, thread: int) -> ProcessUsage | None:
+    try:
+        return parse_stat(Path(f"/proc/{pid}/task/{thread}/stat").read_text("utf-8", "replace"))
+    except OSError:
+        return None

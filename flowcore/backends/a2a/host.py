@@ -159,6 +159,7 @@ class AgentHost:
         self._loop.call_soon_threadsafe(turn.call.drop)
 
     def _run_loop(self) -> None:
+        self._records.loop_runs_in(threading.get_native_id())
         while not self._stopped:
             try:
                 self._loop.run_forever()
@@ -244,7 +245,7 @@ class AgentHost:
         turn.context = context
         self._records.arm(claim.hold, spec.timeout)
         try:
-            await turn.call.run(spec, context)
+            await turn.call.run(spec, context, lambda to: self._records.run_in(claim.hold, to))
         except InputRequired as asks:
             label = f"question of agent {spec.name!r}"
             state, body = TaskState.INPUT_REQUIRED, said(asks.question, label=label)

@@ -69,8 +69,18 @@ class Invocation:
         self.dropped = True
         self._gone.set()
 
-    async def run(self, spec: AgentSpec, context: AgentContext | BlockingAgentContext) -> None:
+    async def run(
+        self,
+        spec: AgentSpec,
+        context: AgentContext | BlockingAgentContext,
+        begins: Callable[[int], None] = lambda _: None,
+    ) -> None:
         """Call the function and wait.
+
+        Args:
+            spec: The agent.
+            context: What it is given beside its message.
+            begins: Told of the thread that a plain function runs in, by the kernel's number of it.
 
         Raises:
             TimedOut: It took longer than its timeout; it may still run.
@@ -84,7 +94,7 @@ class Invocation:
         if isinstance(context, AgentContext):
             self._begin_task(spec, context, given)
         else:
-            self._begin_thread(spec, context, given)
+            self._begin_thread(spec, context, given, begins)
         await self._wait(spec, context)
 
     async def _wait(self, spec: AgentSpec, context: AgentContext | BlockingAgentContext) -> None:
@@ -142,7 +152,11 @@ class Invocation:
         self._task = loop.create_task(guarded())
 
     def _begin_thread(
-        self, spec: AgentSpec, context: BlockingAgentContext, given: Sequence[Any]
+        self,
+        spec: AgentSpec,
+        context: BlockingAgentContext,
+        given: Sequence[Any],
+        begins: Callable[[int], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         end: _End = loop.create_future()
@@ -153,6 +167,7 @@ class Invocation:
 
         def work() -> None:
             error: BaseException | None = None
+            begins(threading.get_native_id())
             try:
                 self._stopper.enter_thread()
                 try:

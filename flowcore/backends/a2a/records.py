@@ -3,8 +3,9 @@
 In: calls that begin and end. Out: records of the table of running work. Not here: the decisions.
 
 The first record is the process, whose node number says how many records are in use; the second is
-its loop; each of the others is a call: its task is the ``run``, its token the ``node``, its agent
-the ``plan``, its timeout the ``unit``, the errors before it are ``lost`` (-1: its last try).
+its loop, with its thread as the node; each of the others is a call: its task is the ``run``, its
+token the ``node``, its thread the ``attempt``, its agent the ``plan``, its timeout the ``unit``,
+the errors before it are ``lost`` (-1: its last try).
 """
 
 import threading
@@ -14,11 +15,21 @@ from dataclasses import dataclass
 from flowcore.engine.work_table import RunningWork, WorkRecord, WorkTable
 from flowcore.ports.agents import TaskHold
 
-__all__ = ["RECORDS", "AgentCall", "CallRecords", "agent_calls", "loop_record", "process_record"]
+__all__ = [
+    "ON_LOOP",
+    "RECORDS",
+    "AgentCall",
+    "CallRecords",
+    "agent_calls",
+    "loop_record",
+    "process_record",
+]
 
 #: Calls of one process that are watched; those beyond only renew their leases themselves.
 RECORDS = 1024
 _PROCESS, _LOOP, _FIRST = 0, 1, 2
+#: Stands for the thread of a call that has none of its own.
+ON_LOOP = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +40,8 @@ class AgentCall:
     agent: str
     timeout: str
     """In seconds, as people read it."""
+    thread: int
+    """The kernel's number of its thread, or ``ON_LOOP``."""
     tries: int | None
     """Errors before it; None when another one is its task's end."""
     work: RunningWork
@@ -67,8 +80,20 @@ class CallRecords:
             self._calls[hold] = index
             limit = "" if timeout is None else f"{timeout:g}"
             record.open(hold.task, plan=agent, unit=limit, lost=-1 if tries is None else tries)
-            record.begin(hold.token)
+            record.begin(hold.token, ON_LOOP)
             self._count(index + 1)
+
+    def run_in(self, hold: TaskHold, thread: int) -> None:
+        """Say that a call has a thread of its own, by the kernel's number of it."""
+        with self._lock:
+            index = self._calls.get(hold)
+            if index is not None:
+                self._records[index].begin(hold.token, thread)
+
+    def loop_runs_in(self, thread: int) -> None:
+        """Say which thread the loop runs in."""
+        if self._loop is not None:
+            self._loop.begin(thread)
 
     def arm(self, hold: TaskHold, timeout: float | None) -> None:
         """Say that the time of a call begins."""
@@ -134,6 +159,7 @@ def agent_calls(table: WorkTable) -> list[AgentCall]:
             hold=TaskHold(task=work.run, token=work.node),
             agent=work.plan,
             timeout=work.unit,
+            thread=work.attempt,
             tries=None if work.lost < 0 else work.lost,
             work=work,
         )
