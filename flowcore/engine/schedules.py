@@ -28,6 +28,7 @@ from flowcore.engine.schedule_times import (
     times_after,
 )
 from flowcore.errors import FlowcoreError, StoreFullError, StoreUnreachableError, UsageError
+from flowcore.expr.secrets import SECRETS
 from flowcore.expr.template import compile_template
 from flowcore.ports.schedules import CATCH_UP, OVERLAP, Schedule, ScheduleBook
 from flowcore.run.wire import pack
@@ -93,7 +94,11 @@ def check_schedule(schedule: Schedule) -> None:
     ):
         if given not in known:
             raise UsageError(f"{what} is one of {', '.join(known)}, got {given!r}")
-    compile_template(schedule.input)
+    if SECRETS in compile_template(schedule.input).names:
+        msg = (
+            "a schedule's input is recorded: read secrets in the 'with' of the node that needs them"
+        )
+        raise UsageError(msg)
     _check_times(schedule)
 
 

@@ -194,6 +194,7 @@ def test_no_time_is_before_the_moment_that_is_asked_for() -> None:
         ({"every": None, "cron": "* * * * * *"}, "'* * * * * *' is not a cron expression (wrong n"),
         ({"every": None, "cron": "*/0 * * * *"}, "'*/0 * * * *' is not a cron expression (bad mi"),
         ({"every": None, "cron": "0 0 31 2 *"}, "'0 0 31 2 *' is not a cron expression"),
+        ({"input": {"x": ["a ${{ secrets.TOKEN }}"]}}, "a schedule's input is recorded"),
     ],
 )
 def test_a_schedule_that_could_not_be_is_refused_with_a_sentence(
