@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,3 +181,46 @@ def test_an_output_that_is_too_deep_is_refused_and_one_level_less_is_read(
     print_ = value_nodes.print_of(value_nodes.deep(255))
     assert (result.outputs["m"], result.outputs["s"]) == ([print_], print_)
     assert json.loads(json_text(result.outputs))["d"] == value_nodes.deep(255)
+
+
+LETTERS = {letter: letter.upper() for letter in "hgfedcba"}
+
+
+def test_a_map_over_a_map_goes_on_where_it_failed(
+    engine: Engine, importable: None, tmp_path: Path
+) -> None:
+    log, mended = tmp_path / "ran.txt", tmp_path / "mended"
+    given = {"log": str(log), "mended": str(mended), "fail": "f", "item": "${{ item }}"}
+    nodes = {
+        "zip": {
+            "uses": N + "again",
+            "with": {"state": "${{ inputs.s.map(k, [k, inputs.s[k]]) }}"},
+        },
+        "each": {
+            "uses": N + "logged",
+            "needs": ["zip"],
+            "for_each": "${{ inputs.s.map(k, k) }}",
+            "with": given,
+        },
+    }
+    config = {"execution": {"fail_fast": False}}
+    run = engine.start(nodes, {"s": LETTERS}, config=config)
+    assert not run.wait(timeout=60).success
+    mended.touch()
+    run.resume()
+    result = run.wait(timeout=60)
+    assert result.success, result.error
+    assert result.outputs["zip"] == [list(pair) for pair in LETTERS.items()]
+    assert result.outputs["each"] == list(LETTERS)
+    assert sorted(log.read_text().split()) == sorted([*LETTERS, "f"])
+
+
+def test_a_cache_whose_key_goes_over_a_map_is_hit(
+    engine: Engine, importable: None, tmp_path: Path
+) -> None:
+    log = tmp_path / "called.txt"
+    keys = "${{ inputs.s.map(k, k) }}"
+    node = {"uses": N + "called", "with": {"keys": keys, "log": str(log)}, "cache": "1h"}
+    for _ in range(3):
+        assert engine.run({"c": node}, {"s": LETTERS}).output == list(LETTERS)
+    assert log.read_text().split() == ["called"]
