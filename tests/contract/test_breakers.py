@@ -145,3 +145,15 @@ def test_nothing_is_kept_for_ever(it: It) -> None:
         keys = it.client.keys("fc:*")
         assert keys
         assert all(it.client.pttl(key) > 0 for key in keys)
+
+
+def test_a_circuit_opened_by_an_older_definition_is_open_no_longer_than_the_new_one_says(
+    it: It,
+) -> None:
+    it.circuit = replace(API, reset_after=3600.0)
+    it.trip()
+    assert it.call("a") == pytest.approx(3600.0, abs=0.01)
+    it.circuit = API
+    assert it.call("a") == pytest.approx(5.0, abs=0.01)
+    it.clock.advance(5.1)
+    assert it.call("a", "succeeded") == "closed"

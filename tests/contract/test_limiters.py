@@ -205,3 +205,22 @@ def test_a_place_that_was_kept_goes_to_the_first_in_the_line_in_the_end(it: It) 
     assert list(it.limiter.kept("db")) == ["b"]
     assert it.give("c") == []
     assert it.take("d") is None
+
+
+def test_turns_of_an_older_definition_do_not_hold_up_those_of_a_new_one(it: It) -> None:
+    slow, fast = Rate("api", 1, 3600.0), Rate("api", 10, 1.0)
+    waits = [it.limiter.acquire(f"s{at}", places=None, rate=slow) for at in range(4)]
+    assert waits[0] is None
+    assert waits[3] == pytest.approx(3 * 3600.0, abs=1)
+    fresh = it.limiter.acquire("f", places=None, rate=fast)
+    assert fresh is None or fresh <= 1.0
+    it.clock.advance(1.0)
+    assert it.limiter.acquire("g", places=None, rate=fast) is None
+
+
+def test_a_place_is_by_the_limit_of_who_asks(it: It) -> None:
+    one, three = Places("pool", 1), Places("pool", 3)
+    assert it.limiter.acquire("a", places=one, rate=None) is None
+    assert it.limiter.acquire("b", places=one, rate=None) is not None
+    assert it.limiter.acquire("b", places=three, rate=None) is None
+    assert it.limiter.acquire("c", places=three, rate=None) is None

@@ -36,6 +36,8 @@ class InMemoryBreakers:
             kept, now = self._kept.setdefault(circuit.name, _Kept()), self._clock()
             if kept.until is None:
                 return None
+            # Opened by an older definition, it is open no longer than this one says.
+            kept.until = min(kept.until, now + circuit.reset_after)
             if now < kept.until:
                 return kept.until - now
             kept.trials = {one: until for one, until in kept.trials.items() if until > now}

@@ -26,6 +26,8 @@ class _Kept:
     since: dict[str, float] = field(default_factory=dict)
     """Since when they wait."""
     tat: float = 0.0
+    apart: float = 0.0
+    """Seconds between two turns, by the definition that gave the last one."""
     due: dict[str, float] = field(default_factory=dict)
 
 
@@ -112,9 +114,11 @@ class InMemoryLimiter:
         kept = self._of(rate.name)
         due = kept.due.get(holder)
         if due is None:
-            tat = max(kept.tat, now)
-            due = tat + rate.per / rate.limit - rate.per
-            kept.tat = tat + rate.per / rate.limit
+            apart = rate.per / rate.limit
+            # Turns given by a definition that has changed since are as far apart as this one says.
+            tat = now + max(kept.tat - now, 0.0) * apart / (kept.apart or apart)
+            due = tat + apart - rate.per
+            kept.tat, kept.apart = tat + apart, apart
         if due > now:
             kept.due[holder] = due
             return due - now

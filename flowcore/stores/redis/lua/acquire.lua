@@ -1,6 +1,6 @@
 -- Take a place of a limit, and a turn of a rate. What is kept: {limit}:held (who has a place, until
 -- when), {limit}:kept (who has one and waits without a worker, since when), {limit}:line (who waits, since when), {limit}:seen (when each last asked), {rate}:tat (when
--- the next turn would be if all were evenly spaced, microseconds), {rate}:due (turns given ahead).
+-- the next turn would be if all were evenly spaced, and what is between two, microseconds), {rate}:due (turns given ahead).
 -- ARGV: holder, lease ms, poll ms, limit's key or '', places, rate's key or '', turns, per (microseconds),
 --       how long it may wait for a place (ms) or ''
 -- Returns -1 when it may begin, -2 when it has waited for a place as long as it may, else the
@@ -43,10 +43,16 @@ if ARGV[6] ~= '' then
   local due = tonumber(redis.call('HGET', due_key, holder))
   if not due then
     local turns, per = tonumber(ARGV[7]), tonumber(ARGV[8])
-    local tat = math.max(tonumber(redis.call('GET', tat_key)) or 0, micros)
+    -- Turns given by a definition that has changed since are as far apart as this one says.
+    local was, apart = (redis.call('GET', tat_key) or ''):match('^(%d+) (%S+)$')
+    local tat = math.max(tonumber(was) or 0, micros)
+    if apart and tonumber(apart) ~= per / turns then
+      tat = micros + (tat - micros) * (per / turns) / tonumber(apart)
+    end
     due = tat + per / turns - per
     local keep = math.ceil((tat - micros + 2 * per) / 1000) + 60000
-    redis.call('SET', tat_key, string.format('%.0f', tat + per / turns), 'PX', keep)
+    local next_ = string.format('%.0f %.17g', tat + per / turns, per / turns)
+    redis.call('SET', tat_key, next_, 'PX', keep)
     if due > micros then
       redis.call('HSET', due_key, holder, string.format('%.0f', due))
       redis.call('PEXPIRE', due_key, keep)

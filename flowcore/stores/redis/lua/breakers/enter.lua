@@ -8,6 +8,11 @@ local now = t[1] * 1000000 + t[2]
 local open, trials = ARGV[1] .. ':open', ARGV[1] .. ':trials'
 local until_ = tonumber(redis.call('HGET', open, 'until'))
 if not until_ then return -1 end
+-- Opened by a definition that has changed since, it is open no longer than this one says.
+if until_ > now + ARGV[3] then
+  until_ = now + ARGV[3]
+  redis.call('HSET', open, 'until', string.format('%.0f', until_))
+end
 if now < until_ then return until_ - now end
 redis.call('ZREMRANGEBYSCORE', trials, '-inf', now)
 if not redis.call('ZSCORE', trials, ARGV[2]) then
