@@ -10,8 +10,9 @@ many. What a process began with is no garbage, and is not looked at again.
 """
 
 import gc
-import os
 import threading
+
+from flowcore.forks import renew_after_fork
 
 __all__ = ["GarbageCollection"]
 
@@ -28,15 +29,12 @@ class GarbageCollection:
             pause: Seconds without such an attempt that make a quiet moment.
         """
         self._few, self._many, self._pause = few, many, pause
-        self._pid = os.getpid()
-        self._count = 0
-        self._some, self._still = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
+        self._renew()
+        renew_after_fork(self, GarbageCollection._renew)
 
     def note(self) -> None:
         """An attempt has left garbage."""
-        if self._pid != os.getpid():
-            self._renew()  # a fork has no threads, and may have copied a lock that was held
         self._count += 1  # two threads that count at once may count one: no harm
         if self._count < self._few:
             return
@@ -46,7 +44,6 @@ class GarbageCollection:
         self._some.set()
 
     def _renew(self) -> None:
-        self._pid = os.getpid()
         self._count = 0
         self._some, self._still = threading.Event(), threading.Event()
         self._thread = None
