@@ -91,25 +91,27 @@ def judge_task(message: Any, *, zone: Any) -> str | None:
         message: Kombu's; its body is read, and stays read for Celery.
         zone: The app's time zone.
     """
-    if message.errors:
-        return f"its body cannot be decompressed: {_brief(message.errors[0][1])}"
-    if message.body is None:
-        return "it has no body"
     ours = _is_ours(message.headers.get("task"))
-    if ours and len(message.body) > _OURS_LARGEST:
-        return f"its body has {len(message.body)} bytes"
+    if reason := _judge_packed(message, most=_OURS_LARGEST if ours else LARGEST):
+        return reason
     try:
         payload = message.payload
     except Exception as error:  # noqa: BLE001  (each serializer has its own)
         return f"its body cannot be read: {_brief(error)}"
+    if ours:
+        return _judge_ours(message.headers, payload, zone)
     fields, body = _task_of(message, payload)
     if fields is None:
         return f"it is no task: its body is a {_kind(payload)}, and no header names a task"
-    return (
-        _judge_fields(fields, zone)
-        or _judge_body(body)
-        or (_judge_ours(message, body) if ours else None)
-    )
+    return _judge_fields(fields, zone) or _judge_body(body)
+
+
+def _judge_packed(message: Any, *, most: int) -> str | None:
+    if message.errors:
+        return f"its body cannot be decompressed: {_brief(message.errors[0][1])}"
+    if message.body is None:
+        return "it has no body"
+    return f"its body has {len(message.body)} bytes" if len(message.body) > most else None
 
 
 def _task_of(message: Any, payload: Any) -> tuple[Mapping[str, Any] | None, Any]:
@@ -168,24 +170,33 @@ def _judge_embedded(embed: Any) -> str | None:
     return None
 
 
-def _judge_ours(message: Any, body: Any) -> str | None:
-    """Messages of nodes are written by us alone, and always in the same way."""
-    headers = message.headers
-    if not isinstance(message.payload, list | tuple):
-        return "it is written in another protocol"
-    args, kwargs, _ = body
-    if args or not all(isinstance(key, str) for key in kwargs):
-        return "it has arguments that no message of nodes has"
-    if headers.get("eta") is not None or headers.get("compression"):
-        return "it is delayed or compressed, as no message of nodes is"
-    retries = headers.get("retries", 0)
-    if type(retries) is not int or retries < 0:
-        return f"its retries are a {_kind(retries)}"
-    for name in ("shadow", "argsrepr", "kwargsrepr", "origin", "lang"):
+def _judge_ours(headers: Mapping[str, Any], payload: Any, zone: Any) -> str | None:
+    """Messages of nodes are written by us alone, and always in the same way; and are many."""
+    if type(payload) is not list or len(payload) != _PROTOCOL or payload[0]:
+        return "it is written in another form than messages of nodes"
+    kwargs, embed = payload[1], payload[2]
+    if type(kwargs) is not dict or type(embed) is not dict or not _FOREIGN.isdisjoint(headers):
+        return "it has parts that no message of nodes has"
+    for name in _OUR_TEXTS:
         value = headers.get(name)
-        if value is not None and not isinstance(value, str):
-            return f"its {name} is a {_kind(value)}"
-    return None
+        if value is not None and (type(value) is not str or not _is_utf8(value)):
+            return f"its {name} is no text"
+    if not headers.get("id") or type(headers.get("retries", 0)) is not int:
+        return "its id or its retries are missing"
+    if headers.get("eta") is not None or headers.get("group") is not None:
+        return "it is delayed or part of a group, as no message of nodes is"
+    limit = headers.get("timelimit")
+    return (
+        (None if limit == _NO_LIMIT else _judge_limit(limit))
+        or _judge_embedded(embed)
+        or _judge_time("expires", headers.get("expires"), zone)
+        or _judge_stamps(headers.get("stamped_headers"), headers.get("stamps"))
+    )
+
+
+_NO_LIMIT = [None, None]
+_FOREIGN = frozenset({*_EMBEDDED_LISTS, "chord", "compression"})
+_OUR_TEXTS = ("id", "root_id", "parent_id", "shadow", "argsrepr", "kwargsrepr", "origin", "lang")
 
 
 def _judge_delivery(properties: Mapping[str, Any]) -> str | None:
@@ -355,6 +366,8 @@ def _is_ours(task: Any) -> bool:
 
 
 def _is_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
