@@ -41,7 +41,7 @@ def tool(ctx: Context | None = None, **more: Any) -> Any:
         label = f"tool {given.name!r} of node {node!r}" if node else f"tool {given.name!r}"
         hint = f" ({wrong[0].suggestion})" if wrong[0].suggestion else ""
         raise UsageError(f"{wrong[0].sentence(label)}{hint}")
-    args = {**given.args, **dict.fromkeys(signature.context, ctx)}
+    args = {**dict.fromkeys(signature.context, ctx), **given.args}
     first = [args.pop(name) for name in signature.positional if name in args]
     return function(*first, **args)
 
@@ -52,7 +52,8 @@ def misfits_of_call(signature: Signature, args: Mapping[str, Any]) -> list[Misfi
         return []
     known = [*signature.required, *signature.optional]
     takes = f"it takes {', '.join(known) or 'nothing'}"
-    extra = [] if signature.open else [name for name in args if name not in known]
+    taken = {*known, *signature.context}
+    extra = [] if signature.open else [name for name in args if name not in taken]
     missing = [name for name in signature.required if name not in args]
     return [
         *(
