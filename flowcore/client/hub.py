@@ -129,6 +129,7 @@ class _Lane:
         self._watch: RunWatch | None = None
         self._closed = False
         self._checked = -_SLICE
+        self._progress: Future[None] | None = None
 
     def add(self, wish: _Wish) -> "Future[Page]":
         with self._changed:
@@ -235,9 +236,7 @@ class _Lane:
         ends = list(dict.fromkeys(wish.run for wish in wishes if wish.plan is None))
         try:
             session = self._hub.session
-            if time.monotonic() - self._checked >= _SLICE:
-                self._checked = time.monotonic()
-                session.check_progress()
+            self._check_progress(session)
             arrived = session.persist(lambda: watch.wait(logs, ends, block=_SLICE))
         except Exception as error:  # noqa: BLE001  (whatever it is, followers are told)
             trouble.came(error, wishes)
@@ -248,6 +247,19 @@ class _Lane:
         with self._changed:
             self._drop_done(among)
 
+    def _check_progress(self, session: Session) -> None:
+        """See once a second if there is anything to wait for; the answer is heard a little later.
+
+        Like every look it is made at the desk, so that followers need no more connections.
+        """
+        progress, now = self._progress, time.monotonic()
+        if progress is not None and progress.done():
+            self._progress = None
+            progress.result()
+        if self._progress is None and now - self._checked >= _SLICE:
+            self._checked = now
+            self._progress = self._hub.look(session.check_progress)
+
     def _look_after(self, watch: RunWatch, wishes: list[_Wish], trouble: "_Trouble") -> None:
         """See now and then whether quiet runs are still there."""
         now = time.monotonic()
@@ -257,7 +269,8 @@ class _Lane:
         for wish in due[:_LOOK_AT]:
             wish.looked = now
         try:
-            found = watch.standings([wish.run for wish in due[:_LOOK_AT]]) if due else {}
+            runs = [wish.run for wish in due[:_LOOK_AT]]
+            found = self._hub.look(watch.standings, runs).result() if runs else {}
         except FlowcoreError as error:
             trouble.came(error, ())
             return
