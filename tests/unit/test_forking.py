@@ -6,10 +6,10 @@ import sys
 SCRIPT = """
 import os, sys, threading
 from kombu.transport import redis
-from flowcore.backends.native.forking import free_locks_in_children
+from flowcore.backends.native.forking import free_locks_in_forks
 
 if sys.argv[1] == "free":
-    free_locks_in_children()
+    free_locks_in_forks()
 
 held, done = threading.Event(), threading.Event()
 

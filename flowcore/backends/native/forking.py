@@ -24,7 +24,7 @@ from typing import Any
 
 from flowcore.forks import renew_after_fork
 
-__all__ = ["be_a_process_of_python", "free_locks_in_children", "free_locks_in_forks"]
+__all__ = ["be_a_process_of_python", "free_locks_in_forks", "prepare_forks_of_workers"]
 
 _PACKAGES = frozenset({"amqp", "billiard", "celery", "flowcore", "kombu", "redis", "vine"})
 
@@ -57,7 +57,7 @@ def _free() -> None:
 
 
 @cache
-def free_locks_in_children() -> None:
+def prepare_forks_of_workers() -> None:
     """Have each child of a worker begin afresh; called before any is forked."""
     find_locks()
     before = threading.local()

@@ -17,7 +17,7 @@ from celery.worker import state as received
 
 from flowcore.backends.native.activity import Activity
 from flowcore.backends.native.announcement import make_note, marked_callables, with_memory
-from flowcore.backends.native.forking import free_locks_in_children
+from flowcore.backends.native.forking import prepare_forks_of_workers
 from flowcore.backends.native.host import Services, show_end
 from flowcore.backends.native.quiet_log import hide_details
 from flowcore.engine.chores import Chore, look_after
@@ -54,7 +54,7 @@ class JanitorStep(bootsteps.StartStopStep):
         """Celery makes one for each worker."""
         super().__init__(worker, **options)
         hide_details()
-        free_locks_in_children()  # steps are made before any starts: there is no pool yet
+        prepare_forks_of_workers()  # steps are made before any starts: there is no pool yet
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._leave: Callable[[], None] = lambda: None
