@@ -23,7 +23,7 @@ from flowcore.engine.inner import (
     root_of,
     waits_for,
 )
-from flowcore.engine.inputs import fitting
+from flowcore.engine.inputs import accept_input, fitting
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.portions import portions
 from flowcore.engine.sources import Sources
@@ -164,7 +164,7 @@ class Spawner:
             return None
         blob = self._reader.input(root)
         before = self._payloads.unpack(blob, what="input of the run")
-        if not is_same(before, what.input):
+        if not is_same(before, _as_started(what.plan, what.input)):
             return None
         parts = [id for id in known if _iteration(id) and id.rpartition("@")[0] == root]
         last = self._reader.summary(max(parts, key=_iteration)) if parts else first
@@ -355,6 +355,14 @@ def _chunks(items: list[Any], size: int | None) -> list[Any]:
     if size is None:
         return items
     return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def _as_started(plan: Plan, given: Any) -> Any:
+    """Return what a run is stored with when it is given this: with the defaults of its inputs."""
+    try:
+        return accept_input(plan.inputs, given)
+    except UsageError:
+        return given  # refused by the start that follows
 
 
 def _rendered(given: Any, work: Assignment) -> Any:

@@ -185,10 +185,10 @@ def _same(one: Any, other: Any, budget: Budget) -> bool:
 
 
 def has_key(members: Mapping[Any, Any], key: Any) -> bool:
-    """Say whether a map has a key: to Python ``True`` is ``1``, and to CEL it is not."""
+    """Say whether a map has a key: ``1.0`` is ``1`` and, other than to Python, ``True`` is not."""
     if isinstance(key, str):
         return key in members
-    if not isinstance(key, int) or key not in members:
+    if not isinstance(key, int | float) or key not in members:
         return False
     return any(isinstance(one, bool) == isinstance(key, bool) for one in members if one == key)
 

@@ -22,6 +22,7 @@ from flowcore.expr.paths import as_path, follow
 from flowcore.expr.results import copied, is_small, plain, shared
 from flowcore.expr.scan import (
     INPUTS,
+    LITERALS,
     ExpressionSyntaxError,
     Token,
     is_root,
@@ -114,7 +115,7 @@ def compile_expression(text: str) -> Expression:
             offset.
     """
     match = _PLAIN_PATH.fullmatch(text)
-    if match is not None and is_root(match[1]):
+    if match is not None and is_root(match[1]) and LITERALS.isdisjoint(match[2].split(".")):
         return _plain_path(text, match)
     tokens, found = scan(text)
     steps = as_path(tokens)

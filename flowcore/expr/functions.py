@@ -17,7 +17,7 @@ from flowcore.errors import ExpressionError
 from flowcore.expr.arithmetic import LIST, made_of, whole
 from flowcore.expr.budget import Budget
 from flowcore.expr.times import SECOND, moment, read_duration, read_time, time_of, write
-from flowcore.expr.values import CelType, Duration, Timestamp, type_name
+from flowcore.expr.values import INT, CelType, Duration, Timestamp, type_name
 
 __all__ = ["FUNCTIONS", "TYPES", "Function"]
 
@@ -26,6 +26,11 @@ _DOUBLE = re.compile(
     r"[-+]?(?:[0-9]+\.?[0-9]*(?:e[-+]?[0-9]+)?|\.[0-9]+(?:e[-+]?[0-9]+)?|inf(?:inity)?|nan)",
     re.ASCII | re.IGNORECASE,
 )
+#: Texts of truth and falsehood, as the definition of CEL lists them.
+_BOOLS: Final[Mapping[str, bool]] = {
+    **dict.fromkeys(("1", "t", "T", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "False", "FALSE"), False),
+}
 _LONGEST_NUMBER = 1_000
 _LONGEST_PATTERN = 10_000
 #: What a program of RE2 may take, in bytes; and how many of its instructions, each tried on a byte
@@ -39,7 +44,7 @@ _TIME = 20
 TYPES: Final[Mapping[str, CelType]] = {
     **{
         name: CelType(name)
-        for name in ("bool", "bytes", "double", "dyn", "int", "list", "map", "null_type", "string")
+        for name in ("bool", "bytes", "double", "int", "list", "map", "null_type", "string")
     },
     "uint": CelType("uint"),
     "type": CelType("type"),
@@ -125,6 +130,8 @@ def _to_whole(value: Any, kind: str) -> Any:
     if given == "double":
         if not math.isfinite(value):
             raise ExpressionError("a number that is not finite is no whole number")
+        if kind == "int" and value == INT[0]:
+            raise ExpressionError("the result does not fit into 64 bits")  # as CEL has it
         return whole(int(value), kind)
     if given != "string":
         return NotImplemented
@@ -142,6 +149,17 @@ def _to_double(_: Budget, value: Any) -> Any:
     if len(value) > _LONGEST_NUMBER or not _DOUBLE.fullmatch(value):
         raise ExpressionError("the text is no number")
     return float(value)
+
+
+def _to_bool(_: Budget, value: Any) -> Any:
+    kind = type_name(value)
+    if kind == "bool":
+        return value
+    if kind != "string":
+        return NotImplemented
+    if value not in _BOOLS:
+        raise ExpressionError("the text is neither true nor false")
+    return _BOOLS[value]
 
 
 def _to_string(budget: Budget, value: Any) -> Any:
@@ -218,6 +236,14 @@ def _part_of(
     return run
 
 
+def _milliseconds(budget: Budget, value: Any, zone: Any = None) -> Any:
+    """The part below a second: of a duration, too."""
+    if isinstance(value, Duration) and zone is None:
+        amount = abs(value.nanoseconds) % SECOND // (SECOND // 1000)
+        return -amount if value.nanoseconds < 0 else amount
+    return _part_of(lambda time: time.microsecond // 1000)(budget, value, zone)
+
+
 def _method(run: Callable[..., Any], *of: int, cost: int = 1) -> Function:
     return Function(run, of, method=True, free=False, cost=cost)
 
@@ -236,6 +262,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "startsWith": _method(_on_texts(str.startswith), 2),
     "endsWith": _method(_on_texts(str.endswith), 2),
     "matches": Function(_matches, (2,), method=True, free=True, cost=10),
+    "bool": _free(_to_bool),
     "int": _free(_to_int),
     "uint": _free(_to_uint),
     "double": _free(_to_double),
@@ -254,5 +281,5 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "getHours": _time(lambda time: time.hour, 3600 * SECOND),
     "getMinutes": _time(lambda time: time.minute, 60 * SECOND),
     "getSeconds": _time(lambda time: time.second, SECOND),
-    "getMilliseconds": _time(lambda time: time.microsecond // 1000, SECOND // 1000),
+    "getMilliseconds": _method(_milliseconds, 1, 2, cost=_TIME),
 }

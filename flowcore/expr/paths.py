@@ -34,8 +34,10 @@ def as_path(tokens: Sequence[Token]) -> tuple[str, list[str | int], bool] | None
 
 def _step(tokens: Sequence[Token], at: int) -> tuple[str | int | None, int]:
     sign, word = tokens[at].text, tokens[at + 1 : at + 3]
-    if sign == "." and word and word[0].kind == "name":
+    if sign == "." and word and word[0].kind == "name" and word[0].text not in LITERALS:
         return word[0].text, at + 2
+    if sign == "." and word and word[0].kind == "quoted":
+        return word[0].text[1:-1], at + 2
     if sign != "[" or len(word) < 2 or word[1].text != "]":  # noqa: PLR2004  (a key and a bracket)
         return None, at
     key = word[0].text
@@ -81,6 +83,13 @@ def short(key: object) -> str:
     return repr(key) if is_plain else f"a {type(key).__name__}"
 
 
+def _place(step: object) -> int | None:
+    """The place in a list that a whole number of any of CEL's types is; None for anything else."""
+    if isinstance(step, float) and step.is_integer():
+        return int(step)
+    return step if isinstance(step, int) and not isinstance(step, bool) else None
+
+
 def select(value: object, step: object) -> Json:
     """The value under a key or a number.
 
@@ -91,9 +100,10 @@ def select(value: object, step: object) -> Json:
         if step in value:
             return cast("Json", value[step])
         raise ExpressionError(f"there is no key {short(step)}")
-    if isinstance(step, int) and isinstance(value, Sequence) and not isinstance(value, str):
-        if 0 <= step < len(value):
-            return cast("Json", value[step])
-        raise ExpressionError(f"there is no item {step}: the list has {len(value)}")
+    place = _place(step)
+    if place is not None and isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        if 0 <= place < len(value):
+            return cast("Json", value[place])
+        raise ExpressionError(f"there is no item {place}: the list has {len(value)}")
     what = "text" if isinstance(value, str) else "null" if value is None else type(value).__name__
     raise ExpressionError(f"cannot take {short(step)} of {what}")

@@ -30,7 +30,9 @@ _TOKEN = re.compile(
         [bB]?(?:"{3}(?:\\.|[^\\])*?"{3}|'{3}(?:\\.|[^\\])*?'{3}
             |"(?!"")(?:\\.|[^"\\\n])*"|'(?!'')(?:\\.|[^'\\\n])*')
       | (?:[rR][bB]?|[bB][rR])(?:"{3}.*?"{3}|'{3}.*?'{3}|"(?!"")[^"\n]*"|'(?!'')[^'\n]*'))
-  | (?P<number>0[xX][0-9a-fA-F]+[uU]?|\d*\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\d+[uU]?)
+  | (?P<number>0[xX][0-9a-fA-F]+[uU]?|[0-9]*\.[0-9]+(?:[eE][-+]?[0-9]+)?
+      |[0-9]+[eE][-+]?[0-9]+|[0-9]+[uU]?)
+  | (?P<quoted>`[A-Za-z0-9_.\-/\ ]+`)
   | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
   | (?P<sign>&&|\|\||[<>=!]=|[-+*/%<>!?:,.()\[\]{}])
     """,
@@ -48,14 +50,15 @@ RESERVED = frozenset(
 )  # fmt: skip
 TYPES = frozenset(
     {
-        "bool", "bytes", "double", "duration", "dyn", "int", "list", "map", "null_type", "string",
+        "bool", "bytes", "double", "duration", "int", "list", "map", "null_type", "string",
         "timestamp", "type", "uint",
     }
 )  # fmt: skip
 _NOT_ROOTS = LITERALS | RESERVED | TYPES | {"nodes"}
 LOOPS = frozenset({"all", "exists", "existsOne", "exists_one", "filter", "map"})
 FUNCTIONS = LOOPS | {
-    "bytes", "contains", "double", "duration", "dyn", "endsWith", "getDate", "getDayOfMonth",
+    "bool", "bytes", "contains", "double", "duration", "dyn", "endsWith", "getDate",
+    "getDayOfMonth",
     "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds", "getMinutes",
     "getMonth", "getSeconds", "has", "int", "matches", "size", "startsWith", "string",
     "timestamp", "type", "uint",
@@ -91,7 +94,7 @@ class Token(NamedTuple):
     """A word of an expression (a tuple: ten times faster to make than a frozen dataclass)."""
 
     kind: str
-    """``string``, ``number``, ``name`` or ``sign``."""
+    """``string``, ``number``, ``name``, ``quoted`` (a key in backticks) or ``sign``."""
     text: str
     offset: int
 
@@ -267,7 +270,9 @@ class _Names:
 
     def _input(self, index: int) -> None:
         after, key = self._text(index + 1), self._tokens[index + 2 : index + 3]
-        if after == "." and key and self._text(index + 3) != "(":
+        if after == "." and key and key[0].kind == "quoted":
+            self._found.inputs.setdefault(key[0].text[1:-1], key[0].offset + 1)
+        elif after == "." and key and self._text(index + 3) != "(":
             self._found.inputs.setdefault(key[0].text, key[0].offset)
         elif after == "[" and key and _PLAIN_TEXT.fullmatch(key[0].text):
             self._found.inputs.setdefault(key[0].text[1:-1], key[0].offset + 1)

@@ -145,7 +145,7 @@ def take_at(part: Part, index: Run) -> Step:
     def step(frame: Frame, value: Any) -> Any:
         key = index(frame)
         try:
-            if isinstance(value, Mapping) and isinstance(key, int) and has_key(value, key):
+            if isinstance(value, Mapping) and isinstance(key, int | float) and has_key(value, key):
                 return value[key]
             return select(value, key)
         except ExpressionError as error:

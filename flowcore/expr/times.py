@@ -31,7 +31,7 @@ _DURATION = re.compile(rf"([-+]?)((?:{_PART.pattern})+|0)")
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?([Zz]|[-+]\d\d:\d\d)?", re.ASCII
 )
-_OFFSET = re.compile(r"([-+])(\d\d):(\d\d)", re.ASCII)
+_OFFSET = re.compile(r"[-+]?\d\d:\d\d", re.ASCII)
 _LONGEST = 100
 _DIGITS = 9
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -111,7 +111,7 @@ def _offset(text: str) -> int:
     """Seconds ahead of UTC."""
     if text in "Zz":
         return 0
-    hours, minutes = int(text[1:3]), int(text[4:])
+    hours, minutes = int(text[-5:-3]), int(text[-2:])
     if hours > 23 or minutes > 59:  # noqa: PLR2004  (RFC 3339)
         msg = "there is no such offset"
         raise ValueError(msg)

@@ -172,8 +172,17 @@ class _Reader:
 
     def _selected(self, of: Part) -> Part:
         self.take(".")
-        if self._next.kind != "name" or self._next.text in LITERALS:
+        if self._next.kind == "quoted":
+            key = self.take()
+            found = self._made("field", key, (of,))
+            return replace(found, word=key.text[1:-1], at=key.offset + 1, start=of.start)
+        if self._next.kind != "name":
             raise self._unexpected()
+        if self._next.text in LITERALS:
+            hint = (
+                f"'{self._next.text}' is a word of CEL; write [\"{self._next.text}\"] for the key"
+            )
+            raise ExpressionSyntaxError(hint, self._next.offset)
         word = self.take()
         if self._is("("):
             return self._call(word, of)

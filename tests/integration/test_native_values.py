@@ -224,3 +224,34 @@ def test_a_cache_whose_key_goes_over_a_map_is_hit(
     for _ in range(3):
         assert engine.run({"c": node}, {"s": LETTERS}).output == list(LETTERS)
     assert log.read_text().split() == ["called"]
+
+
+def test_a_sub_flow_with_defaults_goes_on_where_it_failed(
+    engine: Engine, importable: None, tmp_path: Path
+) -> None:
+    log, mended = tmp_path / "ran.txt", tmp_path / "mended"
+    given = {"log": str(log), "mended": str(mended), "fail": "second"}
+    sub = {
+        "inputs": {
+            "who": {"type": "string"},
+            "greeting": {"type": "string", "default": "hello"},
+            "rate": {"default": [1.0, {"b": None}]},
+        },
+        "nodes": {
+            name: {"uses": N + "logged", "with": {**given, "item": name}, **needs}
+            for name, needs in (("first", {}), ("second", {"needs": ["first"]}))
+        },
+    }
+    nodes = {
+        "told": {"uses": "workflow", "flow": sub, "with": {"who": "${{ inputs.who }}"}},
+        "flows": {"uses": "workflow", "flow": sub, "needs": ["make"]},
+        "make": {"uses": "passthrough", "with": {"who": "me", "else": 1}},
+    }
+    config = {"execution": {"fail_fast": False}}
+    run = engine.start(nodes, {"who": "me"}, config=config)
+    assert not run.wait(timeout=60).success
+    mended.touch()
+    run.resume()
+    result = run.wait(timeout=60)
+    assert result.success, result.error
+    assert sorted(log.read_text().split()) == ["first"] * 2 + ["second"] * 4
