@@ -274,6 +274,7 @@ class _Builder:
         keys = Keyring(
             settings.secrets,
             vault=vault,
+            servers=len(shards),
             on_refusal=app.flowcore.refuser.keep,
         )
         self.producers = Producers(self.app)

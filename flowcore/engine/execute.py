@@ -132,7 +132,7 @@ class Executor:
             given=given_of,
         )
         self._failures = Failures(payloads, fallbacks, self._speaker)
-        self._prepared = Preparer(substitute)
+        self._prepared = Preparer(substitute, self._invoker.unlimited)
         self._marked = Marked()
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
@@ -172,8 +172,9 @@ class Executor:
         self._keeper.hold(ticket, work.stopper, plan=plan.hash, claim=claim)
         began = time.monotonic()
         try:
-            guarded = plan.policy(ticket.node).guarded
-            came_to = self._guard.run(work) if guarded else self._once(work)
+            policy = plan.policy(ticket.node)
+            with self._invoker.limited(policy.timeout):
+                came_to = self._guard.run(work) if policy.guarded else self._once(work)
         finally:
             self._keeper.drop(ticket)
         seconds = time.monotonic() - began
@@ -292,7 +293,6 @@ class Executor:
             finally:
                 self._speaker.finish(work)
         if prepared.schema is not None or prepared.model is not None:
-            self._invoker.arm(work.plan.policy(work.node).timeout)
             value = as_said(value, schema=prepared.schema, model=prepared.model, node=work.name)
         return work.hidden(value, what=f"output of node {work.name!r}")
 
@@ -381,8 +381,6 @@ class Executor:
         """Call a node's function; what it yields goes to ``put``, or else to the run's log."""
         plan, node = work.plan, work.node
         timeout = plan.policy(node).timeout
-        if timeout:
-            self._invoker.arm(timeout)
         args, kwargs = bind(
             prepared.signature,
             rendered(prepared.template, work),

@@ -67,7 +67,8 @@ class Fallbacks:
         raise NothingLeft(replace(failure, message=told))
 
     def _call(self, uses: str, failure: Failure, work: Assignment) -> Any:
-        function = resolve(uses).function
+        with self._invoker.unlimited():
+            function = resolve(uses).function
         signature = signature_of(function)
         error = {"type": failure.type, "message": failure.message}
         given = {"error": error, **self._given(work)}

@@ -90,7 +90,8 @@ class Guard:
         """Make the attempt, if it may be and has to be made."""
         policy = work.plan.policy(work.node)
         try:
-            if policy.condition is not None and not is_wanted(policy.condition, work):
+            wanted = work.failure is not None or policy.condition is None
+            if not wanted and not is_wanted(policy.condition or "", work):
                 return ended(work, Outcome(kind="skipped"))
             if policy.cache is not None:
                 return self._cached(work, policy.cache)

@@ -17,7 +17,8 @@ import itertools
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -131,6 +132,8 @@ class Invoker:
     def __init__(self, record: WorkRecord | None = None) -> None:
         """Start nothing yet; ``record`` is what the parent of this process watches, if it does."""
         self._record = record
+        self._limit: float | None = None
+        """Of the attempt that is made, in the child of a pool: one at a time."""
         self._renew()
         renew_after_fork(self, Invoker._renew)
 
@@ -173,12 +176,41 @@ class Invoker:
             return self._call(function, args, kwargs, stopper)
         finally:
             stopper.done = True
-            self.arm(None)
+            self._arm(timeout)
 
-    def arm(self, timeout: float | None) -> None:
-        """Let the parent know of a limit for work that is no call: bindings, checks of outputs."""
+    def _arm(self, timeout: float | None) -> None:
         if self._record is not None:
             self._record.arm(timeout, busy=True)
+
+    @contextmanager
+    def limited(self, timeout: float | None) -> Iterator[None]:
+        """Hold a whole attempt to its time limit: all that is no call, before and after each.
+
+        The parent of this process sees to that. Expressions, bindings, checks of outputs and the
+        words of errors may all be as slow as a function.
+        """
+        if timeout is None or self._record is None:
+            yield
+            return
+        self._limit = timeout
+        self._arm(timeout)
+        try:
+            yield
+        finally:
+            self._limit = None
+            self._arm(None)
+
+    @contextmanager
+    def unlimited(self) -> Iterator[None]:
+        """Let the time of the block count for nothing: modules are imported in it."""
+        if self._limit is None:
+            yield
+            return
+        self._arm(None)
+        try:
+            yield
+        finally:
+            self._arm(self._limit)
 
     def _call(
         self,

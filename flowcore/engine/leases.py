@@ -161,6 +161,6 @@ def _enter(record: WorkRecord, ticket: Ticket | UnitTicket, plan: str, claim: Cl
     if isinstance(ticket, UnitTicket):
         record.open(ticket.run, plan=plan, unit=ticket.unit)
     else:
-        lost, before = (claim.lost, claim.before) if claim else (0, 0)
-        record.open(ticket.run, plan=plan, lost=lost, before=before)
+        past = (claim.lost, claim.before, claim.failure is not None) if claim else (0, 0, False)
+        record.open(ticket.run, plan=plan, past=past)
         record.begin(ticket.node, ticket.attempt)

@@ -9,6 +9,7 @@ only the heartbeat counts.
 """
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,7 @@ from pathlib import Path
 from flowcore.engine.work_table import RunningWork
 
 __all__ = [
+    "TICKS",
     "CpuWatch",
     "Excess",
     "ProcessUsage",
@@ -29,6 +31,9 @@ __all__ = [
 
 #: Stopped by a signal or a debugger, dead, waiting for a disk that may never answer.
 _AWAY = frozenset("TtXxZD")
+
+#: Ticks of CPU time in a second.
+TICKS = os.sysconf("SC_CLK_TCK")
 
 _STATE, _PARENT, _USER, _SYSTEM = 0, 1, 11, 12
 
@@ -108,6 +113,10 @@ class CpuWatch:
             grown = now
         self._seen[pid] = (usage.ticks, grown)
         return now - grown <= self._patience
+
+    def ticks(self, pid: int) -> int:
+        """Return the CPU time that the last look has found."""
+        return self._seen.get(pid, (0, 0.0))[0]
 
     def keep(self, pids: frozenset[int]) -> None:
         """Forget all other processes."""

@@ -4,7 +4,8 @@ In: why it is ended, and what it was doing. Out: an Outcome. Pure. Not here: end
 what comes of a failure where the node's own process can tell (failures).
 
 A parent runs no user code, be it a fallback's function or the condition of an edge: where such
-have a say, the attempt is deferred to whoever claims it next.
+have a say, the attempt is deferred to whoever claims it next. Only once: whoever takes longer than
+it may to decide has nothing to decide.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def outcome_of(
     failure = describe(error, node=plan.ids[work.node], attempt=work.attempt, worker=worker)
     if why is Excess.CANCELLED:
         return Outcome(kind="cancelled", failure=failure)
-    if policy.guarded:
+    if policy.guarded and not work.deferred:
         return Outcome(kind="deferred", failure=failure)
     delay = next_delay(
         policy.retry,
@@ -52,5 +53,5 @@ def outcome_of(
     )
     if delay is not None:
         return Outcome(kind="retry", failure=failure, delay=delay)
-    open_ = policy.fallback or plan.is_conditional(work.node)
+    open_ = not work.deferred and (policy.fallback or plan.is_conditional(work.node))
     return Outcome(kind="deferred" if open_ else "failed", failure=failure)

@@ -4,6 +4,7 @@ In: a plan's node. Out: its function, and how it is called. Not here: calling it
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -54,13 +55,19 @@ class Prepared:
 class Preparer:
     """Prepares the nodes of a process, each once."""
 
-    def __init__(self, substitute: Substitute | None = None) -> None:
+    def __init__(
+        self,
+        substitute: Substitute | None = None,
+        importing: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         """Prepare nothing yet.
 
         Args:
             substitute: Puts another function in the place of a node's, for tests.
+            importing: Surrounds the import of a function's module.
         """
         self._substitute = substitute
+        self._importing = importing
         self._known: dict[tuple[str, int], Prepared] = {}
 
     def known(self, plan: Plan, node: int) -> Prepared | None:
@@ -78,7 +85,8 @@ class Preparer:
         if found is not None:
             return found
         policy, given = plan.policy(node), plan.params[node]
-        function = resolve(policy.uses).function
+        with self._importing():
+            function = resolve(policy.uses).function
         if self._substitute is not None:
             function = self._substitute(plan, node, function)
         signature, chunks = signature_of(function), is_generator(function)

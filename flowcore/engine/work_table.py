@@ -47,8 +47,8 @@ _NUMBER = struct.Struct("=d")
 _SERIAL = struct.Struct("=Q")
 _HEARTBEAT, _DEADLINE, _ASKED, _FIRST, _TOLD = 0, 8, 16, 24, 40
 
-#: Serial, losses and attempts before, lengths of run, unit and plan.
-_ABOUT = struct.Struct("=QiiHHH6x")
+#: Serial, losses and attempts before, whether it was deferred, lengths of run, unit and plan.
+_ABOUT = struct.Struct("=QiiHHHH4x")
 _ABOUT_AT = _HEAD.size
 _TEXT_AT = _ABOUT_AT + _ABOUT.size
 _TEXT = 2000
@@ -84,6 +84,8 @@ class RunningWork:
     """Earlier attempts that ended with the loss of their worker."""
     before: int
     """Attempts made before the run was resumed."""
+    deferred: bool
+    """Whether the attempt has failed in another process, and this one decides what comes of it."""
     serial: int
     """Never the same for two nodes of one record."""
     node: int
@@ -151,8 +153,17 @@ class WorkRecord:
         self.hold(())
         self.close()
 
-    def open(self, run: str, *, plan: str, unit: str = "", lost: int = 0, before: int = 0) -> None:
-        """Say what the following nodes belong to."""
+    def open(
+        self, run: str, *, plan: str, unit: str = "", past: tuple[int, int, bool] = (0, 0, False)
+    ) -> None:
+        """Say what the following nodes belong to.
+
+        Args:
+            run: The run.
+            plan: The hash of its plan.
+            unit: The unit; empty for a node with a message of its own.
+            past: Of such a node: ``lost``, ``before`` and ``deferred`` of ``RunningWork``.
+        """
         texts = [text.encode() for text in (run, unit, plan)]
         joined = b"".join(texts)
         if len(joined) > _TEXT:
@@ -161,7 +172,7 @@ class WorkRecord:
             return
         memory, base = self._memory, self._base
         serial = self._serial = self._serial + 1
-        _ABOUT.pack_into(memory, base + _ABOUT_AT, serial, lost, before, *map(len, texts))
+        _ABOUT.pack_into(memory, base + _ABOUT_AT, serial, *past, *map(len, texts))
         memory[base + _TEXT_AT : base + _TEXT_AT + len(joined)] = joined
         _SERIAL.pack_into(memory, base + _ABOUT_END, serial)
         _NUMBER.pack_into(memory, base + _ASKED, 0.0)
@@ -258,7 +269,7 @@ def _read(text: bytes) -> RunningWork | None:
     serial, node, attempt, started, again = entries[-1]
     if serial != again:
         return None
-    _, lost, before, *sizes = about
+    _, lost, before, deferred, *sizes = about
     run, unit, plan = _texts(text, sizes)
     return RunningWork(
         pid=pid,
@@ -268,6 +279,7 @@ def _read(text: bytes) -> RunningWork | None:
         plan=plan,
         lost=lost,
         before=before,
+        deferred=bool(deferred),
         serial=serial,
         node=node,
         attempt=attempt,

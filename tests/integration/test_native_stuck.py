@@ -54,7 +54,12 @@ def _gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    "uses", [SPIN, "spinning_nodes:async_spin", "spinning_nodes:swallow", "spinning_nodes:give"]
+    "uses",
+    [
+        SPIN,
+        *("spinning_nodes:async_spin", "spinning_nodes:swallow"),
+        *("spinning_nodes:give", "spinning_nodes:wordy"),
+    ],
 )
 def test_a_node_that_keeps_its_interpreter_times_out_after_one_attempt(
     engine: Engine, mark: Path, uses: str
@@ -87,11 +92,23 @@ def test_time_limits_hold_for_items_iterations_and_flows_inside(engine: Engine, 
     assert result.error is not None
     assert "NodeTimeoutError: timed out after 1.00 s" in result.error
     assert len(_spun(mark)) == 1
+    body = {**item, "with": {**item["with"], "number": "${{ inputs.n }}"}}
+    loop = {
+        "uses": "loop",
+        "flow": {"id": "body", "nodes": {"spin": body}},
+        "with": {"n": "${{ state + 1 }}"},
+        "initial": -1,
+        "until": "output >= 6",
+    }
+    result = engine.run({"looped": loop})
+    assert "NodeTimeoutError: timed out after 1.00 s" in str(result.error)
+    assert result.nodes["looped"].attempts == 1
+    assert len(_spun(mark)) == 2
     inner = {"nodes": {"spin": _spin(mark, timeout="1s")}}
     result = engine.run({"inner": {"uses": "workflow", "flow": {"id": "inner", **inner}}})
     assert not result.success
     assert "NodeTimeoutError" in (result.error or "")
-    assert len(_spun(mark)) == 2
+    assert len(_spun(mark)) == 3
 
 
 def test_a_retry_a_fallback_and_a_condition_hold_for_a_node_that_is_ended(
@@ -106,6 +123,33 @@ def test_a_retry_a_fallback_and_a_condition_hold_for_a_node_that_is_ended(
     assert result.nodes["spin"].attempts == 2
     assert len(_spun(mark)) == 2
     assert not set(_spun(mark)) & set(_spun(Path(f"{mark}.fallback")))
+
+
+def test_a_fallback_that_does_not_come_back_is_called_once(engine: Engine, mark: Path) -> None:
+    fallback = {"uses": "spinning_nodes:spin_instead"}
+    guards: list[dict[str, Any]] = [{}, {"concurrency": 1}]
+    for guard in guards:
+        result = engine.run({"spin": _spin(mark, timeout="1s", fallback=fallback, **guard)})
+        assert result.error == "node 'spin': NodeTimeoutError: timed out after 1.00 s"
+        assert result.nodes["spin"].attempts == 1
+    assert len(_spun(Path(f"{mark}.fallback"))) == len(_spun(mark)) == 2
+
+
+def test_children_that_a_pool_gets_later_are_watched_as_well(tmp_path: Path, mark: Path) -> None:
+    with running_valkey() as url, running_engine(url, tmp_path) as engine:
+        workers = engine.workers(slots=1)
+        app = engine.session.runtime.app
+        app.control.pool_grow(2)
+        parent = psutil.Process(workers.pids[0])
+        poll(lambda: len(parent.children()) == 3, what="the pool to grow")
+        marks = [Path(f"{mark}{at}") for at in range(3)]
+        runs = [engine.start({"spin": _spin(each, timeout="3s")}) for each in marks]
+        poll(lambda: all(map(_spun, marks)), what="all to spin at once")
+        for run in runs:
+            result = run.wait(60)
+            assert result.error == "node 'spin': NodeTimeoutError: timed out after 3.00 s"
+            assert result.nodes["spin"].attempts == 1
+        assert len({pid for each in marks for pid in _spun(each)}) == 3
 
 
 def test_a_guarded_node_that_is_ended_tells_its_circuit_and_gives_its_place_back(

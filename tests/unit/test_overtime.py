@@ -22,11 +22,13 @@ def _plan(edges: list[dict[str, str]] | None = None, **policies: Any) -> Plan:
     return compile_plan(check(load_tree(tree)))
 
 
-def _work(attempt: int = 1, lost: int = 0, before: int = 0) -> RunningWork:
+def _work(
+    attempt: int = 1, lost: int = 0, before: int = 0, *, deferred: bool = False
+) -> RunningWork:
     table = WorkTable(1)
     record = table.take(0)
     assert record is not None
-    record.open("run", plan="plan", lost=lost, before=before)
+    record.open("run", plan="plan", past=(lost, before, deferred))
     record.begin(0, attempt)
     work = table.read(0)
     assert work is not None
@@ -65,6 +67,17 @@ def test_what_has_a_say_in_a_failure_is_left_to_a_child(
     plan = _plan(**policies)
     assert _kind(plan, _work(attempt)) == kind
     assert _kind(plan, _work(attempt), Excess.CANCELLED) == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "policies", [{"fallback": {"value": 1}}, {"concurrency": 1}, {"circuit_breaker": {}}], ids=str
+)
+def test_an_attempt_is_deferred_once(policies: dict[str, Any]) -> None:
+    edges = [{"from": "a", "to": "b", "when": "nodes.a.output == 1"}]
+    for plan in (_plan(**policies), _plan(edges, **policies)):
+        assert _kind(plan, _work()) == "deferred"
+        assert _kind(plan, _work(deferred=True)) == "failed"
+    assert _kind(_plan(**RETRY, **policies), _work(deferred=True)) == "retry"
 
 
 def test_losses_and_earlier_lives_are_no_chances() -> None:

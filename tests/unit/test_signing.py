@@ -253,7 +253,9 @@ def test_without_a_key_nothing_is_signed_and_nothing_accepted() -> None:
     keys = Keyring(vault=server)
     with pytest.raises(StoreUnreachableError, match="FLOWCORE_SECRET"):
         _node(keys=keys)
-    _refused(_node(), keys=keys)
+    with pytest.raises(StoreUnreachableError, match="FLOWCORE_SECRET"):
+        _accept(_node(), keys=keys)
+    assert not keys.refused, "nobody can say that it is forged"
     server.down = False
     assert _accept(_node(keys=keys), keys=keys)
 
@@ -265,6 +267,44 @@ def test_a_known_key_outlives_its_server() -> None:
     server.down = True
     assert _accept(request, keys=keys)
     assert _accept(_node(keys=keys), keys=keys)
+
+
+def test_a_signature_is_not_called_wrong_while_a_key_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, now = Server(), [1000.0]
+    monkeypatch.setattr("flowcore.backends.native.signing.time.monotonic", lambda: now[0])
+    keys = Keyring(vault=server)
+    keys.refresh()
+    request = _node(keys=keys)
+    now[0] += 5
+    server.down = True
+    assert _accept(request, keys=keys)
+    for _ in range(3):  # a server that was emptied may have signed with a new key
+        with pytest.raises(StoreUnreachableError):
+            _accept(_node(keys=OTHERS), keys=keys)
+    assert not keys.refused
+    server.down = False
+    now[0] += 5
+    _refused(_node(keys=OTHERS), keys=keys)
+
+
+def test_nor_while_one_of_several_servers_does_not_answer() -> None:
+    first, second = Server(), Server()
+    down: set[int] = {0}
+
+    def vault(fresh: bytes) -> Mapping[int, bytes]:
+        return {at: ask(fresh)[0] for at, ask in enumerate((first, second)) if at not in down}
+
+    keys = Keyring(vault=vault, servers=2)
+    request = _node(keys=Keyring(vault=first))
+    keys.refresh()
+    with pytest.raises(StoreUnreachableError):
+        _accept(request, keys=keys)
+    down.clear()
+    keys._looked = 0.0
+    assert _accept(request, keys=keys)
+    _refused(_node(keys=OTHERS), keys=keys)
 
 
 def test_a_secret_asks_no_server() -> None:

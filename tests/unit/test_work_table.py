@@ -49,7 +49,7 @@ def test_a_record_that_nobody_has_taken_and_one_of_an_idle_child_read_as_nothing
 def test_what_is_written_is_read() -> None:
     table = WorkTable(2)
     record = _record(table, 1)
-    record.open("röd/1", plan="p" * 40, unit="u3", lost=1, before=2)
+    record.open("röd/1", plan="p" * 40, unit="u3", past=(1, 2, True))
     record.begin(3, started=7.0)
     record.begin(9, 4, started=8.0)
     record.ask(9.0)
@@ -57,6 +57,7 @@ def test_what_is_written_is_read() -> None:
     work = _read(table, 1)
     assert (work.run, work.plan, work.unit) == ("röd/1", "p" * 40, "u3")
     assert (work.lost, work.before, work.node, work.attempt) == (1, 2, 9, 4)
+    assert work.deferred
     assert (work.started, work.heartbeat, work.asked) == (8.0, 1.5, 9.0)
     assert work.pid == os.getpid()
     assert work.ran == (3,)

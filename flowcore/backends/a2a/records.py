@@ -79,7 +79,8 @@ class CallRecords:
             self._records[index] = record
             self._calls[hold] = index
             limit = "" if timeout is None else f"{timeout:g}"
-            record.open(hold.task, plan=agent, unit=limit, lost=-1 if tries is None else tries)
+            past = (-1 if tries is None else tries, 0, False)
+            record.open(hold.task, plan=agent, unit=limit, past=past)
             record.begin(hold.token, ON_LOOP)
             self._count(index + 1)
 

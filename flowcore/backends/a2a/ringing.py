@@ -92,6 +92,9 @@ def opened(message: Any, keys: Signer) -> Json | None:
         content: Json | None = msgpack.unpackb(data) if right else None
     except (ValueError, TypeError):
         content = None
+    except StoreUnreachableError as error:
+        _log.warning("a message for an agent cannot be read now (a janitor sends it): %s", error)
+        return None
     if content is None:
         _log.warning("refused a message for an agent: it is not what one of us has signed")
     return content

@@ -40,6 +40,9 @@ _NOTE_EVERY = 2.0
 #: Seconds for which a note is fresh: two renewals may get lost.
 NOTE_KEPT = 3 * _NOTE_EVERY
 
+#: Seconds between two looks at the key that signs messages: one command for a whole worker.
+_KEY_EVERY = 30.0
+
 #: Seconds between two looks for names of threads whose time is over.
 _THREADS_EVERY = 60.0
 
@@ -121,6 +124,8 @@ class JanitorStep(bootsteps.StartStopStep):
             isolation=Isolation("runs", services.troubles),
         )
         return [
+            # This process verifies messages when it hands them back, perhaps with no server there.
+            Chore("the key of messages", services.keys.refresh, every=_KEY_EVERY),
             Chore("the worker's note", post, every=_NOTE_EVERY),
             Chore("the names of threads", partial(_tidy, services), every=_THREADS_EVERY),
             Chore("the look at the room", lambda: _warn(services)),

@@ -77,6 +77,7 @@ class Keyring:
         given: Sequence[str] = (),
         *,
         vault: Vault | None = None,
+        servers: int = 1,
         on_refusal: Callable[[str, str], object] = lambda _what, _why: None,
     ) -> None:
         """Ask no server yet.
@@ -84,13 +85,17 @@ class Keyring:
         Args:
             given: Secrets by word of mouth; with any, no server is ever asked.
             vault: Keeps a key where the runs are.
+            servers: How many servers the vault has.
             on_refusal: Keeps aside what is refused; called with what it is, and why.
         """
         self._on_refusal = on_refusal
         self._given = [blake2b(secret.encode(), digest_size=_KEY).digest() for secret in given]
         self._vault = vault
+        self._servers = servers
         self._found: dict[int, bytes] = {}
         self._looked = 0.0
+        self._missed = False
+        """Whether the last look did not reach every server."""
         self._renew()
         renew_after_fork(self, Keyring._renew)
         self.refused = 0
@@ -105,13 +110,19 @@ class Keyring:
         Raises:
             StoreUnreachableError: No key was given, and no server that keeps one answers.
         """
-        if not self._given and time.monotonic() - self._looked > (_FRESH if self._found else 0):
-            self._look()
+        self.refresh()
         keys = self._keys()
         if not keys:
-            msg = "cannot read the key that signs messages: no server answers; see FLOWCORE_SECRET"
-            raise StoreUnreachableError(msg)
+            raise _unreadable()
         return _signature(keys[0], data)
+
+    def refresh(self) -> None:
+        """Read the servers' keys, unless that was done lately; a key that was read is kept.
+
+        Whoever will have to verify a message when no server answers does this beforehand.
+        """
+        if not self._given and time.monotonic() - self._looked > (_FRESH if self._found else 0):
+            self._look()
 
     def digest(self, data: bytes) -> bytes:
         """Hash what may be secret: nobody without the key can try what it was.
@@ -122,22 +133,36 @@ class Keyring:
         return self.sign(_DIGEST + data)
 
     def verify(self, data: bytes, signature: object) -> bool:
-        """Say whether one of the keys made this signature of the data."""
+        """Say whether one of the keys made this signature of the data.
+
+        Raises:
+            StoreUnreachableError: None that is known did, and a server's key cannot be read: it
+                may be the one.
+        """
         if not isinstance(signature, bytes) or len(signature) != _SIZE:
             return False
         if self._matches(data, signature):
             return True
-        if self._given or time.monotonic() - self._looked < (_LOOK if self._found else 0):
+        if self._given:
             return False
-        self._look()
-        return self._matches(data, signature)
+        if time.monotonic() - self._looked >= (_LOOK if self._found else 0):
+            self._look()
+            if self._matches(data, signature):
+                return True
+        if self._missed:
+            raise _unreadable()
+        return False
 
     def sign_value(self, value: Any) -> str:
         """Sign plain data as JSON has it."""
         return self.sign(_canonical(value)).hex()
 
     def verify_value(self, value: Any, signature: object) -> bool:
-        """Say whether one of the keys made this signature of plain data."""
+        """Say whether one of the keys made this signature of plain data.
+
+        Raises:
+            StoreUnreachableError: As ``verify``.
+        """
         try:
             return self.verify(_canonical(value), bytes.fromhex(str(signature)))
         except (TypeError, ValueError):
@@ -165,10 +190,20 @@ class Keyring:
         with self._lock:
             self._looked = time.monotonic()
             mine = self._keys()
+            self._missed = True
             try:
-                self._found.update(self._vault(mine[0] if mine else secrets.token_bytes(_KEY)))
+                read = self._vault(mine[0] if mine else secrets.token_bytes(_KEY))
             except FlowcoreError as error:
                 _log.warning("could not read the key that signs messages: %s", error)
+                return
+            self._found.update(read)
+            self._missed = len(read) < self._servers
+
+
+def _unreadable() -> StoreUnreachableError:
+    return StoreUnreachableError(
+        "cannot read the key that signs messages: no server answers; see FLOWCORE_SECRET"
+    )
 
 
 def sign_message(
@@ -199,6 +234,7 @@ def accept(keys: Keyring, request: Any, *, task: str, chord: bool) -> dict[str, 
     Raises:
         OtherVersion: They are, but their sender speaks another wire number.
         Reject: They are not; the message is dropped.
+        StoreUnreachableError: Nobody can say: the key cannot be read.
     """
     given = dict(request.kwargs or {})
     signature = given.pop(SIGNATURE, None)
@@ -241,6 +277,7 @@ def verify_about(
 
     Raises:
         Reject: It is not; the message is dropped.
+        StoreUnreachableError: Nobody can say: the key cannot be read.
     """
     about = dict(given)
     signature = about.pop(SIGNATURE, None)

@@ -28,7 +28,15 @@ from flowcore.backends.native.host import NodeHost
 from flowcore.backends.native.proxies import settle_for, speak_for
 from flowcore.backends.native.tasks import NodeFailed
 from flowcore.engine.leases import STOP_GRACE
-from flowcore.engine.liveness import CpuWatch, Excess, descendants, excess, is_heard, read_usage
+from flowcore.engine.liveness import (
+    TICKS,
+    CpuWatch,
+    Excess,
+    descendants,
+    excess,
+    is_heard,
+    read_usage,
+)
 from flowcore.engine.overtime import outcome_of
 from flowcore.engine.work_table import RunningWork, WorkTable
 from flowcore.errors import FlowcoreError
@@ -44,6 +52,9 @@ _LOOK = 0.25
 
 #: Seconds that a child has after a time limit, to end its node and clean up by itself.
 GRACE = 1.5
+
+#: Seconds on the CPU that it has after a limit that counts these alone.
+_BUSY_GRACE = 1.0
 
 #: Seconds that it has after it was asked to end its node: it is asked, then forced, then ended.
 _STOP_GRACE = STOP_GRACE + 1.25
@@ -82,6 +93,8 @@ class _Seen:
     lost: bool = False
     over: bool = False
     """Whether the last look found it over its limit."""
+    late: tuple[float, int] | None = None
+    """A limit for time on the CPU that is over, and the CPU time of the child when it was."""
 
 
 class Watchdog:
@@ -137,21 +150,29 @@ class Watchdog:
         heard = is_heard(work, now, patience=_OVERDUE * self._interval)
         if running and not heard:
             self._speak_for(index, work, seen, now)
-        why = self._why(work, seen, now, running=running, heard=heard)
+        why = self._why(work, seen, now, heard=heard)
         # Twice: this process may have been stopped together with its children.
         over, seen.over = seen.over, why is not None
         if why is not None and over:
             self._end(index, work, why, seen)
 
-    def _why(
-        self, work: RunningWork, seen: _Seen, now: float, *, running: bool, heard: bool
-    ) -> Excess | None:
+    def _why(self, work: RunningWork, seen: _Seen, now: float, *, heard: bool) -> Excess | None:
         if seen.asked is not None and not heard and now - seen.asked > _UNHEARD_GRACE:
             return Excess.CANCELLED
-        why = excess(work, now, grace=GRACE, stop_grace=_STOP_GRACE)
-        if why is Excess.TIMEOUT and work.busy and not running:
+        why = excess(work, now, grace=0.0 if work.busy else GRACE, stop_grace=_STOP_GRACE)
+        if why is Excess.TIMEOUT and work.busy and not self._was_busy(work, seen):
             return None  # it waits for the store
         return why
+
+    def _was_busy(self, work: RunningWork, seen: _Seen) -> bool:
+        """Whether a child has been on the CPU, and not waiting, for the grace after its limit."""
+        ticks = self._cpu.ticks(work.pid)
+        if not ticks:
+            seen.late = None
+            return False
+        if seen.late is None or seen.late[0] != work.deadline:
+            seen.late = (work.deadline or 0.0, ticks)
+        return ticks - seen.late[1] >= _BUSY_GRACE * TICKS
 
     def _speak_for(self, index: int, work: RunningWork, seen: _Seen, now: float) -> None:
         """Do for a child that cannot what its own threads would."""

@@ -118,3 +118,22 @@ def spin_with_children(mark: str) -> None:
     pids = [pool.apply(os.getpid), subprocess.Popen(["sleep", "600"]).pid]
     Path(mark + ".children").write_text(" ".join(map(str, pids)))
     spin(mark)
+
+
+class Wordy(Exception):  # noqa: N818  (users call them as they like)
+    """Takes for ever to say what it is about."""
+
+    def __str__(self) -> str:
+        re.match("(a+)+$", "a" * 60 + "!")
+        return "never said"
+
+
+def wordy(mark: str) -> None:
+    """Fail with an error that has no end of words."""
+    _note(mark)
+    raise Wordy
+
+
+def spin_instead(mark: str) -> None:
+    """A fallback that does not come back either."""
+    spin(mark + ".fallback")
