@@ -15,7 +15,7 @@ from flowcore.agents.message import PROTOCOL_VERSION, Json, Message, Part
 from flowcore.errors import AgentNegotiationError, UsageError
 from flowcore.types import parse_duration
 
-__all__ = ["AgentSpec", "InputRequired", "Rejected", "Skill", "agent", "negotiate"]
+__all__ = ["AgentSpec", "InputRequired", "Rejected", "Skill", "agent", "check_card", "negotiate"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ANY = ("text/plain", "application/json")
@@ -235,3 +235,34 @@ def negotiate(card: Json, parts: Sequence[Part], *, accept: Sequence[str], versi
     if accept and "*/*" not in accept and not set(accept) & set(made):
         msg = f"agent {name!r} gives {', '.join(made)}; the caller takes {', '.join(accept)}"
         raise AgentNegotiationError(msg)
+
+
+def check_card(card: Any) -> Json:
+    """Return a card, as somebody has stored it, if it has what is read of one.
+
+    Raises:
+        ValueError: It has not; says where.
+    """
+    if not isinstance(card, dict):
+        raise ValueError(f"the card is {type(card).__name__}, not an object")  # noqa: TRY004
+    for name in ("name", "description"):
+        _check(card, name, isinstance(card.get(name), str))
+    for name in ("defaultInputModes", "defaultOutputModes"):
+        _check(card, name, _are(str, card.get(name)))
+    _check(card, "skills", _are(dict, card.get("skills")))
+    for skill in card["skills"]:
+        _check(skill, "id", isinstance(skill.get("id"), str))
+        _check(skill, "tags", _are(str, skill.get("tags")))
+    _check(card, "supportedInterfaces", _are(dict, card.get("supportedInterfaces")))
+    for each in card["supportedInterfaces"]:
+        _check(each, "protocolVersion", isinstance(each.get("protocolVersion"), str))
+    return card
+
+
+def _are(kind: type, values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(each, kind) for each in values)
+
+
+def _check(where: Json, name: str, is_right: bool) -> None:  # noqa: FBT001  (the one thing it is told)
+    if not is_right:
+        raise ValueError(f"the card's {name!r} is missing or of a wrong type: {where.get(name)!r}")

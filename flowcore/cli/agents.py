@@ -3,6 +3,7 @@
 In: names, words. Out: cards and tasks, as the A2A protocol spells them.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from flowcore.cli.printing import (
     Output,
     Quiet,
     note,
+    note_damage,
     show_object,
     show_rows,
     write,
@@ -24,6 +26,7 @@ from flowcore.cli.printing import (
 )
 from flowcore.client.agents import AgentClient
 from flowcore.errors import AgentNotFoundError, AgentTaskError, UsageError
+from flowcore.ports.agents import AgentNote
 
 __all__ = ["app"]
 
@@ -66,10 +69,14 @@ def agents(
     with Session() as session:
         client = AgentClient(session)
         if dead:
-            rows = [_dead_row(task) for task in client.dead_letters()]
+            letters = client.dead_letters()
+            note_damage(letters, "tasks")
+            rows = [_dead_row(task) for task in letters]
             hint = "next: flowcore agents requeue TASK"
         else:
-            rows = _rows(client, skill, tag)
+            found = client.agents(skill=skill, tag=tag)
+            note_damage(found, "cards")
+            rows = _rows(found)
             hint = "next: flowcore agents send NAME TEXT"
     if not rows and output is Format.TABLE:
         none = "no agents; start some: flowcore worker --agents MODULE"
@@ -185,9 +192,9 @@ def requeue(id: TaskId, quiet: Quiet = False, output: Output = Format.TABLE) -> 
     return ExitCode.OK
 
 
-def _rows(client: AgentClient, skill: str | None, tag: str | None) -> list[dict[str, Any]]:
+def _rows(notes: Iterable[AgentNote]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for each in sorted(client.agents(skill=skill, tag=tag), key=lambda note: not note.alive):
+    for each in sorted(notes, key=lambda note: not note.alive):
         skills = each.card["skills"]
         row = found.setdefault(
             each.name,

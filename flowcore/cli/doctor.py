@@ -15,7 +15,7 @@ from typing import Any
 from flowcore.assembly.reach import check_broker
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings, SettingsError
-from flowcore.cli.doctor_workers import check_refusals, check_workers
+from flowcore.cli.doctor_workers import check_cards, check_refusals, check_workers
 from flowcore.cli.finding import Finding
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, show_rows
@@ -145,6 +145,7 @@ def _session(session: Session, where: str) -> Iterator[Finding]:
     yield _payloads(session)
     yield _broker(session)
     yield from check_workers(session)
+    yield from check_cards(session)
     yield _troubles(session)
     yield check_refusals(session)
 

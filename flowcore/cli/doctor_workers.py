@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from flowcore.assembly.session import Session
 from flowcore.cli.finding import Finding
 from flowcore.errors import ServiceError
+from flowcore.graph.diagnostic import clean
 from flowcore.ports.presence import WorkerNote
 
-__all__ = ["check_notes", "check_refusals", "check_workers"]
+__all__ = ["check_cards", "check_notes", "check_refusals", "check_workers"]
 
 #: Workers that have a row of their own; of more only the number is told.
 _SHOWN = 20
@@ -24,6 +25,9 @@ def check_workers(session: Session) -> Iterator[Finding]:
     except ServiceError as error:
         yield Finding(check="workers", status="fail", found=str(error))
         return
+    if warning := notes.warning("notes"):
+        fix = "no worker of this release wrote them: HDEL fc:workers NAME"
+        yield Finding(check="workers", status="warn", found=clean(warning), fix=fix)
     if notes:
         yield from check_notes(notes)
     elif session.embedded:
@@ -32,6 +36,18 @@ def check_workers(session: Session) -> Iterator[Finding]:
     else:
         fix = "flowcore worker, where the flows' modules are"
         yield Finding(check="workers", status="warn", found="no live worker", fix=fix)
+
+
+def check_cards(session: Session) -> Iterator[Finding]:
+    """Look at the cards of agents, if any cannot be read."""
+    try:
+        notes = session.runtime.agents.caller.directory.agents()
+    except ServiceError as error:
+        yield Finding(check="agents", status="fail", found=str(error))
+        return
+    if warning := notes.warning("cards"):
+        fix = "no worker of this release wrote them; those of live agents are written again"
+        yield Finding(check="agents", status="warn", found=clean(warning), fix=fix)
 
 
 def check_notes(notes: Sequence[WorkerNote]) -> Iterator[Finding]:

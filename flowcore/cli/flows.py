@@ -10,7 +10,16 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.cli.given import FlowArgument, read_flow
 from flowcore.cli.outcome import ExitCode, ThingNotFoundError
-from flowcore.cli.printing import Format, Output, Quiet, iso, note, show_object, show_rows
+from flowcore.cli.printing import (
+    Format,
+    Output,
+    Quiet,
+    iso,
+    note,
+    note_damage,
+    show_object,
+    show_rows,
+)
 from flowcore.client.flow import deploy_plan
 from flowcore.errors import UsageError
 from flowcore.ports.flows import DeployedFlow
@@ -79,7 +88,9 @@ def flows(
             show_object(output, {"name": name, "version": version, "removed": True})
             note(f"{remove} is no longer deployed; its runs go on", quiet=quiet)
             return ExitCode.OK
-        rows = [_row(one) for one in registry.flows()]
+        found = registry.flows()
+    note_damage(found, "flows", way_out="deploy them again")
+    rows = [_row(one) for one in found]
     if output is Format.TABLE:
         if not rows:
             note("no flow is deployed; deploy one: flowcore deploy FLOW", quiet=quiet)

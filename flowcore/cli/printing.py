@@ -22,6 +22,7 @@ from flowcore.cli.terminal import for_terminal
 from flowcore.errors import UsageError
 from flowcore.graph.diagnostic import clean
 from flowcore.json_text import json_text
+from flowcore.ports.listing import Listing
 
 __all__ = [
     "Format",
@@ -30,6 +31,7 @@ __all__ = [
     "Quiet",
     "iso",
     "note",
+    "note_damage",
     "paint",
     "save",
     "show_object",
@@ -182,6 +184,18 @@ def note(text: str, *, quiet: bool = False) -> None:
     """Write a hint or a message to stderr."""
     if not quiet:
         complain(text)
+
+
+def note_damage(found: Listing[Any], what: str, *, way_out: str = "") -> None:
+    """Say on stderr, even when quiet, how many entries of a list cannot be read.
+
+    Args:
+        found: The list.
+        what: Names its entries, in the plural.
+        way_out: What may be done about it.
+    """
+    if warning := found.warning(what):
+        complain(f"{warning}; {way_out}" if way_out else warning)
 
 
 def save(text: str, file: Path | None) -> None:

@@ -5,7 +5,7 @@ In: what workers have kept aside. Out: rows, latest first; or nothing is left of
 
 from flowcore.assembly.session import Session
 from flowcore.cli.outcome import ExitCode
-from flowcore.cli.printing import Format, iso, note, show_object, show_rows
+from flowcore.cli.printing import Format, iso, note, note_damage, show_object, show_rows
 
 __all__ = ["list_refused"]
 
@@ -36,6 +36,7 @@ def list_refused(limit: int, *, drop: bool, quiet: bool, output: Format) -> int:
             show_object(output, {"dropped": count}, f"forgot {count} refused messages\n")
             return ExitCode.OK
         count, found = refusals.count(), refusals.latest(limit=limit)
+    note_damage(found, "refused messages")
     rows = [
         {
             "time": iso(one.time),

@@ -21,6 +21,7 @@ from flowcore.cli.printing import (
     Quiet,
     iso,
     note,
+    note_damage,
     paint,
     show_rows,
     table,
@@ -57,6 +58,9 @@ _DEAD_COLUMNS = {
 #: A larger run is shown by what is not yet, or not well, done.
 _MOST_ROWS = 50
 
+
+#: What can be done about entries of runs that cannot be read.
+_DAMAGED = "something else than flowcore wrote there: restore the server from a backup"
 
 #: What to do next with a run that does not simply go on.
 _NEXT = {
@@ -104,6 +108,7 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
         found = Run.list(
             state=states, flow=flow, tag=tag, part_of=part_of, limit=limit, session=session
         )
+    note_damage(found, "runs", way_out=_DAMAGED)
     rows = [run_row(each) for each in found]
     if output is Format.TABLE:
         if not rows:
@@ -129,6 +134,7 @@ def _refuse_mixed(*, dead: bool, refused: bool, drop: bool, filtered: Sequence[A
 def _list_dead(limit: int, *, quiet: bool, output: Format) -> int:
     with Session() as session:
         found = Run.dead_letters(limit=limit, session=session)
+    note_damage(found, "dead letters", way_out=_DAMAGED)
     rows = [
         {
             "run_id": each.run,

@@ -4,7 +4,7 @@ In: text or data for an agent. Out: tasks and their events. Every call has an as
 """
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from flowcore.agents.message import Task, TaskState, TaskUpdate
@@ -14,6 +14,7 @@ from flowcore.engine.agent_messages import check_id
 from flowcore.engine.agents import Call, completed, find
 from flowcore.errors import AgentNotFoundError, AgentTaskStateError, AgentWaitError, UsageError
 from flowcore.ports.agents import AgentNote
+from flowcore.ports.listing import Listing
 
 __all__ = ["AgentClient"]
 
@@ -105,11 +106,11 @@ class AgentClient:
             raise AgentTaskStateError(msg)
         return self.get(task)
 
-    def agents(self, *, skill: str | None = None, tag: str | None = None) -> Sequence[AgentNote]:
-        """Return who is there, dead ones included."""
+    def agents(self, *, skill: str | None = None, tag: str | None = None) -> Listing[AgentNote]:
+        """Return who is there, dead ones included; ``.unreadable`` names damaged cards."""
         return find(self._caller.directory, skill=skill, tag=tag)
 
-    def dead_letters(self) -> Sequence[Task]:
+    def dead_letters(self) -> Listing[Task]:
         """Return tasks that were given up because their workers died."""
         return self._caller.store.dead()
 

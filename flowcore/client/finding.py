@@ -11,6 +11,7 @@ from flowcore.assembly.session import Session, default_session
 from flowcore.client.blocking import in_thread, refuse_in_loop
 from flowcore.client.controls import Controls
 from flowcore.errors import FlowcoreError, RunError, UsageError
+from flowcore.ports.listing import Listing
 from flowcore.ports.store import RunQuery
 from flowcore.run.record import DeadLetter, RunSummary
 from flowcore.run.status import RunState
@@ -40,8 +41,8 @@ class Finding(Controls):
         part_of: str | None = None,
         limit: int = 50,
         session: Session | None = None,
-    ) -> Sequence[RunSummary]:
-        """Return matching runs, newest first.
+    ) -> Listing[RunSummary]:
+        """Return matching runs, newest first; ``.unreadable`` names damaged ones.
 
         Args:
             state: States, or one.
@@ -79,7 +80,7 @@ class Finding(Controls):
         part_of: str | None = None,
         limit: int = 50,
         session: Session | None = None,
-    ) -> Sequence[RunSummary]:
+    ) -> Listing[RunSummary]:
         """Return matching runs without blocking; see ``list``."""
         return await in_thread(
             lambda: cls.list(
@@ -179,7 +180,7 @@ class Finding(Controls):
     @classmethod
     def dead_letters(
         cls, *, limit: int = 50, session: Session | None = None
-    ) -> Sequence[DeadLetter]:
+    ) -> Listing[DeadLetter]:
         """Return nodes that were given up because their workers died each time, latest first."""
         refuse_in_loop("Run.dead_letters()", "Run.adead_letters()")
         return (session or default_session()).runtime.reader.dead_letters(limit=limit)
@@ -187,6 +188,6 @@ class Finding(Controls):
     @classmethod
     async def adead_letters(
         cls, *, limit: int = 50, session: Session | None = None
-    ) -> Sequence[DeadLetter]:
+    ) -> Listing[DeadLetter]:
         """Return dead letters without blocking."""
         return await in_thread(lambda: cls.dead_letters(limit=limit, session=session))

@@ -30,7 +30,8 @@ from flowcore.errors import (
     AgentTaskStateError,
     UsageError,
 )
-from flowcore.ports.agents import AgentDirectory, NewTask, TaskStore
+from flowcore.ports.agents import AgentDirectory, AgentNote, NewTask, TaskStore
+from flowcore.ports.listing import Listing
 
 __all__ = [
     "MAX_DEPTH",
@@ -231,7 +232,7 @@ def completed(task: Task) -> Task:
 
 def find(
     directory: AgentDirectory, *, skill: str | None = None, tag: str | None = None
-) -> Sequence[Any]:
+) -> Listing[AgentNote]:
     """Return the notes of agents, dead ones included, with a skill and a tag."""
 
     def fits(card: Json) -> bool:
@@ -239,7 +240,9 @@ def find(
         named = skill is None or any(each["id"] == skill for each in skills)
         return named and (tag is None or any(tag in each["tags"] for each in skills))
 
-    return [note for note in directory.agents() if fits(note.card)]
+    notes = directory.agents()
+    fitting = (note for note in notes if fits(note.card))
+    return Listing(fitting, unreadable=notes.unreadable)
 
 
 def _with_message(call: Call) -> Call:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from flowcore.agents.message import Json, Task, TaskState, TaskUpdate
+from flowcore.ports.listing import Listing
 
 __all__ = [
     "MOVES",
@@ -213,7 +214,7 @@ class TaskStore(Protocol):
         """Return a task's events after one, waiting for some seconds if there are none."""
         ...
 
-    def dead(self, *, limit: int = 50) -> Sequence[Task]:
+    def dead(self, *, limit: int = 50) -> Listing[Task]:
         """Return tasks that were given up because their workers died, latest first."""
         ...
 
@@ -235,6 +236,6 @@ class AgentDirectory(Protocol):
         """Take it down."""
         ...
 
-    def agents(self) -> Sequence[AgentNote]:
+    def agents(self) -> Listing[AgentNote]:
         """Return all notes, by name; those of the dead for an hour."""
         ...

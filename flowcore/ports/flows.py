@@ -4,9 +4,10 @@ In: a name, a version, a plan. Out: what is deployed. Not here: runs, which are 
 do not ask again.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from flowcore.ports.listing import Listing
 
 __all__ = ["DeployedFlow", "FlowRegistry"]
 
@@ -47,7 +48,7 @@ class FlowRegistry(Protocol):
         """Return a version of a flow: the one deployed last when none is named."""
         ...
 
-    def flows(self) -> Sequence[DeployedFlow]:
+    def flows(self) -> Listing[DeployedFlow]:
         """Return every version of every flow, the latest deployed first."""
         ...
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from flowcore.ports.listing import Listing
 from flowcore.run.protocol import WIRE, mismatch
 
 __all__ = ["WorkerBoard", "WorkerNote"]
@@ -63,8 +64,8 @@ class WorkerBoard(Protocol):
         """Return about how many there are; cheap, however many."""
         ...
 
-    def workers(self) -> Sequence[WorkerNote]:
-        """Return the fresh notes, by name."""
+    def workers(self) -> Listing[WorkerNote]:
+        """Return the fresh notes, by name, and which cannot be read."""
         ...
 
     def callables(self) -> frozenset[str]:

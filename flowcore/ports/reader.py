@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from flowcore.ports.listing import Listing
 from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 
@@ -36,11 +37,11 @@ class RunReader(Protocol):
         """Return the run's row; None when unknown."""
         ...
 
-    def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
-        """Return matching runs, newest first."""
+    def list_runs(self, query: RunQuery) -> Listing[RunSummary]:
+        """Return matching runs, newest first, and which cannot be read."""
         ...
 
-    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:
+    def dead_letters(self, *, limit: int = 50) -> Listing[DeadLetter]:
         """Return nodes that were given up because their workers died, latest first."""
         ...
 

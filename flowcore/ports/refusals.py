@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from flowcore.ports.listing import Listing
+
 __all__ = ["Refusal", "RefusalLog"]
 
 
@@ -36,7 +38,7 @@ class RefusalLog(Protocol):
         """Return how many there were since the list was last cleared."""
         ...
 
-    def latest(self, *, limit: int = 50) -> Sequence[Refusal]:
+    def latest(self, *, limit: int = 50) -> Listing[Refusal]:
         """Return refusals, latest first."""
         ...
 

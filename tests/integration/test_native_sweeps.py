@@ -94,3 +94,54 @@ def test_a_poisoned_agenda_stops_no_run_of_real_workers(engine: Engine) -> None:
     assert {"no-run", "odd|0"} <= items
     client.zrem("fc:agenda", "no-run", b"\xff|0", "odd|0")
     client.delete("fc:{odd}:run", "fc:troubles")
+
+
+def test_commands_show_what_is_there_beside_damaged_entries(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client: Any = engine.session.runtime.store.client
+    done = engine.run({"a": {"uses": "engine_nodes:echo", "with": {"value": 1}}})
+    _deploy(engine, "whole")
+    flows = f"fc:flows:{engine.session.runtime.settings.namespace}"
+    odd = {"fc:workers": "odd", "fc:workers:callables": "odd", flows: "odd@1"}
+    cards = "fc:a2a:cards"
+    try:
+        for key, field in odd.items():
+            client.hset(key, field, b"\xc1")
+        client.hset(cards, "odd|1", msgpack.packb({"card": {}, "until": 1e12, "keep": 1}))
+        client.rpush("fc:{damaged}:run", "x")
+        client.zadd("fc:runs", {"damaged": 9e15})
+        monkeypatch.setenv("FLOWCORE_REDIS_URL", engine.session.runtime.redis_url)
+        monkeypatch.setenv("FLOWCORE_HOME", str(engine.home))
+
+        def told(*command: str, code: int = 0) -> tuple[Any, str]:
+            assert main([*command, "-o", "json"]) == code, command
+            out, err = capsys.readouterr()
+            return json.loads(out) if out else None, err
+
+        rows, err = told("list")
+        assert done.run_id in {row["run_id"] for row in rows}
+        assert "1 runs cannot be read: 'damaged'" in err
+        rows, err = told("flows")
+        assert "whole" in {row["name"] for row in rows}
+        assert "'odd@1'" in err
+        rows, err = told("agents")
+        assert rows == []
+        assert "1 cards cannot be read: 'odd|1'" in err
+        rows, _ = told("doctor")
+        said = {row["check"]: row["found"] for row in rows if row["status"] == "warn"}
+        assert "'odd'" in said["workers"]
+        assert "'odd|1'" in said["agents"]
+        assert [row for row in rows if row["check"] == "workers" and row["status"] == "ok"]
+        told("status", done.run_id)
+        _, err = told("status", "damaged", code=4)
+        assert "damaged" in err
+        assert "bug" not in err
+        assert [row.id for row in Run.list(session=engine.session) if row.id == done.run_id]
+        assert engine.run({"a": {"uses": "engine_nodes:echo", "with": {"value": 2}}}).output == 2
+    finally:
+        for key, field in odd.items():
+            client.hdel(key, field)
+        client.hdel(cards, "odd|1")
+        client.delete("fc:{damaged}:run")
+        client.zrem("fc:runs", "damaged")

@@ -5,12 +5,13 @@
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, assert_type
 
 import pytest
 
 from flowcore import ExecutionResult, Flow, Retry, Run, node
+from flowcore.ports.listing import Listing
 from flowcore.run.record import RunSummary
 
 
@@ -53,7 +54,7 @@ async def _runs(flow: Flow, run: Run) -> None:
     assert_type(flow.enqueue({}), Run)
     assert_type(await flow.aenqueue({}), Run)
     assert_type(Run.get("x"), Run)
-    assert_type(Run.list(limit=3), Sequence[RunSummary])
+    assert_type(Run.list(limit=3), Listing[RunSummary])
     assert_type(run.wait(), ExecutionResult)
     assert_type(await run.await_end(), ExecutionResult)
     run.wait(timeout=[])  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowcore.plan.plan import Plan
+from flowcore.ports.listing import Listing
 from flowcore.ports.store import RunQuery
 from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState
@@ -56,14 +57,14 @@ class Seen:
         """A canvas is not recorded."""
         return None
 
-    def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:  # noqa: ARG002
+    def list_runs(self, query: RunQuery) -> Listing[RunSummary]:  # noqa: ARG002
         """A canvas is not recorded."""
-        return ()
+        return Listing()
 
     def children(self, run: str) -> Mapping[str, int]:  # noqa: ARG002
         """A canvas is not recorded."""
         return {}
 
-    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:  # noqa: ARG002
+    def dead_letters(self, *, limit: int = 50) -> Listing[DeadLetter]:  # noqa: ARG002
         """A canvas is not recorded."""
-        return ()
+        return Listing()

@@ -4,9 +4,9 @@ In: flows to deploy. Out: what is deployed. It is shipped for tests, in one proc
 """
 
 import threading
-from collections.abc import Sequence
 
 from flowcore.ports.flows import DeployedFlow
+from flowcore.ports.listing import Listing
 from flowcore.ports.store import RunStore
 
 __all__ = ["InMemoryFlows"]
@@ -35,11 +35,11 @@ class InMemoryFlows:
             return self._kept.get(f"{name}@{version}")
         return next((flow for flow in self.flows() if flow.name == name), None)
 
-    def flows(self) -> Sequence[DeployedFlow]:
+    def flows(self) -> Listing[DeployedFlow]:
         """Return every version of every flow, the latest deployed first."""
         with self._lock:
             kept = list(self._kept.values())
-        return sorted(kept, key=lambda one: (-one.deployed, one.address))
+        return Listing(sorted(kept, key=lambda one: (-one.deployed, one.address)))
 
     def remove(self, name: str, version: str) -> bool:
         """Forget a version."""

@@ -6,6 +6,7 @@ In: ids, filters. Out: records. Not here: how a run is shown (reading), any chan
 import threading
 from collections.abc import Mapping, Sequence
 
+from flowcore.ports.listing import Listing
 from flowcore.ports.reader import RunQuery
 from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState
@@ -35,17 +36,17 @@ class InMemoryReader:
             kept = self._world.runs.get(run)
             return None if kept is None else reading.summary(kept)
 
-    def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
+    def list_runs(self, query: RunQuery) -> Listing[RunSummary]:
         """Return matching runs, newest first."""
         with self._changed:
             runs = sorted(self._world.runs.values(), key=reading.recency, reverse=True)
             found = [run for run in runs if reading.matches(run, query)]
-            return [reading.summary(run) for run in found[: query.limit]]
+            return Listing(reading.summary(run) for run in found[: query.limit])
 
-    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:
+    def dead_letters(self, *, limit: int = 50) -> Listing[DeadLetter]:
         """Return nodes that were given up, latest first."""
         with self._changed:
-            return reading.dead_letters(self._world)[:limit]
+            return Listing(reading.dead_letters(self._world)[:limit])
 
     def children(self, run: str) -> Mapping[str, int]:
         """Return the runs that nodes of a run have started."""

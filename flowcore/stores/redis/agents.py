@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 import msgpack
 
+from flowcore.agents.agent import check_card
 from flowcore.agents.message import (
     Json,
     Message,
@@ -25,6 +26,7 @@ from flowcore.agents.message import (
 )
 from flowcore.engine.agent_messages import read_artifact, read_message
 from flowcore.ports.agents import AgentNote, Doorbell, NewTask, TaskClaim, TaskHold, Told
+from flowcore.ports.listing import Listing
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.script import Line, Script, script_text
 
@@ -179,12 +181,17 @@ class RedisAgents:
         entries = found[0][1] if found else ()
         return [_update(task, (context or b"").decode(), *entry) for entry in entries]
 
-    def dead(self, *, limit: int = 50) -> Sequence[Task]:
+    def dead(self, *, limit: int = 50) -> Listing[Task]:
         """Return dead letters, latest first."""
         with translated():
             names = self._client.zrevrange(_DEAD, 0, limit - 1)
-        found = (self.get(name.decode()) for name in names)
-        return [task for task in found if task is not None]
+        found: Listing[Task] = Listing()
+        for name in names:
+            with found.reading(name):
+                task = self.get(name.decode())
+                if task is not None:
+                    found.append(task)
+        return found
 
     def listen(
         self, instance: str, hear: Callable[[str, str], None], stop: threading.Event
@@ -229,33 +236,38 @@ class RedisDirectory:
         with translated():
             self._client.hdel(self._cards, f"{name}|{instance}")
 
-    def agents(self) -> Sequence[AgentNote]:
+    def agents(self) -> Listing[AgentNote]:
         """Return all notes, and drop those of the long dead."""
+        notes: Listing[AgentNote] = Listing()
+        old: list[bytes] = []
         with translated():
             now = self._now()
-            found = {
-                field: msgpack.unpackb(blob)
-                for field, blob in self._client.hgetall(self._cards).items()
-            }
-            old = [field for field, each in found.items() if now - each["until"] > _FORGET_DEAD]
+            for field, blob in sorted(self._client.hgetall(self._cards).items()):
+                with notes.reading(field):
+                    kept = msgpack.unpackb(blob)
+                    if now - float(kept["until"]) > _FORGET_DEAD:
+                        old.append(field)
+                    else:
+                        notes.append(_agent_note(field, kept, now))
             if old:
                 self._client.hdel(self._cards, *old)
-        return [
-            AgentNote(
-                card=each["card"],
-                instance=field.decode().partition("|")[2],
-                seen=max(0.0, now - each["until"] + each["keep"]),
-                alive=each["until"] >= now,
-                hung=each.get("hung", 0),
-                replaced=each.get("replaced", 0),
-            )
-            for field, each in sorted(found.items())
-            if field not in old
-        ]
+        return notes
 
     def _now(self) -> float:
         seconds, micros = self._client.time()
         return float(seconds + micros / 1e6)
+
+
+def _agent_note(field: bytes, kept: Any, now: float) -> AgentNote:
+    until = float(kept["until"])
+    return AgentNote(
+        card=check_card(kept["card"]),
+        instance=field.decode().partition("|")[2],
+        seen=max(0.0, now - until + float(kept["keep"])),
+        alive=until >= now,
+        hung=int(kept.get("hung", 0)),
+        replaced=int(kept.get("replaced", 0)),
+    )
 
 
 def _ms(seconds: float) -> int:

@@ -3,13 +3,13 @@
 In: flows to deploy. Out: what is deployed.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import resources
 
 import msgpack
 
 from flowcore.ports.flows import DeployedFlow
+from flowcore.ports.listing import Listing
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.script import Line, Script
 
@@ -46,11 +46,16 @@ class RedisFlows:
             packed = self._client.hget(self._key, f"{name}@{version}")
         return None if packed is None else _read(packed)
 
-    def flows(self) -> Sequence[DeployedFlow]:
+    def flows(self) -> Listing[DeployedFlow]:
         """Return every version of every flow, the latest deployed first."""
         with translated():
-            found = self._client.hvals(self._key)
-        return sorted(map(_read, found), key=lambda one: (-one.deployed, one.address))
+            kept = self._client.hgetall(self._key)
+        flows: Listing[DeployedFlow] = Listing()
+        for address, packed in kept.items():
+            with flows.reading(address):
+                flows.append(_read(packed))
+        flows.sort(key=lambda one: (-one.deployed, one.address))
+        return flows
 
     def remove(self, name: str, version: str) -> bool:
         """Forget a version."""
@@ -64,4 +69,6 @@ class RedisFlows:
 
 def _read(packed: bytes) -> DeployedFlow:
     kept = msgpack.unpackb(packed)
-    return DeployedFlow(**{**kept, "paths": tuple(kept["paths"])})
+    flow = DeployedFlow(**{**kept, "paths": tuple(kept["paths"])})
+    float(flow.deployed), flow.name.encode()  # whatever else it may be, a list is sorted by these
+    return flow

@@ -6,10 +6,11 @@ In: notes. Out: keys that expire by themselves.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 
+from flowcore.ports.listing import Listing, text_of
 from flowcore.ports.presence import WorkerNote
 from flowcore.run.protocol import WIRE_BEFORE
 from flowcore.stores.redis.connect import Client, translated
@@ -23,6 +24,8 @@ _CALLABLES = "fc:workers:callables"
 
 #: Seconds between two writings of that by one worker: a server may have been emptied.
 _AGAIN = 20.0
+
+_T = TypeVar("_T")
 
 
 class RedisWorkerBoard:
@@ -56,39 +59,56 @@ class RedisWorkerBoard:
         with translated():
             return int(self._client.hlen(_BOARD))
 
-    def workers(self) -> Sequence[WorkerNote]:
+    def workers(self) -> Listing[WorkerNote]:
         """Return the fresh notes and drop the stale ones."""
+        fresh: Listing[WorkerNote] = Listing()
+        stale: list[bytes] = []
         with translated():
             now, _ = self._client.time()
-            notes = {id: msgpack.unpackb(blob) for id, blob in self._client.hgetall(_BOARD).items()}
-            stale = [id for id, entry in notes.items() if entry["until"] < now]
+            for id, blob in self._client.hgetall(_BOARD).items():
+                with fresh.reading(id):
+                    entry = msgpack.unpackb(blob)
+                    if float(entry["until"]) >= now:
+                        fresh.append(_note(id, entry))
+                    else:
+                        stale.append(id)
             if stale:
                 self._client.hdel(_BOARD, *stale)
                 self._client.hdel(_CALLABLES, *stale)
-        fresh = (_note(id, entry) for id, entry in notes.items() if id not in stale)
-        return sorted(fresh, key=lambda note: (note.name, note.pid, note.id))
+        fresh.sort(key=lambda note: (note.name, note.pid, note.id))
+        return fresh
 
     def callables(self) -> frozenset[str]:
         """Return what live workers offer by name."""
         live = {note.id for note in self.workers()}
         with translated():
             found = self._client.hgetall(_CALLABLES)
-        offers = (msgpack.unpackb(blob) for id, blob in found.items() if id.decode() in live)
-        return frozenset(name for names in offers for name in names)
+        offers: Listing[str] = Listing()
+        for id, blob in found.items():
+            if text_of(id) in live:
+                with offers.reading(id):
+                    offers += [_as(str, name) for name in _as(list, msgpack.unpackb(blob))]
+        return frozenset(offers)
 
 
 def _note(id: bytes, entry: Mapping[str, Any]) -> WorkerNote:
     """Read a note; one of another version may have fewer fields, or more."""
     return WorkerNote(
         id=id.decode(),
-        name=entry["name"],
-        queues=tuple(entry["queues"]),
-        concurrency=entry["concurrency"],
-        pool=entry["pool"],
-        pid=entry["pid"],
-        version=entry.get("version", ""),
-        wire=entry.get("wire", WIRE_BEFORE),
-        engines=entry.get("engines", {}),
-        memory=entry.get("memory", 0),
-        stuck=entry.get("stuck", 0),
+        name=_as(str, entry["name"]),
+        queues=tuple(_as(str, queue) for queue in _as(list, entry["queues"])),
+        concurrency=_as(int, entry["concurrency"]),
+        pool=_as(str, entry["pool"]),
+        pid=_as(int, entry["pid"]),
+        version=_as(str, entry.get("version", "")),
+        wire=_as(int, entry.get("wire", WIRE_BEFORE)),
+        engines={_as(str, k): _as(str, v) for k, v in _as(dict, entry.get("engines", {})).items()},
+        memory=_as(int, entry.get("memory", 0)),
+        stuck=_as(int, entry.get("stuck", 0)),
     )
+
+
+def _as(kind: type[_T], value: object) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{type(value).__name__} instead of {kind.__name__}")
+    return value

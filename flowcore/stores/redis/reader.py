@@ -3,12 +3,14 @@
 In: run ids. Out: records. Not here: any write, events (event_log).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgpack
 
-from flowcore.errors import VersionMismatchError
+from flowcore.errors import FlowcoreError, ServiceError, VersionMismatchError
+from flowcore.ports.listing import Listing, text_of
 from flowcore.ports.store import RunQuery, RunStore
 from flowcore.run.fold import fold_nodes
 from flowcore.run.protocol import WIRE_BEFORE, mismatch
@@ -58,7 +60,9 @@ class RedisReader:
 
     def summary(self, run: str) -> RunSummary | None:
         """Return the run's row."""
-        found = self._rows([run], strict=True)
+        found = self._rows([run.encode()], strict=True)
+        if why := found.unreadable.get(run):
+            raise ServiceError(f"run {run!r} is stored, but damaged: {why}")
         return found[0] if found else None
 
     def record(self, run: str) -> RunRecord | None:
@@ -66,57 +70,67 @@ class RedisReader:
         row = self.summary(run)
         if row is None:
             return None
-        plan = self._plans.get_plan(row.plan)
-        with translated():
-            letters = (self._client.get(run_key(run, "st")) or b"").decode()
-            errors = self._client.hgetall(run_key(run, "err"))
-        states = {plan.ids[i]: NodeState.from_letter(letter) for i, letter in enumerate(letters)}
-        failures = {
-            plan.ids[int(node)]: _failure(blob) for node, blob in errors.items() if node.isdigit()
-        }
-        nodes = fold_nodes(self._events.read_all(run), states=states, failures=failures)
+        with _damage_named(run):
+            plan = self._plans.get_plan(row.plan)
+            with translated():
+                letters = (self._client.get(run_key(run, "st")) or b"").decode()
+                errors = self._client.hgetall(run_key(run, "err"))
+            states = {plan.ids[i]: NodeState.from_letter(each) for i, each in enumerate(letters)}
+            failures = {
+                plan.ids[int(node)]: _failure(blob)
+                for node, blob in errors.items()
+                if node.isdigit()
+            }
+            nodes = fold_nodes(self._events.read_all(run), states=states, failures=failures)
         kept = {name: getattr(row, name) for name in RunSummary.__dataclass_fields__}
         return RunRecord(**kept, nodes=nodes)
 
-    def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
+    def list_runs(self, query: RunQuery) -> Listing[RunSummary]:
         """Return matching runs, newest first, reading the index page by page."""
         if query.part_of is not None:
-            rows = self._rows(list(self.children(query.part_of)))
+            rows = self._rows([run.encode() for run in self.children(query.part_of)])
             rows.sort(key=lambda row: (row.created, row.id), reverse=True)
-            return [row for row in rows if _matches(row, query)][: query.limit]
-        found: list[RunSummary] = []
+            matching = [row for row in rows if _matches(row, query)]
+            return Listing(matching[: query.limit], unreadable=rows.unreadable)
+        found: Listing[RunSummary] = Listing()
         start = 0
         while len(found) < query.limit:
             with translated():
                 page = self._client.zrevrange(RUNS, start, start + _PAGE - 1)
             if not page:
                 break
-            rows = self._rows([name.decode() for name in page])
+            rows = self._rows(page)
             found += [row for row in rows if _matches(row, query)]
+            found.unreadable |= rows.unreadable
             start += _PAGE
-        return found[: query.limit]
+        del found[query.limit :]
+        return found
 
-    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:
+    def dead_letters(self, *, limit: int = 50) -> Listing[DeadLetter]:
         """Return nodes that were given up, from the index of them, latest first."""
+        letters: Listing[DeadLetter] = Listing()
         with translated():
             page = self._client.zrevrange(DEAD, 0, limit - 1, withscores=True)
-            named = [(*name.decode().rpartition("|")[::2], at) for name, at in page]
             pipe = self._client.pipeline(transaction=False)
-            for run, node, _ in named:
-                pipe.hget(run_key(run, "err"), node).hmget(run_key(run, "run"), "flow", "plan")
-            found = pipe.execute()
-        letters: list[DeadLetter] = []
-        for (run, node, at), blob, (flow, plan) in zip(named, found[::2], found[1::2], strict=True):
-            if blob is not None and plan is not None:  # else its run has just been removed
-                letters.append(
-                    DeadLetter(
-                        run=run,
-                        flow=flow.decode(),
-                        node=self._plans.get_plan(plan.decode()).ids[int(node)],
-                        time=at / 1000,
-                        failure=_failure(blob),
+            for name, _ in page:
+                run, _, node = name.rpartition(b"|")
+                pipe.hget(_row_key(run, b"err"), node).hmget(_row_key(run), "flow", "plan")
+            answers = pipe.execute(raise_on_error=False)
+            for (name, at), blob, about in zip(page, answers[::2], answers[1::2], strict=True):
+                with letters.reading(name):
+                    run, _, node = name.rpartition(b"|")
+                    flow, plan = _answered(about)
+                    if _answered(blob) is None or plan is None:
+                        continue  # its run has just been removed
+                    letters.append(
+                        DeadLetter(
+                            run=run.decode(),
+                            flow=flow.decode(),
+                            node=self._plans.get_plan(plan.decode()).ids[int(node)],
+                            time=at / 1000,
+                            failure=_failure(blob),
+                        )
                     )
-                )
         return letters
 
     def children(self, run: str) -> Mapping[str, int]:
@@ -158,29 +172,35 @@ class RedisReader:
             flat = self._sizes(args=(run, *(nodes or ())))
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
-    def _rows(self, runs: Sequence[str], *, strict: bool = False) -> list[RunSummary]:
+    def _rows(self, runs: Sequence[bytes], *, strict: bool = False) -> Listing[RunSummary]:
         """Read rows; those of another wire number are left out, or refused when ``strict``."""
+        read: Listing[RunSummary] = Listing()
         with translated():
             pipe = self._client.pipeline(transaction=False)
             for run in runs:
-                pipe.hmget(run_key(run, "run"), *_ROW)
-            rows = pipe.execute()
-            found = {
-                run: dict(zip(_ROW, row, strict=True))
-                for run, row in zip(runs, rows, strict=True)
-                if row[0] is not None and _is_readable(run, row[_WIRE_AT], strict=strict)
-            }
+                pipe.hmget(_row_key(run), *_ROW)
+            found: dict[bytes, dict[str, bytes]] = {}
+            for run, row in zip(runs, pipe.execute(raise_on_error=False), strict=True):
+                with read.reading(run):
+                    if any(part is not None for part in _answered(row)) and _is_readable(
+                        run, row[_WIRE_AT], strict=strict
+                    ):
+                        found[run] = dict(zip(_ROW, row, strict=True))
             causes = [(run, row["cause"]) for run, row in found.items() if row["cause"]]
             pipe = self._client.pipeline(transaction=False)
             for run, cause in causes:
-                pipe.hget(run_key(run, "err"), cause)
-            blobs = pipe.execute()
-        errors = {
-            run: self._name_node(_failure(blob), found[run], cause)
-            for (run, cause), blob in zip(causes, blobs, strict=True)
-            if blob is not None
-        }
-        return [_summary(run, row, errors.get(run)) for run, row in found.items()]
+                pipe.hget(_row_key(run, b"err"), cause)
+            blobs = dict(
+                zip((run for run, _ in causes), pipe.execute(raise_on_error=False), strict=True)
+            )
+            for run, row in found.items():
+                with read.reading(run):
+                    blob = _answered(blobs.get(run))
+                    error = None if blob is None else _failure(blob)
+                    if error is not None:
+                        error = self._name_node(error, row, row["cause"])
+                    read.append(_summary(run.decode(), row, error))
+        return read
 
     def _name_node(self, failure: Failure, row: Mapping[str, Any], cause: bytes) -> Failure:
         if failure.node is not None or not cause.isdigit():
@@ -189,8 +209,33 @@ class RedisReader:
         return Failure(**{**failure.as_dict(), "node": plan.ids[int(cause)]})
 
 
-def _is_readable(run: str, wire: bytes | None, *, strict: bool) -> bool:
-    sentence = mismatch(f"who stored run {run!r}", int(wire or WIRE_BEFORE))
+@contextmanager
+def _damage_named(run: str) -> Iterator[None]:
+    """Turn what the parts of a damaged run raise into an error that says so."""
+    try:
+        yield
+    except FlowcoreError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ServiceError(f"run {run!r} is stored, but damaged: {why}") from error
+
+
+def _row_key(run: bytes, part: bytes = b"run") -> bytes:
+    """Name a part of a run whose id may be no text."""
+    return b"fc:{%b}:%b" % (run, part)
+
+
+def _answered(answer: Any) -> Any:
+    """Return one answer of several, or raise it."""
+    if isinstance(answer, Exception):
+        with translated():
+            raise answer
+    return answer
+
+
+def _is_readable(run: bytes, wire: bytes | None, *, strict: bool) -> bool:
+    sentence = mismatch(f"who stored run {text_of(run)!r}", int(wire or WIRE_BEFORE))
     if sentence is not None and strict:
         raise VersionMismatchError(sentence)
     return sentence is None

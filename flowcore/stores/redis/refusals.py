@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import msgpack
 
+from flowcore.ports.listing import Listing
 from flowcore.ports.refusals import Refusal
 from flowcore.stores.redis.connect import Client, translated
 
@@ -40,11 +41,15 @@ class RedisRefusals:
         with translated():
             return int(self._client.get(_COUNT) or 0)
 
-    def latest(self, *, limit: int = 50) -> Sequence[Refusal]:
+    def latest(self, *, limit: int = 50) -> Listing[Refusal]:
         """Return refusals, latest first."""
         with translated():
             packed = self._client.lrange(_LIST, 0, limit - 1)
-        return [Refusal(**msgpack.unpackb(one)) for one in packed]
+        found: Listing[Refusal] = Listing()
+        for at, one in enumerate(packed):
+            with found.reading(f"message {at}"):
+                found.append(Refusal(**msgpack.unpackb(one)))
+        return found
 
     def drop(self) -> int:
         """Clear the list and the count; return what the count was."""

@@ -7,12 +7,13 @@ Nothing spans two servers: a run's plan, events and part of the agenda are where
 server that is down takes its own runs out of reach and no others'.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flowcore.errors import StoreFullError, StoreUnreachableError
 from flowcore.plan.plan import Plan
+from flowcore.ports.listing import Listing
 from flowcore.ports.store import (
     KEPT_SIGNALS,
     Advance,
@@ -316,18 +317,19 @@ class ShardedReader:
         """Return the run with its nodes."""
         return self._place.ask(run, lambda at: self._shards[at].reader.record(run), _is_none)
 
-    def list_runs(self, query: RunQuery) -> Sequence[RunSummary]:
+    def list_runs(self, query: RunQuery) -> Listing[RunSummary]:
         """Return matching runs of all servers that answer, newest first by the servers' clocks."""
-        listing: Fanout[Sequence[RunSummary]] = Fanout(self._health, patience=_LIST_PATIENCE)
+        listing: Fanout[Listing[RunSummary]] = Fanout(self._health, patience=_LIST_PATIENCE)
         pages = listing.ask(
             {at: bound(self._shards[at].reader.list_runs, query) for at in self._health.live()}
         )
         rows = [row for page in pages.values() for row in page]
-        return sorted(rows, key=lambda row: (row.created, row.id), reverse=True)[: query.limit]
+        rows.sort(key=lambda row: (row.created, row.id), reverse=True)
+        return _merged(rows[: query.limit], pages.values())
 
-    def dead_letters(self, *, limit: int = 50) -> Sequence[DeadLetter]:
+    def dead_letters(self, *, limit: int = 50) -> Listing[DeadLetter]:
         """Return nodes that were given up, of all servers that answer, latest first."""
-        asking: Fanout[Sequence[DeadLetter]] = Fanout(self._health, patience=_LIST_PATIENCE)
+        asking: Fanout[Listing[DeadLetter]] = Fanout(self._health, patience=_LIST_PATIENCE)
         pages = asking.ask(
             {
                 at: bound(self._shards[at].reader.dead_letters, limit=limit)
@@ -336,7 +338,8 @@ class ShardedReader:
         )
         letters = [letter for page in pages.values() for letter in page]
         # Those of one time stand as in the sorted set of one server, and a run's are on one server.
-        return sorted(letters, key=lambda one: (one.time, f"{one.run}|"), reverse=True)[:limit]
+        letters.sort(key=lambda one: (one.time, f"{one.run}|"), reverse=True)
+        return _merged(letters[:limit], pages.values())
 
     def children(self, run: str) -> Mapping[str, int]:
         """Return the runs that nodes of a run have started."""
@@ -380,6 +383,11 @@ class ShardedReader:
 def bound(call: Callable[..., _T], *args: Any, **kwargs: Any) -> Callable[[], _T]:
     """Make a call of a function and its arguments, for a round of calls."""
     return lambda: call(*args, **kwargs)
+
+
+def _merged(entries: Sequence[_T], pages: Iterable[Listing[_T]]) -> Listing[_T]:
+    odd = {name: why for page in pages for name, why in page.unreadable.items()}
+    return Listing(entries, unreadable=odd)
 
 
 def _is_none(answer: object) -> bool:

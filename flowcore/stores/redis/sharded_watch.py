@@ -5,6 +5,7 @@ In: the servers. Out: notes of all workers; a word on a server that is getting f
 
 from collections.abc import Sequence
 
+from flowcore.ports.listing import Listing
 from flowcore.ports.presence import WorkerNote
 from flowcore.stores.redis.fanout import Fanout
 from flowcore.stores.redis.presence import RedisWorkerBoard
@@ -47,7 +48,7 @@ class ShardedWorkerBoard:
         self._boards = [shard.board for shard in store.shards]
         self._writes: Fanout[None] = Fanout(store.health, patience=patience)
         self._counts: Fanout[int] = Fanout(store.health, patience=patience)
-        self._reads: Fanout[Sequence[WorkerNote]] = Fanout(store.health, patience=2 * patience)
+        self._reads: Fanout[Listing[WorkerNote]] = Fanout(store.health, patience=2 * patience)
         self._offers: Fanout[frozenset[str]] = Fanout(store.health, patience=2 * patience)
 
     def post(self, note: WorkerNote, *, keep: float, callables: Sequence[str] = ()) -> None:
@@ -68,11 +69,13 @@ class ShardedWorkerBoard:
         counts = self._counts.ask({at: board.count for at, board in enumerate(self._boards)})
         return max(counts.values(), default=0)
 
-    def workers(self) -> Sequence[WorkerNote]:
+    def workers(self) -> Listing[WorkerNote]:
         """Return the fresh notes of all servers that answer, by name."""
         pages = self._reads.ask({at: board.workers for at, board in self._answering().items()})
         notes = {note.id: note for page in pages.values() for note in page}
-        return sorted(notes.values(), key=lambda note: (note.name, note.pid, note.id))
+        odd = {id: why for page in pages.values() for id, why in page.unreadable.items()}
+        by_name = sorted(notes.values(), key=lambda note: (note.name, note.pid, note.id))
+        return Listing(by_name, unreadable=odd)
 
     def callables(self) -> frozenset[str]:
         """Return what live workers offer by name, on all servers that answer."""
