@@ -1,14 +1,16 @@
-"""Plain vocabulary shared by every room: JSON values and durations.
+"""Plain vocabulary shared by every room: JSON values, durations and time zones.
 
-In: nothing. Out: type aliases and the duration grammar. Not here: anything about flows.
+In: nothing. Out: type aliases, the duration grammar, time zones by name. Not here: anything about flows.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import TypeAlias
+from zoneinfo import ZoneInfo
 
-__all__ = ["LONGEST", "Json", "JsonObject", "format_duration", "parse_duration"]
+__all__ = ["LONGEST", "Json", "JsonObject", "format_duration", "parse_duration", "time_zone"]
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = Mapping[str, "Json"]
@@ -88,3 +90,14 @@ def format_duration(seconds: float) -> str:
         return "more than 100 years"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} m"
+
+
+def time_zone(name: str) -> tzinfo:
+    """Return a time zone by its name; UTC is there where no data of time zones is installed.
+
+    Raises:
+        KeyError: There is no such zone here.
+        ValueError: It is no name of a zone.
+        OSError: The data cannot be read.
+    """
+    return UTC if name == "UTC" else ZoneInfo(name)

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice, takewhile
-from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
 from flowcore.ports.schedules import Schedule
+from flowcore.types import time_zone
 
 __all__ = ["MOST_MISSED", "first_due", "latest_times", "next_times", "spelled", "times_after"]
 
@@ -94,7 +94,7 @@ def _before(schedule: Schedule, *, after: float, now: float, count: int) -> floa
 
 def _cron(schedule: Schedule, moment: float, *, reverse: bool = False) -> CronSim:
     text = " ".join(spelled(schedule.cron or ""))
-    where = datetime.fromtimestamp(moment, ZoneInfo(schedule.zone))
+    where = datetime.fromtimestamp(moment, time_zone(schedule.zone))
     return CronSim(text, where, reverse)
 
 

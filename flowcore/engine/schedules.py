@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
 from cronsim import CronSimError
 
@@ -32,6 +31,7 @@ from flowcore.expr.secrets import SECRETS
 from flowcore.expr.template import compile_template
 from flowcore.ports.schedules import CATCH_UP, OVERLAP, Schedule, ScheduleBook
 from flowcore.run.wire import pack
+from flowcore.types import time_zone
 
 __all__ = [
     "Firing",
@@ -104,7 +104,7 @@ def check_schedule(schedule: Schedule) -> None:
 
 def _check_times(schedule: Schedule) -> None:
     try:
-        ZoneInfo(schedule.zone)
+        time_zone(schedule.zone)
     except (KeyError, ValueError, OSError) as error:
         msg = f"there is no time zone {schedule.zone!r}; write one such as Europe/Berlin"
         raise UsageError(msg) from error

@@ -8,10 +8,10 @@ held is an ``ExpressionError``. Grammar of durations after Go's ParseDuration, a
 import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from fractions import Fraction
-from zoneinfo import ZoneInfo
 
 from flowcore.errors import ExpressionError
 from flowcore.expr.values import INT, Duration, Timestamp
+from flowcore.types import time_zone
 
 __all__ = ["duration_of", "moment", "read_duration", "read_time", "time_of", "write"]
 
@@ -138,7 +138,7 @@ def _zone(name: str) -> tzinfo:
         except ValueError as error:
             raise ExpressionError(str(error)) from None
     try:
-        return ZoneInfo(name)
+        return time_zone(name)
     except (ValueError, OSError, KeyError):
         raise ExpressionError("no such time zone is known here") from None
 

@@ -1,9 +1,10 @@
 """When schedules run: times, zones, what was missed, what overlaps, and who makes the run."""
 
+import sys
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, reset_tzpath
 
 import pytest
 
@@ -317,3 +318,17 @@ def test_other_times_begin_anew_and_a_paused_one_goes_on_from_now() -> None:
     assert (held.paused, held.due) == (True, NOW + 60)
     resumed = updated(held, first, paused=False, now=NOW + 500)
     assert (resumed.paused, resumed.due) == (False, NOW + 540)
+
+
+def test_utc_needs_no_data_of_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    reset_tzpath(to=())
+    ZoneInfo.clear_cache()
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    try:
+        schedule = Schedule(name="s", flow="f", cron="0 0 * * *", start=0.0)
+        check_schedule(schedule)
+        assert first_due(schedule, 1.0) == 86_400.0
+        with pytest.raises(UsageError, match="there is no time zone"):
+            check_schedule(replace(schedule, zone="Europe/Berlin"))
+    finally:
+        reset_tzpath()
