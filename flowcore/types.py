@@ -1,6 +1,6 @@
 """Plain vocabulary shared by every room: JSON values, durations and time zones.
 
-In: nothing. Out: type aliases, the duration grammar, time zones by name. Not here: anything about flows.
+In: nothing. Out: type aliases, the duration grammar, time zones by name. Not here: flows.
 """
 
 import math
