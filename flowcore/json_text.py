@@ -4,17 +4,24 @@ In: plain values, and dataclasses of them. Out: JSON. Not here: values on the wi
 that is read.
 
 JSON has no bytes, no NaN and no infinity: bytes become base64, numbers that are not finite null.
-Half of a surrogate pair is escaped, so that every text can be sent as UTF-8.
+Half of a surrogate pair is escaped, so that every text can be sent as UTF-8. What is sent to others
+in a user's name is not changed: there, what JSON has no words for is refused (``strict_json``).
 """
 
 import base64
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["json_text", "json_value"]
+from flowcore.errors import UnsupportedValueError
+
+__all__ = ["json_text", "json_value", "strict_json"]
+
+
+#: Characters of a key in an error.
+_SHOWN = 60
 
 
 def json_text(value: Any, *, indent: int | None = None, compact: bool = False) -> str:
@@ -46,6 +53,41 @@ def json_text(value: Any, *, indent: int | None = None, compact: bool = False) -
     except UnicodeEncodeError:
         return json.dumps(json_value(value), indent=indent, separators=separators)
     return text
+
+
+def strict_json(value: Any, *, what: str) -> str:
+    """Write a plain value as JSON that reads back equal.
+
+    Args:
+        value: Plain data.
+        what: How an error names it, such as ``'json' of node 'send'``.
+
+    Raises:
+        UnsupportedValueError: Something in it has no words in JSON; says where.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
+    except (TypeError, ValueError):
+        place, problem = next(_unfit(value, ""), ("", "is no JSON"))
+        raise UnsupportedValueError(f"{what}{place}: {problem}") from None
+    return text
+
+
+def _unfit(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """What JSON does not have, by its place, with a way out."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _unfit(item, f"{place}[{str(key)[:_SHOWN]!r}]")
+    elif isinstance(value, list | tuple):
+        for at, item in enumerate(value):
+            yield from _unfit(item, f"{place}[{at}]")
+    elif isinstance(value, bytes | bytearray):
+        yield place, "is bytes, for which JSON has no words; give text, such as base64"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield place, f"is {value}, for which JSON has no words; give null or a text"
+    elif value is not None and not isinstance(value, str | int | float):
+        yield place, f"is a {type(value).__name__}, for which JSON has no words"
 
 
 def json_value(value: Any) -> Any:

@@ -3,7 +3,6 @@
 In: names of threads. Out: what is remembered; files of it. Not here: memory itself (engine).
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from flowcore.cli.printing import (
     write_json,
 )
 from flowcore.client.memory import Memory, export_threads, import_threads
+from flowcore.client.memory_lines import thread_line, thread_lines
 from flowcore.errors import UsageError
 from flowcore.graph.diagnostic import clean
 from flowcore.json_text import json_text
@@ -149,7 +149,7 @@ def export_(
     if file is None and output is Format.JSON:
         write_json(threads)
         return ExitCode.OK
-    save("".join(json_text(one) + "\n" for one in threads), file)
+    save("".join(thread_line(one) + "\n" for one in threads), file)
     if file is not None:
         show_object(output, {"threads": len(threads), "file": str(file)})
         note(f"{len(threads)} threads\nnext: flowcore memory import {file}", quiet=quiet)
@@ -210,9 +210,6 @@ def _lines(file: Path) -> Iterator[Any]:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
     except OSError as error:
         raise ThingNotFoundError(f"cannot read {file}: {error.strerror}") from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise UsageError(f"{file}:{number}: this is no JSON: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is no UTF-8 text: {error}") from error
+    return thread_lines(text, name=str(file))

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from flowcore.errors import HttpStatusError, NodeCancelledError, PayloadTooLargeError, UsageError
+from flowcore.json_text import strict_json
 from flowcore.nodes.context import Context
 from flowcore.nodes.credentials import mask_text
 from flowcore.nodes.reach import reachable
@@ -36,16 +37,21 @@ def http(ctx: Context, **more: Any) -> dict[str, Any]:
     Raises:
         HttpStatusError: The answer has another status.
         PayloadTooLargeError: The answer is larger than it may be.
+        UnsupportedValueError: ``json`` has something for which JSON has no words, such as NaN.
         UsageError: The request cannot be made as it is written, or its host is not public and not
             named in FLOWCORE_HTTP_ALLOW.
     """
     given = HttpArguments.read(more, uses="http", node=ctx.node_id)
     client = guarded_client(timeout=given.timeout, redirects=given.redirects)
-    sent = {"json": given.json_} if "json" in more else {"content": given.body}
+    content, headers = given.body, given.headers
+    if "json" in more:
+        content = strict_json(given.json_, what=f"'json' of node {ctx.node_id!r}")
+        if not any(name.lower() == "content-type" for name in headers):
+            headers = {**headers, "Content-Type": "application/json"}
     with (
         client,
         client.stream(
-            given.method.upper(), _address(given), headers=given.headers, **sent
+            given.method.upper(), _address(given), headers=headers, content=content
         ) as response,
     ):
         _judge(response, given)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowcore.errors import NodeCancelledError, UsageError
+from flowcore.json_text import strict_json
 from flowcore.nodes.context import Context
 from flowcore.nodes.http import guarded_client
 from flowcore.nodes.types.calls import LlmArguments
@@ -31,6 +32,7 @@ def llm(ctx: Context, upstream: Any = None, **more: Any) -> dict[str, Any]:
             ``timeout`` (2m); ``stream`` (true); ``options``, what else goes into the request.
 
     Raises:
+        UnsupportedValueError: A message or an option is nothing that JSON has words for.
         UsageError: There is no model, no prompt, or the request cannot be made as it is written.
     """
     given = LlmArguments.read(more, uses="llm", node=ctx.node_id)
@@ -42,6 +44,7 @@ def llm(ctx: Context, upstream: Any = None, **more: Any) -> dict[str, Any]:
         **{key: value for key, value in chosen.items() if value is not None},
         **given.options,
     }
+    strict_json(asked, what=f"the request of node {ctx.node_id!r}")  # in words of ours
     with client:
         if not given.stream:
             return _whole(client.chat.completions.create(**asked))

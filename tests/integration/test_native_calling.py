@@ -122,6 +122,40 @@ def test_a_request_is_sent_as_it_is_written_and_its_answer_given_on(
 
 
 @pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            "${{ [1.0, 0.0 / 0.0] }}",
+            "'json' of node 'call'[1]: is nan, for which JSON has no words",
+        ),
+        ("${{ {'a': b'x'} }}", "'json' of node 'call'['a']: is bytes, for which JSON has no words"),
+    ],
+)
+def test_what_json_does_not_have_is_refused_in_words_of_ours_and_not_sent(
+    open_engine: Engine, site: Site, value: str, said: str
+) -> None:
+    site.pages["/none"] = lambda it, _: reply(it, "")
+    error = open_engine.run(_http(site, "/none", method="post", json=value)).error
+    assert error is not None
+    assert f"UnsupportedValueError: {said}" in error
+    assert all(path != "/none" for _, path, _, _ in site.asked)
+
+
+def test_what_json_has_arrives_equal_and_says_what_it_is(open_engine: Engine, site: Site) -> None:
+    site.pages["/kept"] = lambda it, body: reply(it, body, kind=it.headers["Content-Type"])
+    value = {"é": [2**64 - 1, 1.0, None, True, "\u2028"], "": {}}
+    for headers in ({}, {"content-type": "application/problem+json"}):
+        output = open_engine.run(
+            _http(site, "/kept", method="post", json="${{ inputs.v }}", headers=headers),
+            {"v": value},
+        ).output
+        assert output["body"] == value
+        assert output["headers"]["content-type"] == (
+            headers.get("content-type") or "application/json"
+        )
+
+
+@pytest.mark.parametrize(
     ("kind", "body", "read"),
     [
         ("text/html; charset=latin-1", "é".encode("latin-1"), "é"),

@@ -3,7 +3,6 @@
 In: nothing. Out: their models. Not here: calling (http, llm, tool, celery_task).
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
@@ -12,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import ConfigDict, Field, model_validator
 
 from flowcore.graph.diagnostic import quote
+from flowcore.json_text import json_text
 from flowcore.nodes.types.model import UNKNOWN, Arguments, Unfinished, WrongValueError
 from flowcore.nodes.types.values import (
     Kind,
@@ -222,7 +222,7 @@ def _prompt() -> Kind:
 
     def read(value: Any) -> Any:
         if isinstance(value, Mapping | list | tuple):
-            return json.dumps(value, ensure_ascii=False, default=str)
+            return json_text(value)
         return plain(value)
 
     return Kind(read, {"type": ["string", "number", "object", "array"]})
