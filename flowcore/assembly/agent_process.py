@@ -40,7 +40,7 @@ def main(argument: str) -> int:
     )
     roles: list[Role] = []
     if work.modules:
-        roles.append(AgentRole(watching.agents, lambda: (inside.app, inside.agents)))
+        roles.append(AgentRole(watching.agents, lambda: (inside.app, inside.agents), work.note))
     roles += [node_role(queue, work, watching=watching, inside=inside) for queue in work.queues]
     return Supervisor(roles, parent_fd=parent_fd, ready_fd=ready_fd).run()
 

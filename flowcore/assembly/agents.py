@@ -13,6 +13,7 @@ from flowcore.backends.a2a.nodes import NodeAgents
 from flowcore.backends.a2a.ringing import KombuBell
 from flowcore.backends.a2a.services import AgentServices
 from flowcore.backends.a2a.step import AgentStep
+from flowcore.backends.native.announcement import marked_callables
 from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
@@ -22,6 +23,7 @@ from flowcore.ports.store import Dispatch
 from flowcore.ports.troubles import TroubleBook
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents, RedisDirectory
 from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.presence import RedisWorkerBoard
 
 __all__ = ["HostStep", "build_agents", "with_agents"]
 
@@ -73,6 +75,8 @@ def build_agents(
         retention=settings.retention,
         max_lost=settings.max_lost,
     )
+    # Those who read the names ask all servers.
+    board = RedisWorkerBoard(client)
     listening = connect(url, blocking=True, unprotected=settings.unprotected_redis)
     store = RedisAgents(client, listening, leases=leases)
     bell = KombuBell(producers.batch, keys=keys, namespace=settings.namespace, quorum=quorum)
@@ -87,4 +91,5 @@ def build_agents(
         troubles=troubles,
         launch=launcher(settings, redis_url),
         lease=settings.lease,
+        announce=lambda note: board.offer(note, marked_callables()),
     )

@@ -66,7 +66,12 @@ def node_role(queue: str, work: HostedWork, *, watching: Runtime, inside: Runtim
     def enter(table: WorkTable, index: int) -> NodeProcess:
         bridge = _bridge(inside)
         bridge.table, bridge.index = table, index
-        return NodeProcess(app=inside.app, services=inside.agents, runner=bridge.host())
+        host = bridge.host()
+
+        def stop_run(run: str, reason: str) -> None:
+            host.services.store.stop(run, reason=reason)
+
+        return NodeProcess(app=inside.app, services=inside.agents, runner=host, stop_run=stop_run)
 
     return NodeRole(queue, count=work.slots, worker=work.worker, inside=enter, watch=watch)
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeVar
@@ -86,6 +86,14 @@ class Session:
         settings = self.runtime.settings
         return settings.home / "logs" / f"worker-{settings.namespace or 'default'}.log"
 
+    def announced(self) -> frozenset[str]:
+        """Return what live workers offer by name, such as ``acme.nodes:fetch``, for ``check``.
+
+        It is what is marked with ``@node`` or ``@agent`` in the modules that they were started
+        with: those of ``--include`` and ``--agents``, and what these import.
+        """
+        return self.runtime.board.callables()
+
     def unserved(self, queues: Iterable[str | None]) -> frozenset[str]:
         """Return those of a flow's queues that no live worker consumes."""
         wanted = {self.runtime.queue(queue) for queue in queues}
@@ -99,6 +107,7 @@ class Session:
         concurrency: int | None = None,
         pool: str = "prefork",
         paths: Iterable[Path] = (),
+        include: Sequence[str] = (),
     ) -> frozenset[str]:
         """Start local workers for those queues that need them.
 
@@ -110,6 +119,7 @@ class Session:
             concurrency: Nodes at once; the number of cores (at least 2) when left out.
             pool: Celery's pool: ``prefork``, ``threads`` or ``solo``.
             paths: Where the flow's modules are, beside the working directory.
+            include: Modules that the workers import at once: what they have by name is announced.
 
         Returns:
             The queues that local workers were started for.
@@ -126,7 +136,8 @@ class Session:
             else:
                 wanted = set(self.unserved(queues)) - self._served
             if wanted:
-                self._start(sorted(wanted), concurrency, pool, paths)
+                options = ["--include", ",".join(include)] if include else []
+                self._start(sorted(wanted), concurrency, [*options, "--pool", pool], paths)
                 self._served |= wanted
         return frozenset(wanted)
 
@@ -212,12 +223,16 @@ class Session:
         self.close()
 
     def _start(
-        self, queues: list[str], concurrency: int | None, pool: str, paths: Iterable[Path]
+        self,
+        queues: list[str],
+        concurrency: int | None,
+        options: list[str],
+        paths: Iterable[Path],
     ) -> None:
         slots = concurrency or max(2, os.cpu_count() or 2)
         argv = [
             *(sys.executable, "-m", "celery", "-A", "flowcore.assembly.worker", "worker"),
-            *("--pool", pool, "--concurrency", str(slots), "--queues", ",".join(queues)),
+            *(*options, "--concurrency", str(slots), "--queues", ",".join(queues)),
             *("--hostname", f"local-{os.getpid()}-{len(self._workers)}@%h"),
             *("--loglevel", self.runtime.settings.log_level),
             *("--without-gossip", "--without-mingle"),

@@ -14,7 +14,7 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.cli.follow import node_row
 from flowcore.cli.given import RunId
-from flowcore.cli.outcome import ExitCode
+from flowcore.cli.outcome import ExitCode, complain
 from flowcore.cli.printing import (
     Format,
     Output,
@@ -109,6 +109,9 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
             state=states, flow=flow, tag=tag, part_of=part_of, limit=limit, session=session
         )
     note_damage(found, "runs", way_out=_DAMAGED)
+    if found.left_out:
+        few = "1 run was" if found.left_out == 1 else f"{found.left_out} runs were"
+        complain(f"{few} left out: stored by another version of flowcore")
     rows = [run_row(each) for each in found]
     if output is Format.TABLE:
         if not rows:

@@ -21,7 +21,7 @@ import typer
 from flowcore.assembly.lifeline import report_ready
 from flowcore.assembly.session import Session
 from flowcore.assembly.supervise import GRACE
-from flowcore.backends.a2a.services import load_agents
+from flowcore.backends.a2a.services import import_module, load_agents
 from flowcore.cli.background import Turn
 from flowcore.cli.outcome import ExitCode, complain
 from flowcore.cli.printing import Quiet, note
@@ -50,6 +50,10 @@ def worker(  # noqa: PLR0917  (the options of a command)
     agents: Annotated[
         str | None, typer.Option("--agents", help="Modules whose agents to host, by comma.")
     ] = None,
+    include: Annotated[
+        str | None,
+        typer.Option("--include", "-I", help="Modules of nodes to import at start, by comma."),
+    ] = None,
     until_idle: Annotated[
         float | None,
         typer.Option("--until-idle", min=0, help="End after so many seconds without a run."),
@@ -68,23 +72,20 @@ def worker(  # noqa: PLR0917  (the options of a command)
 
     Example: flowcore worker --queues gpu,flowcore --concurrency 4
     """
-    if agents:
-        sys.path.insert(0, str(Path.cwd()))
-        load_agents([name.strip() for name in agents.split(",")])  # says at once what is wrong
-        os.environ["FLOWCORE_AGENTS"] = agents
+    modules = _named(include)
+    _import(modules, agents)
     with Session() as session:
-        given = [name.strip() for name in (queues or "").split(",") if name.strip()]
-        names = given or [session.runtime.settings.queue]
+        names = _named(queues) or [session.runtime.settings.queue]
         wanted = sorted(map(session.runtime.queue, names))
         session.runtime.board.workers()  # says at once when Redis cannot be reached
         if not session.embedded and until_idle is None:
-            _become_supervisor(session, grace, _celery(session, wanted, concurrency, pool))
+            _become_supervisor(session, grace, _celery(session, wanted, concurrency, pool, modules))
         keeper = _Keeper(session, wanted)
         if not keeper.turn.take(patience=1.0) and until_idle is not None:
             note(f"another background worker serves {', '.join(wanted)}", quiet=quiet)
             return ExitCode.OK
         report_ready()
-        session.ensure_workers(names, concurrency=concurrency, pool=pool.value)
+        session.ensure_workers(names, concurrency=concurrency, pool=pool.value, include=modules)
         note(f"worker for {', '.join(wanted)}; log: {session.log}", quiet=quiet)
         with contextlib.suppress(KeyboardInterrupt):
             keeper.keep(until_idle, log=None if quiet else session.log)
@@ -157,12 +158,34 @@ def _new_lines(log: Path | None) -> Iterator[list[str]]:
         yield lines
 
 
-def _celery(session: Session, queues: list[str], concurrency: int | None, pool: Pool) -> list[str]:
+def _named(given: str | None) -> list[str]:
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
+
+
+def _import(modules: list[str], agents: str | None) -> None:
+    """Import what the worker will, to say at once what is wrong with it."""
+    if modules or agents:
+        sys.path.insert(0, str(Path.cwd()))
+    for name in modules:
+        import_module(name, "nodes")
+    if agents:
+        load_agents(_named(agents))
+        os.environ["FLOWCORE_AGENTS"] = agents
+
+
+def _celery(
+    session: Session,
+    queues: list[str],
+    concurrency: int | None,
+    pool: Pool,
+    modules: list[str],
+) -> list[str]:
     """The command of Celery's worker."""
     return [
         *(sys.executable, "-m", "celery", "-A", "flowcore.assembly.worker", "worker"),
         *("--pool", pool.value, "--queues", ",".join(queues)),
         *(("--concurrency", str(concurrency)) if concurrency else ()),
+        *(("--include", ",".join(modules)) if modules else ()),
         *("--loglevel", session.runtime.settings.log_level),
     ]
 

@@ -27,7 +27,8 @@ class AgentClient:
 
     def __init__(self, session: Session | None = None) -> None:
         """Use a session, or this process's own."""
-        self._caller = (session or default_session()).runtime.agents.caller
+        runtime = (session or default_session()).runtime
+        self._caller, self._peers = runtime.agents.caller, runtime.peers
 
     def start(self, agent: str | None, content: Any, **given: Any) -> str:
         """Say something; return the task without waiting.
@@ -43,6 +44,7 @@ class AgentClient:
         Raises:
             UsageError: Something in it cannot be said.
             AgentError: There is no such agent or task, or they do not understand each other.
+            VersionMismatchError: A worker of another wire number is live.
         """
         odd = ", ".join(sorted(set(given) - set(_OPTIONS)))
         if odd:
@@ -51,6 +53,7 @@ class AgentClient:
             given["accept"] = (given["accept"],)
         if given.get("task") is not None:
             check_id(given["task"], "a task's id")
+        self._peers.check()
         return self._caller.begin(Call(agent=agent, content=content, **given))
 
     def send(self, agent: str | None, content: Any, *, timeout: float = 60.0, **given: Any) -> Task:

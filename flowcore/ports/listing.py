@@ -34,6 +34,8 @@ class Listing(list[_T]):
 
     unreadable: dict[str, str]
     """Entries that cannot be read, and why, by name."""
+    left_out: int = 0
+    """Entries that a version of another wire number has stored."""
 
     def __init__(
         self, entries: Iterable[_T] = (), *, unreadable: Mapping[str, str] | None = None

@@ -56,6 +56,15 @@ class WorkerBoard(Protocol):
         """
         ...
 
+    def offer(self, id: str, callables: Sequence[str]) -> None:
+        """Add what a worker's other processes offer by name; it goes with the worker's note.
+
+        Args:
+            id: The note's.
+            callables: ``module:name`` each; written now and then only.
+        """
+        ...
+
     def remove(self, id: str) -> None:
         """Take a note down."""
         ...

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowcore.agents.message import Message, Part, TaskState
+from flowcore.errors import VersionMismatchError
 from flowcore.ports.agents import MOVES, NewTask, TaskClaim, TaskHold
+from flowcore.run.protocol import WIRE
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents
 from tests.deep import count
 
@@ -276,3 +278,37 @@ def test_a_task_that_cannot_be_read_breaks_no_list(
     assert "cannot be read" in dead["bad"].history[0].text
     assert "cannot be read" in dead["good"].reason
     assert list(store.updates("bad"))
+
+
+@pytest.mark.parametrize("number", [None, WIRE - 1, WIRE + 1])
+def test_a_task_of_another_wire_number_is_refused_in_a_sentence(
+    store: RedisAgents, redis_client: "redis.Redis", number: int | None
+) -> None:
+    store.tell(_new("t", "a"))
+    row = "fc:{a2a:t}:task"
+    if number is None:
+        redis_client.hdel(row, "v")
+    else:
+        redis_client.hset(row, "v", number)
+    with pytest.raises(VersionMismatchError, match=f"who began task 't' is .* here {WIRE};"):
+        store.get("t")
+    with pytest.raises(VersionMismatchError):
+        store.tell(_new("t", "more"))
+    assert store.claim("t", instance="i") is None
+    redis_client.hset(row, "v", WIRE)
+    task = store.get("t")
+    assert task is not None
+    assert task.state is TaskState.FAILED
+    assert task.said is not None
+    assert "run the same version of flowcore everywhere" in task.said.text
+    assert len(task.history) == 1
+
+
+def test_dead_letters_of_another_wire_number_hide_no_others(
+    store: RedisAgents, redis_client: "redis.Redis"
+) -> None:
+    for task in ("t", "u"):
+        store.tell(_new(task, task))
+        redis_client.zadd("fc:a2a:dead", {task: 1.0})
+    redis_client.hset("fc:{a2a:t}:task", "v", WIRE + 1)
+    assert [task.id for task in store.dead()] == ["u"]

@@ -61,6 +61,23 @@ def test_callables_are_those_of_all_live_workers(redis_client: "redis.Redis") ->
     assert board.callables() == {"m:f", "m:g"}
 
 
+def test_what_a_workers_other_processes_offer_comes_and_goes_with_its_note(
+    redis_client: "redis.Redis",
+) -> None:
+    board, other = RedisWorkerBoard(redis_client), RedisWorkerBoard(redis_client)
+    other.offer(NOTE.id, ["m:agent"])
+    assert board.callables() == frozenset(), "nobody is there yet"
+    board.post(NOTE, keep=60, callables=["m:f"])
+    other.offer(NOTE.id, ["m:agent"])
+    assert board.callables() == {"m:f", "m:agent"}
+    board.remove(NOTE.id)
+    assert not redis_client.exists("fc:workers:callables")
+    board.post(NOTE, keep=-1, callables=["m:f"])
+    RedisWorkerBoard(redis_client).offer(NOTE.id, ["m:agent"])
+    assert board.workers() == []
+    assert not redis_client.exists("fc:workers:callables")
+
+
 def test_a_note_of_a_version_that_wrote_no_number_has_the_first(
     redis_client: "redis.Redis",
 ) -> None:

@@ -88,6 +88,10 @@ def test_a_stored_run_of_another_number_is_no_bug_in_flowcore(engine: Engine) ->
         assert "who stored run 'stored' is newer than this flowcore" in shown.stderr
     listed = _cli(engine, "list")
     assert listed.returncode == 0, listed.stderr
+    assert "1 run was left out: stored by another version of flowcore" in listed.stderr
+    engine.start(NODES, {"n": 1}, run_id="ours")
+    found = Run.list(session=engine.session)
+    assert ([row.id for row in found], found.left_out) == (["ours"], 1)
 
 
 def test_each_of_several_workers_on_one_host_has_a_note_with_its_queues(engine: Engine) -> None:

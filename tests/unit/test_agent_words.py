@@ -9,6 +9,7 @@ from flowcore import Message, Skill, agent
 from flowcore.agents.message import Artifact, Part, Role, Task, TaskState
 from flowcore.backends.a2a.ringing import opened
 from flowcore.errors import UsageError
+from flowcore.run.protocol import WIRE
 
 
 def test_a_message_survives_the_protocols_json() -> None:
@@ -84,10 +85,22 @@ class _Said:
 
 @pytest.mark.parametrize("signature", ["", "zz", b"evil".hex()])
 def test_a_message_that_is_not_signed_is_not_obeyed(signature: str) -> None:
-    body = msgpack.packb({"task": "t"})
+    body = msgpack.packb({"task": "t", "flowcore/v": WIRE})
     assert opened(_Said(signature, body), _Keys()) is None
     assert opened(_Said(b"good".hex(), body), _Keys()) == {"task": "t"}
-    assert opened(_Said(b"good".hex(), b"\xc1"), _Keys()) is None
+    for odd in (b"\xc1", msgpack.packb([1]), msgpack.packb(None), msgpack.packb(7)):
+        assert opened(_Said(b"good".hex(), odd), _Keys()) is None
+
+
+@pytest.mark.parametrize("number", [None, WIRE - 1, WIRE + 1])
+def test_a_message_of_another_wire_number_is_refused_in_a_sentence(number: int | None) -> None:
+    content = {"task": "t"} if number is None else {"task": "t", "flowcore/v": number}
+    refused: list[Any] = []
+    said = _Said(b"good".hex(), msgpack.packb(content))
+    assert opened(said, _Keys(), lambda *told: refused.append(told)) is None
+    ((about, sentence),) = refused
+    assert about == {"task": "t"}
+    assert f"here {WIRE}; run the same version of flowcore everywhere" in sentence
 
 
 def test_an_agent_without_skills_is_one_and_is_found_by_its_tags() -> None:

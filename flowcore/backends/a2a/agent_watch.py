@@ -72,9 +72,16 @@ class AgentRole:
     grace = 4.0
 
     def __init__(
-        self, services: AgentServices, inside: Callable[[], tuple[Any, AgentServices]]
+        self, services: AgentServices, inside: Callable[[], tuple[Any, AgentServices]], note: str
     ) -> None:
-        """Watch with these services; ``inside`` gives a process its own app and services."""
+        """Watch over the processes that host agents.
+
+        Args:
+            services: To watch with.
+            inside: Gives a process its own app and services.
+            note: The id of the worker's note on the board.
+        """
+        self._note = note
         self._services = services
         self._store = services.store
         self._inside = inside
@@ -96,6 +103,7 @@ class AgentRole:
             services,
             CallRecords(table),
             instance=self._instance,
+            note=self._note,
             replaced=self._replaced,
         )
         return process.run(ready)

@@ -14,7 +14,7 @@ from kombu import Consumer
 
 from flowcore.agents.message import Json
 from flowcore.backends.a2a.ringing import opened, queue_of
-from flowcore.ports.agents import Signer
+from flowcore.backends.a2a.services import AgentServices
 
 __all__ = ["consume"]
 
@@ -27,9 +27,9 @@ def consume(
     name: str,
     accept: Callable[[Json], None],
     *,
-    keys: Signer,
-    quorum: bool,
+    services: AgentServices,
     has_room: Callable[[float], bool],
+    refuse: Callable[[Json, str], None] = lambda _content, _why: None,
 ) -> None:
     """Take messages off a queue for as long as there is room, then return.
 
@@ -37,15 +37,16 @@ def consume(
         app: Celery's app, which knows the broker.
         name: The queue's name on the broker.
         accept: Given each content.
-        keys: Know who has signed it.
-        quorum: Whether the broker's queues are replicated, as RabbitMQ has them.
+        services: Know who has signed it, and how the broker keeps its queues.
         has_room: Waits for room for some seconds; raise ``StopIteration`` to end.
+        refuse: Called with each content of another wire number, and the sentence about it.
     """
+    quorum = services.quorum  # as RabbitMQ has them
 
     def got(message: Any) -> None:
         if quorum:
             message.ack()
-        content = opened(message, keys)
+        content = opened(message, services.keys, refuse)
         if content is not None:
             accept(content)
 

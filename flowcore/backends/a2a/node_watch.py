@@ -10,9 +10,10 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
-from flowcore.agents.message import Json
+from flowcore.agents.message import Json, Message
 from flowcore.backends.a2a.consuming import consume
 from flowcore.backends.a2a.nodes import NodeRunner, run_message
 from flowcore.backends.a2a.services import AgentServices
@@ -52,6 +53,8 @@ class NodeProcess:
     app: Any
     services: AgentServices
     runner: NodeRunner
+    stop_run: Callable[[str, str], None]
+    """Ends a run, for a reason."""
 
 
 class NodeRole:
@@ -131,8 +134,6 @@ class NodeRole:
         return False
 
     def _consume(self, process: NodeProcess, stop: threading.Event) -> None:
-        services = process.services
-
         def accept(content: Json) -> None:
             try:
                 run_message(content, process.runner, worker=self._worker, queue=self.name)
@@ -148,10 +149,18 @@ class NodeRole:
             process.app,
             self.name,
             accept,
-            keys=services.keys,
-            quorum=services.quorum,
+            services=process.services,
             has_room=has_room,
+            refuse=partial(_refuse, process),
         )
 
     def _ids(self) -> list[tuple[int, int]]:
         return [(child.index, child.pid) for child in self._children]
+
+
+def _refuse(process: NodeProcess, content: Json, sentence: str) -> None:
+    """Stop the run of a message that another version has sent."""
+    try:
+        process.stop_run(Message.from_json(content).data["run"], sentence)
+    except Exception as error:  # noqa: BLE001  (whatever the other version writes)
+        _log.warning("the run of a message of another version was not stopped: %s", error)

@@ -42,6 +42,7 @@ class AgentProcess:
         records: CallRecords,
         *,
         instance: str,
+        note: str,
         replaced: int,
     ) -> None:
         """Host nothing yet.
@@ -51,9 +52,11 @@ class AgentProcess:
             services: What the agents use.
             records: What the supervisor reads.
             instance: The name of the cards, which those of a process before this one had as well.
+            note: The id of the worker's note on the board.
             replaced: How many processes had to be replaced before this one.
         """
         self._instance = instance
+        self._note = note
         self._app = app
         self._services = services
         self._records = records
@@ -137,6 +140,8 @@ class AgentProcess:
         self._stop.wait(self._services.heartbeat)
 
     def _post(self, host: AgentHost) -> None:
+        if self._note:
+            self._services.announce(self._note)
         for name, card in host.cards.items():
             self._services.directory.post(
                 card,
@@ -166,7 +171,6 @@ class AgentProcess:
             self._app,
             agent_queue(name, namespace=services.namespace),
             lambda content: host.accept(content["task"]),
-            keys=services.keys,
-            quorum=services.quorum,
+            services=services,
             has_room=has_room,
         )

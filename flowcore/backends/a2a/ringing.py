@@ -17,6 +17,7 @@ from kombu.exceptions import KombuError
 from flowcore.agents.message import Json
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.agents import Signer
+from flowcore.run.protocol import WIRE, WIRE_BEFORE, mismatch
 
 __all__ = ["KombuBell", "agent_queue", "opened", "queue_of"]
 
@@ -25,6 +26,9 @@ _log = logging.getLogger(__name__)
 _MSGPACK = "application/x-msgpack"
 _TROUBLE = (KombuError, OSError, StoreUnreachableError)
 _SIGNED = b"flowcore.a2a:"
+
+#: The key that says which wire number the message is written in.
+_NUMBER = "flowcore/v"
 
 
 def agent_queue(agent: str, *, namespace: str) -> str:
@@ -68,7 +72,7 @@ class KombuBell:
                 channel: Any = producer.channel
                 maybe_declare(queue, channel)
                 for content in contents:
-                    body: bytes = msgpack.packb(content)
+                    body: bytes = msgpack.packb({**content, _NUMBER: WIRE})
                     producer.publish(
                         body,
                         exchange="",
@@ -82,19 +86,33 @@ class KombuBell:
             _log.warning("could not send to %s now (a janitor will): %s", name, error)
 
 
-def opened(message: Any, keys: Signer) -> Json | None:
-    """Return what a message from the broker says; None if nobody we know sent it."""
+def opened(
+    message: Any, keys: Signer, refuse: Callable[[Json, str], None] = lambda _content, _why: None
+) -> Json | None:
+    """Return what a message from the broker says; None if it is not to be obeyed.
+
+    Args:
+        message: Kombu's.
+        keys: Know who has signed it.
+        refuse: Called with what a message of another wire number says, and the sentence about it.
+    """
     body = message.body
     data = body if isinstance(body, bytes) else str(body).encode()
     try:
         signature = bytes.fromhex(str((message.headers or {}).get("sig", "")))
         right = keys.verify(_SIGNED + data, signature)
         content: Json | None = msgpack.unpackb(data) if right else None
-    except (ValueError, TypeError):
-        content = None
+        number = WIRE if content is None else content.pop(_NUMBER, WIRE_BEFORE)
+    except (ValueError, TypeError, AttributeError):
+        content, number = None, WIRE
     except StoreUnreachableError as error:
         _log.warning("a message for an agent cannot be read now (a janitor sends it): %s", error)
         return None
     if content is None:
         _log.warning("refused a message for an agent: it is not what one of us has signed")
+        return None
+    if sentence := mismatch("who sent this message", number):
+        _log.warning("refused a message for an agent: %s", sentence)
+        refuse(content, sentence)
+        return None
     return content

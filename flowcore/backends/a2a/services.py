@@ -15,7 +15,15 @@ from flowcore.errors import UsageError
 from flowcore.ports.agents import AgentDirectory, Signer, TaskStore
 from flowcore.ports.troubles import TroubleBook
 
-__all__ = ["AgentServices", "HostedWork", "Launch", "Launched", "Listener", "load_agents"]
+__all__ = [
+    "AgentServices",
+    "HostedWork",
+    "Launch",
+    "Launched",
+    "Listener",
+    "import_module",
+    "load_agents",
+]
 
 
 class Listener(Protocol):
@@ -40,6 +48,8 @@ class HostedWork:
     """The broker's queues of nodes that are run as agents."""
     slots: int = 1
     """Nodes of each queue at a time."""
+    note: str = ""
+    """The id of the worker's note on the board."""
     log_level: int = 20
     log_file: str | None = None
 
@@ -78,6 +88,7 @@ class AgentServices:
         modules: Sequence[str],
         launch: Launch,
         lease: float,
+        announce: Callable[[str], None],
         troubles: TroubleBook | None = None,
     ) -> None:
         """Keep them."""
@@ -91,6 +102,8 @@ class AgentServices:
         self.modules = tuple(modules)
         self.launch = launch
         self.lease = lease
+        self.announce = announce
+        """Tells the board what this process's modules offer, beside a worker's note."""
 
     @property
     def store(self) -> TaskStore:
@@ -111,7 +124,7 @@ def load_agents(modules: Sequence[str]) -> Mapping[str, AgentSpec]:
     """
     found: dict[str, AgentSpec] = {}
     for name in modules:
-        specs = [each for each in vars(_module(name)).values() if isinstance(each, AgentSpec)]
+        specs = [each for each in vars(import_module(name)).values() if isinstance(each, AgentSpec)]
         if not specs:
             raise UsageError(f"module {name!r} has no agents; write '@agent(\"name\")' above one")
         for spec in specs:
@@ -120,11 +133,20 @@ def load_agents(modules: Sequence[str]) -> Mapping[str, AgentSpec]:
     return found
 
 
-def _module(name: str) -> Any:
+def import_module(name: str, what: str = "agents") -> Any:
+    """Import a module of a user's.
+
+    Args:
+        name: Its name.
+        what: What it is to have, for the error.
+
+    Raises:
+        UsageError: It cannot be imported.
+    """
     try:
         return importlib.import_module(name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         # Whatever a module does while it is imported: a script may even end its process.
-        raise UsageError(f"cannot import the agents of {name!r}: {error}") from error
+        raise UsageError(f"cannot import the {what} of {name!r}: {error}") from error

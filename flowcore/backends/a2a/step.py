@@ -61,6 +61,7 @@ class AgentStep(bootsteps.StartStopStep):
             modules=services.modules,
             queues=tuple(named),
             slots=worker.concurrency or 1,
+            note=getattr(worker, "flowcore_note", ""),
             log_level=_level(getattr(worker, "loglevel", None)),
             log_file=getattr(worker, "logfile", None),
         )

@@ -67,6 +67,8 @@ class JanitorStep(bootsteps.StartStopStep):
         bridge = worker.app.flowcore
         services: Services = bridge.services()
         note = make_note(worker, bridge.options.engines())
+        # The processes of agents, which another step starts, add to it.
+        worker.flowcore_note = note.id
 
         def renewed(note: WorkerNote) -> WorkerNote:
             return replace(with_memory(note, worker), stuck=bridge.host().stuck())

@@ -3,6 +3,7 @@
 In: messages. Out: where tasks stand. See lua/agents/core.lua for what each key holds.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +26,10 @@ from flowcore.agents.message import (
     artifacts_of,
 )
 from flowcore.engine.agent_messages import read_artifact, read_message
+from flowcore.errors import VersionMismatchError
 from flowcore.ports.agents import AgentNote, Doorbell, NewTask, TaskClaim, TaskHold, Told
 from flowcore.ports.listing import Listing
+from flowcore.run.protocol import WIRE, WIRE_BEFORE, mismatch
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.script import Line, Script, script_text
 
@@ -74,7 +77,10 @@ class RedisAgents:
         about = new.counts_as, new.message, new.context, int(new.create), deadline, new.notify
         whose = new.parent, new.owner
         with translated():
-            return _told(self._tell(args=(new.task, new.agent, *about, *whose, *keep)))
+            found = self._tell(args=(new.task, new.agent, *about, *whose, *keep, WIRE))
+        if sentence := next((_mismatch(new.task, number) for number in found[3:]), None):
+            raise VersionMismatchError(sentence)
+        return _told(found[:3])
 
     def claim(self, task: str, *, instance: str) -> TaskClaim | None:
         """Take a task that has something to do and is nobody's."""
@@ -82,9 +88,13 @@ class RedisAgents:
             found = self._claim(args=(task, instance, _ms(self._leases.lease)))
         if not found:
             return None
-        token, agent, context, messages, emitted, tries, again = found
+        token, agent, context, messages, emitted, tries, again, number = found
+        hold = TaskHold(task=task, token=int(token))
+        if sentence := _mismatch(task, number):
+            self.settle(hold, TaskState.FAILED, _said(sentence))
+            return None
         return TaskClaim(
-            hold=TaskHold(task=task, token=int(token)),
+            hold=hold,
             agent=agent.decode(),
             context=context.decode(),
             messages=tuple(messages),
@@ -148,12 +158,18 @@ class RedisAgents:
         return Doorbell(agent=agent.decode(), task=task) if agent else None
 
     def get(self, task: str) -> Task | None:
-        """Return a task with all that was said and made."""
+        """Return a task with all that was said and made.
+
+        Raises:
+            VersionMismatchError: It is written in another wire number.
+        """
         with translated():
             answer = self._get(args=(task,))
         if not answer:
             return None
-        (agent, context, state, told, since), said, events = answer
+        (agent, context, state, told, since, number), said, events = answer
+        if sentence := _mismatch(task, number):
+            raise VersionMismatchError(sentence)
         place = context.decode()
         updates = [
             _update(task, place, id, dict(zip(flat[::2], flat[1::2], strict=True)))
@@ -187,7 +203,7 @@ class RedisAgents:
             names = self._client.zrevrange(_DEAD, 0, limit - 1)
         found: Listing[Task] = Listing()
         for name in names:
-            with found.reading(name):
+            with contextlib.suppress(VersionMismatchError), found.reading(name):
                 task = self.get(name.decode())
                 if task is not None:
                     found.append(task)
@@ -276,6 +292,11 @@ def _ms(seconds: float) -> int:
 
 def _key(task: str, part: str) -> str:
     return f"fc:{{a2a:{task}}}:{part}"
+
+
+def _mismatch(task: str, number: int | bytes | None) -> str | None:
+    """Return a sentence about a task that is written in another wire number."""
+    return mismatch(f"who began task {task!r}", int(number or WIRE_BEFORE))
 
 
 def _said(text: str) -> bytes:

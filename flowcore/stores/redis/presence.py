@@ -4,13 +4,13 @@ In: notes. Out: keys that expire by themselves.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 import msgpack
 
-from flowcore.ports.listing import Listing, text_of
+from flowcore.ports.listing import Listing
 from flowcore.ports.presence import WorkerNote
 from flowcore.run.protocol import WIRE_BEFORE
 from flowcore.stores.redis.connect import Client, translated
@@ -21,6 +21,9 @@ _BOARD = "fc:workers"
 
 #: What workers offer by name: apart, because notes are read often and these are long.
 _CALLABLES = "fc:workers:callables"
+
+#: What ends the field of a worker's other processes: those import modules that the worker does not.
+_OTHERS = "+"
 
 #: Seconds between two writings of that by one worker: a server may have been emptied.
 _AGAIN = 20.0
@@ -42,17 +45,18 @@ class RedisWorkerBoard:
             seconds, micros = self._client.time()
             entry = {**asdict(note), "until": seconds + micros / 1e6 + keep}
             self._client.hset(_BOARD, note.id, msgpack.packb(entry))
-            now = time.monotonic()
-            id, offered = self._offered
-            if callables and (id != note.id or now - offered > _AGAIN):
-                self._client.hset(_CALLABLES, note.id, msgpack.packb(list(callables)))
-                self._offered = (note.id, now)
+            self._offer(note.id, callables)
+
+    def offer(self, id: str, callables: Sequence[str]) -> None:
+        """Write what the worker's other processes offer."""
+        with translated():
+            self._offer(f"{id}{_OTHERS}", callables)
 
     def remove(self, id: str) -> None:
         """Take a note down."""
         with translated():
             self._client.hdel(_BOARD, id)
-            self._client.hdel(_CALLABLES, id)
+            self._client.hdel(_CALLABLES, *_fields([id]))
 
     def count(self) -> int:
         """Return how many notes there are, stale ones included."""
@@ -74,21 +78,34 @@ class RedisWorkerBoard:
                         stale.append(id)
             if stale:
                 self._client.hdel(_BOARD, *stale)
-                self._client.hdel(_CALLABLES, *stale)
+                self._client.hdel(_CALLABLES, *_fields(stale))
         fresh.sort(key=lambda note: (note.name, note.pid, note.id))
         return fresh
 
     def callables(self) -> frozenset[str]:
         """Return what live workers offer by name."""
-        live = {note.id for note in self.workers()}
+        live = set(_fields(note.id for note in self.workers()))
         with translated():
             found = self._client.hgetall(_CALLABLES)
         offers: Listing[str] = Listing()
         for id, blob in found.items():
-            if text_of(id) in live:
+            if id in live:
                 with offers.reading(id):
                     offers += [_as(str, name) for name in _as(list, msgpack.unpackb(blob))]
         return frozenset(offers)
+
+    def _offer(self, field: str, callables: Sequence[str]) -> None:
+        known, offered = self._offered
+        now = time.monotonic()
+        if callables and (known != field or now - offered > _AGAIN):
+            self._client.hset(_CALLABLES, field, msgpack.packb(list(callables)))
+            self._offered = (field, now)
+
+
+def _fields(ids: Iterable[str | bytes]) -> list[bytes]:
+    """The fields that hold what these workers offer."""
+    named = [id if isinstance(id, bytes) else id.encode() for id in ids]
+    return [id + end for id in named for end in (b"", _OTHERS.encode())]
 
 
 def _note(id: bytes, entry: Mapping[str, Any]) -> WorkerNote:

@@ -91,7 +91,9 @@ class RedisReader:
             rows = self._rows([run.encode() for run in self.children(query.part_of)])
             rows.sort(key=lambda row: (row.created, row.id), reverse=True)
             matching = [row for row in rows if _matches(row, query)]
-            return Listing(matching[: query.limit], unreadable=rows.unreadable)
+            children = Listing(matching[: query.limit], unreadable=rows.unreadable)
+            children.left_out = rows.left_out
+            return children
         found: Listing[RunSummary] = Listing()
         start = 0
         while len(found) < query.limit:
@@ -102,6 +104,7 @@ class RedisReader:
             rows = self._rows(page)
             found += [row for row in rows if _matches(row, query)]
             found.unreadable |= rows.unreadable
+            found.left_out += rows.left_out
             start += _PAGE
         del found[query.limit :]
         return found
@@ -182,10 +185,12 @@ class RedisReader:
             found: dict[bytes, dict[str, bytes]] = {}
             for run, row in zip(runs, pipe.execute(raise_on_error=False), strict=True):
                 with read.reading(run):
-                    if any(part is not None for part in _answered(row)) and _is_readable(
-                        run, row[_WIRE_AT], strict=strict
-                    ):
+                    if all(part is None for part in _answered(row)):
+                        continue
+                    if _is_readable(run, row[_WIRE_AT], strict=strict):
                         found[run] = dict(zip(_ROW, row, strict=True))
+                    else:
+                        read.left_out += 1
             causes = [(run, row["cause"]) for run, row in found.items() if row["cause"]]
             pipe = self._client.pipeline(transaction=False)
             for run, cause in causes:

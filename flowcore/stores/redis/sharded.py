@@ -386,8 +386,11 @@ def bound(call: Callable[..., _T], *args: Any, **kwargs: Any) -> Callable[[], _T
 
 
 def _merged(entries: Sequence[_T], pages: Iterable[Listing[_T]]) -> Listing[_T]:
-    odd = {name: why for page in pages for name, why in page.unreadable.items()}
-    return Listing(entries, unreadable=odd)
+    merged = Listing(entries)
+    for page in pages:
+        merged.unreadable |= page.unreadable
+        merged.left_out += page.left_out
+    return merged
 
 
 def _is_none(answer: object) -> bool:

@@ -60,6 +60,12 @@ class ShardedWorkerBoard:
             }
         )
 
+    def offer(self, id: str, callables: Sequence[str]) -> None:
+        """Write what the worker's other processes offer, on all servers that answer."""
+        self._writes.ask(
+            {at: bound(board.offer, id, callables) for at, board in enumerate(self._boards)}
+        )
+
     def remove(self, id: str) -> None:
         """Take a note down."""
         self._writes.ask({at: bound(board.remove, id) for at, board in enumerate(self._boards)})

@@ -7,4 +7,4 @@ if T.state ~= WORKING then move(T, WORKING, '') end
 set(T, 'owner', ARGV[2], 'token', T.token + 1, 'again', '')
 look_at('T', T.id, NOW + ARGV[3])
 local said = redis.call('LRANGE', key(T.id, 'in'), 0, T.read)
-return { T.token, T.agent, T.ctx, said, T.emitted, T.tries, again }
+return { T.token, T.agent, T.ctx, said, T.emitted, T.tries, again, tonumber(T.v or 1) }

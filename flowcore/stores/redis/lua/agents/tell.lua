@@ -1,5 +1,5 @@
 -- ARGV: task, agent, what it counts as, message, context, create, deadline ms or '', notify, parent,
--- owner, keep, dlease
+-- owner, keep, dlease, wire number
 local task, parent = ARGV[1], ARGV[9]
 if parent ~= '' then
   local P = open_task(parent)
@@ -13,7 +13,7 @@ if not T then
   set(T, 'agent', ARGV[2], 'ctx', ARGV[5], 'notify', ARGV[8], 'for', ARGV[10],
     'keep', tonumber(ARGV[11]), 'dlease', tonumber(ARGV[12]), 'state', SUBMITTED, 'seq', 1,
     'read', 0, 'token', 0, 'lost', 0, 'tries', 0, 'emitted', 0, 'ev', 0, 'rung', 0, 'owner', '',
-    'said', '', 'since', NOW)
+    'said', '', 'since', NOW, 'v', ARGV[13])
   redis.call('RPUSH', key(task, 'in'), ARGV[4])
   redis.call('SADD', key(task, 'ids'), ARGV[3])
   if parent ~= '' then redis.call('SADD', key(parent, 'calls'), task) end
@@ -22,6 +22,7 @@ if not T then
   ring_by(T)
   return { 'new', T.state, 1 }
 end
+if (T.v or '1') ~= ARGV[13] then return { 'version', T.state, 0, tonumber(T.v or 1) } end
 if redis.call('SISMEMBER', key(task, 'ids'), ARGV[3]) == 1 then
   if ARGV[8] ~= '' then set(T, 'notify', ARGV[8]) end
   return { 'duplicate', T.state, 0 }
