@@ -14,7 +14,6 @@ from flowcore.backends.a2a.ringing import KombuBell
 from flowcore.backends.a2a.services import AgentServices
 from flowcore.backends.a2a.step import AgentStep
 from flowcore.backends.native.announcement import marked_callables
-from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.producing import Producers
 from flowcore.backends.native.publish import CeleryDispatcher, queue_name
 from flowcore.engine.agents import Caller
@@ -31,7 +30,8 @@ __all__ = ["HostStep", "build_agents", "with_agents"]
 class HostStep(AgentStep):
     """Starts after the worker has said which queues it serves: some of them become agents'."""
 
-    requires = (JanitorStep,)
+    # By name, as workers alone import it.
+    requires = ("flowcore.backends.native.janitor:JanitorStep",)
 
 
 def with_agents(

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -113,3 +114,14 @@ def test_a_lock_names_no_address_and_no_absolute_path() -> None:
         if re.search(r"://|file:|(?<![\w.])/|--(?:extra-)?index|--find-links", line)
     ]
     assert found == []
+
+
+def test_a_client_imports_nothing_of_celerys_worker_and_pools() -> None:
+    script = "import sys, flowcore.client.native; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = done.stdout.split()
+    for name in ("celery.worker.strategy", "celery.worker.request", "billiard.pool", "re2"):
+        assert name not in loaded
+    assert not [name for name in loaded if name.startswith(("kombu.asynchronous", "jsonschema"))]

@@ -12,22 +12,15 @@ from billiard.process import current_process
 from celery import Celery
 from celery.signals import celeryd_after_setup, worker_process_init
 
-from flowcore.backends.native.batching import EventBatching
 from flowcore.backends.native.broker import Place
 from flowcore.backends.native.canvas import register as register_canvas
-from flowcore.backends.native.children import ChildWatch
 from flowcore.backends.native.consuming import DoorbellAMQP
 from flowcore.backends.native.foreign import register_answers
 from flowcore.backends.native.forking import be_a_process_of_python, free_locks_in_forks
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
-from flowcore.backends.native.janitor import JanitorStep
 from flowcore.backends.native.publish import lanes
 from flowcore.backends.native.refusing import Refuser
-from flowcore.backends.native.shutdown import ShutdownBound
-from flowcore.backends.native.stalls import StallWatch
 from flowcore.backends.native.tasks import register_tasks
-from flowcore.backends.native.tidying import TidyingStep
-from flowcore.backends.native.watchdog import WatchdogStep
 from flowcore.engine.work_table import WorkTable
 from flowcore.forks import PerProcess
 
@@ -41,6 +34,19 @@ _QUORUM = {
     "task_create_missing_queue_type": "quorum",
     "task_create_missing_queue_exchange_type": "topic",
 }
+
+
+_HERE = "flowcore.backends.native"
+
+#: By name: they are imported by workers alone, with Celery's worker and its pools.
+_WORKER_STEPS = (
+    f"{_HERE}.janitor:JanitorStep",
+    f"{_HERE}.children:ChildWatch",
+    f"{_HERE}.stalls:StallWatch",
+    f"{_HERE}.tidying:TidyingStep",
+    f"{_HERE}.watchdog:WatchdogStep",
+    f"{_HERE}.shutdown:ShutdownBound",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,10 +155,8 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         ),
         keys=lambda: bridge.services().keys,
     )
-    app.steps["worker"].update(
-        (JanitorStep, ChildWatch, StallWatch, TidyingStep, WatchdogStep, ShutdownBound)
-    )
-    app.steps["consumer"].add(EventBatching)
+    app.steps["worker"].update(_WORKER_STEPS)
+    app.steps["consumer"].add(f"{_HERE}.batching:EventBatching")
     worker_process_init.connect(bridge.open_child, weak=False)
     celeryd_after_setup.connect(_consume_lanes, weak=False)
     made: Celery = app
