@@ -1,14 +1,17 @@
 """A look at who else is there: clients and workers of other versions are not worked with.
 
-In: the board of workers. Out: nothing, or a refusal in a sentence. Not here: what a message or a
+In: the board of workers. Out: nothing, or a refusal in a sentence; a warning of queues that nobody
+serves. Not here: what a message or a
 stored run says of its version (signing, reader).
 """
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from flowcore.errors import VersionMismatchError
+from flowcore.plan.plan import Plan
 from flowcore.ports.presence import WorkerBoard, WorkerNote
 
 __all__ = ["Peers"]
@@ -17,6 +20,11 @@ __all__ = ["Peers"]
 _FRESH = 5.0
 
 _PAUSE = 0.25
+
+#: A bound on memory.
+_MOST = 1000
+
+_log = logging.getLogger(__name__)
 
 
 class Peers:
@@ -27,6 +35,8 @@ class Peers:
         self._board = board
         self._clock = clock
         self._until = float("-inf")
+        self._looked: dict[str, float] = {}
+        """By plan: until when its queues need no further look."""
 
     def check(self) -> None:
         """Make sure, at most every few seconds, that all live workers speak our wire number.
@@ -38,6 +48,27 @@ class Peers:
             return
         refuse(self._board.workers())
         self._until = self._clock() + _FRESH
+
+    def warn(self, plan: Plan, queues: Callable[[], Collection[str]]) -> None:
+        """Log which queues of a plan no live worker serves; one look every few seconds.
+
+        Args:
+            plan: A plan.
+            queues: Gives the broker's names of its queues.
+        """
+        now = self._clock()
+        if now < self._looked.get(plan.hash, float("-inf")):
+            return
+        if len(self._looked) >= _MOST:
+            self._looked.clear()
+        self._looked[plan.hash] = now + _FRESH
+        served = {name for note in self._board.workers() for name in note.queues}
+        if missing := set(queues()) - served:
+            _log.warning(
+                "flow %s was sent to %s, which no live worker serves; start one: flowcore worker",
+                plan.flow,
+                ", ".join(sorted(missing)),
+            )
 
     def wait(self, patience: float) -> None:
         """Wait until workers of other versions have left.

@@ -100,6 +100,13 @@ class Session:
         served = {queue for note in self.runtime.board.workers() for queue in note.queues}
         return frozenset(wanted - served)
 
+    def served(self) -> frozenset[str]:
+        """Return the queues that live workers of this project consume, as definitions name them."""
+        space = self.runtime.settings.namespace
+        prefix = f"{space}." if space else ""
+        names = {queue for note in self.runtime.board.workers() for queue in note.queues}
+        return frozenset(name[len(prefix) :] for name in names if name.startswith(prefix))
+
     def ensure_workers(
         self,
         queues: Iterable[str | None],

@@ -206,9 +206,12 @@ def _parts(
 def _templates(raw: RawNode) -> Iterator[tuple[Path, str, frozenset[str]]]:
     """The texts of a node and its branches, with names that are no nodes' where they stand."""
     for fields, path, around in _parts(raw.fields, raw.path):
+        scope = scope_names(fields)
         for field in _WITH_TEXTS:
-            names = scope_names(fields) - _LATER.get(field, _NOTHING)
-            for place, text in _texts(fields.get(field), (*path, field)):
+            if (value := fields.get(field)) is None:
+                continue
+            names = scope - _LATER.get(field, _NOTHING)
+            for place, text in _texts(value, (*path, field)):
                 yield place, text, names | around | {INPUTS}
 
 

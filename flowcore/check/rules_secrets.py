@@ -47,6 +47,8 @@ def check_secrets(draft: Draft) -> None:
     """Note secrets that are read by no name, or where their values would be kept."""
     for raw in draft.nodes.values():
         for field, value in raw.fields.items():
+            if isinstance(value, str) and SECRETS not in value:
+                continue
             path = (*raw.path, field)
             if field in _NESTED or (field == "for_each" and isinstance(value, Mapping)):
                 continue

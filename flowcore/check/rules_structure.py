@@ -73,22 +73,22 @@ _NOT_OF_BRANCHES: Mapping[str, tuple[str, str]] = {
 }
 #: Keys of a function that gives a map its items.
 SOURCE_KEYS = frozenset({"uses", "with", "retry", "timeout", "queue"})
-_LOOPS = frozenset({"until", "max_iterations"})
+
+
+_OF_NONE = frozenset[str]()
+_OF_MAPS = frozenset({"item", "index"})
+_OF_LOOPS = frozenset({"state", "iteration"})
 
 
 def scope_names(fields: Mapping[str, Any]) -> frozenset[str]:
     """The names that expressions of a node can read, beside nodes and inputs."""
-    names: set[str] = set()
-    if fields.get("for_each") is not None:
-        names |= {"item", "index"}
-    if is_loop(fields):
-        names |= {"state", "iteration"}
-    return frozenset(names)
+    names = _OF_MAPS if fields.get("for_each") is not None else _OF_NONE
+    return names | _OF_LOOPS if is_loop(fields) else names
 
 
 def is_loop(fields: Mapping[str, Any]) -> bool:
     """Whether a node runs again and again; null says nothing."""
-    return any(fields.get(key) is not None for key in _LOOPS)
+    return fields.get("until") is not None or fields.get("max_iterations") is not None
 
 
 def as_template(text: Any) -> Any:

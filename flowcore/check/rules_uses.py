@@ -62,6 +62,8 @@ def _places(draft: Draft) -> dict[str, list[Path]]:
         uses = raw.fields.get("uses")
         if isinstance(uses, str) and uses:
             places.setdefault(uses, []).append((*raw.path, "uses"))
+        if "fallback" not in raw.fields:
+            continue
         for function, path in _fallbacks(raw.fields.get("fallback"), (*raw.path, "fallback")):
             places.setdefault(function, []).append(path)
     for uses, path in _tools(draft):

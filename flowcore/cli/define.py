@@ -4,17 +4,19 @@ In: definitions. Out: problems, pictures, the schema, the list of backends.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
+from flowcore.assembly.session import Session
 from flowcore.backends.native.canvas import canvas_text
 from flowcore.backends.registry import BackendRegistry
 from flowcore.check.schema import json_schema
 from flowcore.check.warnings import find_warnings
-from flowcore.cli.given import FlowArgument, read_flow
+from flowcore.cli.given import FlowArgument, Given, read_flow
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import (
     Format,
@@ -27,8 +29,10 @@ from flowcore.cli.printing import (
     write,
     write_json,
 )
+from flowcore.client.live import check_live
 from flowcore.errors import BackendError, DefinitionError, UsageError
 from flowcore.graph.diagnostic import Diagnostic, InvalidFlowError, render, show_path
+from flowcore.plan.compile import compile_plan
 from flowcore.plan.explain import dot, mermaid, svg, text
 from flowcore.plan.plan import Plan
 
@@ -64,6 +68,14 @@ def validate(
             "--resolve/--no-resolve", help="Whether to import what nodes use, which runs code."
         ),
     ] = True,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live",
+            help="Import nothing; check against the names that live workers announce, "
+            "and the queues that they serve.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
@@ -71,10 +83,23 @@ def validate(
 
     Example: flowcore validate flows/*.yaml
     """
-    reports = [_report(name, resolve=resolve) for name in flows]
-    if output is Format.JSON:
+    if live:
+        with Session() as session:
+            reports = [_report(name, partial(_live, session)) for name in flows]
+    else:
+        reports = [_report(name, lambda flow: flow.plan(resolve=resolve)) for name in flows]
+    _show_reports(reports, output)
+    bad = sum(not data["valid"] for data, _ in reports)
+    if bad:
+        note(f"{bad} of {len(reports)} definitions have problems", quiet=quiet)
+        return ExitCode.USAGE
+    return ExitCode.OK
+
+
+def _show_reports(reports: Sequence[tuple[dict[str, Any], tuple[str, ...]]], form: Format) -> None:
+    if form is Format.JSON:
         write_json([data for data, _ in reports])
-    elif output is Format.JSONL:
+    elif form is Format.JSONL:
         for data, _ in reports:
             write_json(data, indent=None)
     else:
@@ -84,18 +109,20 @@ def validate(
             if data["valid"]:
                 count = f"{data['nodes']} node{'' if data['nodes'] == 1 else 's'}"
                 write(f"{data['file']}: ok ({count})\n")
-    bad = sum(not data["valid"] for data, _ in reports)
-    if bad:
-        note(f"{bad} of {len(reports)} definitions have problems", quiet=quiet)
-        return ExitCode.USAGE
-    return ExitCode.OK
 
 
-def _report(name: str, *, resolve: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _live(session: Session, flow: Given) -> Plan:
+    """Check a definition against live workers; of a deployed flow there is none any more."""
+    if flow.document is None:
+        return flow.plan()
+    return compile_plan(check_live(flow.document, session))
+
+
+def _report(name: str, compiled: Callable[[Given], Plan]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Check one definition; return data, and the same for people."""
     try:
         flow = read_flow(name)
-        plan = flow.plan(resolve=resolve)
+        plan = compiled(flow)
     except InvalidFlowError as error:
         found = [_problem(each) for each in error.diagnostics]
         return {"file": name, "valid": False, "problems": found, "warnings": []}, error.problems

@@ -99,12 +99,12 @@ def run(
     with Session() as session:
         handle = _create(session, start, prepared, quiet=start.quiet)
         try:
-            _ensure_workers(session, start, prepared)
+            _ensure_workers(session, start, prepared, handle)
             follow(handle, timeout=wait, form=start.output, quiet=start.quiet)
             return finish(handle, form=start.output, quiet=start.quiet)
         except WaitTimeoutError as error:
             if session.embedded:
-                _leave_worker(session, start, prepared)
+                _leave_worker(session, start, prepared, handle)
             # On a server of one's own nothing is left behind that nobody asked for.
             alone = session.has_workers and not session.embedded
             note(f"flowcore: {error}; it {_goes_on(handle, alone=alone)}")
@@ -137,8 +137,8 @@ def _submit(start: Start, prepared: "_Prepared") -> int:
         # First of all: whatever becomes of the worker, the run is there.
         show_object(start.output, {"run_id": handle.id}, f"{handle.id}\n")
         if session.embedded:
-            _leave_worker(session, start, prepared)
-        elif unserved := session.unserved(prepared.plan.queues):
+            _leave_worker(session, start, prepared, handle)
+        elif unserved := session.unserved(handle.plan().queues):
             names = ", ".join(sorted(unserved))
             note(f"no live worker serves {names}; start one: flowcore worker", quiet=start.quiet)
     note(f"next: flowcore watch {handle.id}", quiet=start.quiet)
@@ -170,9 +170,9 @@ def _create(session: Session, start: Start, prepared: _Prepared, *, quiet: bool)
     return handle
 
 
-def _ensure_workers(session: Session, start: Start, prepared: _Prepared) -> None:
+def _ensure_workers(session: Session, start: Start, prepared: _Prepared, run: Run) -> None:
     started = session.ensure_workers(
-        prepared.plan.queues,
+        run.plan().queues,
         concurrency=start.concurrency,
         pool=start.pool.value,
         paths=prepared.source.paths,
@@ -182,10 +182,10 @@ def _ensure_workers(session: Session, start: Start, prepared: _Prepared) -> None
         note(f"no live worker serves {names}: started local workers", quiet=start.quiet)
 
 
-def _leave_worker(session: Session, start: Start, prepared: _Prepared) -> None:
+def _leave_worker(session: Session, start: Start, prepared: _Prepared, run: Run) -> None:
     leave_worker(
         session,
-        prepared.plan.queues,
+        run.plan().queues,
         paths=prepared.source.paths,
         concurrency=start.concurrency,
         pool=start.pool.value,

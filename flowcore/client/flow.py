@@ -15,6 +15,7 @@ from flowcore.backends.native.canvas import Canvas, to_canvas
 from flowcore.check.check import CheckedFlow, check
 from flowcore.client.blocking import in_thread, refuse_in_import, refuse_in_loop
 from flowcore.client.handle import Run
+from flowcore.client.live import check_here, check_live, whole
 from flowcore.engine.callbacks import find_callbacks
 from flowcore.engine.pinning import find_flow, pinned
 from flowcore.engine.submit import submit
@@ -226,24 +227,38 @@ class Flow(FlowBuilder):
             raise UsageError(msg)
         return self._document or load_tree(self.definition())
 
-    def check(self, *, resolve: bool = False) -> CheckedFlow:
+    def check(
+        self, *, resolve: bool = False, live: bool = False, session: Session | None = None
+    ) -> CheckedFlow:
         """Check every rule.
 
         Args:
             resolve: Also import what nodes use.
+            live: Import nothing, and ask live workers: what none of them announces may not be
+                named, and a queue that none serves is a problem. For definitions that come over
+                the network.
+            session: Whose workers; the process's default session when left out.
 
         Raises:
             DefinitionError: There are problems; shows all of them.
+            ServiceError: No live worker could be asked.
         """
+        if live:
+            return check_live(self.document(), session or default_session())
         return check(self.document(), resolve=resolve)
 
     def plan(self) -> Plan:
         """Compile the flow.
 
+        What a flow that was loaded from a file uses is imported for that, as ``flowcore run`` does,
+        where it can be found here: its decorators are policies of the nodes.
+
         Raises:
             DefinitionError: There are problems; shows all of them.
         """
-        return self._plan or compile_plan(self.check())
+        if self._plan is not None:
+            return self._plan
+        return compile_plan(check_here(self.document()) if self._paths else self.check())
 
     def to_canvas(self, input: Any = None, *, session: Session | None = None) -> Canvas:
         """Return the same plan as a genuine Celery canvas, to embed in a canvas of your own."""
@@ -347,6 +362,11 @@ class Flow(FlowBuilder):
         plan = self.plan()
         session = session or default_session()
         if session.embedded:
-            whole = pinned(plan, session.runtime.flows, session.runtime.store.get_plan)
-            session.ensure_workers(whole.queues, paths=self._paths)
-        return start_run(session, plan, input, id=id, tags=tags, priority=priority)
+            session.ensure_workers(whole(plan, session).queues, paths=self._paths)
+        run = start_run(session, plan, input, id=id, tags=tags, priority=priority)
+        if not session.embedded and not session.has_workers:
+            queue = session.runtime.queue
+            session.runtime.peers.warn(
+                plan, lambda: [queue(name) for name in whole(plan, session).queues]
+            )
+        return run

@@ -24,7 +24,7 @@ from flowcore.engine.inner import ChildFailed
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.engine.limits import Limits
-from flowcore.engine.marked import MESSAGE, Marked
+from flowcore.engine.marked import Marked
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.prepare import Prepared, Preparer, Substitute
 from flowcore.engine.spawn import Spawner
@@ -125,15 +125,10 @@ class Executor:
                 digest=digest,
             ),
         )
-        fallbacks = Fallbacks(
-            self._invoker,
-            keeper,
-            context=self._speaker.context,
-            given=given_of,
-        )
+        fallbacks = Fallbacks(self._invoker, keeper, context=self._speaker.context, given=given_of)
         self._failures = Failures(payloads, fallbacks, self._speaker)
         self._prepared = Preparer(substitute, self._invoker.unlimited)
-        self._marked = Marked()
+        self.marked = Marked()
 
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
         """Claim, run, and say how it ended; None when somebody else has the node."""
@@ -146,7 +141,6 @@ class Executor:
             return None
         if claim.first:
             self._on_first(ticket.run, plan, worker)
-        plan = self._marked.plan(plan, ticket.node)
         work = Assignment(
             run=ticket.run,
             plan=plan,
@@ -167,6 +161,9 @@ class Executor:
             failure=claim.failure,
             secrets=self._secrets,
         )
+        if waits := self.marked.waits(work, alone=True):
+            return ended(work, waits)
+        plan = work.plan
         if self._keeper.record is None:  # else the parent of this process ends it, and records it
             work.stopper.on_stuck = lambda error: self._stuck(error, work)
         self._keeper.hold(ticket, work.stopper, plan=plan.hash, claim=claim)
@@ -216,7 +213,7 @@ class Executor:
         """
         work = Assignment(
             run=run,
-            plan=self._marked.plan(plan, node),
+            plan=self.marked.plan(plan, node),
             node=node,
             upstream=upstream,
             stopper=Stopper(),
@@ -226,8 +223,8 @@ class Executor:
 
     def attempt_in_unit(self, work: Assignment) -> bytes | Attempt:
         """Make an attempt of a node that shares its message with others, if it may."""
-        if self._marked.moves(work):
-            return ended(work, Outcome(kind="waiting", wait=MESSAGE))
+        if waits := self.marked.waits(work, alone=False):
+            return ended(work, waits)
         return self.attempt(work)
 
     def attempt(self, work: Assignment, *, asked: bool = False) -> bytes | Attempt:

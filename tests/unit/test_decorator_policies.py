@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Policy
 from flowcore.testing import Flows
+from tests.names_only import compiled_elsewhere
 
 MODULES = Path(__file__).parents[1] / "integration" / "modules"
 EVERYTHING = "decorated_nodes:everything"
@@ -216,7 +216,7 @@ def test_of_a_function_that_gives_items_only_what_such_a_function_may_say_holds(
     tree = {"nodes": {"a": {"uses": "passthrough", "for_each": {"uses": EVERYTHING}}}}
     policy = _plan(tree).policy(0)
     assert (policy.timeout, policy.queue, policy.cache, policy.tags) == (9.0, "gpu", None, ())
-    plan = _elsewhere(tree)
+    plan = compiled_elsewhere(tree)
     policy = Marked().plan(plan, 0).policy(0)
     assert (policy.timeout, policy.queue, policy.cache, policy.tags) == (9.0, None, None, ())
 
@@ -243,24 +243,6 @@ def test_a_decorator_that_says_what_cannot_hold_is_a_problem_of_the_definition()
         _plan({"nodes": {"a": {"uses": "decorated_nodes:wrong"}}})
 
 
-_UNKNOWN = """
-import json, sys
-from flowcore.check.check import check
-from flowcore.graph.load import load_tree
-from flowcore.plan.compile import compile_plan
-plan = compile_plan(check(load_tree(json.loads(sys.argv[1])), resolve=False))
-assert not any(name.startswith("decorated_nodes") for name in sys.modules)
-sys.stdout.buffer.write(plan.to_bytes())
-"""
-
-
-def _elsewhere(tree: dict[str, Any]) -> Plan:
-    """Compile where the functions cannot be imported."""
-    argv = [sys.executable, "-c", _UNKNOWN, json.dumps(tree)]
-    done = subprocess.run(argv, capture_output=True, check=True)
-    return Plan.from_bytes(done.stdout)
-
-
 def _run_plan(flows: Flows, plan: Plan) -> Any:
     flow = Flow("f")
     flow._plan = plan
@@ -281,7 +263,7 @@ def test_a_plan_compiled_where_nothing_is_imported_behaves_the_same() -> None:
         },
         "config": {"execution": {"fail_fast": False}},
     }
-    plan = _elsewhere(tree)
+    plan = compiled_elsewhere(tree)
     assert {policy.own is not None for policy in plan.policies} == {True, False}
     told = []
     for one in (plan, _plan(tree)):
@@ -303,7 +285,7 @@ def test_a_plan_compiled_where_nothing_is_imported_behaves_the_same() -> None:
 
 
 def test_such_a_plan_reads_back_equal() -> None:
-    plan = _elsewhere({"nodes": {"a": {"uses": EVERYTHING, "retry": {"max_attempts": 2}}}})
+    plan = compiled_elsewhere({"nodes": {"a": {"uses": EVERYTHING, "retry": {"max_attempts": 2}}}})
     assert plan.policy(0).own == {"retry": {"max_attempts": 2}}
     assert Plan.from_bytes(plan.to_bytes()) == plan
     assert plan.digest() == plan.hash

@@ -17,6 +17,7 @@ from flowcore.backends.native.canvas import register as register_canvas
 from flowcore.backends.native.consuming import DoorbellAMQP
 from flowcore.backends.native.foreign import register_answers
 from flowcore.backends.native.forking import be_a_process_of_python, free_locks_in_forks
+from flowcore.backends.native.forwarding import Forwarding
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
 from flowcore.backends.native.publish import lanes
 from flowcore.backends.native.refusing import Refuser
@@ -71,6 +72,7 @@ class Bridge:
         """Keeps messages aside that the gate does not let in."""
         self.options = options
         self._made = PerProcess(self._host)
+        self._forwarding = PerProcess(lambda: Forwarding(self.host()))
         self.table: WorkTable | None = None
         """The work of the pool's children, in memory that they share with their parent."""
         self.index: int | None = None
@@ -85,6 +87,10 @@ class Bridge:
         index = getattr(current_process(), "index", None) if self.index is None else self.index
         record = self.table.take(index) if self.table and index is not None else None
         return NodeHost(self._build(), self.options, record)
+
+    def forwarding(self) -> Forwarding:
+        """Return what sends messages on that belong elsewhere."""
+        return self._forwarding.get()
 
     def services(self) -> Services:
         """Return this process's services."""

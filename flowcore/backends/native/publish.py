@@ -91,7 +91,7 @@ class CeleryDispatcher:
         self._keys = keys
         self._app: Any = app  # celery-types knows little of connections
         self._producers = producers
-        self._default_queue = default_queue
+        self.default_queue = default_queue
         self._events = events
         self._backlogs: dict[str, tuple[float, int]] = {}
 
@@ -128,7 +128,7 @@ class CeleryDispatcher:
         shows in no monitor.
         """
         queue = queue_name(
-            plan.policy(plan.starts[0]).queue, default=self._default_queue, namespace=namespace
+            plan.policy(plan.starts[0]).queue, default=self.default_queue, namespace=namespace
         )
         headers = _headers(END_TASK, f"{run}.end", root=run)
         try:
@@ -191,7 +191,7 @@ class CeleryDispatcher:
     def _queue(self, dispatch: Dispatch, policy: Policy) -> str:
         return queue_name(
             policy.queue,
-            default=self._default_queue,
+            default=self.default_queue,
             namespace=dispatch.namespace,
             priority=dispatch.priority if policy.priority is None else policy.priority,
         )

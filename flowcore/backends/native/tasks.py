@@ -12,6 +12,7 @@ from celery.exceptions import Ignore, Retry
 
 from flowcore.backends.native.ending import record_unfinished
 from flowcore.backends.native.flower import RESULTS
+from flowcore.backends.native.forwarding import Forwarding
 from flowcore.backends.native.garbage import GarbageCollection
 from flowcore.backends.native.host import NodeHost, Services, show_end
 from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
@@ -70,7 +71,8 @@ def register_tasks(app: Any) -> None:
         host = app.flowcore.host()
         given = _accept(host.services, request, NODE_TASK)
         ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
-        plan = given["plan"]
+        plan, forwarding = given["plan"], app.flowcore.forwarding()
+        forwarding.enter(_queue(request))
         done = host.run(ticket, plan, worker=request.hostname)
         if done is None:
             # A duplicate, which has nothing to show, or a message that its run's end overtook.
@@ -79,7 +81,7 @@ def register_tasks(app: Any) -> None:
         if done.outcome.kind not in RESULTS:
             garbage.note()
         if done.outcome.kind in ("retry", "waiting", "cancelled"):
-            _record_unfinished(host, done, plan, worker=request.hostname)
+            _record_unfinished(host, done, plan, forwarding, worker=request.hostname)
         request.flowcore_attempt = done
         if word := RESULTS.get(done.outcome.kind):
             return word
@@ -102,7 +104,8 @@ def register_tasks(app: Any) -> None:
         request: Any = self.request
         host = app.flowcore.host()
         given = _accept(host.services, request, UNIT_TASK)
-        queue = (request.delivery_info or {}).get("routing_key") or ""
+        queue = _queue(request)
+        app.flowcore.forwarding().enter(queue)
         ticket = UnitTicket(run=given["run"], unit=given["unit"])
         host.run_unit(ticket, given["plan"], worker=request.hostname, queue=queue)
 
@@ -137,7 +140,14 @@ def _accept(services: Services, request: Any, task: str) -> dict[str, Any]:
         raise
 
 
-def _record_unfinished(host: NodeHost, done: Attempt, plan: str, *, worker: str) -> None:
+def _queue(request: Any) -> str:
+    """The broker's queue that a message came on."""
+    return str((request.delivery_info or {}).get("routing_key") or "")
+
+
+def _record_unfinished(
+    host: NodeHost, done: Attempt, plan: str, forwarding: Forwarding, *, worker: str
+) -> None:
     """Record what is no end in Celery's eyes: the chord hook is not called for it.
 
     Raises:
@@ -148,6 +158,7 @@ def _record_unfinished(host: NodeHost, done: Attempt, plan: str, *, worker: str)
     # A retry that was not heard would open the row of a node that another worker has ended.
     if not accepted or host.show_cancelled(done.ticket, plan, worker=worker):
         raise Ignore
+    forwarding.send_on(done, worker=worker)
     text = _sentence(done)
     delay: Any = done.outcome.delay  # its type says numbers.Real, which no float is to mypy
     if done.outcome.kind == "waiting":

@@ -43,3 +43,4 @@ class ConditionArguments(Arguments):
     match: Annotated[str, choice("first", "all")] = "first"
 
     may_be_null: ClassVar = frozenset[str]()
+    is_shared: ClassVar = True

@@ -8,11 +8,12 @@ Check and run use the same models. What a definition leaves to an expression is 
 known. Every rule of a value lets the first pass, and every rule of a text the second.
 """
 
+import marshal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -116,6 +117,8 @@ class Arguments(BaseModel):
     where: ClassVar[Mapping[str, str]] = {}
     #: Arguments for which null is a value.
     may_be_null: ClassVar[frozenset[str]] = frozenset()
+    #: It holds no value that anybody could change, so equal arguments may share one.
+    is_shared: ClassVar[bool] = False
 
     @classmethod
     def names(cls) -> list[str]:
@@ -154,15 +157,41 @@ class Arguments(BaseModel):
         Raises:
             UsageError: Something is wrong; names the node, the argument and the value.
         """
+        key = _key(given) if cls.is_shared else None
+        if key is not None and (known := _READ.get((cls, key))) is not None:
+            return cast("Self", known)
         found = _Reading(cls.chosen(given), given)
         if found.wrong:
             raise UsageError(_sentence(found.wrong[0], cls.label(uses, given), node))
         model: Self = found.filled  # type: ignore[assignment]  # chosen gives one of the same kind
+        if key is not None:
+            if len(_READ) >= _MOST_READ:
+                _READ.clear()
+            _READ[cls, key] = model
         return model
 
     def given(self) -> dict[str, Any]:
         """The arguments that were given, by name."""
         return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+#: Models that were read, by their arguments: most nodes have the same ones in every run.
+_READ: dict[tuple[type[Arguments], bytes], Arguments] = {}
+
+#: Bounds on memory.
+_MOST_READ, _MOST_BYTES = 1000, 500
+
+#: Of marshal: the last one without references, so that equal values are equal bytes.
+_FORMAT = 2
+
+
+def _key(given: Mapping[str, Any]) -> bytes | None:
+    """Arguments as bytes that tell 1, 1.0 and true apart; None of what is large, or odd."""
+    try:
+        key = marshal.dumps(given, _FORMAT)
+    except ValueError:
+        return None
+    return key if len(key) <= _MOST_BYTES else None
 
 
 @cache

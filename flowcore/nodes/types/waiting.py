@@ -27,6 +27,7 @@ class WaitArguments(Arguments):
     """What ``wait`` takes."""
 
     one_of: ClassVar = (("for", "until"),)
+    is_shared: ClassVar = True
 
     for_: Annotated[float | None, duration()] = Field(default=None, alias="for")
     until: Annotated[float | None, moment()] = None
@@ -45,6 +46,8 @@ class SignalArguments(Arguments):
 class ApprovalArguments(Arguments):
     """What ``approval`` takes."""
 
+    is_shared: ClassVar = True
+
     message: Annotated[str, words("what is asked")] = "an approval"
     timeout: Annotated[float | None, duration()] = None
     default: Annotated[bool | None, truth()] = None
@@ -53,5 +56,7 @@ class ApprovalArguments(Arguments):
 
 class SleepArguments(Arguments):
     """What ``sleep`` takes; what flows in may give it."""
+
+    is_shared: ClassVar = True
 
     seconds: Annotated[float | None, number(0, LONGEST)] = None
