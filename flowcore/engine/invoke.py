@@ -63,6 +63,8 @@ class Stopper:
     _thread: int | None = None
     _task: "asyncio.Task[Any] | None" = None
     _loop: asyncio.AbstractEventLoop | None = None
+    _early: BaseException | None = None
+    """What was to stop a call that had not begun yet: it is raised as soon as it has."""
 
     def ask(self) -> None:
         """Ask politely: ``ctx.cancelled`` becomes true, an async function is cancelled."""
@@ -84,6 +86,8 @@ class Stopper:
             elif self._thread is not None and self.error is None:
                 self.error = error
                 _interrupt(self._thread, type(error))
+            elif self.error is None and not self.done:
+                self._early = error
 
     def give_up(self, error: BaseException) -> None:
         """The call was forced and still has not ended: let somebody go on without it, once."""
@@ -95,7 +99,12 @@ class Stopper:
     def enter_thread(self) -> None:
         """From here on, the call runs in this thread."""
         with self._lock:
-            self._thread = threading.get_ident()
+            early, self._early = self._early, None
+            if early is None:
+                self._thread = threading.get_ident()
+                return
+            self.error = early
+        raise early
 
     def leave_thread(self) -> None:
         """From here on, the call can no longer be interrupted."""
@@ -108,6 +117,10 @@ class Stopper:
         """From here on, the call is this task."""
         with self._lock:
             self._task, self._loop = task, loop
+            early, self._early = self._early, None
+            if early is not None:
+                self.error = early
+                task.cancel()
 
     def leave_task(self) -> None:
         """From here on, there is no task to cancel."""

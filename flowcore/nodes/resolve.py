@@ -204,6 +204,24 @@ def _reference(uses: str, permission: Permission) -> Resolved:
     if module is None:
         raise _refused(uses, refusal)
     try:
+        return _found(module, attributes, uses, permission, refusal)
+    except (UnresolvedError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        # Attributes are code, too: a module's __getattr__, a property, a proxy.
+        last = traceback.format_exception_only(error)[-1].strip()
+        why = f"looking for '{uses}' raised {last}"
+        raise _ImportRaisedError(why, f"see {where_raised(error)}") from error
+
+
+def _found(
+    module: ModuleType,
+    attributes: list[str],
+    uses: str,
+    permission: Permission,
+    refusal: Refusal | None,
+) -> Resolved:
+    try:
         found = _follow(module, attributes, uses)
     except UnresolvedError:
         if refusal is None:

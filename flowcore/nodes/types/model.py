@@ -188,7 +188,7 @@ _FORMAT = 2
 def _key(given: Mapping[str, Any]) -> bytes | None:
     """Arguments as bytes that tell 1, 1.0 and true apart; None of what is large, or odd."""
     try:
-        key = marshal.dumps(given, _FORMAT)
+        key = marshal.dumps(cast("dict[str, Any]", given), _FORMAT)
     except ValueError:
         return None
     return key if len(key) <= _MOST_BYTES else None
