@@ -36,6 +36,14 @@ _TOKENS = re.compile(
     r"|\bxox[abposr]-[A-Za-z0-9-]{10,}|\bA[KS]IA[0-9A-Z]{16}\b|\bAIza[A-Za-z0-9_-]{30,}"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
 )
+#: Addresses whose path is the credential: who knows it may post.
+_HOOKS = re.compile(
+    r"(?<=://)((?:[^\s/?#@]*@)?(?:hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)"
+    r"|(?:[a-z]+\.)?discord(?:app)?\.com/api/(?:v\d+/)?webhooks"
+    r"|[^\s/?#]+\.webhook\.office\.com/webhookb2"
+    r"|api\.telegram\.org)/)(?!\*\*\*)[^\s?#\"'$]{8,}",
+    re.IGNORECASE,
+)
 _SCHEME = re.compile(r"\b(Bearer|Basic)\s+(?!\*\*\*)([A-Za-z0-9+/_.~=-]{8,})", re.IGNORECASE)
 
 
@@ -53,7 +61,7 @@ def masked(value: Json) -> Json:
 def mask_text(text: str) -> str:
     """Mask what looks like a credential in a text: in its URLs, and tokens of known forms."""
     if "://" in text:
-        text = _USER.sub(_masked_user, text)
+        text = _HOOKS.sub(rf"\1{_MASK}", _USER.sub(_masked_user, text))
     if "=" in text:
         text = _QUERY.sub(_masked_query, text)
     return _SCHEME.sub(rf"\1 {_MASK}", _TOKENS.sub(_MASK, text))

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,6 +65,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restartable]:
     made.stop()
 
 
+def _pass(seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    poll(lambda: time.monotonic() > ends, what="time to pass")
+
+
 def _held(engine: Engine, home: Path, name: str) -> Run:
     given = {"path": str(home / "go"), "mark": str(home / name)}
     run = engine.start({"held": {"uses": "engine_nodes:wait_for", "with": given}})
@@ -88,6 +94,28 @@ def test_a_restart_of_redis_while_a_node_runs_needs_nobody(
             assert engine.run({"a": {"uses": "spinning_nodes:where"}}).success
             (tmp_path / "go").unlink()
         assert command.worker() == worker, command.log.read_text()
+
+
+def test_a_function_that_ends_while_redis_is_away_is_not_run_again(
+    server: Restartable, tmp_path: Path
+) -> None:
+    """Its lease has run out when Redis is back, and its end comes before any sweep."""
+    short = {"FLOWCORE_LEASE": "1", "FLOWCORE_HEARTBEAT": "0.25"}
+    with (
+        running_engine(server.url, tmp_path, lease="1", heartbeat="0.25") as engine,
+        flowcore_worker(server.url, tmp_path, "--concurrency", "2", **short) as command,
+    ):
+        for turn in range(2):
+            run = _held(engine, tmp_path, f"mark{turn}")
+            server.stop()
+            (tmp_path / "go").write_text("went")
+            _pass(3.0)  # three leases
+            server.start()
+            result = run.wait(60)
+            assert result.success, command.log.read_text()
+            assert (tmp_path / f"mark{turn}").read_text().count("\n") == 1, "one execution"
+            assert run.record().nodes["held"].attempts == 1
+            (tmp_path / "go").unlink()
 
 
 def test_a_cold_shutdown_ends_though_redis_is_away(server: Restartable, tmp_path: Path) -> None:

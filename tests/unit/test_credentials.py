@@ -31,6 +31,27 @@ PASSWORD = "pw-Canary-42"
         (f"Bearer {PASSWORD}", "Bearer ***"),
         (f"it sent basic {PASSWORD}==", "it sent basic ***"),
         ("sk-proj-" + "a1B2" * 8, "***"),
+        (
+            f"https://hooks.slack.com/services/T0/B0/{PASSWORD}",
+            "https://hooks.slack.com/services/***",
+        ),
+        (
+            f"https://u:{PASSWORD}@hooks.slack.com/services/T0/B0/xyz",
+            "https://u:***@hooks.slack.com/services/***",
+        ),
+        (
+            f"https://discord.com/api/webhooks/12/{PASSWORD}?wait=1",
+            "https://discord.com/api/webhooks/***?wait=1",
+        ),
+        (
+            f"https://canary.discordapp.com/api/v10/webhooks/12/{PASSWORD}",
+            "https://canary.discordapp.com/api/v10/webhooks/***",
+        ),
+        (f"https://api.telegram.org/bot12:{PASSWORD}/send", "https://api.telegram.org/***"),
+        (
+            f"https://acme.webhook.office.com/webhookb2/{PASSWORD}/x",
+            "https://acme.webhook.office.com/webhookb2/***",
+        ),
         ("ghp_" + "a1B2" * 9, "***"),
         ("AKIAABCDEFGHIJKLMNOP", "***"),
     ],
@@ -46,6 +67,9 @@ def test_a_credential_in_a_text_is_masked(text: str, shown: str) -> None:
         "https://example.org/path?page=2&next_page_token=abc&sort=key",
         "https://u:${{ secrets.P }}@h/?token=${{ secrets.T }}",
         "https://${{ secrets.P }}@h/",
+        "https://hooks.slack.com/services/${{ secrets.HOOK }}",
+        "https://slack.com/api/chat.postMessage",
+        "https://discord.com/channels/12/34567890",
         "Bearer ${{ secrets.T }}",
         "write to ann@example.org: a = b; the token is lost",
         "x == 'a' && y != 'key=b'",

@@ -1,6 +1,7 @@
 """The gate's judgement: all that Celery accepts passes, and nothing that would end its worker."""
 
 import random
+import sys
 import threading
 import zlib
 from collections.abc import Sequence
@@ -13,11 +14,10 @@ from kombu.exceptions import SerializationError
 from kombu.message import Message
 from kombu.serialization import dumps
 
+from flowcore.backends.native.decompressing import LARGEST, judge_size
 from flowcore.backends.native.gate import (
-    LARGEST,
     judge_command,
     judge_envelope,
-    judge_size,
     judge_task,
 )
 from flowcore.backends.native.refusing import Refuser, shown, shown_error
@@ -206,3 +206,23 @@ def test_what_is_kept_is_short_and_printable() -> None:
     assert text.isprintable()
     assert shown(Mute())
     assert shown_error(ValueError("\x1b\ud800" * 1000)).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("package", "kind"), [("brotli", "application/x-brotli"), ("zstandard", "application/zstd")]
+)
+def test_a_bomb_of_a_kind_that_is_installed_is_refused(package: str, kind: str) -> None:
+    packer: Any = pytest.importorskip(package)
+    bomb, good = (packer.compress(b"\0" * size) for size in (LARGEST + 1, 1000))
+    assert "once it is decompressed" in (judge_size(bomb, kind) or "")
+    assert judge_size(good, kind) is None
+    assert "cannot be decompressed" in (judge_size(b"nonsense", kind) or "")
+
+
+@pytest.mark.parametrize("kind", ["application/x-brotli", "application/zstd"])
+def test_what_cannot_be_decompressed_here_is_refused(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("brotli", "zstandard"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert "cannot be decompressed" in (judge_size(b"anything", kind) or "")

@@ -18,11 +18,11 @@ from kombu import Connection
 from kombu.transport import pyamqp, redis
 from kombu.transport.virtual.base import QoS
 
+from flowcore.backends.native.decompressing import judge_size
 from flowcore.backends.native.gate import (
     is_mailbox,
     judge_command,
     judge_envelope,
-    judge_size,
 )
 from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
 from flowcore.backends.native.receiving import GatedSSLTransport, GatedTransport

@@ -9,30 +9,23 @@ Messages of a user's own tasks may be whatever Celery accepts: protocol 1 and 2,
 worker would stumble over outside the task itself, and end. Messages of nodes have one form, ours.
 """
 
-import bz2
-import lzma
 import math
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.serialization import loads
 
+from flowcore.backends.native.decompressing import LARGEST, brief
 from flowcore.backends.native.publish import END_TASK, NODE_TASK, UNIT_TASK
 
 __all__ = [
-    "LARGEST",
     "is_mailbox",
     "judge_command",
     "judge_envelope",
     "judge_headers",
-    "judge_size",
     "judge_task",
 ]
-
-LARGEST = 256 * 2**20
-"""Bytes of a body, decompressed: a worker copies it some times."""
 
 #: Bytes of a message of nodes: it holds ids.
 _OURS_LARGEST = 64 * 2**10
@@ -97,7 +90,7 @@ def judge_task(message: Any, *, zone: Any) -> str | None:
     try:
         payload = message.payload
     except Exception as error:  # noqa: BLE001  (each serializer has its own)
-        return f"its body cannot be read: {_brief(error)}"
+        return f"its body cannot be read: {brief(error)}"
     if ours:
         return _judge_ours(message.headers, payload, zone)
     fields, body = _task_of(message, payload)
@@ -108,7 +101,7 @@ def judge_task(message: Any, *, zone: Any) -> str | None:
 
 def _judge_packed(message: Any, *, most: int) -> str | None:
     if message.errors:
-        return f"its body cannot be decompressed: {_brief(message.errors[0][1])}"
+        return f"its body cannot be decompressed: {brief(message.errors[0][1])}"
     if message.body is None:
         return "it has no body"
     return f"its body has {len(message.body)} bytes" if len(message.body) > most else None
@@ -216,7 +209,7 @@ def _judge_text(body: Any, encoding: Any) -> str | None:
     if len(body) > LARGEST // 3 * 4:
         return f"its body has {len(body)} bytes"
     if encoding and encoding != "base64" and str(encoding).lower() != "utf-8":
-        return f"its body encoding is unknown: {_brief(encoding)}"
+        return f"its body encoding is unknown: {brief(encoding)}"
     if encoding and not isinstance(encoding, str):
         return f"its body encoding is a {_kind(encoding)}"
     return None
@@ -262,7 +255,7 @@ def _judge_time(name: str, value: Any, zone: Any) -> str | None:
         read: Any = maybe_iso8601(value)
         maybe_make_aware(read, zone)
     except Exception as error:  # noqa: BLE001
-        return f"its {name} is no time: {_brief(error)}"
+        return f"its {name} is no time: {brief(error)}"
     return None
 
 
@@ -274,26 +267,6 @@ def _judge_stamps(headers: Any, stamps: Any) -> str | None:
         return "its stamped headers are no list of names"
     if stamps and not isinstance(stamps, dict):
         return f"its stamps are a {_kind(stamps)}"
-    return None
-
-
-def judge_size(body: bytes | str, compression: str | None) -> str | None:
-    """Judge how large a body is, or would be once it is decompressed.
-
-    Args:
-        body: As it travelled, without base64.
-        compression: Kombu's name of what it was compressed with.
-    """
-    if len(body) > LARGEST:
-        return f"its body has {len(body)} bytes"
-    made = _DECOMPRESSORS.get(compression or "")
-    if made is None or isinstance(body, str):
-        return None
-    try:
-        if len(made(body)) > LARGEST:
-            return f"its body has more than {LARGEST} bytes once it is decompressed"
-    except Exception as error:  # noqa: BLE001
-        return f"its body cannot be decompressed: {_brief(error)}"
     return None
 
 
@@ -316,7 +289,7 @@ def judge_command(body: Any, headers: Any, content_type: Any, content_encoding: 
     try:
         said = loads(body, content_type, content_encoding, accept={"application/json"})
     except Exception as error:  # noqa: BLE001
-        return f"it is no command: {_brief(error)}"
+        return f"it is no command: {brief(error)}"
     if not isinstance(said, dict) or not isinstance(said.get("method"), str):
         return "it is no command"
     clock = (headers or {}).get("clock")
@@ -342,25 +315,6 @@ _MOST_CLOCK = 2**53
 _LONGEST_PATTERN = 200
 
 
-def _unzip(data: bytes) -> bytes:
-    return zlib.decompressobj().decompress(data, LARGEST + 1)
-
-
-def _bunzip(data: bytes) -> bytes:
-    return bz2.BZ2Decompressor().decompress(data, LARGEST + 1)
-
-
-def _unxz(data: bytes) -> bytes:
-    return lzma.LZMADecompressor().decompress(data, LARGEST + 1)
-
-
-_DECOMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {
-    **dict.fromkeys(("application/x-gzip", "gzip", "zlib"), _unzip),
-    **dict.fromkeys(("application/x-bz2", "bzip2", "bzip"), _bunzip),
-    **dict.fromkeys(("application/x-lzma", "lzma", "xz"), _unxz),
-}
-
-
 def _is_ours(task: Any) -> bool:
     return isinstance(task, str) and task in _OURS
 
@@ -377,12 +331,3 @@ def _is_utf8(text: str) -> bool:
 
 def _kind(value: Any) -> str:
     return "null" if value is None else type(value).__name__
-
-
-def _brief(value: Any) -> str:
-    """Show something foreign in a few printable characters, whatever it does when asked."""
-    try:
-        text = str(value)
-    except Exception:  # noqa: BLE001
-        text = type(value).__name__
-    return ascii(text[:120])[1:-1]

@@ -23,6 +23,7 @@ from flowcore.backends.native.quiet_log import hide_details
 from flowcore.engine.chores import Chore, look_after
 from flowcore.engine.isolation import Isolation
 from flowcore.engine.janitor import Janitor
+from flowcore.engine.outage import Outage
 from flowcore.errors import FlowcoreError
 from flowcore.ports.presence import WorkerNote
 from flowcore.run.status import RunState
@@ -73,7 +74,8 @@ class JanitorStep(bootsteps.StartStopStep):
         def renewed(note: WorkerNote) -> WorkerNote:
             return replace(with_memory(note, worker), stuck=bridge.host().stuck())
 
-        housekeeping = self._housekeeping(services, note, renewed)
+        outage = Outage(bridge.options.heartbeat)
+        housekeeping = self._housekeeping(services, note, renewed, outage)
         # Schedules fire runs on servers of which one may not answer: that is no reason to leave
         # the runs on the others alone.
         schedules = [Chore("schedules", lambda: _fire(services), every=_SCHEDULES_EVERY)]
@@ -98,7 +100,11 @@ class JanitorStep(bootsteps.StartStopStep):
             self._stop.wait(look_after(chores))
 
     def _housekeeping(
-        self, services: Services, note: WorkerNote, renewed: Callable[[WorkerNote], WorkerNote]
+        self,
+        services: Services,
+        note: WorkerNote,
+        renewed: Callable[[WorkerNote], WorkerNote],
+        outage: Outage,
     ) -> list[Chore]:
         crowd = 1
 
@@ -128,10 +134,11 @@ class JanitorStep(bootsteps.StartStopStep):
         return [
             # This process verifies messages when it hands them back, perhaps with no server there.
             Chore("the key of messages", services.keys.refresh, every=_KEY_EVERY),
-            Chore("the worker's note", post, every=_NOTE_EVERY),
+            # It is renewed by every worker, so each notices an outage and its end.
+            Chore("the worker's note", partial(outage.note, post), every=_NOTE_EVERY),
             Chore("the names of threads", partial(_tidy, services), every=_THREADS_EVERY),
             Chore("the look at the room", lambda: _warn(services)),
-            Chore("the janitor", partial(activity.call, janitor.step)),
+            Chore("the janitor", partial(activity.call, partial(outage.after, janitor.step))),
         ]
 
 

@@ -14,11 +14,11 @@ from amqp.method_framing import frame_handler
 from amqp.serialization import decode_properties_basic
 from kombu.transport import pyamqp
 
+from flowcore.backends.native.decompressing import judge_size
 from flowcore.backends.native.gate import (
     is_mailbox,
     judge_command,
     judge_headers,
-    judge_size,
 )
 from flowcore.backends.native.refusing import Refuser, shown_error
 
