@@ -353,7 +353,11 @@ class _Builder:
 
     def _shard(self, url: str) -> Shard:
         settings = self._settings
-        client = connect(url, unprotected=settings.unprotected_redis)
+        client = connect(
+            url,
+            unprotected=settings.unprotected_redis,
+            is_one_of_several=len(split_urls(self._redis_url)) > 1,
+        )
         leases = Leases(
             lease=settings.lease,
             dispatch=settings.dispatch_lease,

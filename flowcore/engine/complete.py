@@ -25,6 +25,9 @@ _TRIES = 6
 def insist(write: Callable[[], _T], *, patience: int = _TRIES) -> _T:
     """Make a write that is safe to repeat; a store out of reach, or full, is asked each second.
 
+    One of several servers that hangs is not: what was written to it may arrive when it goes on, and
+    if not, the lease runs out there.
+
     Args:
         write: A call to the store.
         patience: How often to try.
@@ -36,7 +39,9 @@ def insist(write: Callable[[], _T], *, patience: int = _TRIES) -> _T:
     for _ in range(patience - 1):
         try:
             return write()
-        except (StoreUnreachableError, StoreFullError):
+        except (StoreUnreachableError, StoreFullError) as error:
+            if isinstance(error, StoreUnreachableError) and not error.is_worth_waiting:
+                raise
             time.sleep(1.0)
     return write()
 

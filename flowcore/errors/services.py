@@ -39,9 +39,16 @@ class PayloadStoreError(ServiceError):
 
 
 class StoreUnreachableError(ServiceError):
-    """The store cannot be reached."""
+    """The store cannot be reached.
+
+    Attributes:
+        is_worth_waiting: Whether who has something to write should ask again in a moment; not if
+            it is one of several servers, and hangs: there are runs of others to go on with.
+    """
 
     code = "FC601"
+
+    is_worth_waiting = True
 
 
 class BrokerUnreachableError(ServiceError):

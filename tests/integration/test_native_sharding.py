@@ -73,6 +73,13 @@ class Town:
             if store.placement.home(run) == home and run not in self.runs_of(home)
         )
 
+    def ids_at(self, home: int) -> Iterator[str]:
+        """New ids of runs that go to this server, which is not asked."""
+        store = self.engine.session.runtime.store
+        assert isinstance(store, ShardedStore)
+        made = (f"many-{number}" for number in count())
+        return (run for run in made if store.placement.home(run) == home)
+
     def runs_of(self, at: int) -> set[str]:
         names: Any = self.servers[at].client.zrange("fc:runs", 0, -1)
         return {name.decode() for name in names}

@@ -184,3 +184,26 @@ def test_a_round_fails_only_when_every_server_does() -> None:
     assert fanout.ask({0: refuse, 1: lambda: "here"}) == {1: "here"}
     with pytest.raises(ServiceError, match="OOM"):
         fanout.ask({0: refuse, 1: refuse})
+
+
+def test_a_failure_of_an_earlier_round_is_none_of_now() -> None:
+    """A server that is back would be spared for its failure of long ago."""
+    health = Health(["a", "b"])
+    fanout: Fanout[str] = Fanout(health, patience=0.05)
+    go_on = threading.Event()
+
+    def fail() -> str:
+        go_on.wait(30)
+        raise StoreUnreachableError("gone")
+
+    assert fanout.ask({0: lambda: "a", 1: fail}) == {0: "a"}
+    failed = fanout._lanes[1].pending
+    assert failed is not None
+    go_on.set()
+    with pytest.raises(StoreUnreachableError):
+        failed.result(30)
+    health.answered(1)
+    patient: Fanout[str] = fanout
+    patient._patience = 30
+    assert patient.ask({0: lambda: "a", 1: lambda: "b"}) == {0: "a", 1: "b"}
+    assert not health.is_down(1)

@@ -49,6 +49,7 @@ from flowcore.stores.redis.protection import UNPROTECTED, is_unprotected, refuse
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 
 __all__ = [
+    "ANSWER_TIMEOUT_OF_SEVERAL",
     "MAKE_ROOM",
     "PROBE_TIMEOUT",
     "REFUSALS",
@@ -69,6 +70,10 @@ ANSWER_TIMEOUT = 15.0
 CONNECT_TIMEOUT = 5.0
 RETRIES = 4
 
+#: Of several servers one that hangs costs each caller so many seconds, and is not asked again at
+#: once: the caller has the runs of others to look after.
+ANSWER_TIMEOUT_OF_SEVERAL = 3.0
+
 MAKE_ROOM = "raise its maxmemory or free its disk, or lower FLOWCORE_RETENTION for the runs to come"
 
 #: A first question is answered within this many seconds, or not at all.
@@ -87,6 +92,8 @@ REFUSALS = (
 class _Retry(Retry):
     """Tries again what may get better."""
 
+    hopeless: tuple[type[Exception], ...] = ()
+
     def call_with_retry(
         self,
         do: Callable[[], Any],
@@ -95,7 +102,9 @@ class _Retry(Retry):
         with_failure_count: bool = False,  # noqa: FBT001, FBT002  (redis-py's signature)
     ) -> Any:
         def worth_it(error: Exception) -> bool:
-            return not isinstance(error, REFUSALS) and (is_retryable is None or is_retryable(error))
+            if isinstance(error, (*REFUSALS, *self.hopeless)):
+                return False
+            return is_retryable is None or is_retryable(error)
 
         return super().call_with_retry(do, fail, worth_it, with_failure_count)
 
@@ -115,19 +124,30 @@ _KEEPALIVE = {
 }
 
 
-def connect(url: str, *, blocking: bool = False, unprotected: bool = False) -> Client:
+class _RetryUnlessSilent(_Retry):
+    """Does not ask again a server that is there, but does not answer."""
+
+    hopeless = (RedisTimeoutError,)
+
+
+def connect(
+    url: str, *, blocking: bool = False, unprotected: bool = False, is_one_of_several: bool = False
+) -> Client:
     """Return a client for ``url``; nothing is sent yet.
 
     Args:
         url: ``redis://``, ``rediss://``, ``unix://`` or ``sentinel://``.
         blocking: For a reader that waits in ``XREAD BLOCK``: no answer timeout.
         unprotected: Whether a server on another machine may do without a password.
+        is_one_of_several: Whether callers have other servers to go on with, should it hang.
     """
+    retry = _RetryUnlessSilent if is_one_of_several else _Retry
+    answer = ANSWER_TIMEOUT_OF_SEVERAL if is_one_of_several else ANSWER_TIMEOUT
     retries = _FAILOVER_RETRIES if is_sentinel(url) else RETRIES
     options: dict[str, Any] = {
-        "socket_timeout": None if blocking else ANSWER_TIMEOUT,
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        "retry": _Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
+        "socket_timeout": None if blocking else answer,
+        "socket_connect_timeout": min(answer, CONNECT_TIMEOUT),
+        "retry": retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
         "retry_on_error": [RedisConnectionError, RedisTimeoutError],
         "health_check_interval": 0 if blocking else 30,
         "redis_connect_func": _greet_any if unprotected else _greet,

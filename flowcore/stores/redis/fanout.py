@@ -42,6 +42,11 @@ class _Lane(Generic[_T]):
                 )
                 self._thread.start()
 
+    def forget_failure(self) -> None:
+        """Forget a call that has failed since the last round: nobody knows how long ago."""
+        if self.pending is not None and self.pending.done() and self.pending.exception():
+            self.pending = None
+
     def _work(self) -> None:
         while True:
             try:
@@ -87,6 +92,8 @@ class Fanout(Generic[_T]):
             FlowcoreError: No server answered, or all refused.
         """
         with self._lock:
+            for lane in self._lanes:
+                lane.forget_failure()
             free = [at for at in calls if self._lanes[at].pending is None]
             for at in free:
                 self._lanes[at].start(calls[at], self._health.names[at])

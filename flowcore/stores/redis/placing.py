@@ -12,6 +12,8 @@ from hashlib import blake2b
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
 from flowcore.errors import FlowcoreError, StoreUnreachableError
 from flowcore.stores.redis.fanout import Fanout
 from flowcore.stores.redis.health import Health
@@ -150,6 +152,8 @@ class Placement:
                 return answer
         except StoreUnreachableError as error:
             self._health.failed(at, error)
+            # A server that hangs, unlike one that is started again, may do so for long.
+            error.is_worth_waiting = not isinstance(error.__cause__, RedisTimeoutError)
             if run in self._known or (other := self.elsewhere(run, at)) is None:
                 raise
         return call(other)

@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from flowcore.forks import renew_after_fork
-from flowcore.stores.redis.connect import REFUSALS, RETRIES, Client
+from flowcore.stores.redis.connect import ANSWER_TIMEOUT_OF_SEVERAL, REFUSALS, RETRIES, Client
 
 __all__ = ["ON_CORE", "ON_WEB", "Line", "Script", "script_source", "script_text"]
 
@@ -41,6 +41,8 @@ class Line:
     def __init__(self, client: Client) -> None:
         """Connect like ``client`` does; nothing is sent yet."""
         self._pool = client.connection_pool
+        answer = client.connection_pool.connection_kwargs.get("socket_timeout")
+        self.is_one_of_several = answer == ANSWER_TIMEOUT_OF_SEVERAL
         self._renew()
         renew_after_fork(self, Line._renew)
 
@@ -77,8 +79,10 @@ class Script:
                 return self._call(args)
             except REFUSALS:
                 raise
-            except _BROKEN:
+            except _BROKEN as error:
                 self._line.connection().disconnect()
+                if isinstance(error, RedisTimeoutError) and self._line.is_one_of_several:
+                    raise
                 time.sleep(_BACKOFF * 2**attempt)
         return self._call(args)
 
