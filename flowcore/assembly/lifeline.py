@@ -17,6 +17,8 @@ import time
 import weakref
 from collections.abc import Callable, MutableMapping
 
+from flowcore.lifetimes import kill_at_end_of
+
 __all__ = [
     "PARENT_FD",
     "READY_FD",
@@ -86,7 +88,10 @@ class Pipe:
 
 
 def watch_parent(
-    on_gone: Callable[[], None], *, environ: MutableMapping[str, str] = os.environ
+    on_gone: Callable[[], None],
+    *,
+    hard: bool = False,
+    environ: MutableMapping[str, str] = os.environ,
 ) -> bool:
     """Call back when the process that started this one is gone, however it ended.
 
@@ -95,6 +100,8 @@ def watch_parent(
 
     Args:
         on_gone: Called once, in a daemon thread. For a worker, ``terminate_self``.
+        hard: Have the kernel kill this process group instead, where it can: what runs in this
+            process may leave that thread no turn.
         environ: Where ``FLOWCORE_PARENT_FD`` is looked up.
 
     Returns:
@@ -103,6 +110,9 @@ def watch_parent(
     fd = _inherited_pipe(environ.pop(PARENT_FD, None))
     if fd is None:
         return False
+
+    if hard and os.getpgrp() == os.getpid():
+        kill_at_end_of(fd, group=True)
 
     def block() -> None:
         with contextlib.suppress(OSError):

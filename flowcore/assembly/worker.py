@@ -9,6 +9,8 @@ import logging
 import os
 from typing import Any
 
+from celery.concurrency import get_implementation
+from celery.concurrency.prefork import TaskPool
 from celery.signals import worker_init, worker_ready
 
 from flowcore.assembly.build import build_runtime
@@ -38,12 +40,12 @@ app = _runtime.app
 
 
 @worker_init.connect(weak=False)
-def _on_init(**_: Any) -> None:
+def _on_init(sender: Any = None, **_: Any) -> None:
     """A local worker must not outlive the process that started it, nor start where none can work.
 
     A server that does not answer yet is waited for, as Celery does.
     """
-    watch_parent(terminate_self)
+    watch_parent(terminate_self, hard=not _forks(sender))
     try:
         _runtime.check_servers()
         _runtime.peers.wait(NOTE_KEPT + 1)
@@ -51,6 +53,12 @@ def _on_init(**_: Any) -> None:
         _log.warning("%s", error)
     except ServiceError as error:
         raise SystemExit(f"flowcore: {error}") from None
+
+
+def _forks(worker: Any) -> bool:
+    """Whether nodes run in children of the worker, and not in its own process."""
+    pool: Any = get_implementation(getattr(worker, "pool_cls", None) or "prefork")
+    return isinstance(pool, type) and issubclass(pool, TaskPool)
 
 
 @worker_ready.connect(weak=False)

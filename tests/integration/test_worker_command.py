@@ -98,3 +98,31 @@ def test_a_worker_that_was_told_to_end_by_celery_is_not_started_again(
         command.worker().send_signal(signal.SIGTERM)
         assert command.process.wait(timeout=60) == 0
     assert engine.session.runtime.board.workers() in ([], ())
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_no_worker_outlives_a_supervisor_that_is_killed(
+    engine: Engine, valkey: str, tmp_path: Path, pool: str
+) -> None:
+    with flowcore_worker(valkey, tmp_path, "--pool", pool, "--concurrency", "2") as command:
+        cancel = _spinning(engine, tmp_path / "mark")
+        family = psutil.Process(command.process.pid).children(recursive=True)
+        command.process.kill()
+        _, alive = psutil.wait_procs(family, timeout=30)
+        assert alive == []
+    cancel()
+
+
+def test_no_child_outlives_a_parent_that_is_killed_under_bare_celery(
+    engine: Engine, tmp_path: Path
+) -> None:
+    workers = engine.workers(slots=2)
+    workers.end(signal.SIGCONT)  # nobody starts another one, nor looks after this one's group
+    cancel = _spinning(engine, tmp_path / "mark")
+    parent = psutil.Process(workers.pids[0])
+    family = parent.children(recursive=True)
+    assert len(family) == 2
+    parent.kill()
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert alive == []
+    cancel()

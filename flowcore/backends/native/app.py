@@ -3,6 +3,7 @@
 In: URLs and a factory of services. Out: a configured app whose workers run nodes.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from flowcore.backends.native.refusing import Refuser
 from flowcore.backends.native.tasks import register_tasks
 from flowcore.engine.work_table import WorkTable
 from flowcore.forks import PerProcess
+from flowcore.lifetimes import kill_at_end_of
 
 __all__ = ["AppOptions", "Bridge", "make_app"]
 
@@ -75,6 +77,8 @@ class Bridge:
         self._forwarding = PerProcess(lambda: Forwarding(self.host()))
         self.table: WorkTable | None = None
         """The work of the pool's children, in memory that they share with their parent."""
+        self.tie: tuple[int, int] | None = None
+        """A pipe whose write end is in the pool's parent alone."""
         self.index: int | None = None
         """The record of this process, should the pool not have numbered it."""
 
@@ -97,7 +101,14 @@ class Bridge:
         return self.host().services
 
     def open_child(self, **_: Any) -> None:
-        """Begin in a child of the pool, which may have children of its own, as nodes want them."""
+        """Begin in a child of the pool, which may have children of its own, as nodes want them.
+
+        A child that never comes back would outlive a parent that is killed.
+        """
+        if self.tie is not None:
+            read, write = self.tie
+            os.close(write)
+            kill_at_end_of(read)
         be_a_process_of_python()
 
 

@@ -286,6 +286,7 @@ class WatchdogStep(bootsteps.StartStopStep):
         if forks and worker.pool_start_method == "fork":
             most = max(worker.max_concurrency or 0, 2 * (worker.concurrency or 0), _ROOM)
             self._table = worker.app.flowcore.table = WorkTable(most)
+            worker.app.flowcore.tie = os.pipe()
 
     def start(self, worker: Any) -> None:
         """Begin to look, for ever: a shutdown that waits for children has them ended by this."""
