@@ -18,10 +18,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from flowcore.assembly.import_check import check_imports
 from flowcore.assembly.lifeline import report_ready
 from flowcore.assembly.session import Session
 from flowcore.assembly.supervise import GRACE
-from flowcore.backends.a2a.services import import_module, load_agents
 from flowcore.cli.background import Turn
 from flowcore.cli.outcome import ExitCode, complain
 from flowcore.cli.printing import Quiet, note
@@ -73,7 +73,9 @@ def worker(  # noqa: PLR0917  (the options of a command)
     Example: flowcore worker --queues gpu,flowcore --concurrency 4
     """
     modules = _named(include)
-    _import(modules, agents)
+    check_imports(modules, _named(agents))  # says at once what is wrong
+    if agents:
+        os.environ["FLOWCORE_AGENTS"] = agents
     with Session() as session:
         names = _named(queues) or [session.runtime.settings.queue]
         wanted = sorted(map(session.runtime.queue, names))
@@ -162,17 +164,6 @@ def _named(given: str | None) -> list[str]:
     return [name.strip() for name in (given or "").split(",") if name.strip()]
 
 
-def _import(modules: list[str], agents: str | None) -> None:
-    """Import what the worker will, to say at once what is wrong with it."""
-    if modules or agents:
-        sys.path.insert(0, str(Path.cwd()))
-    for name in modules:
-        import_module(name, "nodes")
-    if agents:
-        load_agents(_named(agents))
-        os.environ["FLOWCORE_AGENTS"] = agents
-
-
 def _celery(
     session: Session,
     queues: list[str],
@@ -191,7 +182,7 @@ def _celery(
 
 
 def _become_supervisor(session: Session, grace: float, command: list[str]) -> NoReturn:
-    """Replace this process, which may have imported agents, by one that runs no user code."""
+    """Replace this process by a lean one, which runs no user code either."""
     here = str(Path.cwd())
     given = os.environ.get("PYTHONPATH")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([here, *([given] if given else [])])}
