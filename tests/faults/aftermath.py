@@ -14,8 +14,8 @@ from tests.faults.world import BROKER, RUNS, World
 
 __all__ = ["leftovers", "wrong_executions"]
 
-#: The board of workers and the key that signs messages: no run's.
-_STAY = (b"fc:workers", b"fc:secret")
+#: The board of workers, the key that signs messages, and what was refused or left: no run's.
+_STAY = (b"fc:workers", b"fc:secret", b"fc:refused", b"fc:troubles")
 
 #: Celery notes for a day that it does not know the task of a message that is garbage.
 _GARBAGE = b"celery-task-meta-none-"

@@ -184,7 +184,7 @@ def test_an_unknown_function_fails_the_node_with_a_way_out(engine: Engine) -> No
 def test_an_output_that_cannot_be_stored_says_where_it_is(engine: Engine) -> None:
     result = engine.run({"odd": {"uses": "engine_nodes:unsupported"}})
     assert result.error is not None
-    assert "output of node 'odd'['rows'][1] is a set" in result.error
+    assert "output of node 'odd'['rows'][1]: is a set" in result.error
 
 
 def test_an_output_above_the_limit_names_the_node_and_the_size(engine: Engine) -> None:

@@ -113,10 +113,11 @@ class Liveness:
         """
         if time.monotonic() - self._seen.get(at, -_FRESH) < _FRESH:
             return
-        self._health.check(at)
+        # Also one that was down a moment ago: it may be back, and nobody else would take this.
         try:
             self._pings[at]()
         except StoreUnreachableError as error:
             self._health.failed(at, error)
             raise
+        self._health.answered(at)
         self._seen[at] = time.monotonic()
