@@ -39,7 +39,7 @@ def leftovers(world: World) -> tuple[list[str], int]:
         for key in runs.scan_iter(count=1000):
             left = runs.pttl(key) / 1000
             kept = key.startswith(_PLANS) and 0 < left <= world.times.retention + _PLAN_KEPT
-            if key not in _STAY and not key.startswith(_GARBAGE) and not kept:
+            if not key.startswith((*_STAY, _GARBAGE)) and not kept:
                 found.append(f"{key.decode('utf-8', 'replace')} ({left:.0f} s)")
         if waiting := broker.llen(world.queue):
             found.append(f"{waiting} messages that nobody consumes")
