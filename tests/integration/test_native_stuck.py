@@ -58,7 +58,8 @@ def _gone(pid: int) -> bool:
     [
         SPIN,
         *("spinning_nodes:async_spin", "spinning_nodes:swallow"),
-        *("spinning_nodes:give", "spinning_nodes:wordy"),
+        *("spinning_nodes:give", "spinning_nodes:wordy", "spinning_nodes:cling"),
+        *("spinning_nodes:sleep_inside", "spinning_nodes:refuse"),
     ],
 )
 def test_a_node_that_keeps_its_interpreter_times_out_after_one_attempt(

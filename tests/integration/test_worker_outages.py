@@ -118,6 +118,20 @@ def test_a_function_that_ends_while_redis_is_away_is_not_run_again(
             (tmp_path / "go").unlink()
 
 
+def test_nor_does_it_under_bare_celery(server: Restartable, tmp_path: Path) -> None:
+    with running_engine(server.url, tmp_path) as engine:
+        workers = engine.workers(slots=2)
+        (before,) = workers.pids
+        for turn in range(3):
+            run = _held(engine, tmp_path, f"mark{turn}")
+            server.stop()
+            server.start()
+            (tmp_path / "go").write_text("went")
+            assert run.wait(60).success
+            (tmp_path / "go").unlink()
+        assert workers.pids == (before,), (tmp_path / "worker-0.log").read_text()
+
+
 def test_a_cold_shutdown_ends_though_redis_is_away(server: Restartable, tmp_path: Path) -> None:
     with (
         running_engine(server.url, tmp_path) as engine,

@@ -1,8 +1,10 @@
 """Nodes that keep the interpreter for themselves, and others that do not end."""
 
+import ctypes
 import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -137,3 +139,35 @@ def wordy(mark: str) -> None:
 def spin_instead(mark: str) -> None:
     """A fallback that does not come back either."""
     spin(mark + ".fallback")
+
+
+def sleep_inside(mark: str) -> None:
+    """Keep the interpreter without using the CPU, as a C extension may."""
+    _note(mark)
+    ctypes.PyDLL(None).sleep(1000)
+
+
+def refuse(mark: str) -> None:
+    """Block all signals, close what can be closed, and go on whatever is raised."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
+    _note(mark)
+    os.closerange(3, 512)
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:  # noqa: BLE001  (that is the point)
+            continue
+
+
+class Clinging:
+    """Takes for ever to go."""
+
+    def __del__(self) -> None:
+        re.match("(a+)+$", "a" * 60 + "!")
+
+
+def cling(mark: str) -> None:
+    """Leave behind what does not go."""
+    _note(mark)
+    Clinging()
