@@ -15,6 +15,7 @@ import msgpack
 import pytest
 
 from flowcore.assembly.supervisor import LocalWorkers
+from tests.deep import count
 from tests.engine import Engine, poll
 from tests.integration.conftest import MakeEngine
 from tests.mutations import Mail, publish_raw
@@ -164,6 +165,65 @@ def test_no_header_ends_a_worker(scene: tuple[Post, LocalWorkers]) -> None:
     wanted = before + len(mails)
     poll(lambda: post.runtime.refusals.count() >= wanted, what="the refusals")
     _all_is_well(post, workers, pids)
+
+
+#: What a message of a user's own task may embed, as far as a sender's mistake goes.
+ODD_EMBEDDED: list[dict[str, Any]] = [
+    *({"errbacks": [{}]}, {"errbacks": [{"task": 5}]}, {"errbacks": [{"task": "a", "options": 5}]}),
+    *({"callbacks": [{}]}, {"callbacks": [{"task": None}]}, {"chain": [{"task": "x", "args": 5}]}),
+    *({"chord": {}}, {"chord": {"task": "x", "kwargs": {"body": 5}}}, {"chord": {"options": 5}}),
+    {"callbacks": [{"task": "x", "subtask_type": "group", "kwargs": {"tasks": 5}}]},
+    {"errbacks": [{"task": "x", "subtask_type": "chain", "kwargs": {"tasks": [5]}}]},
+    *({"callbacks": [5]}, {"errbacks": 5}, {"chord": [1]}, {"chain": {"task": "x"}}),
+]
+ODD_WAYS: list[dict[str, Any]] = [
+    *({}, {"reply_to": 5}, {"group": "g", "group_index": "x"}, {"root_id": "\u00e9"}),
+    *({"ignore_result": "x"}, {"retries": "x"}, {"replaced_task_nesting": "x"}, {"lang": "../x"}),
+    *({"timelimit": [None, 1e-9]}, {"timelimit": [2**40, 2**40]}, {"expires": "0001-01-01"}),
+    *({"eta": "1970-01-01T00:00:00"}, {"stamped_headers": ["id"], "stamps": {"id": 5}}),
+    {f"header-{number}": number for number in range(2000)},
+]
+
+
+@pytest.mark.both_brokers
+def test_nothing_that_a_users_message_embeds_ends_a_worker(
+    scene: tuple[Post, LocalWorkers],
+) -> None:
+    """In both protocols, for a task that fails: Celery looks into all of it then."""
+    post, workers = scene
+    pids = workers.pids
+    about = ("application/json", "utf-8", post.template.properties)
+    mails: list[Mail] = []
+    for number, embedded in enumerate(ODD_EMBEDDED):
+        for odd in ODD_WAYS[number % 3 :: 3]:
+            id = f"odd-{len(mails)}"
+            headers = {**post.template.headers, "task": "own.wait_for", "id": id, **odd}
+            body = json.dumps([[1, 2, 3], {}, embedded])
+            mails.append(Mail(body.encode(), headers, *about))
+        old = {"task": "own.wait_for", "id": f"old-{number}", "args": [1, 2, 3], "kwargs": {}}
+        mails.append(Mail(json.dumps({**old, **embedded}).encode(), {}, *about))
+    post.put(*mails)
+    _all_is_well(post, workers, pids)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(1200)
+def test_a_flood_of_refused_messages_stops_nobody_and_is_kept_in_bounds(
+    scene: tuple[Post, LocalWorkers],
+) -> None:
+    post, workers = scene
+    pids, many = workers.pids, count(2000, 100_000)
+    refusals = post.runtime.refusals
+    before, log = refusals.count(), post.engine.home / "worker-0.log"
+    written = log.stat().st_size
+    junk = post.with_body(b"null")
+    for start in range(0, many, 1000):
+        raws = [junk.for_redis(number) for number in range(start, start + 1000)]
+        post.client.lpush(post.queue, *raws)
+    _all_is_well(post, workers, pids)
+    poll(lambda: refusals.count() >= before + many, what="the refusals")
+    assert len(refusals.latest(limit=many)) <= 500
+    assert (log.stat().st_size - written) / many < 300, "at most a line for each"
 
 
 def test_no_entry_of_a_list_ends_a_worker(scene: tuple[Post, LocalWorkers]) -> None:

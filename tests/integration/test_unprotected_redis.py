@@ -13,8 +13,10 @@ import redis
 
 from flowcore import Session
 from flowcore.assembly.settings import Settings
+from flowcore.assembly.valkey_process import find_binary
 from flowcore.cli.main import main
 from flowcore.errors import UnprotectedServerError
+from tests.engine import poll
 from tests.services import running_valkey
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -125,3 +127,42 @@ def test_a_server_with_a_password_is_taken(tmp_path: Path) -> None:
             session.check_broker()
             assert session.runtime.store.client.ping()
             session.runtime.check_servers()
+
+
+@pytest.fixture
+def watched(place: str, tmp_path: Path) -> Iterator[str]:
+    """Where a Sentinel of this machine watches the server without a password."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    host, _, primary = place.rpartition(":")
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\nsentinel monitor flows {host} {primary} 1\n"
+    )
+    process = subprocess.Popen(
+        [str(find_binary()), str(conf), "--sentinel"], stdout=subprocess.DEVNULL
+    )
+    try:
+        with redis.Redis(port=port) as client:
+            poll(lambda: _answers(client), what="the Sentinel")
+        yield f"sentinel://127.0.0.1:{port}/flows/0"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(client: "redis.Redis") -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+def test_a_primary_that_sentinels_name_is_judged_like_any_server(
+    watched: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UnprotectedServerError, match="FLOWCORE_UNPROTECTED_REDIS=on"):
+        Session(_settings(tmp_path, redis_url=watched))
+    told = _settings(tmp_path, redis_url=watched, unprotected_redis="on")
+    with Session(told) as session:
+        assert session.runtime.store.client.ping()
