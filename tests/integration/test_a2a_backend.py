@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from flowcore import Run
 from flowcore.backends import BackendRegistry
 from flowcore.client.a2a import A2ABackend
 from flowcore.client.flow import start_run
@@ -137,10 +139,22 @@ def test_a_node_that_keeps_the_interpreter_is_ended_by_a_cancel(
 
 def test_a_node_that_sleeps_is_cancelled_as_fast_as_on_native(one_by_one: Engine) -> None:
     """It sleeps in the main thread of a process, where a signal wakes it."""
-    run = _start(one_by_one, {"nap": {"uses": "sleep", "with": {"seconds": 600}}})
+    one_by_one.workers(slots=2)
+    nap = {"nap": {"uses": "sleep", "with": {"seconds": 600}}}
+    took: dict[str, float] = {}
+    for name, start in (("native", one_by_one.start), ("a2a", partial(_start, one_by_one))):
+        # The best of three, since a busy machine may delay one.
+        took[name] = min(_cancelled(start(nap)) for _ in range(3))
+    assert took["a2a"] < 3 * max(took["native"], 0.3), took
+
+
+def _cancelled(run: Run) -> float:
+    """Seconds from a cancel until a node that sleeps has ended."""
     poll(lambda: run.record().nodes["nap"].state.value == "running", what="the node to run")
+    begun = time.monotonic()
     run.cancel()
-    assert run.wait(30).state.value == "cancelled"
+    assert run.wait(60).state.value == "cancelled"
+    return time.monotonic() - begun
 
 
 def test_a_killed_process_of_a_node_costs_one_attempt_and_no_other_node(

@@ -1,6 +1,7 @@
 """Random contents, ids and ends: every task ends, every agent answers, nobody changes another's."""
 
 import random
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -120,6 +121,13 @@ def _check(client: AgentClient, said: _Said) -> None:
     assert found.state is not TaskState.COMPLETED or not found.reason
 
 
+def _answer(client: AgentClient, agent: str, asked: Any) -> float:
+    """Seconds until an agent has answered."""
+    begun = time.monotonic()
+    assert client.send(agent, asked, timeout=30).state is TaskState.COMPLETED, agent
+    return time.monotonic() - begun
+
+
 def test_every_task_ends_and_every_agent_answers(client: AgentClient) -> None:
     chance = random.Random(31)
     wanted = count(150, 2000)
@@ -130,7 +138,8 @@ def test_every_task_ends_and_every_agent_answers(client: AgentClient) -> None:
     assert len({one.task for one in said}) == len(said)
     for agent in ANSWERS:
         asked = {"do": "echo"} if agent in KINDS else "you"
-        assert client.send(agent, asked, timeout=30).state is TaskState.COMPLETED, agent
+        # Some 10 ms each; the best of three, since a busy machine may delay one.
+        assert min(_answer(client, agent, asked) for _ in range(3)) < 5, agent
 
 
 def test_streams_that_are_killed_or_tried_again_are_one_trys_output(

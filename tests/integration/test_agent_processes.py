@@ -205,3 +205,14 @@ def test_the_process_that_keeps_those_of_agents_is_started_again(
     os.kill(keeper, signal.SIGKILL)
     poll(partial(_is_gone, before), what="its processes to end with it")
     assert client.send("hello", "you", timeout=60).text == "hello you"
+
+
+def test_an_agent_that_ends_its_process_becomes_a_dead_letter_and_others_answer(
+    client: AgentClient,
+) -> None:
+    task = client.start("leaves", "now")
+    found = _ended(client, task)
+    assert found.state is TaskState.FAILED
+    assert "its workers died again and again" in found.reason
+    assert task in {one.id for one in client.dead_letters()}
+    assert client.send("hello", "you", timeout=60).text == "hello you"

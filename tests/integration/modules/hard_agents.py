@@ -301,3 +301,9 @@ async def naps_and_tells(data: dict[str, Any]) -> str:
     note(data["path"], f"run {os.getpid()}")
     await asyncio.sleep(data["seconds"])
     return "rested"
+
+
+@agent("leaves")
+def leaves(text: str) -> str:
+    """End the whole process, without a word."""
+    os._exit(3)
