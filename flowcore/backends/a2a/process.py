@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from flowcore.backends.a2a.background import start_loop
 from flowcore.backends.a2a.consuming import consume
 from flowcore.backends.a2a.host import AgentHost
 from flowcore.backends.a2a.records import CallRecords
@@ -72,7 +73,7 @@ class AgentProcess:
         """
         signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
         signal.signal(RETIRE, lambda *_: self._retire.set())
-        self._spawn(self._be_heard, "life")
+        start_loop(self._be_heard, "life", self._stop)
         agents = load_agents(self._services.modules)
         host = AgentHost(
             agents,
@@ -82,11 +83,11 @@ class AgentProcess:
         )
         host.start()
         self._post(host)
-        self._spawn(partial(self._listen, host), "news")
-        self._spawn(partial(self._renew, host), "leases")
-        self._spawn(partial(self._keep_posted, host), "cards")
+        start_loop(partial(self._listen, host), "news", self._stop)
+        start_loop(partial(self._renew, host), "leases", self._stop)
+        start_loop(partial(self._keep_posted, host), "cards", self._stop)
         for name in agents:
-            self._spawn(partial(self._consume, host, name), name)
+            start_loop(partial(self._consume, host, name), name, self._stop)
         _log.info("hosts the agents %s", ", ".join(agents))
         ready()
         return self._end(host)
@@ -110,21 +111,6 @@ class AgentProcess:
         return REPLACE if replace else 0
 
     # ── threads ──────────────────────────────────────────────────────────────────────────────
-
-    def _spawn(self, work: Callable[[], None], name: str) -> None:
-        def run() -> None:
-            while not self._stop.is_set():
-                try:
-                    work()
-                except FlowcoreError as error:
-                    _log.warning("agents: %s", error)
-                except Exception:  # noqa: BLE001  (whatever it is, the next try may go better)
-                    _log.exception("agents stumbled (%s)", name)
-                else:
-                    continue
-                self._stop.wait(_PAUSE)
-
-        threading.Thread(target=run, name=f"flowcore-a2a-{name}", daemon=True).start()
 
     def _be_heard(self) -> None:
         self._records.beat()

@@ -8,22 +8,20 @@ run none of it.
 import logging
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from celery import bootsteps
 
+from flowcore.backends.a2a.background import start_loop
 from flowcore.backends.a2a.nodes import is_node_queue
 from flowcore.backends.a2a.services import AgentServices, HostedWork, Launched
 from flowcore.engine.isolation import Isolation
-from flowcore.errors import FlowcoreError
 
 __all__ = ["AgentStep"]
 
 _log = logging.getLogger(__name__)
 
-_PAUSE = 1.0
 #: Seconds between sweeps, and where no agents are hosted.
 _SWEEP_EVERY, _SWEEP_IDLE = 0.2, 2.0
 #: Seconds that the processes have to be ready, and to end.
@@ -53,7 +51,7 @@ class AgentStep(bootsteps.StartStopStep):
         named = [name for name in queues.consume_from if is_node_queue(name)]
         # Celery itself must not take what is for agents.
         queues.deselect(named)
-        self._spawn(self._sweep, "sweep")
+        start_loop(self._sweep, "sweep", self._stop)
         if not named and not services.modules:
             return
         self._work = HostedWork(
@@ -70,7 +68,7 @@ class AgentStep(bootsteps.StartStopStep):
         if trouble is not None:
             self._launched.stop(grace=0.0)
             raise SystemExit(f"flowcore: {trouble}")
-        self._spawn(self._keep, "processes")
+        start_loop(self._keep, "processes", self._stop)
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002  (celery's signature)
         """Give back what runs; others go on with it."""
@@ -83,21 +81,6 @@ class AgentStep(bootsteps.StartStopStep):
         self.stop(worker)
 
     # ── threads ──────────────────────────────────────────────────────────────────────────────
-
-    def _spawn(self, work: Callable[[], None], name: str) -> None:
-        def run() -> None:
-            while not self._stop.is_set():
-                try:
-                    work()
-                except FlowcoreError as error:
-                    _log.warning("agents: %s", error)
-                except Exception:  # noqa: BLE001  (whatever it is, the next try may go better)
-                    _log.exception("agents stumbled (%s)", name)
-                else:
-                    continue
-                self._stop.wait(_PAUSE)
-
-        threading.Thread(target=run, name=f"flowcore-a2a-{name}", daemon=True).start()
 
     def _keep(self) -> None:
         """Start the supervisor again when it ends unasked."""
