@@ -32,6 +32,8 @@ class Policy:
     """One node for each; one that is not the first runs after the one before."""
     holds: Callable[[list[Seen]], bool]
     in_canvas: bool = True
+    at_once: bool = False
+    """They do not run one after the other."""
 
 
 def _value(seen: Seen) -> Any:
@@ -56,6 +58,15 @@ def _apart(seconds: float) -> Callable[[list[Seen]], bool]:
         return bool(second - first >= seconds * 0.9)
 
     return holds
+
+
+def _one_by_one(cell: list[Seen]) -> bool:
+    first, second = sorted((_value(one)["began"], _value(one)["ended"]) for one in cell)
+    return bool(first[1] <= second[0])
+
+
+def _gave(cell: list[Seen]) -> bool:
+    return all("once" in _value(one) for one in cell)
 
 
 def _named(kind: str, **more: Any) -> Callable[[str], Tree]:
@@ -103,6 +114,17 @@ POLICIES: Mapping[str, Policy] = {
         _apart(0.4),
         in_canvas=False,
     ),
+    "concurrency": Policy(
+        "hold",
+        (_named("concurrency", limit=1), _named("concurrency", limit=1)),  # type: ignore[arg-type]
+        _one_by_one,
+        in_canvas=False,
+        at_once=True,
+    ),
+    "queue": Policy("give", ({"queue": "flowcore"},), _gave),
+    "tags": Policy("give", ({"tags": ["t"]},), _gave),
+    "priority": Policy("give", ({"priority": 9}, {"priority": 1}), _gave, in_canvas=False),
+    "idempotency_key": Policy("give", ({"idempotency_key": "k"},), _gave, in_canvas=False),
     "circuit_breaker": Policy(
         "fail",
         (_named("circuit_breaker", failures=1), _named("circuit_breaker", failures=1)),  # type: ignore[arg-type]
@@ -122,8 +144,14 @@ WAYS: Mapping[str, Tree] = {
 }
 
 
-def definition(way: str, *, canvas: bool = False) -> Tree:
-    """All cells of a way of running, as one flow in which no node stops another."""
+def definition(way: str, *, canvas: bool = False, queue: str = "flowcore") -> Tree:
+    """All cells of a way of running, as one flow in which no node stops another.
+
+    Args:
+        way: The way of running.
+        canvas: Only what a canvas can keep.
+        queue: A queue that is served.
+    """
     nodes: Tree = {}
     for name, policy in POLICIES.items():
         for signature in SIGNATURES:
@@ -132,8 +160,9 @@ def definition(way: str, *, canvas: bool = False) -> Tree:
             for at, keys in enumerate(policy.keys):
                 id = _id(name, signature, at)
                 own = keys(f"{way}-{name}-{signature}") if callable(keys) else keys
+                own = {**own, "queue": queue} if "queue" in own else own
                 nodes[id] = _node(way, signature, policy.temper, own)
-                if at:
+                if at and not policy.at_once:
                     nodes[id] |= {"needs": [_id(name, signature, at - 1)], "join": "all_done"}
     return {
         "id": "matrix",

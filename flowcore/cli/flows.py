@@ -87,6 +87,8 @@ def flows(
                 raise ThingNotFoundError(msg)
             show_object(output, {"name": name, "version": version, "removed": True})
             note(f"{remove} is no longer deployed; its runs go on", quiet=quiet)
+            if left := _left_alone(session, name):
+                note(f"schedules without a flow by now: {', '.join(left)}; see flowcore schedules")
             return ExitCode.OK
         found = registry.flows()
     note_damage(found, "flows", way_out="deploy them again")
@@ -101,6 +103,17 @@ def flows(
     if output is Format.TABLE:
         note(f"next: flowcore run {rows[0]['name']}", quiet=quiet)
     return ExitCode.OK
+
+
+def _left_alone(session: Session, name: str) -> list[str]:
+    """The schedules of a flow whose runs come to nothing, since what they name is not deployed."""
+    left = []
+    for schedule in session.runtime.schedules.schedules():
+        flow, _, version = schedule.flow.partition("@")
+        is_there = session.runtime.flows.find(flow, version or None) is not None
+        if flow == name and not is_there:
+            left.append(schedule.name)
+    return left
 
 
 def _row(flow: DeployedFlow) -> dict[str, Any]:

@@ -115,14 +115,17 @@ class Retry(Model):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Refuse a delay that is never kept; one alone that is longer than the default is."""
-        if self.delay <= self.max_delay or "delay" not in self.model_fields_set:
+        """Refuse a delay that is never kept; of two, the one that is left out gives way."""
+        if self.delay <= self.max_delay:
             return self
-        if "max_delay" in self.model_fields_set:
+        if {"delay", "max_delay"} <= self.model_fields_set:
             msg = "'delay' is longer than 'max_delay', which no wait is"
             raise ValueError(msg)
         # Frozen for everybody else; it counts as left out.
-        object.__setattr__(self, "max_delay", self.delay)
+        if "delay" in self.model_fields_set:
+            object.__setattr__(self, "max_delay", self.delay)
+        else:
+            object.__setattr__(self, "delay", self.max_delay)
         return self
 
 

@@ -21,6 +21,7 @@ from importlib.metadata import distributions
 from json import loads
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 __all__ = ["Origin", "forget_origins", "origin_of", "origin_of_file"]
@@ -62,16 +63,22 @@ def origin_of(module: str) -> Origin:
     for end in range(1, len(parts) + 1):
         name = ".".join(parts[:end])
         loaded = sys.modules.get(name)
-        spec = getattr(loaded, "__spec__", None) or _look_for(name, path)
+        spec = _said(loaded, "__spec__") or _look_for(name, path)
         if loaded is None and spec is None:
             return Origin.MISSING
         found = _of_module(name, loaded, spec)
         if found in _BAD:
             return found
-        path = getattr(loaded, "__path__", None) or getattr(
-            spec, "submodule_search_locations", None
-        )
+        path = _said(loaded, "__path__") or getattr(spec, "submodule_search_locations", None)
     return found
+
+
+def _said(module: ModuleType | None, name: str) -> Any:
+    """What a module has under a name; its ``__getattr__``, which makes things up, is not asked."""
+    try:
+        return object.__getattribute__(module, "__dict__").get(name)
+    except AttributeError:
+        return None
 
 
 def _look_for(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
@@ -92,11 +99,11 @@ def _of_module(name: str, loaded: ModuleType | None, spec: ModuleSpec | None) ->
     origin = getattr(spec, "origin", None)
     if origin in {"built-in", "frozen"} and name != "__main__":
         return Origin.STANDARD
-    file = getattr(loaded, "__file__", None) or (origin if getattr(spec, "has_location", 0) else "")
+    file = _said(loaded, "__file__") or (origin if getattr(spec, "has_location", 0) else "")
     if isinstance(file, str) and file:
         return origin_of_file(file)
     # A namespace package has no code of its own: what is in it decides.
-    if getattr(loaded, "__path__", None) or getattr(spec, "submodule_search_locations", None):
+    if _said(loaded, "__path__") or getattr(spec, "submodule_search_locations", None):
         return Origin.OWN
     return Origin.STANDARD if name in sys.stdlib_module_names else Origin.UNKNOWN
 

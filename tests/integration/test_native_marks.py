@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flowcore import Flow, InvalidFlowError, Run
+from flowcore import Flow, InvalidFlowError, Run, Schedules
 from flowcore.cli.main import main
 from flowcore.client.flow import start_run
 from flowcore.errors import ServiceError
@@ -188,6 +188,30 @@ def test_the_queues_of_a_deployed_sub_flow_are_the_runs_own(
     path.write_text(json.dumps(_tree("workflow", flow="below")))
     assert main(["submit", str(path)]) == 0
     assert "no live worker serves tpu" in capsys.readouterr().err
+
+
+def test_removing_a_flow_names_the_schedules_that_it_leaves_without_one(
+    marked: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runtime = marked.session.runtime
+    monkeypatch.setenv("FLOWCORE_REDIS_URL", runtime.redis_urls[0])
+    monkeypatch.setenv("FLOWCORE_HOME", str(marked.home))
+    for version in ("1", "2"):
+        tree = {"id": "nightly", "version": version, "nodes": {"x": {"uses": "end"}}}
+        Flow.load(tree).deploy(session=marked.session)
+    schedules = Schedules(session=marked.session)
+    schedules.put("pinned", "nightly@1", every="1h", paused=True)
+    schedules.put("latest", "nightly", every="1h", paused=True)
+    assert main(["flows", "--remove", "nightly@1"]) == 0
+    told = capsys.readouterr().err
+    assert "pinned" in told
+    assert "latest" not in told
+    assert main(["flows", "--remove", "nightly@2"]) == 0
+    assert "latest" in capsys.readouterr().err
+    for name in ("pinned", "latest"):
+        schedules.remove(name)
 
 
 _FILE = """

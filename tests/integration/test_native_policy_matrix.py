@@ -86,10 +86,12 @@ def test_every_policy_holds_in_a_unit(engine: Engine) -> None:
     assert wrong == {}
 
 
-def test_every_policy_holds_for_every_signature_on_agents(agents: Engine) -> None:
-    workflow = A2ABackend().create_workflow(policy_matrix.definition("plain"))
+@pytest.mark.parametrize("way", ["plain", "map", "loop", "sub-flow"])
+def test_every_policy_holds_for_every_signature_on_agents(agents: Engine, way: str) -> None:
+    tree = policy_matrix.definition(way, queue="a2a-nodes")
+    workflow = A2ABackend().create_workflow(tree)
     run = start_run(agents.session, workflow.flow.plan())
-    assert _wrong(agents, run, "a2a") == []
+    assert _wrong(agents, run, f"a2a {way}") == []
 
 
 def test_every_policy_that_a_canvas_can_keep_holds_in_one(engine: Engine) -> None:

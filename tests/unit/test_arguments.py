@@ -551,7 +551,14 @@ def test_a_delay_that_is_longer_than_the_default_maximum_is_kept() -> None:
 
     assert retry(delay="5m").max_delay == 300
     assert retry(delay="5s").max_delay == 60
-    assert retry(max_delay="10ms").delay == 1
+    assert retry(max_delay="10ms").delay == 0.01
+
+
+@pytest.mark.parametrize("given", [{"max_delay": 0}, {"max_delay": 0.5}, {"delay": 90}, {}])
+def test_a_retry_reads_back_equal_whatever_was_left_out(given: dict[str, Any]) -> None:
+    tree = {"nodes": {"a": {"uses": "end", "retry": given}}}
+    plan = compile_plan(check(load_tree(tree)))
+    assert Plan.from_bytes(plan.to_bytes()) == plan
 
 
 def test_a_plan_from_before_is_read_whatever_it_says() -> None:

@@ -43,6 +43,50 @@ def test_every_policy_holds_for_every_signature(way: str, monkeypatch: pytest.Mo
     assert wrong == []
 
 
+@pytest.mark.parametrize("signature", policy_matrix.SIGNATURES)
+def test_every_signature_undoes_and_runs_at_the_end_under_its_policies(
+    signature: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(MODULES))
+    given = {"with": {"x": 1}} if signature == "one" else {}
+    give = {"uses": f"matrix_nodes:{signature}_give", **given}
+    again = {"retry": {"max_attempts": 2, "delay": 0}}
+    fail = {"uses": f"matrix_nodes:{signature}_fail", **given, **again}
+    nap = {"uses": f"matrix_nodes:{signature}_nap", **given, "timeout": "50ms"}
+    instead = {**fail, "fallback": {"value": 7}}
+    flows = Flows()
+    tree = {
+        "nodes": {
+            "good": {**give, "undo": give},
+            "again": {**give, "undo": instead},
+            "late": {**give, "undo": nap},
+            "last": {**fail, "needs": ["good", "again", "late"]},
+        },
+        "on_failure": {"tell": give, "tell-again": instead, "tell-late": nap},
+        "finally": {"close": give, "close-again": instead, "close-late": nap},
+    }
+    result = flows.run(tree)
+    assert not result.success
+    nodes = flows.record(f"{result.run_id}/finally").nodes
+    told = {
+        id: (node.state.value, node.attempts, node.error.type if node.error else None)
+        for id, node in nodes.items()
+    }
+    kinds = {
+        "good": ("succeeded", 1, None),
+        "again": ("succeeded", 2, None),
+        "late": ("failed", 1, "NodeTimeoutError"),
+    }
+    assert told == {
+        **{f"undo {kind}": came for kind, came in kinds.items()},
+        **{
+            f"{part}{'' if kind == 'good' else f'-{kind}'}": came
+            for part in ("tell", "close")
+            for kind, came in kinds.items()
+        },
+    }
+
+
 class Price(BaseModel):
     amount: int
 

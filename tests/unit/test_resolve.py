@@ -261,3 +261,23 @@ def test_a_sleeping_node_wakes_when_its_run_stops() -> None:
     ctx.stopping.set()
     with pytest.raises(NodeCancelledError):
         BUILTIN["sleep"](seconds=60, ctx=ctx)
+
+
+def test_attributes_that_raise_are_a_users_trouble_in_a_sentence(acme: Path) -> None:
+    """Of a module with ``__getattr__``, of a class with a property: both are code."""
+    (acme / "lazy.py").write_text(
+        "class Shop:\n"
+        "    @property\n"
+        "    def till(self): raise ValueError('no till')\n"
+        "shop = Shop()\n"
+        "def __getattr__(name):\n"
+        "    if name == 'leave': raise SystemExit(3)\n"
+        "    raise RuntimeError('no licence')\n"
+    )
+    for uses, said in (
+        ("acme.lazy:missing", "RuntimeError: no licence"),
+        ("acme.lazy:shop.till", "ValueError: no till"),
+        ("acme.lazy:leave", "SystemExit: 3"),
+    ):
+        with pytest.raises(ResolveError, match=f"looking for '{uses}' raised {said}"):
+            resolve(uses)

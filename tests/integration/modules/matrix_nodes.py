@@ -30,7 +30,18 @@ def _fail() -> None:
     raise ConnectionError("down")
 
 
-_TEMPERS: dict[str, Callable[[], Any]] = {"give": _give, "nap": _nap, "fail": _fail}
+def _hold() -> dict[str, Any]:
+    began = clock()
+    time.sleep(0.03)
+    return {"began": began, "ended": clock()}
+
+
+_TEMPERS: dict[str, Callable[[], Any]] = {
+    "give": _give,
+    "hold": _hold,
+    "nap": _nap,
+    "fail": _fail,
+}
 
 
 async def _later(temper: str) -> Any:
