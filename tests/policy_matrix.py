@@ -144,13 +144,13 @@ WAYS: Mapping[str, Tree] = {
 }
 
 
-def definition(way: str, *, canvas: bool = False, queue: str = "flowcore") -> Tree:
+def definition(way: str, *, canvas: bool = False, queue: str | None = "flowcore") -> Tree:
     """All cells of a way of running, as one flow in which no node stops another.
 
     Args:
         way: The way of running.
         canvas: Only what a canvas can keep.
-        queue: A queue that is served.
+        queue: A queue that is served; None: the nodes of that cell name none.
     """
     nodes: Tree = {}
     for name, policy in POLICIES.items():

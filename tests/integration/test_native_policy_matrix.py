@@ -29,7 +29,7 @@ def agents(make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def _wrong(engine: Engine, run: Run, way: str) -> list[str]:
-    result = run.wait(200)
+    result = run.wait(120)
     outputs: Any = result.outputs
 
     def see(id: str) -> Seen:
@@ -88,7 +88,7 @@ def test_every_policy_holds_in_a_unit(engine: Engine) -> None:
 
 @pytest.mark.parametrize("way", ["plain", "map", "loop", "sub-flow"])
 def test_every_policy_holds_for_every_signature_on_agents(agents: Engine, way: str) -> None:
-    tree = policy_matrix.definition(way, queue="a2a-nodes")
+    tree = policy_matrix.definition(way, queue=None)
     workflow = A2ABackend().create_workflow(tree)
     run = start_run(agents.session, workflow.flow.plan())
     assert _wrong(agents, run, f"a2a {way}") == []
