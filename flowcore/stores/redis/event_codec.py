@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from flowcore.errors import ServiceError
 from flowcore.plan.plan import Plan
 from flowcore.run.event import Event, EventType
 from flowcore.run.note import events_of
@@ -20,10 +21,18 @@ __all__ = ["events_in"]
 def events_in(
     run: str, plan: Plan, entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]], *, after: int
 ) -> list[Event]:
-    """Return the events above ``after`` that these entries stand for."""
+    """Return the events above ``after`` that these entries stand for.
+
+    Raises:
+        ServiceError: Something else has written there.
+    """
     events: list[Event] = []
-    for entry, fields in entries:
-        events += _events(run, plan, entry, fields)
+    try:
+        for entry, fields in entries:
+            events += _events(run, plan, entry, fields)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ServiceError(f"the log of run {run!r} is damaged: {why}") from error
     # The first entry may be one of several events, of which the reader has some.
     return [event for event in events if event.id > after]
 

@@ -122,6 +122,13 @@ local FULL = cmsgpack.pack({ reason = 'full' })
 -- Append one entry that stands for several events.
 local function batch(R, blob, count, kind, node, attempt, at)
   local last = redis.call('XREVRANGE', R.base .. 'ev', '+', '-', 'COUNT', 1)[1]
+  if not last then -- somebody has emptied the log, or it is lost: its numbers go on
+    local info = redis.pcall('XINFO', 'STREAM', R.base .. 'ev')
+    last = { '0-0' }
+    for i = 1, #info, 2 do
+      if info[i] == 'last-generated-id' then last = { info[i + 1] } end
+    end
+  end
   local id = tonumber(last[1]:match('%-(%d+)$')) + count
   redis.call('XADD', R.base .. 'ev', '0-' .. string.format('%.0f', id), 't', kind or 'batch',
     'n', node or '', 'a', attempt or 0, 'ts', at or R.tick, 'd', blob)
