@@ -1,14 +1,18 @@
 """A value that a node gives is the same to all who read it, or is refused where it is given."""
 
+import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowcore import ExecutionResult
-from flowcore.client.sse import encode_event
+from flowcore import ExecutionResult, Memory, Run
+from flowcore.client.sse import encode_event, sse
 from flowcore.json_text import json_text, json_value
 from flowcore.run.event import Event
 from flowcore.run.values import plain_value
@@ -107,6 +111,99 @@ def test_every_reader_on_real_workers_reads_the_same(engine: Engine, importable:
         run = engine.start(READERS, {"seed": seed, "count": AT_ONCE}, config=CONFIG)
         result = run.wait(timeout=60)
         _judge(result, list(run.events()), seed)
+
+
+async def _said_to_browsers(run: Run) -> list[Any]:
+    """What nodes have emitted, as a browser reads it."""
+    text = b"".join([part async for part in sse(run)]).decode()
+    told = [
+        json.loads(line.removeprefix("data: "), parse_constant=pytest.fail)
+        for line in text.split("\n")
+        if line.startswith("data: ")
+    ]
+    return [one["data"]["value"] for one in told if one["type"] == "node.emitted"]
+
+
+def _command(engine: Engine, *words: str) -> str:
+    """What a command writes to stdout, in a process of its own."""
+    environ = {
+        **os.environ,
+        "FLOWCORE_REDIS_URL": engine.session.runtime.redis_url,
+        "FLOWCORE_HOME": str(engine.home),
+    }
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("flowcore")), *words],
+        env=environ,
+        cwd=MODULES,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.deep
+def test_commands_and_browsers_read_the_same(
+    engine: Engine, importable: None, tmp_path: Path
+) -> None:
+    file, seeds = tmp_path / "doors.yaml", range(200, 200 + count(AT_ONCE, 5_000) // AT_ONCE)
+    nodes = {
+        f"give{seed}": {"uses": N + "give", "with": {"seed": seed, "count": AT_ONCE}}
+        for seed in seeds
+    } | {
+        f"say{seed}": {
+            "uses": N + "say",
+            "needs": [f"give{seed}"],
+            "with": {"values": f"${{{{ give{seed}.output }}}}"},
+        }
+        for seed in seeds
+    }
+    file.write_text(json.dumps({"id": "doors", "nodes": nodes}), "utf-8")
+    given = {seed: plain_value(value_nodes.values(seed, AT_ONCE), what="it") for seed in seeds}
+    told = json.loads(
+        _command(engine, "run", str(file), "-q", "-o", "json", "--id", "doors-1"),
+        parse_constant=pytest.fail,
+    )
+    shown = json.loads(_command(engine, "status", "doors-1", "-o", "json"))
+    assert shown["state"] == "succeeded"
+    emitted = asyncio.run(_said_to_browsers(Run("doors-1", session=engine.session)))
+    watched = [
+        json.loads(line, parse_constant=pytest.fail)
+        for line in _command(engine, "watch", "doors-1", "-o", "jsonl").split("\n")
+        if line
+    ]
+    expected = sorted(json_text(one) for seed in seeds for one in given[seed])
+    assert sorted(map(json_text, emitted)) == expected
+    logged = [one["data"]["value"] for one in watched if one.get("type") == "node.emitted"]
+    assert sorted(map(json_text, logged)) == expected
+    for seed in seeds:
+        assert told["outputs"][f"give{seed}"] == json_value(given[seed]), seed
+
+
+@pytest.mark.deep
+def test_memories_that_are_exported_and_imported_are_the_same(
+    engine: Engine, importable: None, tmp_path: Path
+) -> None:
+    file = tmp_path / "memories.jsonl"
+    seeds = range(300, 300 + count(AT_ONCE, 5_000) // AT_ONCE)
+    for seed in seeds:
+        values = value_nodes.values(seed, AT_ONCE)
+        memory = Memory("doors", str(seed), session=engine.session, keep=AT_ONCE)
+        memory.extend([{"role": "user", "content": one, "more": [one]} for one in values])
+        memory.set("values", values)
+    _command(engine, "memory", "export", "doors/", "-O", str(file))
+    for seed in seeds:
+        Memory("doors", str(seed), session=engine.session).clear()
+    _command(engine, "memory", "import", str(file))
+    for seed in seeds:
+        expected = [value_nodes.print_of(one) for one in value_nodes.values(seed, AT_ONCE)]
+        memory = Memory("doors", str(seed), session=engine.session)
+        messages = memory.messages()
+        assert [value_nodes.print_of(one) for one in memory.get("values")] == expected
+        assert [value_nodes.print_of(one["content"]) for one in messages] == expected
+        assert [value_nodes.print_of(one["more"][0]) for one in messages] == expected
 
 
 @pytest.mark.deep
