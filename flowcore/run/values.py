@@ -11,18 +11,20 @@ no bounds of its own, such as a set or a generator, is refused: nothing is guess
 
 import dataclasses
 import sys
-from collections.abc import Callable, ItemsView, KeysView, Mapping, Sequence, ValuesView
+from collections import UserString
+from collections.abc import Callable, Collection, ItemsView, KeysView, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from itertools import islice
 from pathlib import PurePath
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
 from pydantic import BaseModel
 
-from flowcore.errors import UnsupportedValueError
+from flowcore.errors import FlowcoreError, UnsupportedValueError
 
 __all__ = ["DEEPEST", "plain_value"]
 
@@ -62,8 +64,18 @@ class _Table:
             return value
         make = _EXACTLY.get(kind)
         if make is None:
-            make = next((make for base, make in _KINDS if isinstance(value, base)), _Table.foreign)
-        return make(self, value, path)
+            # By its type: some things only say that they are of another class.
+            make = next((make for base, make in _KINDS if issubclass(kind, base)), _Table.foreign)
+        try:
+            return make(self, value, path)
+        except FlowcoreError:
+            raise  # what is refused inside; an end of the attempt
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (methods of users' own classes)
+            self.refuse(
+                path,
+                f"is a {_name(value)}, which fails when it is read: {_said(error)}",
+                "give plain data",
+            )
 
     def refuse(self, path: _Path, problem: str, way_out: str) -> NoReturn:
         where = "".join(f"[{_short(step)}]" for step in path[:20])
@@ -96,13 +108,13 @@ class _Table:
         return float.__float__(value)
 
     def bytes(self, value: bytes | bytearray | memoryview, _: _Path) -> bytes:
-        return bytes(value)
+        return memoryview(value).tobytes()  # whatever a class of its own says of itself
 
     def written(self, value: object, path: _Path) -> str:
         return self.text(str(value), path)
 
-    def time(self, value: date | time, _: _Path) -> str:
-        text = value.isoformat()
+    def time(self, value: date | time, path: _Path) -> str:
+        text = self.text(value.isoformat(), path)
         if isinstance(value, datetime) and text.endswith("+00:00"):
             return text.removesuffix("+00:00") + "Z"
         return text
@@ -126,12 +138,21 @@ class _Table:
     def sequence(self, value: Sequence[Any], path: _Path) -> list[Any]:
         if isinstance(value, range) and abs(value.stop - value.start) > _MANY:
             self.refuse(path, f"is a range of more than {_MANY:,} numbers", "give its ends")
-        return self.items(value, path)
+        return self.items(self.as_many_as_it_says(value, path), path)
+
+    def as_many_as_it_says(self, value: Collection[Any], path: _Path) -> list[Any]:
+        """Take the members of a class of the user's, which may never come to an end."""
+        count = min(len(value), _MANY)
+        members = list(islice(value, count + 1))
+        if len(members) > count:
+            self.refuse(path, f"has more than {count:,} members, or no end", "give a list")
+        return members
 
     def map(self, value: Mapping[Any, Any], path: _Path) -> dict[str, Any]:
         self.check_depth(path)
         made: dict[str, Any] = {}
-        for key in value:
+        keys = value if type(value) is dict else self.as_many_as_it_says(value, path)
+        for key in keys:
             name = key if type(key) is str else self.key(key, path)
             if name in made:
                 self.refuse(path, f"has two keys that are {_short(name)} as text", "rename one")
@@ -140,7 +161,7 @@ class _Table:
 
     def key(self, key: Any, path: _Path) -> str:
         """The text of a key that is some kind of text, or becomes text by the table."""
-        name = self.of(key, path) if isinstance(key, _KEYS) else None
+        name = self.of(key, path) if issubclass(type(key), _KEYS) else None
         if not isinstance(name, str):
             self.refuse(
                 path,
@@ -178,7 +199,7 @@ class _Table:
         numpy = sys.modules.get("numpy")  # what is not loaded made no value
         if names is not None:
             made = self.map({name: getattr(value, name) for name in names}, path)
-        elif numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
+        elif numpy is not None and issubclass(type(value), numpy.ndarray | numpy.generic):
             made = self.numpy(value, path, numpy)
         else:
             self.refuse(path, f"is a {_name(value)}, which cannot be kept", _way_out(value))
@@ -194,7 +215,7 @@ class _Table:
 
 
 _DOUBLE = 8
-_KEYS = (str, Enum, date, time, UUID, Decimal, PurePath)
+_KEYS = (str, UserString, Enum, date, time, UUID, Decimal, PurePath)
 
 #: In this order: an enumeration of texts is a text first, and a time of pandas a time.
 _KINDS: tuple[tuple[Any, Callable[[_Table, Any, _Path], Any]], ...] = (
@@ -205,12 +226,12 @@ _KINDS: tuple[tuple[Any, Callable[[_Table, Any, _Path], Any]], ...] = (
     (Enum, _Table.member),
     (date | time, _Table.time),
     (timedelta, _Table.duration),
-    (Decimal | UUID | PurePath, _Table.written),
+    (Decimal | UUID | PurePath | UserString, _Table.written),
     (BaseModel, _Table.model),
     (Mapping, _Table.map),
-    (KeysView | ValuesView | ItemsView, _Table.items),
+    (KeysView | ValuesView | ItemsView, _Table.sequence),
     (AbstractSet, _Table.unordered),
-    (Sequence, _Table.sequence),
+    (list | tuple | Sequence, _Table.sequence),
 )
 
 
@@ -244,13 +265,23 @@ def _way_out(value: object) -> str:
 
 
 def _name(value: object) -> str:
-    return type(value).__qualname__
+    return str(type.__getattribute__(type(value), "__qualname__"))
+
+
+def _said(error: BaseException) -> str:
+    """An error of a user's class, whose own text may be an error, too."""
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001  (as above)
+        text = ""
+    text = text.encode("utf-8", "replace").decode()[:_SHOWN]
+    return f"{_name(error)}: {text}" if text else _name(error)
 
 
 def _short(step: object) -> str:
     """A key or an index for people."""
     try:
         text = repr(step)
-    except Exception:  # noqa: BLE001  (a key's repr is the user's code, and some have too many digits)
+    except (Exception, SystemExit):  # noqa: BLE001  (a key's repr is the user's code, and some have too many digits)
         text = _name(step)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
