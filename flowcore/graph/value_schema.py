@@ -28,6 +28,8 @@ _QUICK = frozenset(
 _SHOWN = 60
 _MAX_PROBLEMS = 100
 _MAX_CHECKERS = 256
+#: Parts of a schema times those of a value for which every error is made.
+_MAX_WORK = 200_000
 #: Bytes of one compiled pattern.
 _PATTERN_BYTES = 2**20
 #: Steps of a pattern of a plan from before that is not matched in linear time.
@@ -123,15 +125,44 @@ def _more_problems(schema: Mapping[str, Any], value: Any, name: str) -> list[str
         what = f"its schema, which refers to itself, is checked down to level {deepest}"
         return [f"{name!r} is nested {depth} levels deep, and {what}"]
     try:
-        found = list(islice(checker.iter_errors(value), _MAX_PROBLEMS))
+        found = _errors(checker, schema, value)
     except (ValueError, TypeError, UnicodeEncodeError):
         # A value that is no plain data yet, or text that is not UTF-8.
-        found = list(islice(checker.iter_errors(_plain(value)), _MAX_PROBLEMS))
+        found = _errors(checker, schema, _plain(value))
     found.sort(key=lambda error: list(map(str, error.instance_path)))
     return [
         f"{_place(name, error.instance_path)} does not fit: {_cut(error.message, error.instance)}"
         for error in found
     ]
+
+
+def _errors(checker: Any, schema: Mapping[str, Any], value: Any) -> list[Any]:
+    """Find what is wrong; of large values with large schemas only the first thing.
+
+    The library makes all errors before it gives one, a thousand times as slowly as it checks.
+    """
+    if checker.is_valid(value):
+        return []
+    if _parts(schema, _MAX_WORK) * _parts(value, _MAX_WORK) <= _MAX_WORK:
+        return list(islice(checker.iter_errors(value), _MAX_PROBLEMS))
+    try:
+        checker.validate(value)
+    except _library().ValidationError as error:
+        return [error]
+    return []
+
+
+def _parts(value: Any, most: int) -> int:
+    """Count the values in a value, as far as it matters."""
+    count, waiting = 0, [value]
+    while waiting and count <= most:
+        one = waiting.pop()
+        count += 1
+        if isinstance(one, Mapping):
+            waiting += one.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+    return count
 
 
 def _place(name: str, path: Any) -> str:

@@ -283,6 +283,7 @@ class _Writer:
 
 
 @pytest.mark.deep
+@pytest.mark.timeout(1800)
 def test_random_expressions_on_large_data_stay_within_their_budget(small: float) -> None:
     writer = _Writer(5)
     refused = worked = 0

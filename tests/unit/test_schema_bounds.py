@@ -128,6 +128,25 @@ def test_a_plan_from_before_keeps_its_patterns_within_a_bound_of_steps() -> None
     assert time.process_time() - began < 30
 
 
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"items": {"anyOf": [{"const": n} for n in range(5_000)]}}, list(range(5_000, 9_000))),
+        ({"items": {"oneOf": [{"required": [f"k{n}"]} for n in range(9_000)]}}, [{}] * 1_000),
+        ({"items": {"required": [f"k{n}" for n in range(5_000)]}}, [{}] * 2_000),
+        ({"items": {"type": "string"}, "maxItems": 10**6}, list(range(200_000))),
+    ],
+)
+def test_errors_of_much_data_are_not_all_made(schema: dict[str, Any], value: Any) -> None:
+    began = time.process_time()
+    (problem,) = value_problems(schema, value, name="x")
+    assert problem.startswith("'x[0]' does not fit")
+    # All of them would be millions of errors, and minutes.
+    assert time.process_time() - began < 30
+    small = value_problems(schema, value[:5], name="x")
+    assert len(small) >= 1
+
+
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
     lambda inner: (
