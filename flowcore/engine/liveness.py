@@ -48,6 +48,11 @@ class ProcessUsage:
     """Its CPU time."""
 
     @property
+    def is_traced(self) -> bool:
+        """Whether a debugger has stopped it."""
+        return self.state == "t"
+
+    @property
     def can_run(self) -> bool:
         """Whether nothing keeps it from running."""
         return self.state not in _AWAY
@@ -58,6 +63,7 @@ class Excess(StrEnum):
 
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
+    FROZEN = "frozen"
 
 
 def parse_stat(text: str) -> ProcessUsage | None:

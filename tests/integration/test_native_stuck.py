@@ -42,6 +42,17 @@ def _spin(mark: Path, uses: str = SPIN, **more: Any) -> dict[str, Any]:
     return {"uses": uses, "with": {"mark": str(mark)}, **more}
 
 
+def _meeting(mark: Path) -> dict[str, Any]:
+    """Two nodes that wait for each other: they need two slots."""
+    return {
+        name: {
+            "uses": "spinning_nodes:meet",
+            "with": {"here": str(mark) + name, "there": str(mark) + of},
+        }
+        for name, of in (("a", "b"), ("b", "a"))
+    }
+
+
 def _begun(run: Run, node: str) -> int:
     return sum(e.type is EventType.NODE_STARTED and e.node == node for e in run.events())
 
@@ -75,14 +86,7 @@ def test_a_node_that_keeps_its_interpreter_times_out_after_one_attempt(
     (pid,) = _spun(mark)
     poll(lambda: _gone(pid), what="the child to be gone")
     # Its slot is usable again: two nodes that wait for each other need both.
-    meet = {
-        name: {
-            "uses": "spinning_nodes:meet",
-            "with": {"here": str(mark) + name, "there": str(mark) + of},
-        }
-        for name, of in (("a", "b"), ("b", "a"))
-    }
-    assert engine.run(meet).success
+    assert engine.run(_meeting(mark)).success
 
 
 def test_time_limits_hold_for_items_iterations_and_flows_inside(engine: Engine, mark: Path) -> None:
@@ -257,7 +261,9 @@ def test_the_lease_of_a_node_that_spins_is_kept_and_what_its_child_holds_goes_to
 
 
 @pytest.mark.parametrize("uses", ["engine_nodes:wait_for", SPIN])
-def test_a_child_that_is_stopped_loses_its_lease(tmp_path: Path, mark: Path, uses: str) -> None:
+def test_a_child_that_is_stopped_loses_its_lease_and_then_its_slot(
+    tmp_path: Path, mark: Path, uses: str
+) -> None:
     with running_valkey() as url, running_engine(url, tmp_path, lease="2") as engine:
         engine.workers(slots=2)
         go = tmp_path / "go"
@@ -271,8 +277,8 @@ def test_a_child_that_is_stopped_loses_its_lease(tmp_path: Path, mark: Path, use
             run.cancel()
         result = run.wait(60)
         assert result.nodes["held"].attempts == 2
-        psutil.Process(pid).send_signal(signal.SIGCONT)
-        poll(lambda: uses != SPIN or _gone(pid), what="the child that lost it to be ended")
+        poll(lambda: _gone(pid), what="the child that lost it to be ended")
+        assert engine.run(_meeting(mark)).success
 
 
 def test_in_threads_a_node_that_goes_on_is_given_up_and_its_slot_shows_as_stuck(

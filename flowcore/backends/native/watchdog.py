@@ -62,6 +62,10 @@ _STOP_GRACE = STOP_GRACE + 1.25
 #: Seconds that a child has after its run was cancelled if it cannot even be asked.
 _UNHEARD_GRACE = 0.75
 
+#: Heartbeats after which a child that was neither heard nor on the CPU is ended: its lease is over
+#: for long, and its slot is of no use to anybody.
+_FROZEN = 12
+
 #: Seconds after which a child that is not heard is spoken for.
 _SPOKEN_FOR = 1.0
 
@@ -77,7 +81,11 @@ _ROOM = 256
 #: Seconds to wait for a signal that stops a process.
 _STOPPED_WITHIN = 0.2
 
-_OVER = {Excess.TIMEOUT: "time limit", Excess.CANCELLED: "cancellation"}
+_OVER = {
+    Excess.TIMEOUT: "goes on after its time limit",
+    Excess.CANCELLED: "goes on after its cancellation",
+    Excess.FROZEN: "is frozen",
+}
 
 
 @dataclass(slots=True)
@@ -93,6 +101,8 @@ class _Seen:
     lost: bool = False
     over: bool = False
     """Whether the last look found it over its limit."""
+    silent: int = 0
+    """Looks in a row that have found it neither heard nor on the CPU."""
     late: tuple[float, int] | None = None
     """A limit for time on the CPU that is over, and the CPU time of the child when it was."""
 
@@ -148,6 +158,8 @@ class Watchdog:
             seen = self._seen[work.pid] = _Seen(work.serial)
         running = self._cpu.is_running(work.pid, now)
         heard = is_heard(work, now, patience=_OVERDUE * self._interval)
+        # Looks are counted, and not seconds: this process may have been stopped itself.
+        seen.silent = 0 if running or heard else seen.silent + 1
         if running and not heard:
             self._speak_for(index, work, seen, now)
         why = self._why(work, seen, now, heard=heard)
@@ -159,6 +171,8 @@ class Watchdog:
     def _why(self, work: RunningWork, seen: _Seen, now: float, *, heard: bool) -> Excess | None:
         if seen.asked is not None and not heard and now - seen.asked > _UNHEARD_GRACE:
             return Excess.CANCELLED
+        if seen.silent * _LOOK > _FROZEN * self._interval and _is_frozen(work.pid):
+            return Excess.FROZEN
         why = excess(work, now, grace=0.0 if work.busy else GRACE, stop_grace=_STOP_GRACE)
         if why is Excess.TIMEOUT and work.busy and not self._was_busy(work, seen):
             return None  # it waits for the store
@@ -213,15 +227,31 @@ class Watchdog:
                 now = self._table.read(index)
                 if now is None or now.serial != work.serial:
                     return  # it has gone on meanwhile
-                told: Exception = Ignore() if seen.lost else self._record(index, now, why, seen)
+                told = self._told(index, now, why, seen)
                 self._host.ended[work.pid] = told
                 _log.warning(
-                    "process %d is ended: node %d of run %s goes on after its %s",
+                    "process %d is ended: node %d of run %s %s",
                     *(work.pid, work.node, work.run, _OVER[why]),
                 )
                 _kill(work.pid)
             finally:
                 os.kill(work.pid, signal.SIGCONT)
+
+    def _told(self, index: int, work: RunningWork, why: Excess, seen: _Seen) -> Exception:
+        """Record what has to be; return what Celery is told of the message."""
+        if why is Excess.FROZEN:
+            self._lose(work)
+            return Ignore()
+        return Ignore() if seen.lost else self._record(index, work, why, seen)
+
+    def _lose(self, work: RunningWork) -> None:
+        """Let others have what a frozen child holds; most likely they have it already."""
+        if work.unit:
+            unit = UnitTicket(run=work.run, unit=work.unit)
+            self._host.lose_unit(unit, work.plan, worker=self._worker)
+        else:
+            ticket = Ticket(run=work.run, node=work.node, attempt=work.attempt)
+            self._host.lose(ticket, work.plan, worker=self._worker)
 
     def _record(self, index: int, work: RunningWork, why: Excess, seen: _Seen) -> Exception:
         """Record what the work came to; return what Celery is told of its message."""
@@ -241,6 +271,12 @@ class Watchdog:
             return Ignore()
         failed = NodeFailed(f"{outcome.failure.type}: {outcome.failure.message}")
         return failed if outcome.kind == "failed" else Retry(str(failed), exc=failed)
+
+
+def _is_frozen(pid: int) -> bool:
+    """Whether it is known that a silent process does nothing, and no debugger is why."""
+    usage = read_usage(pid)
+    return usage is not None and not usage.is_traced
 
 
 def _held(work: RunningWork) -> Ticket | UnitTicket:
