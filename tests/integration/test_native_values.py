@@ -26,7 +26,8 @@ pytestmark = pytest.mark.integration
 N = "value_nodes:"
 #: Values of one run: a list of them goes through every reader.
 AT_ONCE = 125
-CONFIG = {"memory": {"type": "conversation"}}
+#: A buffer for all that is said: on a busy machine the oldest would make room.
+CONFIG = {"memory": {"type": "conversation"}, "streaming": {"buffer_size": 2 * AT_ONCE}}
 BODY = {"nodes": {"x": {"uses": N + "seen", "with": {"values": "${{ inputs.all }}"}}}}
 GIVEN = "${{ give.output }}"
 
@@ -160,7 +161,7 @@ def test_commands_and_browsers_read_the_same(
         }
         for seed in seeds
     }
-    file.write_text(json.dumps({"id": "doors", "nodes": nodes}), "utf-8")
+    file.write_text(json.dumps({"id": "doors", "nodes": nodes, "config": CONFIG}), "utf-8")
     given = {seed: plain_value(value_nodes.values(seed, AT_ONCE), what="it") for seed in seeds}
     told = json.loads(
         _command(engine, "run", str(file), "-q", "-o", "json", "--id", "doors-1"),
