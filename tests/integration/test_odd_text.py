@@ -1,6 +1,6 @@
 """Text that is none, and errors that are hard to ask: one execution, and the true error.
 
-In a unit, as one message, and as an item of a map.
+In a unit, as one message, as an item of a map, and in a sub-flow.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,11 @@ def _item(node: dict[str, Any]) -> dict[str, Any]:
     return {"a": {**node, "for_each": "${{ [1] }}"}}
 
 
-WAYS = {"message": _message, "unit": _unit, "item": _item}
+def _inside(node: dict[str, Any]) -> dict[str, Any]:
+    return {"a": {"uses": "workflow", "flow": {"nodes": {"inner": node}}}}
+
+
+WAYS = {"message": _message, "unit": _unit, "item": _item, "sub-flow": _inside}
 
 
 def _one_failure(run: Run, log: Path, kind: str) -> str:
@@ -86,7 +90,7 @@ def test_no_line_of_a_log_fails_the_work(odd: Engine, tmp_path: Path, way: str) 
     result = run.wait(60)
     assert result.success, result.error
     assert log.read_text() == "ran\n"
-    if way != "item":
+    if way not in {"item", "sub-flow"}:
         texts = [event.data["message"] for event in run.events() if event.type == "node.log"]
         assert "file cannot parse report-\N{REPLACEMENT CHARACTER}.csv" in texts
         assert len(texts) == 2 * len(TEXTS) + 4
