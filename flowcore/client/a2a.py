@@ -13,6 +13,9 @@ from flowcore.client.native import NativeBackend
 
 __all__ = ["A2ABackend"]
 
+#: Where a definition has nodes.
+_PARTS = ("nodes", "on_failure", "finally")
+
 
 class A2ABackend(NativeBackend):
     """Runs flows as messages between agents on Celery workers; same definition, same results."""
@@ -27,14 +30,18 @@ class A2ABackend(NativeBackend):
 
 
 def _hosted(tree: Any) -> Any:
+    """Give the nodes of a definition to agents, those of its end and of flows inside it, too."""
     if not isinstance(tree, Mapping):
         return tree
-    nodes, queue = tree.get("nodes"), _default_queue(tree)
+    queue = _default_queue(tree)
+    parts = {key: _nodes(tree[key], queue) for key in _PARTS if key in tree}
+    return {**tree, **parts}
+
+
+def _nodes(nodes: Any, default: Any) -> Any:
     if isinstance(nodes, Mapping):
-        return {**tree, "nodes": {name: _node(each, queue) for name, each in nodes.items()}}
-    if isinstance(nodes, list):
-        return {**tree, "nodes": [_node(each, queue) for each in nodes]}
-    return tree
+        return {name: _node(each, default) for name, each in nodes.items()}
+    return [_node(each, default) for each in nodes] if isinstance(nodes, list) else nodes
 
 
 def _default_queue(tree: Mapping[str, Any]) -> Any:
@@ -50,4 +57,11 @@ def _node(node: Any, default: Any) -> Any:
     queue = node.get("queue", default)
     if queue is not None and not isinstance(queue, str):
         return node
-    return {**node, "queue": node_queue(queue)}
+    inside: dict[str, Any] = {}
+    if isinstance(node.get("flow"), Mapping):
+        inside["flow"] = _hosted(node["flow"])
+    if "branches" in node:
+        inside["branches"] = _nodes(node["branches"], default)
+    if isinstance(node.get("undo"), Mapping):
+        inside["undo"] = _node(node["undo"], default)
+    return {**node, **inside, "queue": node_queue(queue)}

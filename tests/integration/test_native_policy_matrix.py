@@ -86,7 +86,7 @@ def test_every_policy_holds_in_a_unit(engine: Engine) -> None:
     assert wrong == {}
 
 
-@pytest.mark.parametrize("way", ["plain", "map", "loop"])
+@pytest.mark.parametrize("way", ["plain", "map", "loop", "sub-flow", "branch"])
 def test_every_policy_holds_for_every_signature_on_agents(agents: Engine, way: str) -> None:
     tree = policy_matrix.definition(way, queue=None)
     workflow = A2ABackend().create_workflow(tree)
