@@ -37,6 +37,8 @@ _LONGEST_PATTERN = 10_000
 #: of the text, count as a step.
 _PROGRAM = 2**20
 _TRIED_PER_STEP = 50
+#: Instructions that are made in the time of a step.
+_MADE_PER_STEP = 4
 #: Steps of reading a time, or of looking one up in a zone.
 _TIME = 20
 
@@ -89,6 +91,7 @@ def _matches(budget: Budget, text: Any, pattern: Any) -> Any:
         raise ExpressionError(f"a pattern has at most {_LONGEST_PATTERN:,} characters")
     budget.spend(len(pattern))
     program = _pattern(pattern)
+    budget.spend(program.programsize // _MADE_PER_STEP)  # another one for each member, perhaps
     # Linear in the text for any pattern, but as often as the pattern has places at worst.
     budget.spend(made_of(text) * program.programsize // _TRIED_PER_STEP + 1)
     return program.search(text) is not None

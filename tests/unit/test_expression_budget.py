@@ -70,6 +70,7 @@ GREEDY = [
     "inputs.many.map(x, string(x) + string(x))",
     "inputs.wide.matches('(.{0,500}b){0,1}(.{0,400}c)*$')",
     "inputs.l.all(x, inputs.s.matches('(x+x+)+y') || true)",
+    "inputs.many.all(x, 'a'.matches('(a{1,9}){1,50}' + string(x)) || true)",
     "inputs.texts.all(x, x in inputs.texts && x + 'a' in inputs.texts || true)",
     "inputs.m.map(k, inputs.m.map(j, k + j)).size()",
 ]
