@@ -40,6 +40,8 @@ class Assignment:
     """What has ended the node's wait, as the store has it."""
     failure: Failure | None = None
     """Why it has failed already: see ``Claim.failure``."""
+    fallen: bool = False
+    """Whether a fallback was called."""
     before_emit: Callable[[], object] | None = None
     """Called before the node adds an event of its own to the log."""
     emission: Emission | None = None

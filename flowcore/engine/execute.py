@@ -185,9 +185,8 @@ class Executor:
 
         def record() -> None:
             self._guard.stuck(work, error)
-            self._on_stuck(
-                work.ticket, work.plan, self._failures.of_error(error, work), work.worker
-            )
+            outcome = self._failures.of_error(error, work, done=work.fallen)
+            self._on_stuck(work.ticket, work.plan, outcome, work.worker)
 
         threading.Thread(target=record, name="flowcore-stuck", daemon=True).start()
 

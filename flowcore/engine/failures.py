@@ -81,6 +81,8 @@ class Failures:
             names: Those of the error's class and its bases; None: another attempt makes no sense.
             falls: Whether a fallback may stand in.
         """
+        if failure.fallen:
+            return self._lost(replace(failure, fallen=None), work)
         retry = work.plan.policy(work.node).retry
         delay = next_delay(
             None if names is None else retry,

@@ -83,6 +83,9 @@ class Fallbacks:
             upstream=work.upstream,
             context=self._context(work),
         )
+        work.fallen = True
+        if self._keeper.record is not None:
+            self._keeper.record.fall()
         # The attempt's own may have been used up by its timeout.
         stopper = Stopper(stopping=work.stopper.stopping, on_stuck=work.stopper.on_stuck)
         self._keeper.exchange(work.ticket, stopper)

@@ -5,10 +5,12 @@ what comes of a failure where the node's own process can tell (failures).
 
 A parent runs no user code, be it a fallback's function or the condition of an edge: where such
 have a say, the attempt is deferred to whoever claims it next. Only once: whoever takes longer than
-it may to decide has nothing to decide.
+it may to decide has nothing to decide. A fallback that was called is never called again: the
+failure says so to whoever claims the attempt to tell its circuit or to work out its conditions.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from flowcore.engine.describe import describe
 from flowcore.engine.invoke import timed_out
@@ -43,6 +45,11 @@ def outcome_of(
     failure = describe(error, node=plan.ids[work.node], attempt=work.attempt, worker=worker)
     if why is Excess.CANCELLED:
         return Outcome(kind="cancelled", failure=failure)
+    if work.fallen:
+        asked = not work.deferred and (policy.guarded or plan.is_conditional(work.node))
+        if asked:
+            return Outcome(kind="deferred", failure=replace(failure, fallen=True))
+        return Outcome(kind="failed", failure=failure)
     if policy.guarded and not work.deferred:
         return Outcome(kind="deferred", failure=failure)
     delay = next_delay(

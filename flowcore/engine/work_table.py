@@ -14,6 +14,7 @@ work that may run at once. A child takes one with ``table.take(index)`` and keep
 - ``arm(seconds)`` when a time limit begins, ``arm(None)`` when it ends; ``busy=True`` for work that
   may have to wait for the engine: then it counts only while the process is on the CPU;
 - ``ask(now)`` when the work has been asked to end;
+- ``fall()`` when the current node's function has failed for good and a fallback is called;
 - ``flushed()`` when the nodes that have run are recorded;
 - ``hold(places)`` when it has other places under limits than before;
 - ``beat(now)`` from the thread that renews its leases: heard only while the interpreter is free;
@@ -41,11 +42,11 @@ __all__ = ["MOST_NODES", "RunningWork", "WorkRecord", "WorkTable"]
 MOST_NODES = 512
 
 #: Heartbeat, deadline, time of the request to end, serial of the first entry, process id, serial of
-#: the node whose start the parent has recorded.
-_HEAD = struct.Struct("=dddQqQ")
+#: the node whose start the parent has recorded, serial of the node whose fallback was called.
+_HEAD = struct.Struct("=dddQqQQ")
 _NUMBER = struct.Struct("=d")
 _SERIAL = struct.Struct("=Q")
-_HEARTBEAT, _DEADLINE, _ASKED, _FIRST, _TOLD = 0, 8, 16, 24, 40
+_HEARTBEAT, _DEADLINE, _ASKED, _FIRST, _TOLD, _FELL = 0, 8, 16, 24, 40, 48
 
 #: Serial, losses and attempts before, whether it was deferred, lengths of run, unit and plan.
 _ABOUT = struct.Struct("=QiiHHHH4x")
@@ -86,6 +87,8 @@ class RunningWork:
     """Attempts made before the run was resumed."""
     deferred: bool
     """Whether the attempt has failed in another process, and this one decides what comes of it."""
+    fallen: bool
+    """Whether a fallback of the node was called."""
     serial: int
     """Never the same for two nodes of one record."""
     node: int
@@ -149,7 +152,7 @@ class WorkRecord:
         (self._places,) = _SERIAL.unpack_from(memory, base + _PLACES_AT)
         self._at = 0
         self._current: tuple[int, int, float] | None = None
-        _HEAD.pack_into(memory, base, time.monotonic(), 0.0, 0.0, self._serial, os.getpid(), 0)
+        _HEAD.pack_into(memory, base, time.monotonic(), 0.0, 0.0, self._serial, os.getpid(), 0, 0)
         self.hold(())
         self.close()
 
@@ -234,6 +237,10 @@ class WorkRecord:
         """Say that the work was asked to end."""
         _NUMBER.pack_into(self._memory, self._base + _ASKED, now)
 
+    def fall(self) -> None:
+        """Say that a fallback of the current node is called: nobody is to call it again."""
+        _SERIAL.pack_into(self._memory, self._base + _FELL, self._serial)
+
     def beat(self, now: float) -> None:
         """Let the parent hear this process."""
         _NUMBER.pack_into(self._memory, self._base + _HEARTBEAT, now)
@@ -252,7 +259,7 @@ class WorkRecord:
 
 def _read(text: bytes) -> RunningWork | None:
     """Read a copy of a record; None when nothing runs, or when it was written meanwhile."""
-    heartbeat, deadline, asked, first, pid, _ = _HEAD.unpack_from(text)
+    heartbeat, deadline, asked, first, pid, _, fell = _HEAD.unpack_from(text)
     entries: list[tuple[int, int, int, float, int]] = []
     while len(entries) < MOST_NODES:
         entry = _ENTRY.unpack_from(text, _ENTRIES_AT + len(entries) * _ENTRY.size)
@@ -280,6 +287,7 @@ def _read(text: bytes) -> RunningWork | None:
         lost=lost,
         before=before,
         deferred=bool(deferred),
+        fallen=fell == serial,
         serial=serial,
         node=node,
         attempt=attempt,

@@ -37,6 +37,8 @@ class Failure:
     node: str | None = None
     attempt: int | None = None
     worker: str | None = None
+    fallen: bool | None = None
+    """True while an attempt is deferred whose fallbacks were called already; no record has it."""
 
     def __post_init__(self) -> None:
         """Keep what can be stored: an exception's words, its class and its file may be no text."""
@@ -47,7 +49,7 @@ class Failure:
 
     def as_dict(self) -> dict[str, Any]:
         """The failure as JSON, without empty fields."""
-        names = ("type", "message", "code", "traceback", "node", "attempt", "worker")
+        names = ("type", "message", "code", "traceback", "node", "attempt", "worker", "fallen")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 

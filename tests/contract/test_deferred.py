@@ -1,8 +1,10 @@
 """Attempts that have failed where nobody could decide what comes of it, and units spoken for."""
 
+from dataclasses import replace
+
 import msgpack
 
-from flowcore.ports.store import NewRun, Ticket
+from flowcore.ports.store import NewRun, Outcome, Ticket
 from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
 from flowcore.run.status import NodeState, RunState
 from tests.contract.harness import BOOM, RUN, Harness, make_plan
@@ -59,6 +61,17 @@ def test_a_deferred_attempt_whose_worker_is_lost_keeps_its_failure(it: Harness) 
     claim = it.claim(0, 2)
     assert claim is not None
     assert claim.failure == BOOM
+
+
+def test_who_claims_a_deferred_attempt_learns_that_its_fallbacks_were_called(it: Harness) -> None:
+    it.submit(FAN)
+    assert it.claim(0) is not None
+    fallen = replace(BOOM, fallen=True)
+    ticket = Ticket(run=RUN, node=0, attempt=1)
+    assert it.store.settle(ticket, Outcome(kind="deferred", failure=fallen)).accepted
+    claim = it.claim(0)
+    assert claim is not None
+    assert claim.failure == fallen
 
 
 def test_what_a_deferred_attempt_says_counts_anew(it: Harness) -> None:

@@ -130,15 +130,37 @@ def test_a_retry_a_fallback_and_a_condition_hold_for_a_node_that_is_ended(
     assert not set(_spun(mark)) & set(_spun(Path(f"{mark}.fallback")))
 
 
-def test_a_fallback_that_does_not_come_back_ends_its_node(engine: Engine, mark: Path) -> None:
+@pytest.mark.parametrize("guard", [{}, {"concurrency": 1}], ids=str)
+@pytest.mark.parametrize("uses", [SPIN, "spinning_nodes:doze", "spinning_nodes:balk"])
+def test_a_fallback_that_does_not_come_back_is_called_once(
+    engine: Engine, mark: Path, uses: str, guard: dict[str, Any]
+) -> None:
     fallback = {"uses": "spinning_nodes:spin_instead"}
-    guards: list[dict[str, Any]] = [{}, {"concurrency": 1}]
-    for guard in guards:
-        result = engine.run({"spin": _spin(mark, timeout="1s", fallback=fallback, **guard)})
-        assert result.error == "node 'spin': NodeTimeoutError: timed out after 1.00 s"
-        assert result.nodes["spin"].attempts == 1
-    assert len(_spun(mark)) == 2
-    assert _spun(Path(f"{mark}.fallback"))
+    result = engine.run({"spin": _spin(mark, uses, timeout="1s", fallback=fallback, **guard)})
+    assert result.error == "node 'spin': NodeTimeoutError: timed out after 1.00 s"
+    assert result.nodes["spin"].attempts == 1
+    assert len(_spun(Path(f"{mark}.fallback"))) == len(_spun(mark)) == 1
+
+
+def test_conditions_hold_after_a_fallback_that_does_not_come_back(
+    engine: Engine, mark: Path
+) -> None:
+    fallback = {"uses": "spinning_nodes:spin_instead"}
+    nodes = {
+        "spin": _spin(mark, "spinning_nodes:balk", timeout="1s", fallback=fallback),
+        "mended": {"uses": "spinning_nodes:where", "join": "all_done"},
+        "unused": {"uses": "spinning_nodes:where"},
+    }
+    edges = [
+        {"from": "spin", "to": "mended", "when": "nodes.spin.state == 'failed'"},
+        {"from": "spin", "to": "unused", "when": "nodes.spin.state == 'succeeded'"},
+    ]
+    result = engine.run(nodes, edges=edges)
+    assert result.success, result.error  # the edge that does not accept the failure is dead
+    assert result.nodes["spin"].state is NodeState.FAILED
+    assert result.nodes["mended"].state is NodeState.SUCCEEDED
+    assert result.nodes["unused"].state is NodeState.SKIPPED
+    assert len(_spun(Path(f"{mark}.fallback"))) == 1
 
 
 def test_children_that_a_pool_gets_later_are_watched_as_well(tmp_path: Path, mark: Path) -> None:
@@ -301,6 +323,17 @@ def test_in_threads_a_node_that_goes_on_is_given_up_and_its_slot_shows_as_stuck(
         assert finding.status == "warn"
         assert "2 of 3 slots stuck" in finding.found
         assert engine.run({"a": {"uses": "spinning_nodes:where"}}).success
+
+
+def test_in_threads_a_fallback_that_goes_on_is_called_once(tmp_path: Path, mark: Path) -> None:
+    with running_valkey() as url, running_engine(url, tmp_path) as engine:
+        engine.workers(pool="threads", slots=3)
+        fallback = {"uses": "spinning_nodes:swallow_instead"}
+        balk = _spin(mark, "spinning_nodes:balk", timeout="1s", fallback=fallback)
+        result = engine.run({"spin": balk})
+        assert "NodeTimeoutError: timed out after 1.00 s" in str(result.error)
+        assert result.nodes["spin"].attempts == 1
+        assert len(_spun(Path(f"{mark}.fallback"))) == 1
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])

@@ -80,6 +80,25 @@ def test_an_attempt_is_deferred_once(policies: dict[str, Any]) -> None:
     assert _kind(_plan(**RETRY, **policies), _work(deferred=True)) == "retry"
 
 
+@pytest.mark.parametrize("edges", [[], [{"from": "a", "to": "b", "when": "nodes.a.output == 1"}]])
+@pytest.mark.parametrize("guard", [{}, {"concurrency": 1}, {"circuit_breaker": {}}], ids=str)
+def test_a_fallback_that_was_called_is_not_called_again(
+    guard: dict[str, Any], edges: list[dict[str, str]]
+) -> None:
+    plan = _plan(edges, **guard, **RETRY, fallback={"uses": "passthrough"})
+    fallen = replace(_work(), fallen=True)
+    outcome = outcome_of(Excess.TIMEOUT, fallen, plan, worker="w", random=lambda: 0.0)
+    assert outcome.failure is not None
+    if guard or edges:
+        assert outcome.kind == "deferred"
+        assert outcome.failure.fallen
+    else:
+        assert outcome.kind == "failed"
+        assert outcome.failure.fallen is None
+    again = replace(_work(deferred=True), fallen=True)
+    assert _kind(plan, again) == "failed"
+
+
 def test_losses_and_earlier_lives_are_no_chances() -> None:
     assert _kind(_plan(**RETRY), _work(attempt=3, lost=1, before=1)) == "retry"
     assert _kind(_plan(**RETRY), _work(attempt=3, lost=1)) == "failed"

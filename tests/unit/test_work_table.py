@@ -117,6 +117,19 @@ def test_places_under_limits_are_read_as_they_are_held() -> None:
     assert _read(table).places == ()
 
 
+def test_a_fallback_that_is_called_is_that_of_the_current_node() -> None:
+    table = WorkTable(1)
+    record = _record(table)
+    record.open("run", plan="plan")
+    record.begin(0)
+    assert not _read(table).fallen
+    record.fall()
+    assert _read(table).fallen
+    record.open("run", plan="plan")
+    record.begin(0)
+    assert not _read(table).fallen
+
+
 def test_names_that_do_not_fit_leave_the_work_unwatched() -> None:
     table = WorkTable(1)
     record = _record(table)

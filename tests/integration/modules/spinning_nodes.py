@@ -141,6 +141,23 @@ def spin_instead(mark: str) -> None:
     spin(mark + ".fallback")
 
 
+def swallow_instead(mark: str) -> None:
+    """A fallback that does not end, whatever is raised in it."""
+    swallow(mark + ".fallback")
+
+
+def doze(mark: str) -> None:
+    """Take too long, and end when told to."""
+    _note(mark)
+    time.sleep(1000)
+
+
+def balk(mark: str) -> None:
+    """Fail at once."""
+    _note(mark)
+    raise ValueError("not today")
+
+
 def sleep_inside(mark: str) -> None:
     """Keep the interpreter without using the CPU, as a C extension may."""
     _note(mark)
