@@ -17,8 +17,8 @@ from flowcore.plan.plan import Plan
 
 __all__ = ["check_here", "check_live", "whole"]
 
-#: Codes of names that are not found here, or may not be imported here.
-_ELSEWHERE = frozenset({"FC210", "FC221"})
+#: Codes of names that are not found here, or may not be imported here, also in a file of its own.
+_ELSEWHERE = frozenset({"FC210", "FC221", "FC224"})
 
 
 def check_here(document: Document) -> CheckedFlow:

@@ -10,8 +10,12 @@ PACKAGE = Path(flowcore.__file__).parent
 #: Who has to do something before a fork, too: descriptors that are being opened, signals.
 HOOKS = {"forks.py", "assembly/lifeline.py", "backends/native/forking.py"}
 
-#: Whose process it is that owns something outside, which a child must not end.
-OWNERS = {"assembly/embedded.py", "backends/native/announcement.py"}
+#: Whose process it is that owns something outside, which a child must not end; or leads a group.
+OWNERS = {
+    "assembly/embedded.py",
+    "assembly/lifeline.py",
+    "backends/native/announcement.py",
+}
 
 
 def _that_say(pattern: str) -> set[str]:
