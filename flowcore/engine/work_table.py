@@ -131,11 +131,17 @@ class WorkTable:
     def read(self, index: int) -> RunningWork | None:
         """Read a record; None when nothing runs, or when it is being written all the time."""
         for _ in range(_READS):
-            base = index * _SIZE
-            found = _read(self._memory[base : base + _SIZE])
-            if found is not None:
+            copy = self._copy(index)
+            found = _read(copy)
+            # What was caught half-written carries its serial at both ends if its end was read after
+            # it was finished; in a second copy it is whole, and so another one.
+            if found is not None and _used(copy, found) == _used(self._copy(index), found):
                 return found
         return None
+
+    def _copy(self, index: int) -> bytes:
+        base = index * _SIZE
+        return self._memory[base : base + _SIZE]
 
 
 class WorkRecord:
@@ -298,6 +304,12 @@ def _read(text: bytes) -> RunningWork | None:
         places=_places(text, places_size),
         ran=tuple(entry[1] for entry in entries[:-1]),
     )
+
+
+def _used(text: bytes, work: RunningWork) -> tuple[bytes, bytes]:
+    """The parts of a copy that say what the work is."""
+    entries = len(work.ran) + 1
+    return text[_FIRST:_TOLD], text[_ABOUT_AT : _ENTRIES_AT + entries * _ENTRY.size]
 
 
 def _places(text: bytes, size: int) -> tuple[tuple[str, str], ...]:
