@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from celery import Celery, chain, chord, group
 from celery.contrib.testing.worker import start_worker
+from celery.signals import setup_logging
 from kombu.utils.json import dumps, loads
 
 from flowcore.graph.dump import to_yaml
@@ -48,6 +49,10 @@ def _named(value: Any) -> Any:
     return f"{type(value).__name__}:{value}"
 
 
+def _leave_logging_alone(**_: Any) -> None:
+    """Celery configures no logging where somebody has connected to this signal."""
+
+
 @pytest.fixture(scope="module")
 def task() -> Iterator[Any]:
     """A task that gives back what it was given, and a worker that runs it."""
@@ -58,8 +63,13 @@ def task() -> Iterator[Any]:
         app.conf.update(result_backend=results)
         app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
         seen = app.task(name="shop.seen")(_seen)
-        with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
-            yield seen
+        # A worker would set the level of this process's logging, for all tests after it.
+        setup_logging.connect(_leave_logging_alone)
+        try:
+            with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+                yield seen
+        finally:
+            setup_logging.disconnect(_leave_logging_alone)
 
 
 _CANVASES: dict[str, Make] = {
