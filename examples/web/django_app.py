@@ -82,8 +82,12 @@ def status(request: HttpRequest, number: int) -> JsonResponse:  # noqa: ARG001  
     except RunNotFoundError:
         return JsonResponse({"detail": "no such order"}, status=404)
     state = run.status()
-    output = run.wait(0).output if state.is_terminal else None
-    return JsonResponse({"state": state, "output": output})
+    if not state.is_terminal:
+        return JsonResponse({"state": state})
+    result = run.wait(0)
+    if not result.success:
+        return JsonResponse({"state": state, "error": result.error})
+    return JsonResponse({"state": state, "output": result.output})
 
 
 urlpatterns = [path("orders", order), path("orders/<int:number>", status)]

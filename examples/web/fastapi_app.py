@@ -57,4 +57,9 @@ def status(number: int) -> dict[str, Any]:
     except RunNotFoundError as error:
         raise HTTPException(404, "no such order") from error
     state = run.status()
-    return {"state": state, "output": run.wait(0).output if state.is_terminal else None}
+    if not state.is_terminal:
+        return {"state": state}
+    result = run.wait(0)
+    if not result.success:
+        return {"state": state, "error": result.error}
+    return {"state": state, "output": result.output}

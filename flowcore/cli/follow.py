@@ -106,7 +106,7 @@ def result_object(result: ExecutionResult) -> dict[str, Any]:
         "state": result.state.value,
         "duration_s": round(max(0.0, result.duration), 3),
         "error": result.error,
-        "output": result.output,
+        "output": result.output if result.success else None,
         "outputs": named_large(result.outputs),
         "nodes": {name: node_row(record) for name, record in result.nodes.items()},
     }

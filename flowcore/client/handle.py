@@ -17,13 +17,7 @@ from flowcore.client.following import Following, Patience
 from flowcore.client.hub import hub_of
 from flowcore.client.outputs import Elsewhere, Outputs
 from flowcore.engine.portions import portions
-from flowcore.errors import (
-    RunCancelledError,
-    RunError,
-    RunFailedError,
-    RunNotFoundError,
-    RunTimeoutError,
-)
+from flowcore.errors import RunNotFoundError
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
 from flowcore.run.record import RunRecord, RunSummary
@@ -107,11 +101,11 @@ class Run(Following, Finding):
             WaitTimeoutError: The time was up; the run goes on.
         """
         refuse_in_loop("handle.result()", "handle.aresult()")
-        return _output_of(self._wait(timeout))
+        return self._wait(timeout).output
 
     async def aresult(self, timeout: float | None = None) -> Any:
         """Wait like ``result`` without blocking."""
-        return _output_of(await self.await_end(timeout))
+        return (await self.await_end(timeout)).output
 
     def __await__(self) -> Generator[Any, None, ExecutionResult]:
         """``await handle`` gives the ExecutionResult, whatever the run came to."""
@@ -209,11 +203,10 @@ class Run(Following, Finding):
         record = self.record()
         plan = self.plan()
         outputs = self.outputs()
-        last = [plan.ids[node] for node in plan.sinks]
-        output = outputs.get(last[0]) if len(last) == 1 else outputs.only(last)
+        success = record.state is RunState.SUCCEEDED
         return ExecutionResult(
-            success=record.state is RunState.SUCCEEDED,
-            output=output,
+            success=success,
+            output=_output(plan, outputs) if success else None,
             outputs=outputs,
             error=_sentence(record),
             duration=(record.finished or 0) - (record.started or record.created),
@@ -221,6 +214,11 @@ class Run(Following, Finding):
             state=record.state,
             nodes=record.nodes,
         )
+
+
+def _output(plan: Plan, outputs: Outputs) -> Any:
+    last = [plan.ids[node] for node in plan.sinks]
+    return outputs.get(last[0]) if len(last) == 1 else outputs.only(last)
 
 
 def _sentence(record: RunRecord) -> str | None:
@@ -232,17 +230,3 @@ def _sentence(record: RunRecord) -> str | None:
         return "the run failed"
     where = f"node {record.error.node!r}: " if record.error.node else ""
     return f"{where}{record.error.type}: {record.error.message}"
-
-
-def _output_of(result: ExecutionResult) -> Any:
-    if result.success:
-        return result.output
-    kind: type[RunError] = RunFailedError
-    if result.state is RunState.CANCELLED:
-        kind = RunCancelledError
-    elif result.error and result.error.startswith("RunTimeoutError"):
-        kind = RunTimeoutError
-    msg = (
-        f"run {result.run_id!r}: {result.error}; 'flowcore status {result.run_id}' shows each node"
-    )
-    raise kind(msg, run_id=result.run_id)

@@ -1,34 +1,15 @@
 """The backend: an engine that runs a flow. One protocol for all of them.
 
-In: nothing. Out: the protocols and the result of an execution. Source: the requirement page.
+In: nothing. Out: the protocols. Source: the requirement page. Not here: the result of an execution
+(ports.result).
 """
 
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
 from typing import Any, Protocol, runtime_checkable
 
-from flowcore.run.record import NodeRecord
-from flowcore.run.status import RunState
+from flowcore.ports.result import ExecutionResult
 
 __all__ = ["ExecutionResult", "IBackend", "IWorkflow"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionResult:
-    """What a run came to."""
-
-    success: bool
-    output: Any = None
-    """Output of the sole last node, or a map of the last nodes' outputs by id."""
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    """Output of every node that succeeded, by id."""
-    error: str | None = None
-    """Why the run did not succeed, in a sentence."""
-    duration: float = 0.0
-    """Seconds from the first node's start to the run's end."""
-    run_id: str = ""
-    state: RunState = RunState.SUCCEEDED
-    nodes: Mapping[str, NodeRecord] = field(default_factory=dict)
 
 
 @runtime_checkable

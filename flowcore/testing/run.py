@@ -95,11 +95,13 @@ class TestRun:
         record, store = self.record, self._flows.store
         ids = self._plan.ids
         outputs = {ids[node]: unpack(blob) for node, blob in store.outputs(self.id).items()}
+        success = record.state is RunState.SUCCEEDED
         last = [ids[node] for node in self._plan.sinks if ids[node] in outputs]
         one = len(self._plan.sinks) == 1
+        output = outputs.get(last[0]) if one and last else {id: outputs[id] for id in last}
         return ExecutionResult(
-            success=record.state is RunState.SUCCEEDED,
-            output=outputs.get(last[0]) if one and last else {id: outputs[id] for id in last},
+            success=success,
+            output=output if success else None,
             outputs=outputs,
             error=_sentence(record),
             duration=(record.finished or self._flows.now) - record.created,

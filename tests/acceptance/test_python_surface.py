@@ -1,7 +1,8 @@
 """What people write in Python: enqueue, wait, await, stream, cancel, list."""
 
 import asyncio
-from dataclasses import replace
+import pickle
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from flowcore.errors import (
     RunCancelledError,
     RunFailedError,
     RunNotFoundError,
+    RunTimeoutError,
     UsageError,
     WaitTimeoutError,
 )
@@ -138,10 +140,40 @@ async def test_fifty_awaited_runs_share_one_event_loop(default_session: DefaultS
 
 def test_a_failed_run_raises_from_result_and_not_from_wait(default_session: DefaultSession) -> None:
     handle = _one("fail", message="boom").enqueue()
-    assert handle.wait(60).error == "node 'only': ValueError: boom"
+    result = handle.wait(60)
+    assert result.error == "node 'only': ValueError: boom"
+    assert result.outputs == {}
     with pytest.raises(RunFailedError, match="ValueError: boom") as caught:
         handle.result(60)
     assert caught.value.run_id == handle.id
+    with pytest.raises(RunFailedError, match="ValueError: boom") as read:
+        _ = result.output
+    assert str(read.value) == str(caught.value)
+
+
+async def test_output_of_a_run_without_success_raises_in_every_form(
+    default_session: DefaultSession,
+) -> None:
+    failed = {"uses": "engine_nodes:fail", "with": {"message": "boom"}}
+    nested = {"sub": {"uses": "workflow", "flow": {"id": "inner", "nodes": {"only": failed}}}}
+    late = {"only": {"uses": "wait", "with": {"for": "1h"}}}
+    bounded = {"execution": {"timeout_seconds": 0.2}}
+    for flow, kind in (
+        (Flow.load({"id": "one", "nodes": {"only": failed}}), RunFailedError),
+        (Flow.load({"id": "outer", "nodes": nested}), RunFailedError),
+        (Flow.load({"id": "late", "nodes": late, "config": bounded}), RunTimeoutError),
+    ):
+        for result in (
+            await flow.arun(timeout=60),
+            await asyncio.to_thread(flow.run, timeout=60),
+            await asyncio.to_thread((await flow.aenqueue()).wait, 60),
+            await (await flow.aenqueue()),
+        ):
+            with pytest.raises(kind, match=f"flowcore status {result.run_id}"):
+                _ = result.output
+            again = pickle.loads(pickle.dumps(result))
+            assert (again, repr(again)) == (result, repr(result))
+            assert asdict(again)["error"] == result.error
 
 
 def test_a_cancelled_run_raises_from_result(default_session: DefaultSession) -> None:
