@@ -222,7 +222,8 @@ class Executor:
 
     def attempt_in_unit(self, work: Assignment) -> bytes | Attempt:
         """Make an attempt of a node that shares its message with others, if it may."""
-        if waits := self.marked.waits(work, alone=False):
+        policy = work.plan.policies[work.plan.policy_of[work.node]]
+        if policy.own is not None and (waits := self.marked.waits(work, alone=False)):
             return ended(work, waits)
         return self.attempt(work)
 
@@ -290,6 +291,8 @@ class Executor:
                 self._speaker.finish(work)
         if prepared.schema is not None or prepared.model is not None:
             value = as_said(value, schema=prepared.schema, model=prepared.model, node=work.name)
+        if work.redactor is None:
+            return value
         return work.hidden(value, what=f"output of node {work.name!r}")
 
     def _structured(self, work: Assignment, body: Body) -> bytes | Attempt:

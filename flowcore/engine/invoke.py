@@ -130,8 +130,9 @@ class Stopper:
 
 def _interrupt(ident: int, kind: type[BaseException]) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(kind))
-    if ident == threading.main_thread().ident:
-        # The asynchronous exception alone would wait for a blocking call to return.
+    # The asynchronous exception alone would wait for a blocking call to return. Without a handler,
+    # which the program may have taken away, the signal would end the process.
+    if ident == threading.main_thread().ident and callable(signal.getsignal(_WAKE)):
         signal.pthread_kill(ident, _WAKE)
 
 
@@ -158,6 +159,8 @@ class Invoker:
         self._changed = threading.Condition(self._lock)
         self._clock: threading.Thread | None = None
         self._prune_at = _PRUNE
+        self._listens = False
+        """Whether this process has the handler that wakes its main thread."""
 
     def call(
         self,
@@ -251,8 +254,9 @@ class Invoker:
         kwargs: dict[str, Any],
         stopper: Stopper,
     ) -> Any:
-        if threading.current_thread() is threading.main_thread():
+        if not self._listens and threading.current_thread() is threading.main_thread():
             _listen()
+            self._listens = True
         try:
             stopper.enter_thread()
             try:

@@ -273,9 +273,16 @@ class Unit:
 
     def _flush(self, *, give_back: bool = False) -> bool:
         """Record what was done; False when the unit is lost. The lock is held."""
-        at = self._ms(time.monotonic())
+        at, origin = self._ms(time.monotonic()), self._began
+        # In milliseconds since the unit began, rounded once, so that order stays order.
         done = [
-            Done(node, output, self._ms(end) - self._ms(begin), at - self._ms(end), told)
+            Done(
+                node,
+                output,
+                (ended := int((end - origin) * 1000)) - int((begin - origin) * 1000),
+                at - ended,
+                told,
+            )
             for node, output, begin, end, told in self._done
         ]
         busy = self._busy

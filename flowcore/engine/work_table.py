@@ -63,6 +63,9 @@ _PLACES_END = _PLACES_AT + _PLACES.size + _PLACES_TEXT
 
 #: Serial, node, attempt, start, serial.
 _ENTRY = struct.Struct("=QiidQ")
+_ENTRY_SIZE = _ENTRY.size
+#: Called for each node.
+_pack_entry = _ENTRY.pack_into
 _ENTRIES_AT = _PLACES_END + _SERIAL.size
 _SIZE = _ENTRIES_AT + MOST_NODES * _ENTRY.size
 
@@ -156,7 +159,7 @@ class WorkRecord:
         (self._serial,) = _SERIAL.unpack_from(memory, base + _FIRST)
         self._serial += MOST_NODES + 1
         (self._places,) = _SERIAL.unpack_from(memory, base + _PLACES_AT)
-        self._at = 0
+        self._at = self._next = 0
         self._current: tuple[int, int, float] | None = None
         _HEAD.pack_into(memory, base, time.monotonic(), 0.0, 0.0, self._serial, os.getpid(), 0, 0)
         self.hold(())
@@ -197,12 +200,11 @@ class WorkRecord:
         if self._at == MOST_NODES:
             self._restart()
         serial = self._serial = self._serial + 1
-        at, self._at = self._at, self._at + 1
         now = time.monotonic() if started is None else started
         self._current = (node, attempt, now)
-        _ENTRY.pack_into(
-            self._memory, self._entries + at * _ENTRY.size, serial, node, attempt, now, serial
-        )
+        _pack_entry(self._memory, self._next, serial, node, attempt, now, serial)
+        self._at += 1
+        self._next += _ENTRY_SIZE
 
     def flushed(self) -> None:
         """Say that the nodes before the current one are recorded."""
@@ -259,7 +261,7 @@ class WorkRecord:
 
     def _restart(self) -> None:
         """Begin the entries anew: those that stand there count no more."""
-        self._at = 0
+        self._at, self._next = 0, self._entries
         _SERIAL.pack_into(self._memory, self._base + _FIRST, self._serial + 1)
 
 

@@ -48,12 +48,21 @@ def remembered(read: Callable[[Callable[..., Any]], _T]) -> Callable[[Callable[.
     @functools.wraps(read)
     def recall(function: Callable[..., Any]) -> _T:
         try:
-            hash(function)
+            return kept(function)
         except TypeError:
+            if _is_hashable(function):
+                raise  # it comes from what reads it
             return read(function)
-        return kept(function)
 
     return recall
+
+
+def _is_hashable(thing: object) -> bool:
+    try:
+        hash(thing)
+    except TypeError:
+        return False
+    return True
 
 
 @remembered

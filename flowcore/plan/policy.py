@@ -63,7 +63,13 @@ class Policy:
         The pool's hard time limit belongs to a message; and what waits for a limit gives its
         worker back.
         """
-        return bool(self.timeout or self.guarded)
+        return bool(
+            self.timeout
+            or self.concurrency
+            or self.rate_limit
+            or self.circuit_breaker
+            or self.cache
+        )
 
     @property
     def guarded(self) -> bool:
