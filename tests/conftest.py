@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import settings
 
+from tests.deep import count
 from tests.services import redis_client, valkey_server
 
 #: Runs pytest on the suites of others.
@@ -21,8 +22,15 @@ _LONG = ("test_faults.py", "test_rabbitmq.py", "test_sentinel.py", "test_native_
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest; xdist hands files out in this order."""
+    """Begin with the files that take longest, and mark campaigns.
+
+    xdist hands files out in this order. A module that takes its counts from ``tests.deep`` is a
+    campaign: ``make deep`` runs all of it.
+    """
     items.sort(key=lambda item: item.path.name not in _LONG)
+    for item in items:
+        if isinstance(item, pytest.Function) and vars(item.module).get("count") is count:
+            item.add_marker("deep")
 
 
 # A busy machine is no bug: no test fails for the time it takes.

@@ -19,7 +19,7 @@ from tests.engine import Engine, poll
 from tests.integration.conftest import MakeEngine
 from tests.integration.modules.hard_agents import ENDS
 
-pytestmark = [pytest.mark.integration, pytest.mark.deep, pytest.mark.timeout(count(300, 3600))]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(count(300, 3600))]
 
 SETTINGS = {"lease": "2.0", "heartbeat": "0.25", "dispatch_lease": "1.0", "agents": "hard_agents"}
 KINDS = ("hard-async", "hard-plain", "hard-stream", "hard-iterator", "hard-task")

@@ -16,7 +16,7 @@ from flowcore.client.agents import AgentClient
 from tests.deep import count
 from tests.integration.conftest import MakeEngine
 
-pytestmark = [pytest.mark.integration, pytest.mark.deep, pytest.mark.timeout(count(180, 900))]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(count(180, 900))]
 
 SETTINGS = {
     "lease": "2.0",

@@ -15,7 +15,7 @@ from tests.integration.test_native_sharding import SUM, Server, Town, town
 
 __all__ = ["town"]
 
-pytestmark = [pytest.mark.integration, pytest.mark.deep]
+pytestmark = [pytest.mark.integration]
 
 #: Seconds for which the server hangs, and for which it is watched before.
 FROZEN, BEFORE = count(6, 20), count(3, 10)

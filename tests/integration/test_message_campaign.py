@@ -28,7 +28,6 @@ def post(make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.mark.both_brokers
-@pytest.mark.deep
 @pytest.mark.timeout(1800)
 def test_random_messages_end_no_worker_and_change_no_run(post: Post) -> None:
     dice = random.Random(SEED)

@@ -206,7 +206,6 @@ def test_nothing_that_a_users_message_embeds_ends_a_worker(
     _all_is_well(post, workers, pids)
 
 
-@pytest.mark.deep
 @pytest.mark.timeout(1200)
 def test_a_flood_of_refused_messages_stops_nobody_and_is_kept_in_bounds(
     scene: tuple[Post, LocalWorkers],

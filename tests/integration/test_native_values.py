@@ -106,7 +106,6 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(MODULES))
 
 
-@pytest.mark.deep
 def test_every_reader_on_real_workers_reads_the_same(engine: Engine, importable: None) -> None:
     for seed in range(count(AT_ONCE, 5_000) // AT_ONCE):
         run = engine.start(READERS, {"seed": seed, "count": AT_ONCE}, config=CONFIG)
@@ -145,7 +144,6 @@ def _command(engine: Engine, *words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.deep
 def test_commands_and_browsers_read_the_same(
     engine: Engine, importable: None, tmp_path: Path
 ) -> None:
@@ -183,7 +181,6 @@ def test_commands_and_browsers_read_the_same(
         assert told["outputs"][f"give{seed}"] == json_value(given[seed]), seed
 
 
-@pytest.mark.deep
 def test_memories_that_are_exported_and_imported_are_the_same(
     engine: Engine, importable: None, tmp_path: Path
 ) -> None:
@@ -207,7 +204,6 @@ def test_memories_that_are_exported_and_imported_are_the_same(
         assert [value_nodes.print_of(one["more"][0]) for one in messages] == expected
 
 
-@pytest.mark.deep
 def test_every_reader_in_this_process_reads_the_same(importable: None) -> None:
     for seed in range(100, 100 + count(500, 5_000) // AT_ONCE):
         flows = Flows()

@@ -110,7 +110,6 @@ def _cost(text: str) -> tuple[float, str | None]:
     return time.process_time() - begins, None
 
 
-@pytest.mark.deep
 @pytest.mark.parametrize("text", GREEDY)
 def test_what_would_take_too_much_is_refused_before_it_does(small: float, text: str) -> None:
     seconds, said = _cost(text)
@@ -283,7 +282,6 @@ class _Writer:
         )
 
 
-@pytest.mark.deep
 @pytest.mark.timeout(1800)
 def test_random_expressions_on_large_data_stay_within_their_budget(small: float) -> None:
     writer = _Writer(5)

@@ -224,7 +224,6 @@ def test_what_an_expression_gives_is_a_copy() -> None:
 # ── against another implementation ──────────────────────────────────────────────────────────────
 
 
-@pytest.mark.deep
 def test_what_another_cel_works_out_is_worked_out_alike() -> None:
     cel = pytest.importorskip("cel")
     dice = random.Random(3)

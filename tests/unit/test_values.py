@@ -133,7 +133,6 @@ def test_depth_is_bounded_alike_for_plain_data_and_for_what_becomes_it(kind: typ
         pack(nodes.itself())
 
 
-@pytest.mark.deep
 def test_what_is_accepted_is_the_same_whichever_way_it_is_packed() -> None:
     dice = random.Random(11)
     for _ in range(count(500, 5_000)):
@@ -145,7 +144,6 @@ def test_what_is_accepted_is_the_same_whichever_way_it_is_packed() -> None:
         assert json.loads(json_text(plain)) == json_value(plain)
 
 
-@pytest.mark.deep
 def test_a_foreign_thing_anywhere_is_refused_at_its_place() -> None:
     dice = random.Random(12)
     for _ in range(count(200, 5_000)):
