@@ -31,6 +31,12 @@ _CERT_REQS = ("required", "optional", "none")
 
 #: How a URL begins, with what people forget of it.
 _BEGIN = re.compile(r"[a-z0-9+]+:/{1,2}", re.IGNORECASE)
+_LIKE_URL = re.compile(r"@|:/|//|\?")
+#: A host, or several, with ports and what may follow them: no password is hidden in these.
+_HOST = r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,6})?"
+_PLAIN = re.compile(rf"(?:{_HOST}(?:,{_HOST})*)?(?:/+[A-Za-z0-9_.-]{{0,40}}){{0,3}}")
+_SERVERS = frozenset((*_BROKER_SCHEMES, "http", "https")) - frozenset(_SOCKET_SCHEMES)
+_HIDDEN = "***"
 
 
 def split_urls(text: str) -> list[str]:
@@ -39,11 +45,31 @@ def split_urls(text: str) -> list[str]:
 
 
 def redacted(value: str) -> str:
-    """Hide what may be a password in a setting, however badly its URL is written."""
+    """Hide what may be a password in a setting, however badly its URL is written.
+
+    Of a URL the scheme is shown, and what can be nothing but a host, a port, a number or a path.
+    """
+    if _LIKE_URL.search(value) is None:
+        return mask_text(value)
+    if "@" not in value and len(urls := split_urls(value)) > 1:
+        return ",".join(map(redacted, urls))
     before, at, after = value.rpartition("@")
-    scheme = _BEGIN.match(before)
-    shown = f"{scheme[0] if scheme else ''}***@{after}" if at else value
-    return mask_text(shown)
+    scheme = _BEGIN.match(value)
+    rest = after if at or scheme is None else after[scheme.end() :]
+    hidden = f"{_HIDDEN}@" if at else ""
+    place, sign, query = rest.partition("?")
+    is_plain = _PLAIN.fullmatch(place) or (not before and _is_path(scheme, place))
+    options = re.sub(r"=[^&;]*", f"={_HIDDEN}", query) if "=" in query else ""
+    shown = mask_text(place) if is_plain else _HIDDEN
+    return f"{scheme[0] if scheme else ''}{hidden}{shown}" + (
+        f"?{options or _HIDDEN}" if sign else ""
+    )
+
+
+def _is_path(scheme: "re.Match[str] | None", place: str) -> bool:
+    """Whether this is the path of a socket or a file, or a bucket, which are no secrets."""
+    named = scheme[0].rstrip(":/").lower() if scheme else ""
+    return named not in _SERVERS and ":" not in place
 
 
 def _url(value: str, schemes: tuple[str, ...]) -> str:

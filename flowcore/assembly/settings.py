@@ -39,7 +39,6 @@ FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CR
 """
 
 import ipaddress
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -48,6 +47,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self, TypeVar
 
+from flowcore.assembly import setting_numbers as numbers
 from flowcore.assembly.server_urls import (
     REDIS_SCHEMES,
     broker_url,
@@ -65,6 +65,9 @@ _T = TypeVar("_T")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SECRET = "FLOWCORE_SECRET"  # noqa: S105  (the variable's name)
 _SECRET_LENGTH = 16
+_LARGEST_EVENT = 2**26
+#: Characters of a value, and of a bad one that are shown.
+_LONGEST, _SHOWN = 32_768, 200
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
@@ -158,7 +161,7 @@ class Settings:
         """
         read = _Reader(environ=environ)
         url = read("FLOWCORE_REDIS_URL", redis_urls, None)
-        lease = read("FLOWCORE_LEASE", _seconds, 6.0)
+        lease = read("FLOWCORE_LEASE", numbers.seconds, 6.0)
         settings = cls(
             redis_url=url,
             broker_url=read("FLOWCORE_BROKER_URL", broker_url, split_urls(url)[0] if url else None),
@@ -166,24 +169,30 @@ class Settings:
             queue=read("FLOWCORE_QUEUE", _name, "flowcore"),
             namespace=read("FLOWCORE_NAMESPACE", _name, ""),
             lease=lease,
-            heartbeat=read("FLOWCORE_HEARTBEAT", _seconds_up_to(lease / 2), min(1.5, lease / 4)),
-            stalled=read("FLOWCORE_STALLED", _seconds, 15.0),
-            dispatch_lease=read("FLOWCORE_DISPATCH_LEASE", _seconds, 5.0),
-            max_lost=read("FLOWCORE_MAX_LOST", _count, 3),
-            retention=read("FLOWCORE_RETENTION", _seconds, 7 * 24 * 3600.0),
+            heartbeat=read(
+                "FLOWCORE_HEARTBEAT",
+                numbers.seconds_up_to(lease / 2, "half of FLOWCORE_LEASE"),
+                min(1.5, lease / 4),
+            ),
+            stalled=read("FLOWCORE_STALLED", numbers.seconds, 15.0),
+            dispatch_lease=read("FLOWCORE_DISPATCH_LEASE", numbers.seconds, 5.0),
+            max_lost=read("FLOWCORE_MAX_LOST", numbers.count(1_000_000), 3),
+            retention=read("FLOWCORE_RETENTION", numbers.seconds, 7 * 24 * 3600.0),
             allowed_modules=read("FLOWCORE_ALLOWED_MODULES", _modules, ()),
             http_allow=read("FLOWCORE_HTTP_ALLOW", _hosts, ()),
-            max_event=read("FLOWCORE_MAX_EVENT", _count, 64 * 1024),
+            max_event=read("FLOWCORE_MAX_EVENT", numbers.count(_LARGEST_EVENT), 64 * 1024),
             payloads=read("FLOWCORE_PAYLOADS", _payloads, None),
-            payload_threshold=read("FLOWCORE_PAYLOAD_THRESHOLD", _count, THRESHOLD),
-            max_output=read("FLOWCORE_MAX_OUTPUT", _whole, None),
+            payload_threshold=read(
+                "FLOWCORE_PAYLOAD_THRESHOLD", numbers.count(numbers.LARGEST), THRESHOLD
+            ),
+            max_output=read("FLOWCORE_MAX_OUTPUT", _size, None),
             work_first=read("FLOWCORE_WORK_FIRST", _switch, default=True),
             secrets=read(_SECRET, _secrets, ()),
             secret_names=read("FLOWCORE_SECRETS", _secret_names, ()),
             secrets_dir=read("FLOWCORE_SECRETS_DIR", _path, None),
             agents=read("FLOWCORE_AGENTS", _modules, ()),
             callbacks=read("FLOWCORE_CALLBACKS", _names, ()),
-            replicas=read("FLOWCORE_REPLICAS", _number, 0),
+            replicas=read("FLOWCORE_REPLICAS", numbers.number(1000), 0),
             unprotected_redis=read("FLOWCORE_UNPROTECTED_REDIS", _switch, default=False),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )
@@ -225,10 +234,9 @@ class _Reader:
         if not value:
             return default
         try:
-            return parse(value)
-        except ValueError as error:
-            shown = "***" if name == _SECRET else redacted(value)
-            self._problems.append(f"{name}={shown!r}: expected {error}")
+            return parse(_text(value))
+        except (ValueError, OSError) as error:
+            self._problems.append(f"{name}={_shown(name, value)!r}: expected {_accepted(error)}")
             return default
 
     def raise_problems(self) -> None:
@@ -236,12 +244,51 @@ class _Reader:
             raise SettingsError(tuple(self._problems))
 
 
+def _text(value: str) -> str:
+    """Refuse what nothing that reads a setting could take.
+
+    A variable of bytes that are no UTF-8 holds halves of surrogate pairs.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("text in UTF-8") from None
+    if len(value) > _LONGEST:
+        raise ValueError(f"at most {_LONGEST:,} characters")
+    return value
+
+
+def _shown(name: str, value: str) -> str:
+    """A bad value as it may be shown: no password, no key, and not all of a very long one."""
+    if name in {_SECRET, "FLOWCORE_SECRETS"}:
+        return "***"
+    return redacted(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…")
+
+
+def _accepted(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"a directory; {error.strerror or error}"
+    return str(error)
+
+
 def _xdg_home(environ: Mapping[str, str]) -> Path:
     base = Path(environ.get("XDG_DATA_HOME", ""))
     # The XDG base directory specification says to ignore relative paths.
     if not base.is_absolute():
-        base = Path(environ.get("HOME") or Path.home()) / ".local" / "share"
-    return base.absolute() / "flowcore"
+        base = Path(environ.get("HOME") or _account_home()) / ".local" / "share"
+    try:
+        return Path(_text(str(base.absolute()))) / "flowcore"
+    except (ValueError, OSError) as error:
+        problem = f"HOME={str(base)[:_SHOWN]!r}: expected {_accepted(error)}; or set FLOWCORE_HOME"
+        raise SettingsError((problem,)) from None
+
+
+def _account_home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        problem = "HOME is not set, and this user has no home: set FLOWCORE_HOME to a directory"
+        raise SettingsError((problem,)) from None
 
 
 def _path(value: str) -> Path | None:
@@ -260,27 +307,6 @@ def _name(value: str) -> str:
     return value
 
 
-def _seconds(value: str) -> float:
-    accepted = "a number of seconds greater than 0, such as 2.5"
-    try:
-        seconds = float(value)
-    except ValueError:
-        raise ValueError(accepted) from None
-    if not math.isfinite(seconds) or seconds <= 0:
-        raise ValueError(accepted)
-    return seconds
-
-
-def _seconds_up_to(limit: float) -> Callable[[str], float]:
-    def parse(value: str) -> float:
-        seconds = _seconds(value)
-        if seconds > limit:
-            raise ValueError(f"at most half of FLOWCORE_LEASE, here {limit:g} seconds")
-        return seconds
-
-    return parse
-
-
 def _switch(value: str) -> bool:
     try:
         return {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}[
@@ -291,18 +317,8 @@ def _switch(value: str) -> bool:
         raise ValueError(msg) from None
 
 
-def _count(value: str) -> int:
-    if not value.isascii() or not value.isdecimal() or int(value) == 0:
-        raise ValueError("a whole number of at least 1, written with digits only")
-    return int(value)
-
-
-def _number(value: str) -> int:
-    return 0 if value == "0" else _count(value)
-
-
-def _whole(value: str) -> int | None:
-    return _count(value)
+def _size(value: str) -> int | None:
+    return numbers.count(numbers.LARGEST)(value)
 
 
 def _payloads(value: str) -> str | None:

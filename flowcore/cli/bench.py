@@ -56,13 +56,16 @@ def bench(  # noqa: PLR0917  (typer calls it, by name)
     ] = None,
     repeat: Annotated[
         int | None,
-        typer.Option("--repeat", min=1, help="Runs of each flow; the middle one is shown."),
+        typer.Option(
+            "--repeat", min=1, max=1000, help="Runs of each flow; the middle one is shown."
+        ),
     ] = None,
     tasks: Annotated[
-        int, typer.Option("--tasks", min=1, help="No-op Celery tasks of one ceiling.")
+        int,
+        typer.Option("--tasks", min=1, max=10_000_000, help="No-op Celery tasks of one ceiling."),
     ] = 1000,
     slots: Annotated[
-        int | None, typer.Option("--slots", min=1, help="Nodes at once; default: cores.")
+        int | None, typer.Option("--slots", min=1, max=1000, help="Nodes at once; default: cores.")
     ] = None,
     pool: Annotated[Pool, typer.Option("--pool", help="Celery's pool.")] = Pool.PREFORK,
     full: Annotated[

@@ -43,7 +43,8 @@ def dev(
         str | None, typer.Option("--queues", help="Queues to serve, by comma; default: flowcore.")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="Nodes at once; default: cores.")
+        int | None,
+        typer.Option("--concurrency", min=1, max=1000, help="Nodes at once; default: cores."),
     ] = None,
     quiet: Quiet = False,
 ) -> int:

@@ -19,7 +19,7 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings
 from flowcore.check.check import check
-from flowcore.cli.inputs import read_stdin
+from flowcore.cli.files import is_there, read_stdin
 from flowcore.cli.outcome import ThingNotFoundError
 from flowcore.engine.pinning import find_flow
 from flowcore.errors import UsageError
@@ -44,7 +44,7 @@ FlowArgument = Annotated[
     str,
     typer.Argument(
         metavar="FLOW",
-        help="A YAML or JSON file, '-' for stdin, or a Flow object: module:name, file.py:name.",
+        help="A YAML or JSON file, '-' for stdin, or a Flow object: module:name, file.py[:name].",
         show_default=False,
     ),
 ]
@@ -52,6 +52,9 @@ RunId = Annotated[
     str,
     typer.Argument(metavar="RUN", help="The run's id, see 'flowcore list'.", show_default=False),
 ]
+
+#: Names that a message lists.
+_TOLD = 8
 
 _OBJECT = re.compile(r"(?P<place>[^:]+):(?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 _MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -101,12 +104,11 @@ def read_flow(text: str) -> Given:
         _search(Path.cwd())
         return Given(name="stdin", document=load_text(read_stdin(), name="stdin"))
     match = _OBJECT.fullmatch(text)
-    if match and not Path(text).exists():
+    if match and not is_there(text):
         return _object(text, match["place"], match["name"])
     if text.endswith(".py"):
-        msg = f"say which Flow object of {text} is meant, such as {text}:flow"
-        raise UsageError(msg)
-    if _DEPLOYED.fullmatch(text) and not Path(text).exists():
+        return _only_flow(text)
+    if _DEPLOYED.fullmatch(text) and not is_there(text):
         return _deployed(text)
     # Not Path.resolve(), which raises upon links that lead to themselves.
     directory = Path(os.path.realpath(text)).parent
@@ -149,9 +151,17 @@ def read_object(text: str) -> Any:
 
 def _found(text: str, place: str, name: str) -> tuple[Any, tuple[Path, ...]]:
     """Import an object, or None; and where the modules beside it are."""
+    found, paths = _module(text, place)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found, paths
+
+
+def _module(text: str, place: str) -> tuple[Any, tuple[Path, ...]]:
+    """Import the module that a place names, and say where the modules beside it are."""
     if place.endswith(".py"):
         file = Path(os.path.realpath(place))
-        if not file.is_file():
+        if not os.path.isfile(file):  # noqa: PTH113  (Path.is_file raises upon a long name)
             msg = f"there is no file {place!r}"
             raise UsageError(msg)
         paths: tuple[Path, ...] = (file.parent,)
@@ -167,8 +177,6 @@ def _found(text: str, place: str, name: str) -> tuple[Any, tuple[Path, ...]]:
     if file is not None and Path(getattr(found, "__file__", None) or "/").resolve() != file:
         msg = f"{place} has the name of another module ({found!r}); rename it"
         raise UsageError(msg)
-    for part in name.split("."):
-        found = getattr(found, part, None)
     return found, paths
 
 
@@ -182,6 +190,28 @@ def _object(text: str, place: str, name: str) -> Given:
     document = getattr(found, "document", None)
     tree: Document = document() if document else load_tree(found.definition())
     return Given(name=text, document=tree, paths=paths)
+
+
+def _only_flow(text: str) -> Given:
+    """Import a script, and find the one Flow object that it has.
+
+    Raises:
+        UsageError: It has none, or several.
+    """
+    module, _ = _module(text, text)
+    flows: dict[int, str] = {}
+    for name, found in vars(module).items():
+        if isinstance(found, FlowBuilder):
+            flows.setdefault(id(found), name)  # one object may have several names
+    names = list(flows.values())
+    if not names:
+        msg = f"{text} has no Flow object at its top level; make one with: flow = Flow('my-flow')"
+        raise UsageError(msg)
+    if len(names) > 1:
+        known = ", ".join(names[:_TOLD])
+        msg = f"{text} has {len(names)} Flow objects ({known}): say which, as {text}:{names[0]}"
+        raise UsageError(msg)
+    return _object(f"{text}:{names[0]}", text, names[0])
 
 
 def _import(module: str, text: str) -> Any:

@@ -7,18 +7,18 @@ In: the words of ``-i``, and what the flow declares. Out: plain data. Not here: 
 import json
 import math
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from flowcore.cli.files import read_text
 from flowcore.errors import UsageError
 from flowcore.graph.value_schema import value_problems
 
-__all__ = ["parse_input", "parse_map", "read_stdin"]
+__all__ = ["parse_input", "parse_map"]
 
 _PAIR = re.compile(r"([^\W\d][\w.-]*)=(.*)", re.DOTALL)
+_SHOWN = 80
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -64,10 +64,14 @@ def parse_map(words: Sequence[str], *, what: str) -> dict[str, Any]:
 
 def _part(word: str, declared: Mapping[str, Any]) -> Any:
     if word.startswith("@"):
-        return _json(_read(word[1:]), f"-i {word}")
+        return _json(read_text(word[1:], what="the input file"), f"-i {_cut(word)}")
     if pair := _PAIR.fullmatch(word):
         return {pair[1]: _typed(pair[2], declared.get(pair[1]))}
-    return _json(word, f"-i {word!r}")
+    return _json(word, f"-i {_cut(word)!r}")
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= _SHOWN else f"{word[:_SHOWN]}…"
 
 
 def _typed(text: str, schema: object) -> Any:
@@ -105,30 +109,3 @@ def _refuse_constant(name: str) -> NoReturn:
 def _finite(digits: str) -> float:
     value = float(digits)
     return value if math.isfinite(value) else _refuse_constant(digits)
-
-
-def _read(name: str) -> str:
-    if name == "-":
-        return read_stdin()
-    try:
-        return Path(name).read_text("utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        msg = f"cannot read the input file {name!r}: {reason}"
-        raise UsageError(msg) from error
-
-
-def read_stdin() -> str:
-    """Read all of standard input.
-
-    Raises:
-        UsageError: It is closed or cannot be read.
-    """
-    if sys.stdin is None or sys.stdin.closed:
-        msg = "stdin is closed, there is nothing to read"
-        raise UsageError(msg)
-    try:
-        return sys.stdin.read()
-    except (OSError, ValueError) as error:
-        msg = f"cannot read stdin: {error}"
-        raise UsageError(msg) from error

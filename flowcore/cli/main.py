@@ -26,6 +26,7 @@ from flowcore import __version__
 from flowcore.cli.interrupt import raise_again
 from flowcore.cli.outcome import ExitCode, explain, hush
 from flowcore.cli.stored_help import stored_help
+from flowcore.errors import FlowcoreError, UsageError
 
 __all__ = ["COMMANDS", "main"]
 
@@ -65,6 +66,7 @@ COMMANDS = (
 ALIASES = {"enqueue": "submit"}
 
 _DEBUG = "--debug"
+_COMPLETE = "_FLOWCORE_COMPLETE"
 
 
 class _Stub(TyperCommand):
@@ -163,12 +165,19 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001  (no traceback reaches a user who did not ask for it)
-        code = explain(error, debug=debug)
+        code = explain(_told(error), debug=debug)
     finally:
         hush()
         for each, handler in before.items():
             signal.signal(each, handler)
     return int(code)
+
+
+def _told(error: Exception) -> Exception:
+    """Say of an error while the shell completes a line what is wrong: the variable that asks."""
+    if _COMPLETE not in os.environ or isinstance(error, FlowcoreError):
+        return error
+    return UsageError(f"{_COMPLETE} is for the shell's completion, which sets others too: unset it")
 
 
 def _open_standard_streams() -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from flowcore.assembly.session import Session
+from flowcore.cli.files import is_there, read_text
 from flowcore.cli.outcome import ExitCode, ThingNotFoundError
 from flowcore.cli.printing import (
     Format,
@@ -50,7 +51,9 @@ Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="How threads' name
 @app.command("list")
 def list_threads(
     prefix: Prefix = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Threads at most.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=100_000, help="Threads at most.")
+    ] = 50,
     output: Output = Format.TABLE,
 ) -> int:
     """List threads, those written last first.
@@ -76,7 +79,8 @@ def list_threads(
 def show(
     thread: ThreadName,
     last: Annotated[
-        int | None, typer.Option("--last", min=1, help="Only so many messages, the newest.")
+        int | None,
+        typer.Option("--last", min=1, max=100_000, help="Only so many messages, the newest."),
     ] = None,
     output: Output = Format.TABLE,
 ) -> int:
@@ -107,7 +111,7 @@ def recall(
     embed: Annotated[
         str, typer.Option("--embed", help="module:callable that makes a vector of a text.")
     ],
-    count: Annotated[int, typer.Option("--k", min=1, help="Messages at most.")] = 5,
+    count: Annotated[int, typer.Option("--k", min=1, max=10_000, help="Messages at most.")] = 5,
     output: Output = Format.TABLE,
 ) -> int:
     """Show the messages of a thread that are nearest in meaning to a text.
@@ -206,10 +210,6 @@ def _existing(name: str, session: Session) -> Memory:
 
 
 def _lines(file: Path) -> Iterator[Any]:
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
-    except OSError as error:
-        raise ThingNotFoundError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is no UTF-8 text: {error}") from error
-    return thread_lines(text, name=str(file))
+    if str(file) != "-" and not is_there(str(file)):
+        raise ThingNotFoundError(f"there is no file {str(file)!r}")
+    return thread_lines(read_text(str(file), what="the file"), name=str(file))

@@ -29,6 +29,9 @@ from flowcore.errors import (
 
 __all__ = ["ExitCode", "ThingNotFoundError", "complain", "explain", "hush"]
 
+#: Characters of a path that are shown.
+_SHOWN = 200
+
 
 class ExitCode(IntEnum):
     """What scripts may rely on."""
@@ -85,7 +88,7 @@ def explain(error: Exception, *, debug: bool = False) -> ExitCode:
     if debug:
         complain("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, typer.TyperException):
-        error.show() if hasattr(error, "show") else complain(f"Error: {error}")
+        _show(error)
         return ExitCode.USAGE
     if isinstance(error, typer.Abort):
         return ExitCode.INTERRUPTED
@@ -96,9 +99,36 @@ def explain(error: Exception, *, debug: bool = False) -> ExitCode:
         complain(f"flowcore: error {error.code}: {error}")
         return _code_of(error)
     if isinstance(error, OSError):
-        complain(f"flowcore: {error.strerror or error}: {error.filename or ''}".rstrip(": "))
-        return ExitCode.FAILED
+        return _of_the_system(error)
     return _unforeseen(error)
+
+
+def _show(error: typer.TyperException) -> None:
+    """Show an error of usage, if anybody reads it."""
+    try:
+        error.show() if hasattr(error, "show") else complain(f"Error: {error}")
+    except OSError:
+        _discard(sys.stderr.fileno())
+
+
+def _of_the_system(error: OSError) -> ExitCode:
+    """Tell what the operating system would not do."""
+    if isinstance(error, FileNotFoundError) and not error.filename and _is_directory_gone():
+        complain("flowcore: the working directory is gone; cd to one that exists")
+        return ExitCode.USAGE
+    if error.filename:
+        complain(f"flowcore: cannot use {str(error.filename)[:_SHOWN]!r}: {error.strerror}")
+    else:
+        complain(f"flowcore: {error.strerror or error}")
+    return ExitCode.FAILED
+
+
+def _is_directory_gone() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109  (it is to raise)
+    except OSError:
+        return True
+    return False
 
 
 def _unforeseen(error: Exception) -> ExitCode:
@@ -123,11 +153,12 @@ def complain(text: str) -> None:
 
 
 def hush() -> None:
-    """Flush stdout; a reader that has left (``| head -1``) is no error."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _discard(sys.stdout.fileno())
+    """Flush what was written; a reader that has left (``| head -1``) is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _discard(stream.fileno())
 
 
 def _discard(fd: int) -> None:

@@ -90,6 +90,10 @@ def write(text: str) -> bool:
     except BrokenPipeError:
         hush()
         return False
+    except OSError as error:
+        hush()  # what is left of it would be told of again when the process ends
+        why = f"cannot write to stdout: {error.strerror or error}"
+        raise OSError(error.errno, why) from error
     except UnicodeEncodeError:
         # A terminal that is not UTF-8, or half of a surrogate pair in somebody's output.
         encoding = sys.stdout.encoding or "ascii"

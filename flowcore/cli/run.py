@@ -65,7 +65,7 @@ class Start:
     concurrency: Annotated[
         int | None,
         typer.Option(
-            "--concurrency", min=1, help="Nodes at once on local workers; default: cores."
+            "--concurrency", min=1, max=1000, help="Nodes at once on local workers; default: cores."
         ),
     ] = None
     pool: Annotated[Pool, typer.Option("--pool", help="Celery's pool of local workers.")] = (

@@ -142,7 +142,9 @@ def list_schedules(quiet: Quiet = False, output: Output = Format.TABLE) -> int:
 @app.command("show")
 def show(
     name: Name,
-    count: Annotated[int, typer.Option("--times", min=1, help="So many of the next times.")] = 5,
+    count: Annotated[
+        int, typer.Option("--times", min=1, max=1000, help="So many of the next times.")
+    ] = 5,
     output: Output = Format.TABLE,
 ) -> int:
     """Show a schedule and its next times.

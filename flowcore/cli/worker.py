@@ -44,7 +44,8 @@ def worker(  # noqa: PLR0917  (the options of a command)
         str | None, typer.Option("--queues", help="Queues to serve, by comma; default: flowcore.")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="Nodes at once; default: cores.")
+        int | None,
+        typer.Option("--concurrency", min=1, max=1000, help="Nodes at once; default: cores."),
     ] = None,
     pool: Annotated[Pool, typer.Option("--pool", help="Celery's pool.")] = Pool.PREFORK,
     agents: Annotated[
@@ -56,12 +57,17 @@ def worker(  # noqa: PLR0917  (the options of a command)
     ] = None,
     until_idle: Annotated[
         float | None,
-        typer.Option("--until-idle", min=0, help="End after so many seconds without a run."),
+        typer.Option(
+            "--until-idle", min=0, max=31_536_000, help="End after so many seconds without a run."
+        ),
     ] = None,
     grace: Annotated[
         float,
         typer.Option(
-            "--grace", min=1, help="Seconds for running nodes when told to end, on a real server."
+            "--grace",
+            min=1,
+            max=86_400,
+            help="Seconds for running nodes when told to end, on a real server.",
         ),
     ] = GRACE,
     quiet: Quiet = False,

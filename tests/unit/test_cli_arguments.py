@@ -196,11 +196,30 @@ def test_a_flow_may_be_an_object_of_a_script_or_of_a_module(project: Path) -> No
     for wrong, why in (
         ("made_here:other", "names a int"),
         ("made_here:nothing", "names nothing"),
-        ("made_here.py", "which Flow object"),
         ("gone.py:flow", "no file"),
         ("no_such_module_here:flow", "no module"),
     ):
         with pytest.raises(UsageError, match=why):
+            read_flow(wrong)
+
+
+def test_a_script_with_one_flow_needs_no_name(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin = "from flowcore import Flow\n"
+    one = "flow = Flow('made')\nflow.add('a', 'start')\nsame = flow\n"
+    (project / "one_here.py").write_text(begin + one)
+    (project / "two_here.py").write_text(begin + one + "other = Flow('x')\n")
+    (project / "none_here.py").write_text(begin)
+    assert read_flow("one_here.py").plan().flow == "made"
+    assert read_flow(str(project / "one_here.py")).plan().flow == "made"
+    assert main(["validate", "one_here.py"]) == 0
+    with pytest.raises(UsageError, match=r"2 Flow objects \(flow, other\).*two_here.py:flow"):
+        read_flow("two_here.py")
+    with pytest.raises(UsageError, match="no Flow object"):
+        read_flow("none_here.py")
+    for wrong in ("gone.py", "x" * 300 + ".py", "not-a-name.py"):
+        with pytest.raises(UsageError):
             read_flow(wrong)
 
 

@@ -9,6 +9,7 @@ import pytest
 from flowcore.assembly import settings as module
 from flowcore.assembly.settings import Settings, SettingsError, data_home, split_urls
 from flowcore.errors import FlowcoreError
+from tests.commands.values import SETTINGS
 
 NOTHING = {"HOME": "/home/ann"}
 
@@ -143,7 +144,6 @@ def test_an_empty_value_counts_as_unset() -> None:
         ("FLOWCORE_REDIS_URL", "localhost:6379", "redis://"),
         ("FLOWCORE_REDIS_URL", "amqp://rabbit", "redis://"),
         ("FLOWCORE_REDIS_URL", "redis://", "a host name"),
-        ("FLOWCORE_REDIS_URL", "redis://[oops", "a URL"),
         ("FLOWCORE_REDIS_URL", "unix://", "a socket's path"),
         ("FLOWCORE_REDIS_URL", "redis://here:99999", "a URL"),
         ("FLOWCORE_REDIS_URL", "redis://here/main", "a database's number"),
@@ -217,3 +217,42 @@ def test_every_setting_is_in_the_reference() -> None:
     names = set(re.findall(r"FLOWCORE_[A-Z_]+", source))
     assert names
     assert {name for name in names if f"`{name}`" not in reference} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("FLOWCORE_LEASE", "1e300", "100 years"),
+        ("FLOWCORE_LEASE", "5e-324", "from 0.001"),
+        ("FLOWCORE_RETENTION", "9" * 400, "100 years"),
+        ("FLOWCORE_STALLED", "1_000", "seconds"),
+        ("FLOWCORE_MAX_LOST", "9" * 5000, "at most 1,000,000"),
+        ("FLOWCORE_MAX_LOST", "1000001", "at most 1,000,000"),
+        ("FLOWCORE_MAX_EVENT", "99999999999999999999", "at most 67,108,864"),
+        ("FLOWCORE_PAYLOAD_THRESHOLD", "99999999999999999999", "at most 4,294,967,295"),
+        ("FLOWCORE_MAX_OUTPUT", "9" * 30, "at most 4,294,967,295"),
+        ("FLOWCORE_REPLICAS", "1001", "at most 1,000"),
+        ("FLOWCORE_HOME", "/" + "h" * 300, "a directory"),
+        ("FLOWCORE_SECRETS_DIR", "/" + "h" * 300, "a directory"),
+        *((name, "a\udcff", "UTF-8") for name in SETTINGS),
+        *((name, "x" * 40_000, "at most 32,768 characters") for name in SETTINGS),
+    ],
+)
+def test_every_value_is_bounded_and_a_refusal_is_short(
+    name: str, value: str, accepted: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({**NOTHING, name: value})
+    assert accepted in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://[oops", "redis://h/0?foo=1", "redis://:6379x", "amqp://x y/", "redis://h:port/0"],
+)
+def test_of_a_malformed_url_only_what_can_be_no_password_is_shown(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({**NOTHING, "FLOWCORE_REDIS_URL": url})
+    assert url not in str(caught.value)
+    assert "***" in str(caught.value)
