@@ -16,6 +16,7 @@ from flowcore.client.finding import Finding
 from flowcore.client.following import Following, Patience
 from flowcore.client.hub import hub_of
 from flowcore.client.outputs import Elsewhere, Outputs
+from flowcore.client.results import result_of
 from flowcore.engine.portions import portions
 from flowcore.errors import RunNotFoundError
 from flowcore.plan.plan import Plan
@@ -200,33 +201,4 @@ class Run(Following, Finding):
         return result
 
     def _collect(self) -> ExecutionResult:
-        record = self.record()
-        plan = self.plan()
-        outputs = self.outputs()
-        success = record.state is RunState.SUCCEEDED
-        return ExecutionResult(
-            success=success,
-            output=_output(plan, outputs) if success else None,
-            outputs=outputs,
-            error=_sentence(record),
-            duration=(record.finished or 0) - (record.started or record.created),
-            run_id=self.id,
-            state=record.state,
-            nodes=record.nodes,
-        )
-
-
-def _output(plan: Plan, outputs: Outputs) -> Any:
-    last = [plan.ids[node] for node in plan.sinks]
-    return outputs.get(last[0]) if len(last) == 1 else outputs.only(last)
-
-
-def _sentence(record: RunRecord) -> str | None:
-    if record.state is RunState.CANCELLED:
-        return "the run was cancelled"
-    if record.state is RunState.SUCCEEDED:
-        return None
-    if record.error is None:
-        return "the run failed"
-    where = f"node {record.error.node!r}: " if record.error.node else ""
-    return f"{where}{record.error.type}: {record.error.message}"
+        return result_of(self.record(), self.plan(), self.outputs())

@@ -3,6 +3,7 @@
 In: a run, a name or a node, a value. Out: the nodes that wait go on. Not here: waiting (nodes).
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +17,9 @@ from flowcore.run.status import NodeState
 from flowcore.run.wire import unpack
 
 __all__ = ["Question", "answer", "question", "signal"]
+
+#: An item of a map, or an iteration of a loop.
+_ITEM = re.compile(r"([^\[]+)\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,14 +187,32 @@ def question(store: RunStore, reader: RunReader, run: str, node: str | None) -> 
         if len(waiting) != 1:
             raise UsageError(f"name the node to answer; {told}")
         return waiting[0]
-    way, _, last = node.rpartition("/")
-    inner = reader.record(f"{run}/{way}") if way else record
+    inner, last = _at(reader, record, node)
+    if inner is None or last not in _asking(store, inner):
+        inner, last = _at(reader, record, _written_out(node))
     if inner is None or last not in _asking(store, inner):
         raise UsageError(f"node {node!r} of run {run!r} asks for no approval; {told}")
     state = inner.nodes[last].state
     if state.is_terminal:
         raise UsageError(f"node {node!r} has {state}: the answer comes too late; {told}")
     return Question(run=inner.id, node=last, path=node)
+
+
+def _at(reader: RunReader, record: RunRecord, path: str) -> tuple[RunRecord | None, str]:
+    way, _, last = path.rpartition("/")
+    return (reader.record(f"{record.id}/{way}") if way else record), last
+
+
+def _written_out(path: str) -> str:
+    """The whole path of an item that is named as a node is: ``m[0]`` or ``m/0`` for ``m/m[0]``."""
+    *way, last = path.split("/")
+    way = [_ITEM.sub(r"\1/\2", one) for one in way]
+    item = _ITEM.fullmatch(last)
+    if last.isdecimal() and way:
+        last = f"{way[-1]}[{last}]"
+    elif item is not None and way[-1:] != [item[1]]:
+        way.append(item[1])
+    return "/".join([*way, last])
 
 
 def _asking(store: RunStore, record: RunRecord) -> set[str]:

@@ -31,6 +31,9 @@ _log = logging.getLogger(__name__)
 #: Seconds that a node waits for the store when its buffer is full.
 PATIENCE = 0.05
 
+#: Seconds for which the end of the thread is waited for.
+_END_WITHIN = 2.0
+
 #: Bytes of one write, more or less.
 _WRITE = 256 * 2**10
 
@@ -165,6 +168,16 @@ class Flusher:
         self._due: dict[Emission, None] = {}
         self._some = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """End the thread once all is written; whoever speaks afterwards starts a new one."""
+        with self._some:
+            thread, self._thread = self._thread, None
+            self._closed = True
+            self._some.notify()
+        if thread is not None:
+            thread.join(_END_WITHIN)
 
     def wake(self, emission: Emission) -> None:
         """Have an attempt's notes written."""
@@ -173,6 +186,7 @@ class Flusher:
                 return
             self._due[emission] = None
             if self._thread is None:
+                self._closed = False
                 self._thread = threading.Thread(
                     target=self._run, name="flowcore-emission", daemon=True
                 )
@@ -182,8 +196,10 @@ class Flusher:
     def _run(self) -> None:
         while True:
             with self._some:
-                while not self._due:
+                while not self._due and not self._closed:
                     self._some.wait()
+                if not self._due:
+                    return
                 due, self._due = list(self._due), {}
             for emission in due:
                 try:

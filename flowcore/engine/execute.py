@@ -130,6 +130,11 @@ class Executor:
         self._prepared = Preparer(substitute, self._invoker.unlimited)
         self.marked = Marked()
 
+    def close(self) -> None:
+        """End the threads of this process's attempts; another attempt starts new ones."""
+        self._invoker.close()
+        self._speaker.close()
+
     def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
         """Claim, run, and say how it ended; None when somebody else has the node."""
         # A module's first import comes after the claim, which counts the attempt: it may take

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from flowcore.engine.event_loop import NodeLoop
 from flowcore.engine.work_table import WorkRecord
 from flowcore.errors import NodeCancelledError, NodeExitError, NodeTimeoutError
 from flowcore.forks import renew_after_fork
@@ -40,6 +41,9 @@ _EXITS = (SystemExit, KeyboardInterrupt)
 _NO_AWAITABLES = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
 _BY_SIGNAL = frozenset(number - 256 for number in range(1, 65))
+
+#: Seconds for which the end of a thread is waited for.
+_PATIENCE = 2.0
 
 #: Seconds after which a call that ignores its interruption is given up.
 STUCK_AFTER = 1.0
@@ -153,14 +157,25 @@ class Invoker:
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = NodeLoop()
         self._alarms: list[_Alarm] = []
         self._order = itertools.count()
         self._changed = threading.Condition(self._lock)
         self._clock: threading.Thread | None = None
+        self._closed = False
         self._prune_at = _PRUNE
         self._listens = False
         """Whether this process has the handler that wakes its main thread."""
+
+    def close(self) -> None:
+        """End its threads; another call starts new ones."""
+        self._loop.close()
+        with self._changed:
+            clock, self._closed = self._clock, True
+            self._changed.notify_all()
+        if clock is not None:
+            clock.join(_PATIENCE)
+        self._renew()
 
     def call(
         self,
@@ -278,7 +293,7 @@ class Invoker:
         kwargs: dict[str, Any],
         stopper: Stopper,
     ) -> Any:
-        loop = self._running_loop()
+        loop = self._loop.get()
 
         async def guarded() -> Any:
             task = asyncio.current_task()
@@ -298,15 +313,6 @@ class Invoker:
             if stopper.error is not None:
                 raise stopper.error from None
             raise
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=self._loop.run_forever, name="flowcore-async", daemon=True
-                ).start()
-            return self._loop
 
     def _set_alarm(self, timeout: float, stopper: Stopper) -> None:
         error = timed_out(timeout)
@@ -329,8 +335,10 @@ class Invoker:
     def _watch(self) -> None:
         while True:
             with self._changed:
-                while not self._alarms:
+                while not self._alarms and not self._closed:
                     self._changed.wait()
+                if self._closed:
+                    return
                 ahead = self._alarms[0][0] - time.monotonic()
                 if ahead > 0:
                     self._changed.wait(ahead)

@@ -19,8 +19,10 @@ from flowcore.plan.plan import Plan
 
 __all__ = ["Prepared", "Preparer", "Substitute"]
 
-#: Given a plan, a node and its function: what is called.
-Substitute: TypeAlias = Callable[[Plan, int, Callable[..., Any]], Callable[..., Any]]
+#: Given a plan, a node and what finds its function: what is called, and what that is called like.
+Substitute: TypeAlias = Callable[
+    [Plan, int, Callable[[], Callable[..., Any]]], tuple[Callable[..., Any], Callable[..., Any]]
+]
 
 _BARE = Signature()
 
@@ -63,7 +65,8 @@ class Preparer:
         """Prepare nothing yet.
 
         Args:
-            substitute: Puts another function in the place of a node's, for tests.
+            substitute: Puts another function in the place of a node's, for tests, each time that
+                it is called: nothing is remembered.
             importing: Surrounds the import of a function's module.
         """
         self._substitute = substitute
@@ -85,11 +88,8 @@ class Preparer:
         if found is not None:
             return found
         policy, given = plan.policy(node), plan.params[node]
-        with self._importing():
-            function = resolve(policy.uses).function
-        if self._substitute is not None:
-            function = self._substitute(plan, node, function)
-        signature, chunks = signature_of(function), is_generator(function)
+        function, like = self._function(plan, node)
+        signature, chunks = signature_of(like), is_generator(function)
         template = compile_template(given)
         open_ = [name for name in (*signature.required, *signature.optional) if name not in given]
         refs = template.node_refs
@@ -105,9 +105,22 @@ class Preparer:
             chunks=chunks,
             condition=policy.condition,
             schema=policy.output,
-            model=model_of(function),
+            model=model_of(like),
         )
+        if self._substitute is not None:
+            return prepared
         if len(self._known) > _MOST:
             self._known.clear()
         self._known[key] = prepared
         return prepared
+
+    def _function(self, plan: Plan, node: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """What is called, and the function whose parameters and type of output count."""
+
+        def find() -> Callable[..., Any]:
+            with self._importing():
+                return resolve(plan.policy(node).uses).function
+
+        if self._substitute is not None:
+            return self._substitute(plan, node, find)
+        return (function := find()), function

@@ -40,6 +40,10 @@ class Speaker:
         self._flusher = Flusher()
         self._beginning = threading.Lock()
 
+    def close(self) -> None:
+        """End the thread that writes what is said, if there is one."""
+        self._flusher.close()
+
     def context(self, work: Assignment) -> Context:
         """Make the context of an attempt."""
         name, streams = work.name, work.plan.streaming

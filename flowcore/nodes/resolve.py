@@ -41,8 +41,10 @@ __all__ = [
     "being_imported",
     "forget",
     "importing",
+    "is_mock",
     "named_object",
     "resolve",
+    "resolving_afresh",
     "split_reference",
     "where_raised",
 ]
@@ -114,7 +116,8 @@ def resolve(uses: str, *, allowed: Iterable[str] | None = None) -> Resolved:
     Raises:
         ResolveError: It names nothing that can be called, or something that is not allowed.
     """
-    answer = _resolve(uses, Permission.of(allowed))
+    find = _resolve.__wrapped__ if _afresh.get() else _resolve
+    answer = find(uses, Permission.of(allowed))
     if isinstance(answer, UnresolvedError):
         raise answer.with_traceback(None)
     return answer
@@ -134,6 +137,22 @@ def named_object(name: str) -> Any:
     if (refusal := permission.refusal_of(found)) is not None:
         raise _refused(name, refusal)
     return found
+
+
+_afresh: ContextVar[bool] = ContextVar("flowcore_afresh", default=False)
+
+
+@contextmanager
+def resolving_afresh() -> Iterator[None]:
+    """Look each name up anew inside, for tests that put something else in a function's place.
+
+    Mocks may be called there, too: their own module is Python's.
+    """
+    token = _afresh.set(True)
+    try:
+        yield
+    finally:
+        _afresh.reset(token)
 
 
 def forget() -> None:
@@ -230,7 +249,7 @@ def _found(
     if refusal is None and not callable(found):
         raise UnresolvedError(f"'{uses}' is {_article(found)}, which cannot be called")
     spec = _spec(found)
-    if spec is None and not _is_agent(found):
+    if spec is None and not _is_agent(found) and not (_afresh.get() and is_mock(found)):
         refusal = refusal or permission.refusal_of(found)
         if refusal is not None:
             raise _refused(uses, refusal)
@@ -335,6 +354,13 @@ def _spec(found: Any) -> object:
 
 def _is_agent(found: Any) -> bool:
     return hasattr(type(found), "__flowcore_agent__")
+
+
+def is_mock(found: Any) -> bool:
+    """Whether a callable is a mock of ``unittest.mock``, or a function that stands for one."""
+    mock = sys.modules.get("unittest.mock")
+    stands_for = getattr(found, "__dict__", {}).get("mock", found)
+    return mock is not None and isinstance(stands_for, mock.NonCallableMock)
 
 
 def _article(found: Any) -> str:

@@ -1,6 +1,7 @@
-"""What stands in a test for leases, the broker, and what goes wrong.
+"""What stands in a test for leases and the broker.
 
-In: nothing. Out: doubles that Flows is wired with. Not here: the engine, which is the real one.
+In: nothing. Out: doubles that Flows is wired with. Not here: the engine, which is the real one;
+what stands for functions (stubs).
 """
 
 from collections import deque
@@ -11,7 +12,7 @@ from flowcore.engine.leases import LeaseKeeper
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Dispatch, Ticket
 
-__all__ = ["Fault", "Messages", "NoLeases"]
+__all__ = ["Messages", "NoLeases"]
 
 
 class NoLeases(LeaseKeeper):
@@ -34,10 +35,5 @@ class Messages:
             for node, attempt in dispatch.nodes
         ]
 
-
-@dataclass
-class Fault:
-    """What goes wrong at a node."""
-
-    error: BaseException
-    left: int
+    def tell_end(self, run: str, plan: Plan, *, namespace: str) -> None:
+        """There is nobody to tell."""

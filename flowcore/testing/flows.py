@@ -14,42 +14,35 @@ Time is the test's own: it stands still while nodes run and jumps to whatever is
 flow that waits for a week takes milliseconds.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
-from functools import wraps
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self, cast
 
-from flowcore.client.flow import Definition, Flow
-from flowcore.engine import answers
-from flowcore.engine.children import EngineChildren
+from flowcore.assembly.session import Session
+from flowcore.client.flow import Definition, Flow, deploy_plan, start_run
+from flowcore.client.memory import Memory
+from flowcore.engine.callbacks import find_callbacks, tell_all
 from flowcore.engine.complete import complete
-from flowcore.engine.execute import Executor
-from flowcore.engine.guard import Shared
-from flowcore.engine.limits import Limits
-from flowcore.engine.payloads import Payloads
-from flowcore.engine.pinning import pinned
-from flowcore.engine.spawn import Spawner
-from flowcore.engine.streaming import is_generator
-from flowcore.engine.submit import submit
-from flowcore.errors import CeleryTaskError, RunNotFoundError, UsageError
+from flowcore.engine.invoke import timed_out
+from flowcore.errors import RunNotFoundError, UsageError
+from flowcore.nodes.resolve import resolving_afresh
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
-from flowcore.ports.flows import DeployedFlow
-from flowcore.ports.store import Dispatch, Ticket
+from flowcore.ports.store import Ticket
 from flowcore.ports.tasks import answer_name
 from flowcore.run.event import Event
 from flowcore.run.record import RunRecord
 from flowcore.run.wire import pack
-from flowcore.stores.inmemory.breaker import InMemoryBreakers
-from flowcore.stores.inmemory.cache import InMemoryCache
-from flowcore.stores.inmemory.flows import InMemoryFlows
-from flowcore.stores.inmemory.limiter import InMemoryLimiter
-from flowcore.stores.inmemory.memory import InMemoryMemory
-from flowcore.stores.inmemory.store import InMemoryStore
-from flowcore.testing.doubles import Fault, Messages, NoLeases
+from flowcore.testing.executing import make_executor
+from flowcore.testing.loops import outside_of_loops
+from flowcore.testing.place import InProcess
+from flowcore.testing.report import report_of
 from flowcore.testing.run import TestRun
+from flowcore.testing.schedules import TestSchedules
 from flowcore.testing.secrets import GivenSecrets
+from flowcore.testing.stubs import Stubs
+from flowcore.testing.tasks import GivenTasks
 from flowcore.types import parse_duration
 
 __all__ = ["Flows", "TestRun"]
@@ -61,7 +54,10 @@ _MOST_TURNS = 1_000_000
 
 
 class Flows:
-    """Runs flows in this process; a fixture of the pytest plugin."""
+    """Runs flows in this process; a fixture of the pytest plugin.
+
+    As a context manager it refuses, at its end, stubs and faults of nodes that there are not.
+    """
 
     def __init__(self, *, now: float = 1_800_000_000.0, duplicate: bool = False) -> None:
         """Begin with nothing.
@@ -70,52 +66,32 @@ class Flows:
             now: The time at which it begins, in Unix seconds.
             duplicate: Deliver each message twice, as brokers may.
         """
-        self.now = now
-        self.duplicate = duplicate
-        clock = self._clock
-        self.store = InMemoryStore(clock=clock)
-        self.registry = InMemoryFlows(self.store)
-        self._post = Messages()
-        self._faults: dict[str, Fault] = {}
-        self._names: dict[str, set[str]] = {}
-        self._stubs: dict[str, Callable[..., Any]] = {}
-        self._tasks: dict[str, Callable[..., Any]] = {}
-        self._answers: deque[tuple[Ticket, dict[str, Any]]] = deque()
-        self._calls: Counter[str] = Counter()
+        self.now, self.duplicate = now, duplicate
+        self.session = InProcess(self._clock, runner=self)
+        runtime = self.session.runtime
+        self.store = runtime.store
+        self.registry = runtime.flows
+        self.schedules = TestSchedules(self.session)
+        self._post = runtime.dispatcher
+        self._stubs = Stubs(self._spend)
+        self._tasks = GivenTasks()
         self._secrets = GivenSecrets()
-        payloads = Payloads()
-        self._executor = Executor(
-            store=self.store,
-            reader=self.store,
-            events=self.store,
-            keeper=NoLeases(self.store, interval=3600.0),
-            shared=Shared(
-                limiter=InMemoryLimiter(clock=clock),
-                breakers=InMemoryBreakers(clock=clock),
-                cache=InMemoryCache(clock=clock),
-            ),
-            limits=Limits(),
-            payloads=payloads,
-            memory=InMemoryMemory(clock=clock),
-            spawner=Spawner(
-                self.store,
-                payloads,
-                EngineChildren(
-                    store=self.store,
-                    reader=self.store,
-                    dispatcher=self._post,
-                    payloads=payloads,
-                    slots=None,
-                ),
-            ),
-            sender=self,
+        self._depth = 0
+        self._executor = make_executor(
+            self.session,
+            self._clock,
+            substitute=self._stubs.substitute,
+            sender=self._tasks,
             secrets=self._secrets,
-            substitute=self._substitute,
             on_wake=self._wake,
         )
 
-    def revoke(self, tickets: Sequence[Ticket]) -> None:
-        """Nothing to do: tasks run as soon as they are sent."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.check()
 
     # ── what a test arranges ────────────────────────────────────────────────────────────────────
 
@@ -125,13 +101,25 @@ class Flows:
         """Put something else in the place of a node's function.
 
         Args:
-            node: The node's id, in whatever flow; ``embed[3]`` for one item of a map.
+            node: The node's id, in whatever flow; ``embed[3]`` for one item of a map, and
+                ``embed.for_each`` for the function that gives a map its items.
             gives: What it gives.
-            calls: Or a function to call, with the arguments of the node's own.
-        """
-        self._stubs[node] = calls if calls is not None else lambda *_, **__: gives
+            calls: Or a function to call. It is a node: it gets what the node's own function gets
+                as far as it takes that, and its context, and outputs by their names; it may be
+                async or yield.
 
-    def fail(self, node: str, error: BaseException | None = None, *, times: int = 1) -> None:
+        Raises:
+            UsageError: The node calls no function: it runs nodes of its own.
+        """
+        self._stubs.stub(node, calls if calls is not None else lambda **_: gives)
+
+    def fail(
+        self,
+        node: str,
+        error: BaseException | type[BaseException] | None = None,
+        *,
+        times: float = 1,
+    ) -> None:
         """Have a node fail.
 
         Args:
@@ -139,53 +127,78 @@ class Flows:
             error: What it raises; a ``RuntimeError`` when left out.
             times: In how many of its next attempts.
         """
-        self._faults[node] = Fault(error or RuntimeError(f"{node} was told to fail"), times)
+        self._stubs.fail(node, error, times)
+
+    def delay(self, node: str, by: float | str) -> None:
+        """Have a node take its time, which passes here without anybody waiting.
+
+        A node whose time limit is shorter fails with ``NodeTimeoutError``; what falls due
+        meanwhile, such as the deadline of the run, falls due.
+
+        Args:
+            node: The node's id; ``embed[3]`` for one item of a map.
+            by: Seconds, or text such as ``45s``, in each attempt.
+        """
+        self._stubs.delay(node, _seconds(by))
 
     def check(self) -> None:
-        """Refuse faults and stubs of nodes that there are not; the fixture does so after each test.
+        """Raise if ``fail``, ``stub`` or ``delay`` names no node of a flow that ran.
 
-        Raises:
-            UsageError: ``fail`` or ``stub`` names what is no node of a flow that ran.
+        The fixture does so after each test.
         """
-        names = set().union(*self._names.values())
-        told = [("fail", name) for name in self._faults] + [("stub", name) for name in self._stubs]
-        for what, name in told:
-            if name not in names:
-                near = get_close_matches(name, names, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "nothing of that name ran"
-                msg = f"{what}({name!r}): there is no such node in any flow that ran; {hint}"
-                raise UsageError(msg)
+        self._stubs.check()
 
     def task(self, name: str, function: Callable[..., Any]) -> None:
         """Say what a Celery task of somebody else does: ``uses: celery:NAME``."""
-        self._tasks[name] = function
+        self._tasks.functions[name] = function
 
     def secret(self, name: str, value: str) -> None:
-        """Say what a secret is: ``${{ secrets.NAME }}``."""
+        """Say what ``${{ secrets.NAME }}`` is."""
         self._secrets.values[name] = value
 
     def deploy(self, definition: Definition) -> None:
-        """Deploy a flow, so that others can run it by name."""
-        plan = _flow(definition).plan()
-        self.store.put_plan(plan)
-        self.registry.deploy(
-            DeployedFlow(name=plan.flow, version=plan.version, plan=plan.hash, deployed=self.now)
-        )
+        """Deploy a flow, so that others, and schedules, can run it by name."""
+        flow = _flow(definition)
+        deploy_plan(self._session, flow.plan(), flow.description)
+
+    def memory(self, name: str, thread: str) -> Memory:
+        """A thread of a flow's memory, to fill it or to look at it."""
+        return Memory(name, thread, session=self._session)
 
     def calls(self, node: str) -> int:
-        """How often a node's function was called, those attempts included that were to fail."""
-        return self._calls[node]
+        """How often a node's function was called, those attempts included that were to fail.
+
+        Raises:
+            UsageError: No flow that ran has such a node.
+        """
+        return self._stubs.calls(node)
 
     # ── running ─────────────────────────────────────────────────────────────────────────────────
 
-    def run(self, definition: Definition, input: Any = None, **more: Any) -> ExecutionResult:
-        """Run a flow to its end; ``more`` is as for ``start``.
+    def run(
+        self,
+        definition: Definition,
+        input: Any = None,
+        *,
+        callbacks: Sequence[Any] = (),
+        **more: Any,
+    ) -> ExecutionResult:
+        """Run a flow to its end.
+
+        Args:
+            definition: A path, a map, a ``Flow``.
+            input: The run's input.
+            callbacks: What hears of each event, in order.
+            more: As for ``start``.
 
         Raises:
             UsageError: It waits for what will never come by itself, such as a signal.
         """
+        heard = list(map(find_callbacks, callbacks))
         run = self.start(definition, input, **more)
         self.run_out()
+        if heard:
+            outside_of_loops(lambda: asyncio.run(tell_all(heard, run.events)))
         if not run.state.is_terminal:
             waiting = {id: node.waits for id, node in run.record.nodes.items() if node.waits}
             told = ", ".join(f"{id} {why}" for id, why in waiting.items()) or "nothing is due"
@@ -193,43 +206,70 @@ class Flows:
             raise UsageError(msg)
         return run.result()
 
-    def start(self, definition: Definition, input: Any = None, *, id: str | None = None) -> TestRun:
+    def start(
+        self,
+        definition: Definition,
+        input: Any = None,
+        *,
+        id: str | None = None,
+        tags: Sequence[str] = (),
+        priority: int = 5,
+    ) -> TestRun:
         """Start a run and let it go on as far as it gets without time passing.
 
         Args:
             definition: A path, a map, a ``Flow``.
             input: The run's input.
             id: The run's id.
-        """
-        plan = pinned(_flow(definition).plan(), self.registry, self.store.get_plan)
-        run, _ = submit(self.store, self._post, plan, input=input, run_id=id)
-        self._go_on()
-        return TestRun(self, run, plan)
+            tags: Words to find it by.
+            priority: 0 to 9.
 
-    def advance(self, by: float | str) -> None:
+        Raises:
+            DefinitionError: The flow has problems.
+            UsageError: As for ``Flow.enqueue``.
+        """
+        plan = _flow(definition).plan()
+        self._stubs.learn(plan)
+        made = start_run(self._session, plan, input, id=id, tags=tags, priority=priority)
+        run = TestRun(made.id, session=self.session)
+        self.proceed()
+        return run
+
+    def get(self, run: str) -> TestRun:
+        """The handle of a run, such as one that a schedule has made.
+
+        Raises:
+            RunNotFoundError: No run has this id.
+        """
+        self.record(run)
+        return TestRun(run, session=self.session)
+
+    def advance(self, by: float | str, *, workers: bool = True) -> None:
         """Let time pass, and whatever falls due in it.
 
         Args:
             by: Seconds, or text such as ``2h``.
+            workers: Whether workers look meanwhile. If not, all of that falls due at its end, late:
+                as after a night without workers.
         """
-        until = self.now + float(parse_duration(by))
-        while (due := self._next_due()) is not None and due <= until:
-            self.now = max(self.now, due)
-            self._go_on()
+        until = self.now + _seconds(by)
+        if workers:
+            self.proceed()
+            self._pass(until, lambda: True)
         self.now = until
-        self._go_on()
+        self.proceed()
 
     def run_out(self, *, most: float | str = "3650d") -> None:
-        """Let time pass until nothing is due any more, or a run waits for a signal.
+        """Let time pass until nothing is due any more, or all runs wait for somebody.
+
+        Runs that schedules make meanwhile are begun, and not waited for.
 
         Args:
             most: How long that may be; what runs are kept for is none of it.
         """
-        ends = self.now + float(parse_duration(most))
-        self._go_on()
-        while self._is_busy() and (due := self._next_due()) is not None and due <= ends:
-            self.now = max(self.now, due)
-            self._go_on()
+        self.proceed()
+        there = self.session.open_runs()
+        self._pass(self.now + _seconds(most), lambda: self._goes_on(there))
 
     def record(self, run: str) -> RunRecord:
         """All that is recorded of a run."""
@@ -245,100 +285,92 @@ class Flows:
             found += page
         return found
 
-    def signal(self, run: str, name: str, value: Mapping[str, Any]) -> None:
-        """Give a signal to a run."""
-        answers.signal(self.store, self.store, self._post, run, name, pack(dict(value)))
-        self._go_on()
+    def report(self) -> str:
+        """The runs that have not succeeded: states of their nodes, what these wait for, tracebacks.
 
-    def answer(self, run: str, node: str, value: Mapping[str, Any]) -> None:
-        """Answer a node of a run that asks for an approval."""
-        asked = answers.question(self.store, self.store, run, node)
-        answers.answer(self.store, self.store, self._post, asked, pack(dict(value)))
-        self._go_on()
+        The plugin shows it for each test that fails.
+        """
+        return report_of(self.store)
 
-    def cancel(self, run: str, reason: str) -> None:
-        """Stop a run."""
-        if self.store.stop(run, reason=reason) is None:
-            raise RunNotFoundError(run)
-        self._go_on()
-
-    def send(
-        self,
-        task: str,
-        args: list[Any],
-        kwargs: dict[str, Any],
-        *,
-        queue: str | None,
-        ticket: Ticket,
-    ) -> str:
-        """Run a Celery task of somebody else: what ``task`` was told of it."""
-        if task not in self._tasks:
-            msg = f"no test has said what the Celery task {task} does: flows.task({task!r}, ...)"
-            raise CeleryTaskError(msg)
-        try:
-            answer: dict[str, Any] = {"result": self._tasks[task](*args, **kwargs)}
-        except Exception as error:  # noqa: BLE001  (whatever it raises, the node hears of it)
-            kind = type(error)
-            answer = {
-                "error": {
-                    "type": kind.__name__,
-                    "module": kind.__module__,
-                    "message": str(error),
-                }
-            }
-        self._answers.append((ticket, answer))
-        return f"{ticket.run}.{ticket.node}"
+    def proceed(self) -> None:
+        """Do all there is to do without time passing; what starts and moves runs does so itself."""
+        with resolving_afresh(), self._threads():
+            outside_of_loops(self._turns)
 
     # ── the engine's part ───────────────────────────────────────────────────────────────────────
+
+    @property
+    def _session(self) -> Session:
+        return cast("Session", self.session)
 
     def _clock(self) -> float:
         return self.now
 
-    def _is_busy(self) -> bool:
-        runs = self.store._world.runs.values()  # noqa: SLF001  (its own tests' store)
-        return any(not run.state.is_terminal for run in runs)
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        """Leave no threads behind; a node may let runs go on itself."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self._executor.close()
+
+    def _pass(self, until: float, wanted: Callable[[], bool]) -> None:
+        """Let time pass from one thing that falls due to the next, as long as that is wanted."""
+        while wanted() and (due := self._next_due()) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.proceed()
+
+    def _spend(self, seconds: float, limit: float | None) -> None:
+        """Let time pass while a node runs; what becomes ready meanwhile begins afterwards."""
+        ends = self.now + (seconds if limit is None else min(seconds, limit))
+        while (due := self._next_due()) is not None and due <= ends:
+            self.now = max(self.now, due)
+            self._look()
+        self.now = ends
+        if limit is not None and seconds >= limit:
+            raise timed_out(limit)
+
+    def _goes_on(self, runs: frozenset[str]) -> bool:
+        """Whether something will fall due in one of these runs, or inside it."""
+        return any(run.partition("/")[0] in runs for run, _ in self.session.agenda())
 
     def _next_due(self) -> float | None:
-        agenda = self.store._world.agenda  # noqa: SLF001
-        due = [at for (_, what), at in agenda.items() if what != "R"]
-        return min(due) / 1000 if due else None
-
-    def _publish(self, dispatch: Dispatch | None) -> None:
-        if dispatch is not None:
-            self._post.publish(dispatch, self.store.get_plan(dispatch.plan))
+        due = [at for _, at in self.session.agenda()]
+        if (at := self.session.next_time(self.now)) is not None:
+            due.append(at)
+        return min(due, default=None)
 
     def _wake(self, ticket: Ticket) -> None:
-        self._publish(self.store.wake(ticket).dispatch)
+        self.session.publish(self.store.wake(ticket).dispatch)
 
-    def _go_on(self) -> None:
-        """Do all there is to do without time passing."""
+    def _turns(self) -> None:
         for _ in range(_MOST_TURNS):
             if self._post.tickets:
                 self._deliver(*self._post.tickets.popleft())
-            elif self._answers:
-                ticket, answer = self._answers.popleft()
+            elif self._tasks.answers:
+                ticket, answer = self._tasks.answers.popleft()
                 advance = self.store.signal(ticket.run, answer_name(ticket), pack(answer))
-                self._publish(advance.dispatch if advance else None)
-            elif not self._sweep():
+                self.session.publish(advance.dispatch if advance else None)
+            elif not self._look():
                 return
         msg = f"more than {_MOST_TURNS:,} turns: does a loop never end?"
         raise UsageError(msg)
 
-    def _sweep(self) -> bool:
+    def _look(self) -> bool:
         """Fire what is due; say whether that was anything."""
-        due = self._next_due()
+        due = min((at for _, at in self.session.agenda()), default=None)
         if due is None or due > self.now:
-            return False
+            return bool(self.session.scheduler.step())
         swept = self.store.sweep()
-        for dispatch in swept.dispatches:
-            self._publish(dispatch)
-        for dispatch, _ in swept.overdue:
-            self._publish(dispatch)
+        for dispatch in [*swept.dispatches, *(dispatch for dispatch, _ in swept.overdue)]:
+            self.session.publish(dispatch)
         return True
 
     def _deliver(self, ticket: Ticket, plan: Plan) -> None:
-        if plan.hash not in self._names:
-            self._names[plan.hash] = {*plan.ids, *map(plan.label, range(len(plan)))}
+        self._stubs.learn(plan)
         for _ in range(2 if self.duplicate else 1):
             attempt = self._executor.run(ticket, plan, worker=_WORKER)
             if attempt is None:
@@ -355,27 +387,13 @@ class Flows:
                 over = advance.parent
                 self._wake(Ticket(run=over.run, node=over.node, attempt=over.attempt))
 
-    def _substitute(
-        self, plan: Plan, node: int, function: Callable[..., Any]
-    ) -> Callable[..., Any]:
-        names = (plan.ids[node], plan.label(node))
-        if is_generator(function) and not any(name in self._stubs for name in names):
-            return function
-
-        @wraps(function)
-        def called(*args: Any, **kwargs: Any) -> Any:
-            for name in dict.fromkeys(names):
-                self._calls[name] += 1
-            for name in names:
-                fault = self._faults.get(name)
-                if fault is not None and fault.left > 0:
-                    fault.left -= 1
-                    raise fault.error
-            stub = next((self._stubs[name] for name in names if name in self._stubs), function)
-            return stub(*args, **kwargs)
-
-        return called
-
 
 def _flow(definition: Definition) -> Flow:
     return definition if isinstance(definition, Flow) else Flow.load(definition)  # type: ignore[arg-type]
+
+
+def _seconds(time: float | str) -> float:
+    try:
+        return float(parse_duration(time))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"a time to pass: {error}") from error

@@ -5,22 +5,36 @@ Nothing is imported before a test asks.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 
-__all__ = ["flow_session", "flows"]
+__all__ = ["flow_session", "flows", "pytest_runtest_makereport"]
+
+_FLOWS: pytest.StashKey[Any] = pytest.StashKey()
 
 
 @pytest.fixture
-def flows() -> Iterator[Any]:
+def flows(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Run flows in this process, in virtual time: a ``flowcore.testing.Flows``."""
     from flowcore.testing.flows import Flows  # noqa: PLC0415  (see the module's docstring)
 
-    found = Flows()
-    yield found
-    found.check()
+    with Flows() as found:
+        request.node.stash[_FLOWS] = found
+        yield found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the runs of a test that fails, with the tracebacks of their nodes."""
+    report = yield
+    found = item.stash.get(_FLOWS, None)
+    if found is not None and report.failed and call.when == "call" and (told := found.report()):
+        report.sections.append(("flowcore runs", told))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,24 @@
 """A run in a test, as its handle.
 
-In: a runner, a run's id. Out: where it stands, what it came to. Not here: running it (flows).
+In: a runner, a run's id. Out: where it stands, what it came to, and all that can be done to a run.
+Not here: running it (flows).
+
+What is done to it is done by the code of real handles; then the run goes on as far as it gets.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol, Self, cast
 
-from flowcore.plan.plan import Plan
+from flowcore.assembly.session import Session
+from flowcore.client.controls import Controls
+from flowcore.client.outputs import Outputs
+from flowcore.client.results import result_of
+from flowcore.engine.control import require_dead_letter
 from flowcore.ports.backend import ExecutionResult
 from flowcore.run.event import Event
 from flowcore.run.record import RunRecord
 from flowcore.run.status import RunState
-from flowcore.run.wire import unpack
-from flowcore.stores.inmemory.store import InMemoryStore
+from flowcore.testing.place import InProcess
 
 __all__ = ["Runner", "TestRun"]
 
@@ -21,7 +27,7 @@ class Runner(Protocol):
     """What has a run."""
 
     now: float
-    store: InMemoryStore
+    session: InProcess
 
     def record(self, run: str) -> RunRecord:
         """All that is recorded of a run."""
@@ -31,29 +37,24 @@ class Runner(Protocol):
         """What has happened in a run, in order."""
         ...
 
-    def signal(self, run: str, name: str, value: Mapping[str, Any]) -> None:
-        """Give a signal to a run."""
-        ...
-
-    def answer(self, run: str, node: str, value: Mapping[str, Any]) -> None:
-        """Answer a node of a run that asks for an approval."""
-        ...
-
-    def cancel(self, run: str, reason: str) -> None:
-        """Stop a run."""
+    def proceed(self) -> None:
+        """Let all runs go on as far as they get without time passing."""
         ...
 
 
-class TestRun:
+class TestRun(Controls):
     """A run of a test."""
 
     __test__ = False  # no test of pytest's, whatever its name
 
-    def __init__(self, flows: Runner, id: str, plan: Plan) -> None:
-        """Name a run; ``Flows.start`` makes one."""
-        self.id = id
-        self._flows = flows
-        self._plan = plan
+    def __init__(self, id: str, *, session: Any) -> None:
+        """Name a run; ``Flows.start`` makes one, ``Flows.get`` finds one."""
+        super().__init__(id, session=cast("Session", session))
+        self._flows: Runner = session.runner
+
+    def __repr__(self) -> str:
+        """Show the id."""
+        return f"<TestRun {self.id!r}>"
 
     @property
     def state(self) -> RunState:
@@ -70,49 +71,85 @@ class TestRun:
         """What has happened, in order."""
         return self._flows.events(self.id)
 
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The outputs there are so far, by node."""
+        runtime = self._flows.session.runtime
+        ids = self._flows.session.plan_of(self.id).ids
+        kept = runtime.store.outputs(self.id)
+        return Outputs(
+            (ids[node], runtime.payloads.unpack(blob, what=f"output of node {ids[node]!r}"))
+            for node, blob in sorted(kept.items())
+        )
+
     def output(self, node: str) -> Any:
         """What a node gave; ``KeyError`` if it gave nothing."""
-        return self.result().outputs[node]
+        return self.outputs[node]
+
+    def inside(self, path: str) -> "TestRun":
+        """A run that a node of this one has started, such as ``embed`` or ``embed/3``.
+
+        Raises:
+            RunNotFoundError: There is none.
+        """
+        run = TestRun(f"{self.id}/{path}", session=self._flows.session)
+        _ = run.record
+        return run
+
+    def children(self) -> Iterator["TestRun"]:
+        """The runs that nodes of this one have started."""
+        for child in sorted(self._flows.session.runtime.store.children(self.id)):
+            yield TestRun(child, session=self._flows.session)
 
     def signal(self, name: str, /, **value: Any) -> None:
         """Give a signal, and let the run go on as far as it gets."""
-        self._flows.signal(self.id, name, value)
+        super().signal(name, **value)
+        self._flows.proceed()
 
-    def approve(self, node: str, /, **more: Any) -> None:
-        """Say yes to a node that asks; the first answer counts."""
-        self._flows.answer(self.id, node, {**more, "approved": True})
-
-    def reject(self, node: str, /, **more: Any) -> None:
-        """Say no to a node that asks; the first answer counts."""
-        self._flows.answer(self.id, node, {**more, "approved": False})
-
-    def cancel(self, reason: str = "cancelled by the test") -> None:
+    def cancel(self, reason: str = "cancelled by the test") -> RunState:
         """Stop it."""
-        self._flows.cancel(self.id, reason)
+        super().cancel(reason)
+        self._flows.proceed()
+        return self.state
+
+    def pause(self) -> RunState:
+        """Hold it: no further node starts."""
+        super().pause()
+        self._flows.proceed()
+        return self.state
+
+    def resume(self) -> RunState:
+        """Let it go on that is paused, or that has failed or was cancelled."""
+        return self._resume()
+
+    def requeue(self, node: str | None = None) -> RunState:
+        """Resume it, if it has dead letters."""
+        require_dead_letter(self.record, node)
+        return self._resume()
+
+    def rerun(
+        self, from_node: str | None = None, with_input: Any = None, *, id: str | None = None
+    ) -> Self:
+        """Start a new run after the pattern of this one, and let it go on as far as it gets."""
+        return self._rerun(from_node, with_input, id)
 
     def result(self) -> ExecutionResult:
         """What it has come to so far."""
-        record, store = self.record, self._flows.store
-        ids = self._plan.ids
-        outputs = {ids[node]: unpack(blob) for node, blob in store.outputs(self.id).items()}
-        success = record.state is RunState.SUCCEEDED
-        last = [ids[node] for node in self._plan.sinks if ids[node] in outputs]
-        one = len(self._plan.sinks) == 1
-        output = outputs.get(last[0]) if one and last else {id: outputs[id] for id in last}
-        return ExecutionResult(
-            success=success,
-            output=output if success else None,
-            outputs=outputs,
-            error=_sentence(record),
-            duration=(record.finished or self._flows.now) - record.created,
-            run_id=self.id,
-            state=record.state,
-            nodes=record.nodes,
-        )
+        outputs = cast("Outputs", self.outputs)
+        plan = self._flows.session.plan_of(self.id)
+        return result_of(self.record, plan, outputs, now=self._flows.now)
 
+    def _resume(self) -> RunState:
+        super()._resume()
+        self._flows.proceed()
+        return self.state
 
-def _sentence(record: RunRecord) -> str | None:
-    if record.error is None:
-        return None
-    where = f"node {record.error.node!r}: " if record.error.node else ""
-    return f"{where}{record.error.type}: {record.error.message}"
+    def _rerun(self, from_node: str | None, with_input: Any, id: str | None) -> Self:
+        made = super()._rerun(from_node, with_input, id)
+        self._flows.proceed()
+        return made
+
+    def _answer(self, node: str | None, value: dict[str, Any]) -> str:
+        path = super()._answer(node, value)
+        self._flows.proceed()
+        return path
