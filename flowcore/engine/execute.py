@@ -117,7 +117,7 @@ class Executor:
                 failed=lambda work, error: ended(
                     work, self._failures.of_error(error, work), error=error
                 ),
-                known=self._known,
+                known=self._passed,
                 arguments=self._arguments,
                 tell=self._speaker.tell,
                 wake=on_wake,
@@ -363,9 +363,6 @@ class Executor:
     def _stands(self, ticket: Ticket) -> bool:
         state = self._reader.states(ticket.run, [ticket.node]).get(ticket.node)
         return state is not None and not state.is_terminal
-
-    def _known(self, work: Assignment, packed: bytes) -> bytes | Attempt:
-        return self._passed(work, packed)
 
     def _arguments(self, work: Assignment) -> bytes:
         """The arguments of the node's function, but for its context, packed."""

@@ -260,8 +260,11 @@ def test_a_patch_is_seen_whatever_ran_before_and_no_longer_than_it_lasts(
     def plain() -> None:
         assert kept.run(ONE).output == Flows().run(ONE).output == 1
 
+    def five() -> int:
+        return 5
+
     def patched() -> None:
-        with mock.patch("kit_nodes.one", new=lambda *_: 5):
+        with mock.patch("kit_nodes.one", new=five):
             assert kept.run(ONE).output == Flows().run(ONE).output == 5
 
     def set_() -> None:

@@ -159,7 +159,7 @@ def test_names_are_found_wherever_a_node_may_wait(node: dict[str, Any]) -> None:
     run = flows.start(
         {"nodes": {"a": node, "z": {"uses": "wait", "with": {"for": "1h"}}}}, {"what": "go"}
     )
-    assert any(one.fits("go") for one in awaited(run._plan))
+    assert any(one.fits("go") for one in awaited(flows.session.plan_of(run.id)))
     run.signal("go", n=1)
 
 
