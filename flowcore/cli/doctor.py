@@ -15,6 +15,7 @@ from typing import Any
 from flowcore.assembly.reach import check_broker
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings, SettingsError
+from flowcore.cli.doctor_memory import check_summaries
 from flowcore.cli.doctor_workers import check_cards, check_refusals, check_workers
 from flowcore.cli.finding import Finding
 from flowcore.cli.outcome import ExitCode
@@ -148,6 +149,7 @@ def _session(session: Session, where: str) -> Iterator[Finding]:
     yield from check_cards(session)
     yield _troubles(session)
     yield check_refusals(session)
+    yield check_summaries(session)
 
 
 def _server(url: str, where: str) -> Iterator[Finding]:

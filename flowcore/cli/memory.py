@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from flowcore.assembly.session import Session
+from flowcore.cli.doctor_memory import late_line
 from flowcore.cli.files import is_there, read_text
 from flowcore.cli.outcome import ExitCode, ThingNotFoundError
 from flowcore.cli.printing import (
@@ -70,8 +71,11 @@ def list_threads(
             }
             for row in Memory.threads(prefix, limit=limit, session=session)
         ]
+        late = late_line(session)
     columns = {"thread": "thread", "messages": "messages", "facts": "facts", "updated": "updated"}
     show_rows(output, rows, columns)
+    if late:
+        note(late)
     return ExitCode.OK
 
 
@@ -197,6 +201,8 @@ def _line(message: dict[str, Any]) -> str:
     """A message for people."""
     text = message["content"]
     said = text if isinstance(text, str) else json_text(text)
+    if calls := message.get("tool_calls"):
+        said = f"{'' if text is None else said + ' '}calls {json_text(calls)}"
     return f"{message.get('id', '…')}  {message['role']}: {said}"
 
 

@@ -3,20 +3,23 @@
 In: a store, the rules of a flow's memory, a thread's name. Out: what is shown of the thread. Not
 here: atomic steps (the store).
 
-All kinds keep messages in the order in which they came; they differ in what they keep and show.
+All kinds keep messages in the order in which they came; they differ in what they keep and show. The
+oldest are forgotten in portions, by whoever adds: a thread may keep a quarter more than it shows.
 """
 
 import itertools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from flowcore.engine.calling import call
 from flowcore.engine.recall import VECTOR, embedded, nearest, packed_vector, without_vector
-from flowcore.errors import PayloadTooLargeError, UsageError
-from flowcore.nodes.resolve import resolve
-from flowcore.ports.memory import Conversation, MemoryStore
+from flowcore.engine.summarising import Summariser
+from flowcore.engine.tokens import counted
+from flowcore.engine.trimming import boundaries, newest, pinned_count, without_orphans
+from flowcore.errors import FlowcoreError, PayloadTooLargeError, UsageError
+from flowcore.ports.memory import Conversation, MemoryStore, Written
 from flowcore.run.wire import pack, unpack
 from flowcore.types import parse_duration
 
@@ -31,7 +34,13 @@ LARGEST = 2**20
 #: Characters of a thread's name.
 _LONGEST = 500
 
-_PER_TOKEN = 4
+#: Bytes of a thread's messages above which the oldest are forgotten.
+LARGEST_THREAD = 256 * 2**20
+
+#: Messages that a thread may have above its bound, at least, before the oldest are forgotten.
+_SLACK = 100
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +51,7 @@ class MemoryRules:
     max_messages: int | None = None
     max_tokens: int | None = None
     counter: str | None = None
+    tokenizer: str | None = None
     summarise_after: int | None = None
     summariser: str | None = None
     embed: str | Callable[..., Any] | None = None
@@ -59,40 +69,19 @@ class MemoryRules:
             return self.max_messages
         return MOST
 
-    def shown(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Of the messages kept, the newest that this kind of memory shows."""
-        if self.type == "window" and self.max_messages:
-            return messages[-self.max_messages :]
+    def shown(self, messages: list[dict[str, Any]], *, pinned: int = 0) -> list[dict[str, Any]]:
+        """Of the messages kept, those that this kind of memory shows.
+
+        Args:
+            messages: The messages kept, without what stands for others.
+            pinned: How many of them, the first ones, are shown in any case.
+        """
         if self.type == "tokens" and self.max_tokens is not None:
-            return _within(messages, self.max_tokens, self._count)
+            count = counted(self.counter, self.tokenizer)
+            return newest(messages, self.max_tokens, count, pinned=pinned)
+        if self.type != "summary" and self.max_messages:
+            return newest(messages, self.max_messages, pinned=pinned)
         return messages
-
-    def _count(self, message: Mapping[str, Any]) -> int:
-        if self.counter is None:
-            return approximate_tokens(message)
-        return int(resolve(self.counter).function(message))
-
-
-def approximate_tokens(message: Mapping[str, Any]) -> int:
-    """Guess a message's tokens: one for four characters of what it says, rounded up, and four.
-
-    A rule of thumb for English; give ``counter`` for a model's own count.
-    """
-    content = message.get("content")
-    text = content if isinstance(content, str) else repr(content)
-    return -(-len(text) // _PER_TOKEN) + 4
-
-
-def _within(
-    messages: list[dict[str, Any]], most: int, count: Callable[[Mapping[str, Any]], int]
-) -> list[dict[str, Any]]:
-    total, at = 0, len(messages)
-    for message in reversed(messages):
-        total += count(message)
-        if total > most:
-            break
-        at -= 1
-    return messages[at:]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,6 +98,8 @@ class ThreadMemory:
     """Names who writes, the same for every attempt: what it has added, it adds once."""
     hide: Callable[..., Any] = field(default=lambda value, **_: value)
     """Takes the secrets that the writer has read out of what is kept."""
+    log: "logging.Logger | logging.LoggerAdapter[Any]" = field(default=_log)
+    """Where the writer is told what had to be left for later."""
     _writes: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -130,22 +121,27 @@ class ThreadMemory:
         """Add messages side by side."""
         packed = [self._packed(message) for message in messages]
         key = f"{self.writer}.{next(self._writes)}" if self.writer else ""
-        rules = self.rules
-        last = self.store.append(self.name, packed, keep=rules.keep, ttl=rules.ttl, key=key)
-        if rules.summarise_after is not None:
-            self._fold(rules.summarise_after)
-        return last
+        written = self.store.append(
+            self.name, packed, leading=pinned_count(messages), ttl=self.rules.ttl, key=key
+        )
+        self._keep_bounds(written)
+        return written.last
 
     def messages(self, last: int | None = None) -> list[dict[str, Any]]:
         """Return what is shown of the conversation."""
         _refuse_unless(isinstance(last, int | None), f"'last' is a number, got {last!r}")
         kept = self.store.read(self.name)
-        shown = self.rules.shown([without_vector(message) for message in _read(kept)])
+        shown = self._shown(kept)
         if last is not None:
-            shown = shown[-last:] if last > 0 else []
+            shown = newest(shown, last, pinned=kept.pinned) if last > 0 else []
         if kept.summary is not None:
-            shown.insert(0, {"role": "system", "content": unpack(kept.summary)})
+            at = min(kept.pinned, len(shown))
+            shown.insert(at, {"role": "system", "content": unpack(kept.summary)})
         return shown
+
+    def _shown(self, kept: Conversation) -> list[dict[str, Any]]:
+        messages = [without_vector(message) for message in _complete(kept)]
+        return self.rules.shown(messages, pinned=kept.pinned)
 
     def recall(
         self, query: Any, k: int = 5, *, min_score: float | None = None
@@ -164,7 +160,11 @@ class ThreadMemory:
             wanted = embedded(self.rules.embed, query)
         else:
             wanted = packed_vector(query, whose="recall got")
-        return nearest(_read(self.store.read(self.name)), wanted, k=k, min_score=min_score)
+        kept = self.store.read(self.name)
+        known = _complete(kept)
+        if self.rules.keep < len(known):
+            known = newest(known, self.rules.keep, pinned=kept.pinned)
+        return nearest(known, wanted, k=k, min_score=min_score)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a fact."""
@@ -228,23 +228,48 @@ class ThreadMemory:
             raise PayloadTooLargeError(msg)
         return packed
 
-    def _fold(self, after: int) -> None:
-        """Summarise the older half, once there are more messages than the flow wants to see."""
+    def _keep_bounds(self, written: Written) -> None:
+        """Summarise or forget the oldest messages; what has been added stays, whatever happens."""
+        rules = self.rules
+        if (
+            rules.summarise_after is not None
+            and rules.summariser is not None
+            and written.messages > rules.summarise_after
+        ):
+            Summariser(
+                store=self.store,
+                name=self.name,
+                function=rules.summariser,
+                after=rules.summarise_after,
+                read=lambda kept: [without_vector(message) for message in _read(kept)],
+                pack=lambda text: self._bounded(self.hide(text, what="summary"), "summary"),
+                unpack=unpack,
+                hide=lambda text: str(self.hide(text, what="error")),
+                log=self.log,
+            ).catch_up()
+        most = rules.keep + max(_SLACK, rules.keep // 4)
+        if written.messages > most or written.size > LARGEST_THREAD * 5 // 4:
+            try:
+                self._forget(rules.keep)
+            except FlowcoreError as error:  # the next writer does it
+                self.log.warning("thread %s is trimmed later: %s", self.name, error)
+
+    def _forget(self, keep: int) -> None:
+        """Forget the oldest blocks that are above the thread's bounds."""
         kept = self.store.read(self.name)
-        if len(kept.entries) <= after or self.rules.summariser is None:
-            return
-        older = len(kept.entries) - max(1, after // 2)
-        so_far = None if kept.summary is None else unpack(kept.summary)
-        messages = [without_vector(message) for message in _read(kept)[:older]]
-        summary = call(self.rules.summariser, messages=messages, summary=so_far)
-        if not isinstance(summary, str) or not summary:
-            msg = f"summariser {self.rules.summariser} gave {summary!r:.80} instead of text"
-            raise UsageError(msg)
-        upto = kept.entries[older - 1].id
-        # Whoever comes second has summarised in vain, and changes nothing.
-        self.store.fold(
-            self.name, self._bounded(summary, "summary"), upto=upto, instead_of=kept.folded
-        )
+        entries = kept.entries[kept.pinned :]
+        body = _read(kept)[kept.pinned :]
+        size, first = 0, len(entries)
+        for entry in reversed(entries[-keep:]):
+            size += len(entry.packed)
+            if size > LARGEST_THREAD:
+                break
+            first -= 1
+        # The newest block stays; a block that only partly fits is forgotten.
+        starts = boundaries(body)
+        at = next((start for start in starts if start >= first), starts[-1] if starts else 0)
+        if at > 0:
+            self.store.drop(self.name, entries[at - 1].id)
 
 
 def _refuse_unless(fits: bool, words: str) -> None:  # noqa: FBT001  (reads as a sentence)
@@ -255,3 +280,12 @@ def _refuse_unless(fits: bool, words: str) -> None:  # noqa: FBT001  (reads as a
 def _read(kept: Conversation) -> list[dict[str, Any]]:
     """The messages, with their vectors."""
     return [{"id": entry.id, "time": entry.time, **unpack(entry.packed)} for entry in kept.entries]
+
+
+def _complete(kept: Conversation) -> list[dict[str, Any]]:
+    """The messages, without the results of calls that are forgotten."""
+    messages = _read(kept)
+    pinned, body = messages[: kept.pinned], messages[kept.pinned :]
+    if body and body[0]["id"] > kept.pinned + 1:
+        body = without_orphans(body)
+    return [*pinned, *body]

@@ -50,17 +50,19 @@ class Speaker:
         say = partial(self._say, work)
         facts = {"run": work.run, "node": name, "attempt": work.attempt}
         log = partial(say, EventType.NODE_LOG) if streams else None
+        logger = NodeLogger(_log, facts, log, hide=work.hidden_text)
+        store = self._memory
         return Context(
             run_id=work.run,
             flow=work.plan.flow,
             node_id=name,
             attempt=work.attempt,
-            logger=NodeLogger(_log, facts, log, hide=work.hidden_text),
+            logger=logger,
             worker=work.worker,
             resumed=_resumed(work.resumed),
             stopping=work.stopper.stopping,
             _inputs=lambda: work.upstream.inputs,
-            _memory=None if self._memory is None else partial(self._thread, self._memory, work),
+            _memory=None if store is None else partial(self._thread, store, work, logger),
             _emit=partial(say, EventType.NODE_EMITTED),
             _token=self._tokens(work) if streams else (lambda _: True),
             _key=None
@@ -104,11 +106,11 @@ class Speaker:
         emission.say(Note(type=kind, packed=pack(dict(data))))
         emission.close()
 
-    def _thread(self, store: MemoryStore, work: Assignment) -> Memory:
+    def _thread(self, store: MemoryStore, work: Assignment, logger: NodeLogger) -> Memory:
         """The run's thread, the same one each time an attempt asks."""
         with self._beginning:
             if work.memory is None:
-                work.memory = thread_of(store, work)
+                work.memory = thread_of(store, work, logger)
             return work.memory
 
     def _say(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> bool:
@@ -144,7 +146,7 @@ def _resumed(what: bytes | None) -> Resumed | None:
     return Resumed("signal", unpack(what)) if what else Resumed("time")
 
 
-def thread_of(store: MemoryStore, work: Assignment) -> ThreadMemory:
+def thread_of(store: MemoryStore, work: Assignment, logger: NodeLogger) -> ThreadMemory:
     """Find the thread of a run: what its flow says, else the input ``thread``, else the run."""
     config = work.plan.memory
     root = work.run.partition("/")[0]  # the items of a map, and sub-flows, are part of their run
@@ -162,4 +164,5 @@ def thread_of(store: MemoryStore, work: Assignment) -> ThreadMemory:
         id=str(thread),
         writer=f"{work.run}.{work.name}",
         hide=work.hidden,
+        log=logger,
     )

@@ -194,6 +194,8 @@ class MemoryConfig(Model):
     max_tokens: Count | None = None
     counter: str | None = None
     """``module:callable`` that counts the tokens of a message."""
+    tokenizer: Words | None = None
+    """A tokenizer of tiktoken's that counts them, such as ``o200k_base``: ``flowcore[tokens]``."""
     summarise_after: Annotated[
         Count | None, Field(validation_alias=AliasChoices("summarise_after", "summarize_after"))
     ] = None

@@ -40,10 +40,12 @@ class Memory(Protocol):
         """Return what the flow's kind of memory shows of the conversation, oldest first.
 
         Each is a map with ``id``, ``time`` (Unix seconds), ``role``, ``content`` and what else was
-        given. A summary comes first, as a message of the role ``system`` without an id.
+        given. A summary comes behind the system messages that the conversation begins with, as a
+        message of the role ``system`` without an id.
 
         Args:
-            last: Only so many, the newest.
+            last: Only so many, the newest; a tool call stays with its results, and what the
+                conversation begins with of the roles ``system`` and ``developer`` stays.
         """
         ...
 

@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Conversation", "Entry", "MemoryStore", "Thread"]
+__all__ = [
+    "MOST_PINNED",
+    "Conversation",
+    "Entry",
+    "MemoryStore",
+    "Thread",
+    "Unsummarised",
+    "Written",
+]
+
+#: Messages at the beginning of a thread that stay whatever else is forgotten.
+MOST_PINNED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +38,37 @@ class Conversation:
     """What is kept of a thread's messages."""
 
     entries: Sequence[Entry] = ()
+    pinned: int = 0
+    """How many of them, the first ones, stay whatever else is forgotten."""
     summary: bytes | None = None
     """msgpack of what stands for the messages up to ``folded``."""
     folded: int = 0
-    """The id of the last message that the summary stands for."""
+    """The id of the last message that the summary stands for; 0: there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How a thread stands after a write."""
+
+    last: int = 0
+    """The id of the last message written."""
+    messages: int = 0
+    """How many there are that may be forgotten."""
+    size: int = 0
+    """Their bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsummarised:
+    """A thread whose summary is under way, or has failed."""
+
+    name: str
+    messages: int
+    since: float
+    """Unix seconds on the store's clock."""
+    tries: int
+    why: str
+    """Why the latest try failed; empty while none has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +93,20 @@ class MemoryStore(Protocol):
         thread: str,
         packed: Sequence[bytes],
         *,
-        keep: int,
+        leading: int = 0,
         ttl: float | None = None,
         key: str = "",
-    ) -> int:
+    ) -> Written:
         """Add messages, side by side, behind all there are.
 
         Args:
             thread: The thread; it need not exist.
             packed: The messages.
-            keep: Only so many stay, the newest.
+            leading: So many of them, the first ones, are pinned if every message before them is;
+                of a thread at most ``MOST_PINNED``.
             ttl: Seconds without a write after which the thread is forgotten; None: never.
             key: What makes this write the same as another: said twice, it counts once. Of the
                 latest 1,000 keys of a thread this holds.
-
-        Returns:
-            The id of the last of them.
         """
         ...
 
@@ -78,18 +114,50 @@ class MemoryStore(Protocol):
         """Return what is kept of a thread's messages, oldest first."""
         ...
 
-    def fold(self, thread: str, summary: bytes, *, upto: int, instead_of: int) -> bool:
+    def drop(self, thread: str, upto: int) -> None:
+        """Forget the messages up to ``upto``, except those that are pinned."""
+        ...
+
+    def claim(self, thread: str, token: str, seconds: float) -> int:
+        """Begin to summarise a thread, unless somebody has begun, or it was put off.
+
+        Args:
+            thread: The thread.
+            token: Names this try, and no other.
+            seconds: After so many the next may begin.
+
+        Returns:
+            Which try this is since the last one that succeeded: 1, 2, …; 0: not now.
+        """
+        ...
+
+    def fold(self, thread: str, token: str, summary: bytes, *, upto: int) -> bool:
         """Let a summary stand for the messages up to ``upto``, and forget these.
 
         Args:
             thread: The thread.
+            token: The latest claim's.
             summary: msgpack.
             upto: The last message it stands for.
-            instead_of: ``folded`` as it was when the summary was begun.
 
         Returns:
-            False when somebody else has folded meanwhile: nothing was changed.
+            False when the claim is no longer the thread's latest: nothing was changed.
         """
+        ...
+
+    def release(self, thread: str, token: str, *, pause: float = 0.0, why: str = "") -> None:
+        """End a claim, if it is still the thread's latest.
+
+        Args:
+            thread: The thread.
+            token: The claim's.
+            pause: Seconds before which nobody is to try again.
+            why: Why it failed; empty: it did not.
+        """
+        ...
+
+    def unsummarised(self, *, limit: int = 100) -> Sequence[Unsummarised]:
+        """Return the threads whose summary is under way or has failed, the oldest first."""
         ...
 
     def put(

@@ -9,7 +9,7 @@ import msgpack
 import pytest
 import redis
 
-from flowcore.ports.memory import MemoryStore
+from flowcore.ports.memory import MemoryStore, Written
 from flowcore.stores.inmemory.memory import InMemoryMemory
 from flowcore.stores.redis.connect import connect
 from flowcore.stores.redis.memory import RedisMemory, ShardedMemory
@@ -39,8 +39,7 @@ def said(store: MemoryStore, thread: str = THREAD) -> list[Any]:
 
 
 def say(store: MemoryStore, *words: Any, thread: str = THREAD, **more: Any) -> int:
-    more.setdefault("keep", 100)
-    return store.append(thread, [msgpack.packb(word) for word in words], **more)
+    return store.append(thread, [msgpack.packb(word) for word in words], **more).last
 
 
 def test_messages_are_kept_in_order_with_numbers_that_are_never_given_twice(
@@ -53,9 +52,41 @@ def test_messages_are_kept_in_order_with_numbers_that_are_never_given_twice(
     entries = store.read(THREAD).entries
     assert [entry.id for entry in entries] == [1, 2, 3]
     assert entries[0].time <= entries[-1].time
-    assert say(store, "d", keep=2) == 4
+    assert say(store, "d") == 4
+    store.drop(THREAD, 2)
+    store.drop("nobody", 2)
     assert said(store) == ["c", "d"]
     assert [entry.id for entry in store.read(THREAD).entries] == [3, 4]
+    store.drop(THREAD, 99)
+    assert said(store) == []
+    assert say(store, "e") == 5
+
+
+def test_a_write_says_how_much_there_is_that_may_be_forgotten(store: MemoryStore) -> None:
+    packed = [b"\x01", b"\xa2ab"]
+    assert store.append(THREAD, packed, key="k") == Written(last=2, messages=2, size=4)
+    assert store.append(THREAD, packed, key="k") == Written(last=2, messages=2, size=4)
+    store.drop(THREAD, 1)
+    assert store.append(THREAD, [b"\x02"]) == Written(last=3, messages=2, size=4)
+    assert store.append(THREAD, []) == Written()
+
+
+def test_what_leads_a_thread_is_pinned_up_to_a_number(store: MemoryStore) -> None:
+    say(store, "s1", "s2", "u1", leading=2)
+    say(store, "late", leading=1)
+    store.drop(THREAD, 3)
+    assert said(store) == ["s1", "s2", "late"]
+    assert store.read(THREAD).pinned == 2
+    assert [entry.id for entry in store.read(THREAD).entries] == [1, 2, 4]
+    assert store.threads()[0].messages == 3
+    token = "one"
+    assert store.claim(THREAD, token, 60) == 1
+    assert store.fold(THREAD, token, b"\xa1x", upto=4)
+    assert said(store) == ["s1", "s2"]
+    say(store, *range(70), thread="many", leading=70)
+    say(store, *range(70), thread="many", leading=70)
+    store.drop("many", 1000)
+    assert store.read("many").pinned == len(store.read("many").entries) == 100
 
 
 def test_threads_do_not_see_each_other(store: MemoryStore) -> None:
@@ -79,16 +110,59 @@ def test_a_summary_stands_for_what_it_was_made_of_and_for_nothing_that_came_sinc
     store: MemoryStore,
 ) -> None:
     say(store, "a", "b", "c")
-    before = store.read(THREAD)
+    assert store.claim(THREAD, "one", 60) == 1
+    assert store.claim(THREAD, "two", 60) == 0, "somebody has begun"
     say(store, "d")
-    assert store.fold(THREAD, b"\xa3abc", upto=2, instead_of=before.folded)
-    assert not store.fold(THREAD, b"\xa5other", upto=3, instead_of=before.folded), "too late"
+    assert not store.fold(THREAD, "two", b"\xa5other", upto=3)
+    assert store.fold(THREAD, "one", b"\xa3abc", upto=2)
     kept = store.read(THREAD)
     assert (kept.summary, kept.folded) == (b"\xa3abc", 2)
     assert said(store) == ["c", "d"]
-    assert store.fold(THREAD, b"\xa1x", upto=3, instead_of=2)
+    assert store.fold(THREAD, "one", b"\xa1x", upto=3)
     assert said(store) == ["d"]
-    assert not store.fold("nobody", b"\xa1x", upto=3, instead_of=0)
+    store.release(THREAD, "two")
+    assert store.claim(THREAD, "three", 60) == 0
+    store.release(THREAD, "one")
+    assert store.claim(THREAD, "three", 60) == 1
+    assert not store.fold(THREAD, "one", b"\xa1y", upto=4), "somebody else has begun since"
+    assert store.claim("nobody", "four", 60) == 0
+    assert not store.fold("nobody", "four", b"\xa1x", upto=3)
+    store.release("nobody", "four", why="no")
+
+
+def test_a_summary_of_what_was_cleared_meanwhile_is_never_kept(store: MemoryStore) -> None:
+    say(store, "a", "b")
+    assert store.claim(THREAD, "one", 60)
+    store.clear(THREAD)
+    say(store, "new", "words")
+    assert not store.fold(THREAD, "one", b"\xa2ab", upto=2)
+    assert (said(store), store.read(THREAD).summary) == (["new", "words"], None)
+
+
+def test_a_summary_that_failed_is_told_of_until_there_is_one(store: MemoryStore) -> None:
+    say(store, "a", "b")
+    assert store.unsummarised() == []
+    assert store.claim(THREAD, "one", 60) == 1
+    (row,) = store.unsummarised()
+    assert (row.name, row.messages, row.tries, row.why) == (THREAD, 2, 1, "")
+    store.release(THREAD, "one", why="model down")
+    assert store.claim(THREAD, "two", 60) == 2
+    store.release(THREAD, "two", pause=60, why="still down")
+    (row,) = store.unsummarised()
+    assert (row.tries, row.why) == (2, "still down")
+    assert store.claim(THREAD, "three", 60) == 0, "it was put off"
+    assert store.fold(THREAD, "two", b"\xa1x", upto=1), "who was slow comes in the end"
+    assert store.unsummarised() == []
+    store.release(THREAD, "two", why="the second part failed")
+    assert [row.tries for row in store.unsummarised()] == [1]
+    store.clear(THREAD)
+    assert store.unsummarised() == []
+
+
+def test_a_claim_ends_by_itself(store: MemoryStore) -> None:
+    say(store, "a")
+    assert store.claim(THREAD, "one", 0.02) == 1
+    poll(lambda: store.claim(THREAD, "two", 60) == 2, what="the end of the claim")
 
 
 def test_facts_are_kept_by_name_until_they_are_forgotten(store: MemoryStore) -> None:
@@ -135,7 +209,13 @@ def test_what_is_cleared_is_gone(store: MemoryStore) -> None:
 def test_nothing_is_left_of_what_is_cleared(redis_client: "redis.Redis") -> None:
     store = RedisMemory(redis_client, space="project")
     say(store, "a", key="k", ttl=1000)
-    store.fold(THREAD, b"\xa1x", upto=1, instead_of=0)
+    say(store, "s", thread="other", leading=1)
+    store.clear("other")
+    assert store.claim(THREAD, "one", 60) == 1
+    store.fold(THREAD, "one", b"\xa1x", upto=1)
+    store.release(THREAD, "one", why="no")
+    assert [row.name for row in store.unsummarised()] == [THREAD]
+    assert RedisMemory(redis_client, space="other").unsummarised() == []
     store.put(THREAD, {"fact": b"\x01"})
     assert [row.name for row in store.threads()] == [THREAD]
     assert RedisMemory(redis_client, space="other").threads() == []
@@ -147,7 +227,7 @@ def _write(url: str, writer: int, count: int, go: Any) -> None:
     store = RedisMemory(connect(url))
     go.wait(30)
     for number in range(count):
-        say(store, [writer, number], keep=10_000)
+        say(store, [writer, number])
 
 
 def test_names_of_threads_whose_time_is_over_are_let_go(store: MemoryStore) -> None:

@@ -11,6 +11,7 @@ import pytest
 from flowcore import Memory
 from flowcore.cli.main import main
 from flowcore.client.memory import export_threads, import_threads
+from flowcore.run.event import EventType
 from tests.engine import Engine
 from tests.integration.modules.engine_nodes import embed
 
@@ -145,3 +146,32 @@ def test_a_run_recalls_what_another_has_said_and_a_shell_does_too(
     memory.clear()
     assert import_threads(iter(lines), session=engine.session) == 1
     assert memory.recall("cat", 1)[0]["content"] == "the cat sleeps", "vectors travel, too"
+
+
+def test_a_conversation_goes_on_while_its_summariser_is_down(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {
+        "memory": {"type": "summary", "summarise_after": 2, "summariser": "engine_nodes:down"}
+    }
+    say = {"uses": "memory", "with": {"op": "append", "content": "${{ inputs.text }}"}}
+    told = []
+    for number in range(5):
+        run = engine.start({"a": say}, {"thread": "late", "text": f"{number}"}, config=config)
+        assert run.wait(60).output == number + 1
+        told += [e.data["message"] for e in run.events() if e.type is EventType.NODE_LOG]
+    memory = Memory("test", "late", session=engine.session)
+    assert [message["content"] for message in memory.messages()] == ["0", "1", "2", "3", "4"]
+    first, second = told
+    assert "not summarised yet, and nothing of it is lost (try 1): RuntimeError: the m" in first
+    assert "(try 2)" in second
+
+    monkeypatch.setenv("FLOWCORE_REDIS_URL", engine.session.runtime.redis_url)
+    monkeypatch.setenv("FLOWCORE_HOME", str(engine.home))
+    assert main(["memory", "list", "test/late", "-o", "json"]) == 0
+    err = capsys.readouterr().err
+    assert "thread 'test/late' (5 messages)" in err
+    assert "3 tries: RuntimeError: the model is down" in err
+    assert memory.clear()
+    assert main(["memory", "list", "test/late", "-o", "json"]) == 0
+    assert "summary" not in capsys.readouterr().err

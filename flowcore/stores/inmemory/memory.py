@@ -9,7 +9,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flowcore.ports.memory import Conversation, Entry, Thread
+from flowcore.ports.memory import (
+    MOST_PINNED,
+    Conversation,
+    Entry,
+    Thread,
+    Unsummarised,
+    Written,
+)
 
 __all__ = ["InMemoryMemory"]
 
@@ -17,8 +24,21 @@ _KEYS = 1000
 
 
 @dataclass(slots=True)
+class _Late:
+    """A summary that is under way, or has failed."""
+
+    token: str = ""
+    again: float = 0.0
+    since: float | None = None
+    tries: int = 0
+    why: str = ""
+
+
+@dataclass(slots=True)
 class _Kept:
+    pinned: list[Entry] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    late: _Late = field(default_factory=_Late)
     last: int = 0
     summary: bytes | None = None
     folded: int = 0
@@ -42,21 +62,22 @@ class InMemoryMemory:
         thread: str,
         packed: Sequence[bytes],
         *,
-        keep: int,
+        leading: int = 0,
         ttl: float | None = None,
         key: str = "",
-    ) -> int:
+    ) -> Written:
         """Add messages behind all there are, once per key."""
         if not packed:
-            return 0
+            return Written()
         with self._lock:
             kept, now = self._of(thread), self._clock()
             if key in kept.seen:
-                return kept.seen[key]
-            for one in packed:
+                return _written(kept, kept.seen[key])
+            room = MOST_PINNED - len(kept.pinned) if kept.last == len(kept.pinned) else 0
+            for at, one in enumerate(packed):
                 kept.last += 1
-                kept.entries.append(Entry(id=kept.last, time=now, packed=one))
-            del kept.entries[:-keep]
+                where = kept.pinned if at < min(leading, room) else kept.entries
+                where.append(Entry(id=kept.last, time=now, packed=one))
             if key:
                 kept.seen[key] = kept.last
                 while len(kept.seen) > _KEYS:
@@ -64,25 +85,76 @@ class InMemoryMemory:
             kept.updated = now
             if ttl is not None:
                 kept.ends = now + ttl
-            return kept.last
+            return _written(kept, kept.last)
 
     def read(self, thread: str) -> Conversation:
         """Return what is kept of a thread's messages."""
         with self._lock:
             kept = self._known(thread) or _Kept()
             return Conversation(
-                entries=list(kept.entries), summary=kept.summary, folded=kept.folded
+                entries=[*kept.pinned, *kept.entries],
+                pinned=len(kept.pinned),
+                summary=kept.summary,
+                folded=kept.folded,
             )
 
-    def fold(self, thread: str, summary: bytes, *, upto: int, instead_of: int) -> bool:
+    def drop(self, thread: str, upto: int) -> None:
+        """Forget the oldest messages."""
+        with self._lock:
+            if (kept := self._known(thread)) is not None:
+                kept.entries = [entry for entry in kept.entries if entry.id > upto]
+
+    def claim(self, thread: str, token: str, seconds: float) -> int:
+        """Begin to summarise a thread."""
+        with self._lock:
+            kept, now = self._known(thread), self._clock()
+            if kept is None or not kept.last or now < kept.late.again:
+                return 0
+            late = kept.late
+            late.token, late.again = token, now + seconds
+            late.since = now if late.since is None else late.since
+            late.tries += 1
+            return late.tries
+
+    def fold(self, thread: str, token: str, summary: bytes, *, upto: int) -> bool:
         """Let a summary stand for the oldest messages."""
         with self._lock:
             kept = self._known(thread)
-            if kept is None or kept.folded != instead_of or not kept.last:
+            if kept is None or kept.late.token != token:
                 return False
             kept.summary, kept.folded = summary, upto
             kept.entries = [entry for entry in kept.entries if entry.id > upto]
+            kept.late.since, kept.late.tries, kept.late.why = None, 0, ""
             return True
+
+    def release(self, thread: str, token: str, *, pause: float = 0.0, why: str = "") -> None:
+        """End a claim."""
+        with self._lock:
+            kept = self._known(thread)
+            if kept is None or kept.late.token != token:
+                return
+            late, now = kept.late, self._clock()
+            late.again, late.why = now + pause, why
+            if not why:
+                late.since, late.tries = None, 0
+            elif late.since is None:  # a part was summarised before the next one failed
+                late.since, late.tries = now, 1
+
+    def unsummarised(self, *, limit: int = 100) -> Sequence[Unsummarised]:
+        """Return the threads whose summary is under way or has failed."""
+        with self._lock:
+            rows = [
+                Unsummarised(
+                    name=name,
+                    messages=len(kept.entries),
+                    since=kept.late.since,
+                    tries=kept.late.tries,
+                    why=kept.late.why,
+                )
+                for name in list(self._threads)
+                if (kept := self._known(name)) and kept.late.since is not None
+            ]
+        return sorted(rows, key=lambda row: (row.since, row.name))[:limit]
 
     def put(
         self, thread: str, facts: Mapping[str, bytes | None], *, ttl: float | None = None
@@ -127,7 +199,7 @@ class InMemoryMemory:
             rows = [
                 Thread(
                     name=name,
-                    messages=len(kept.entries),
+                    messages=len(kept.pinned) + len(kept.entries),
                     facts=len(kept.facts),
                     updated=kept.updated,
                 )
@@ -148,3 +220,8 @@ class InMemoryMemory:
             del self._threads[thread]
             return None
         return kept
+
+
+def _written(kept: _Kept, last: int) -> Written:
+    size = sum(len(entry.packed) for entry in kept.entries)
+    return Written(last=last, messages=len(kept.entries), size=size)

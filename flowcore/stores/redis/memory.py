@@ -1,8 +1,9 @@
 """Memory on Redis: a list of messages and a hash of facts for each thread.
 
 In: what is to be remembered. Out: what is. See lua/memory for each step. A thread is
-``fc:{mem:NAME}:head`` (hash: last id, summary), ``log`` (list of id, time, message), ``seen``
-(sorted set of the keys of its writes) and ``facts`` (hash); ``fc:memory`` names all threads.
+``fc:{mem:NAME}:head`` (hash: last id, summary, the claim of who summarises), ``pinned`` and ``log``
+(lists of id, time, message), ``seen`` (sorted set of the keys of its writes) and ``facts`` (hash);
+``fc:memory`` names all threads, ``fc:memory:late`` those whose summary is under way or has failed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,15 @@ from typing import Any
 
 import msgpack
 
-from flowcore.ports.memory import Conversation, Entry, MemoryStore, Thread
+from flowcore.ports.memory import (
+    MOST_PINNED,
+    Conversation,
+    Entry,
+    MemoryStore,
+    Thread,
+    Unsummarised,
+    Written,
+)
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.placing import home_of
 from flowcore.stores.redis.script import Line, Script
@@ -20,7 +29,8 @@ from flowcore.stores.redis.script import Line, Script
 __all__ = ["RedisMemory", "ShardedMemory"]
 
 _INDEX = "fc:memory"
-_PARTS = ("head", "log", "seen", "facts")
+_LATE = "fc:memory:late"
+_PARTS = ("head", "pinned", "log", "seen", "facts")
 _PAGE = 500
 
 
@@ -39,7 +49,7 @@ class RedisMemory:
         self._client = client
         self._scripts = {
             name: Script(line, (folder / f"{name}.lua").read_text())
-            for name in ("append", "fold", "put", "facts", "tidy")
+            for name in ("append", "fold", "claim", "release", "put", "facts", "tidy")
         }
         self._cursor = 0
 
@@ -48,35 +58,78 @@ class RedisMemory:
         thread: str,
         packed: Sequence[bytes],
         *,
-        keep: int,
+        leading: int = 0,
         ttl: float | None = None,
         key: str = "",
-    ) -> int:
+    ) -> Written:
         """Add messages behind all there are, once per key."""
         if not packed:
-            return 0
-        last: int = self._call("append", self._space + thread, key, keep, _ms(ttl), *packed)
-        return last
+            return Written()
+        last, messages, size = self._call(
+            "append", self._space + thread, key, leading, MOST_PINNED, _ms(ttl), *packed
+        )
+        return Written(last=last, messages=messages, size=size)
 
     def read(self, thread: str) -> Conversation:
         """Return what is kept of a thread's messages, as it was at one moment."""
         with translated():
             pipe = self._client.pipeline(transaction=True)
             pipe.hmget(self._key(thread, "head"), "summary", "folded")
+            pipe.lrange(self._key(thread, "pinned"), 0, -1)
             pipe.lrange(self._key(thread, "log"), 0, -1)
-            (summary, folded), log = pipe.execute()
+            (summary, folded), pinned, log = pipe.execute()
         return Conversation(
             entries=[
                 Entry(id=number, time=ms / 1000, packed=packed)
-                for number, ms, packed in map(_unpack, log)
+                for number, ms, packed in map(_unpack, [*pinned, *log])
             ],
+            pinned=len(pinned),
             summary=summary,
             folded=int(folded or 0),
         )
 
-    def fold(self, thread: str, summary: bytes, *, upto: int, instead_of: int) -> bool:
+    def drop(self, thread: str, upto: int) -> None:
+        """Forget the oldest messages."""
+        self._call("fold", self._space + thread, upto, "", "")
+
+    def claim(self, thread: str, token: str, seconds: float) -> int:
+        """Begin to summarise a thread."""
+        return int(self._call("claim", self._space + thread, token, _ms(seconds)))
+
+    def fold(self, thread: str, token: str, summary: bytes, *, upto: int) -> bool:
         """Let a summary stand for the oldest messages."""
-        return bool(self._call("fold", self._space + thread, summary, upto, instead_of))
+        return bool(self._call("fold", self._space + thread, upto, token, summary))
+
+    def release(self, thread: str, token: str, *, pause: float = 0.0, why: str = "") -> None:
+        """End a claim."""
+        self._call("release", self._space + thread, token, round(pause * 1000), why)
+
+    def unsummarised(self, *, limit: int = 100) -> Sequence[Unsummarised]:
+        """Return the threads whose summary is under way or has failed."""
+        space = self._space.encode()
+        with translated():
+            late: Any = self._client.zrange(_LATE, 0, -1, withscores=True)
+            named = [
+                (name.decode().removeprefix(self._space), ms)
+                for name, ms in late
+                if name.startswith(space)
+            ][:limit]
+            pipe = self._client.pipeline(transaction=False)
+            for name, _ in named:
+                pipe.hmget(self._key(name, "head"), "tries", "why").llen(self._key(name, "log"))
+            found = pipe.execute()
+        rows = zip(named, found[::2], found[1::2], strict=True)
+        return [
+            Unsummarised(
+                name=name,
+                messages=messages,
+                since=ms / 1000,
+                tries=int(tries),
+                why=(why or b"").decode("utf-8", "replace"),
+            )
+            for (name, ms), (tries, why), messages in rows
+            if tries is not None  # its time is over, or it has been summarised since
+        ]
 
     def put(
         self, thread: str, facts: Mapping[str, bytes | None], *, ttl: float | None = None
@@ -95,8 +148,8 @@ class RedisMemory:
         with translated():
             pipe = self._client.pipeline(transaction=True)
             keys = [self._key(thread, part) for part in _PARTS]
-            pipe.delete(*keys).zrem(_INDEX, self._space + thread)
-            gone, known = pipe.execute()
+            pipe.delete(*keys).zrem(_INDEX, self._space + thread).zrem(_LATE, self._space + thread)
+            gone, known, _ = pipe.execute()
         return bool(gone or known)
 
     def tidy(self) -> int:
@@ -133,13 +186,15 @@ class RedisMemory:
             pipe = self._client.pipeline(transaction=False)
             for name, _ in named:
                 pipe.llen(self._key(name, "log")).hlen(self._key(name, "facts"))
-                pipe.exists(self._key(name, "head"))
-            counts = pipe.execute()
-            rows = zip(named, counts[::3], counts[1::3], counts[2::3], strict=True)
+                pipe.exists(self._key(name, "head")).llen(self._key(name, "pinned"))
+            found = iter(pipe.execute())
             kept, gone = [], []
-            for (name, ms), messages, facts, head in rows:
+            for (name, ms), log, facts, head, pinned in zip(
+                named, found, found, found, found, strict=True
+            ):
                 if head or facts:
-                    row = Thread(name=name, messages=messages, facts=facts, updated=ms / 1000)
+                    count = log + pinned
+                    row = Thread(name=name, messages=count, facts=facts, updated=ms / 1000)
                     kept.append(row)
                 else:
                     gone.append(self._space + name)
@@ -168,20 +223,37 @@ class ShardedMemory:
         thread: str,
         packed: Sequence[bytes],
         *,
-        keep: int,
+        leading: int = 0,
         ttl: float | None = None,
         key: str = "",
-    ) -> int:
+    ) -> Written:
         """Add messages behind all there are, once per key."""
-        return self._home(thread).append(thread, packed, keep=keep, ttl=ttl, key=key)
+        return self._home(thread).append(thread, packed, leading=leading, ttl=ttl, key=key)
 
     def read(self, thread: str) -> Conversation:
         """Return what is kept of a thread's messages."""
         return self._home(thread).read(thread)
 
-    def fold(self, thread: str, summary: bytes, *, upto: int, instead_of: int) -> bool:
+    def drop(self, thread: str, upto: int) -> None:
+        """Forget the oldest messages."""
+        self._home(thread).drop(thread, upto)
+
+    def claim(self, thread: str, token: str, seconds: float) -> int:
+        """Begin to summarise a thread."""
+        return self._home(thread).claim(thread, token, seconds)
+
+    def fold(self, thread: str, token: str, summary: bytes, *, upto: int) -> bool:
         """Let a summary stand for the oldest messages."""
-        return self._home(thread).fold(thread, summary, upto=upto, instead_of=instead_of)
+        return self._home(thread).fold(thread, token, summary, upto=upto)
+
+    def release(self, thread: str, token: str, *, pause: float = 0.0, why: str = "") -> None:
+        """End a claim."""
+        self._home(thread).release(thread, token, pause=pause, why=why)
+
+    def unsummarised(self, *, limit: int = 100) -> Sequence[Unsummarised]:
+        """Return the threads of all servers whose summary is under way or has failed."""
+        rows = [row for part in self._parts for row in part.unsummarised(limit=limit)]
+        return sorted(rows, key=lambda row: (row.since, row.name))[:limit]
 
     def put(
         self, thread: str, facts: Mapping[str, bytes | None], *, ttl: float | None = None

@@ -126,6 +126,11 @@ def embed(text: str) -> list[float]:
     return [float(text.count(word)) for word in ("cat", "dog", "sea", "ship")]
 
 
+def down(messages: list[dict[str, Any]], summary: str | None) -> str:
+    """A summariser whose model is away."""
+    raise RuntimeError("the model is down")
+
+
 def nap(seconds: float) -> float:
     time.sleep(seconds)
     return seconds

@@ -3,6 +3,7 @@ local gone = 0
 for _, name in ipairs(ARGV) do
   local base = 'fc:{mem:' .. name .. '}:'
   if redis.call('EXISTS', base .. 'head', base .. 'log', base .. 'facts') == 0 then
+    redis.call('ZREM', 'fc:memory:late', name)
     gone = gone + redis.call('ZREM', 'fc:memory', name)
   end
 end
