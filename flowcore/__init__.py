@@ -24,6 +24,7 @@ _HOMES = {
     "Rejected": "flowcore.agents.agent",
     "Skill": "flowcore.agents.agent",
     "agent": "flowcore.agents.agent",
+    "app": "flowcore.assembly.worker",  # what ``celery -A flowcore`` looks for
     "Memory": "flowcore.client.memory",
     "ExecutionResult": "flowcore.ports.backend",
     "Flow": "flowcore.client.flow",

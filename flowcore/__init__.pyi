@@ -1,5 +1,7 @@
 """What type checkers see of the lazily loaded public names."""
 
+from celery import Celery
+
 from flowcore.agents.agent import InputRequired as InputRequired
 from flowcore.agents.agent import Rejected as Rejected
 from flowcore.agents.agent import Skill as Skill
@@ -32,6 +34,10 @@ from flowcore.run.callbacks import Callbacks as Callbacks
 from flowcore.run.event import Event as Event
 
 __version__: str
+
+app: Celery
+"""What ``celery -A flowcore`` runs; made from the environment when first asked for."""
+
 __all__ = [
     "AgentClient",
     "AgentContext",

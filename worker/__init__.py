@@ -1,8 +1,19 @@
-"""``celery -A worker worker`` starts a worker that runs flowcore's nodes.
+"""``celery -A worker worker``: the older name of ``celery -A flowcore worker``.
 
-A shim: everything is in ``flowcore``. The Redis comes from FLOWCORE_REDIS_URL.
+A shim: everything is in ``flowcore``, and is made when Celery asks for ``app``. A directory of
+yours with this name, and without ``__init__.py``, goes on to be found beside it.
 """
 
-from flowcore.assembly.worker import app
+import pkgutil
+from importlib import import_module
 
 __all__ = ["app"]
+
+__path__ = pkgutil.extend_path(__path__, __name__)
+
+
+def __getattr__(name: str) -> object:
+    if name == "app":
+        return import_module("flowcore.assembly.worker").app
+    msg = f"module 'worker' has no attribute {name!r}"
+    raise AttributeError(msg)

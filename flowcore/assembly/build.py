@@ -154,6 +154,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
             broker=broker,
             results=place(first),
             queue=queue_name(None, default=settings.queue, namespace=settings.namespace),
+            namespace=settings.namespace,
         ),
         Bridge(
             services.build,

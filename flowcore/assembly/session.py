@@ -21,10 +21,12 @@ from flowcore.assembly.payloads import payload_url
 from flowcore.assembly.reach import check_broker, check_stores
 from flowcore.assembly.settings import Settings, split_urls
 from flowcore.assembly.supervisor import LocalWorkers
+from flowcore.assembly.worker_options import WorkerOptions
+from flowcore.backends.native.node_names import unique_name
 from flowcore.errors import ServiceError, StoreFullError, StoreUnreachableError, UsageError
 from flowcore.forks import leave_to_parent, renew_after_fork
 
-__all__ = ["Session", "default_session"]
+__all__ = ["Session", "default_session", "project_namespace"]
 
 _T = TypeVar("_T")
 
@@ -65,7 +67,7 @@ class Session:
         if url is None:
             self._server = EmbeddedServer.join(home=settings.home)
             url = self._server.url
-            settings = replace(settings, namespace=settings.namespace or _project())
+            settings = replace(settings, namespace=settings.namespace or project_namespace())
         else:
             check_stores(split_urls(url), unprotected=settings.unprotected_redis)
         self.runtime: Runtime = build_runtime(settings, url)
@@ -143,8 +145,8 @@ class Session:
             else:
                 wanted = set(self.unserved(queues)) - self._served
             if wanted:
-                options = ["--include", ",".join(include)] if include else []
-                self._start(sorted(wanted), concurrency, [*options, "--pool", pool], paths)
+                options = WorkerOptions(concurrency=concurrency, pool=pool, include=tuple(include))
+                self._start(sorted(wanted), options, paths)
                 self._served |= wanted
         return frozenset(wanted)
 
@@ -229,19 +231,23 @@ class Session:
         """Close."""
         self.close()
 
-    def _start(
-        self,
-        queues: list[str],
-        concurrency: int | None,
-        options: list[str],
-        paths: Iterable[Path],
-    ) -> None:
-        slots = concurrency or max(2, os.cpu_count() or 2)
+    def start_worker(self, queues: Iterable[str | None], options: WorkerOptions) -> None:
+        """Start one local worker, whoever else serves its queues; it ends with this session."""
+        with self._lock:
+            wanted = {self.runtime.queue(queue) for queue in queues}
+            self._start(sorted(wanted), options)
+            self._served |= wanted
+
+    def _start(self, queues: list[str], options: WorkerOptions, paths: Iterable[Path] = ()) -> None:
+        slots = options.concurrency or max(2, os.cpu_count() or 2)
+        made = replace(
+            options,
+            concurrency=None if options.autoscale else slots,
+            name=options.name or unique_name("local"),
+            log_level=options.log_level or self.runtime.settings.log_level,
+        )
         argv = [
-            *(sys.executable, "-m", "celery", "-A", "flowcore.assembly.worker", "worker"),
-            *(*options, "--concurrency", str(slots), "--queues", ",".join(queues)),
-            *("--hostname", f"local-{os.getpid()}-{len(self._workers)}@%h"),
-            *("--loglevel", self.runtime.settings.log_level),
+            *made.argv(queues),
             *("--without-gossip", "--without-mingle"),
         ]
         self.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -269,7 +275,7 @@ class Session:
         }
 
 
-def _project() -> str:
+def project_namespace() -> str:
     """Name the namespace of the project in the working directory."""
     return "p" + hashlib.blake2b(str(Path.cwd()).encode(), digest_size=4).hexdigest()
 

@@ -5,7 +5,7 @@ In: queues and a size. Out: a worker that runs until it is told to end, or has n
 The worker is a process of its own, and this one keeps it: it starts it again when it dies, and
 takes it down with itself. On the embedded server, and with ``--until-idle``, it shows its log. On a
 server of one's own it becomes a lean supervisor (``assembly.supervise``), and what the worker says
-goes where this process's output goes.
+goes where this process's output goes. Its options are Celery's, as far as they go.
 """
 
 import contextlib
@@ -13,6 +13,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -22,7 +24,12 @@ from flowcore.assembly.import_check import check_imports
 from flowcore.assembly.lifeline import report_ready
 from flowcore.assembly.session import Session
 from flowcore.assembly.supervise import GRACE
+from flowcore.assembly.worker_names import full_name, refuse_taken
+from flowcore.assembly.worker_options import WorkerOptions
+from flowcore.backends.native.janitor import NOTE_KEPT
+from flowcore.backends.native.node_names import unique_name
 from flowcore.cli.background import Turn
+from flowcore.cli.options import taking
 from flowcore.cli.outcome import ExitCode, complain
 from flowcore.cli.printing import Quiet, note
 from flowcore.cli.run import Pool
@@ -36,24 +43,98 @@ _LOOK = 0.25
 #: Looking for unfinished runs reads the index of all runs: it may take this share of the time.
 _SHARE = 0.05
 _MANY = 100_000
+#: A bound on numbers that Celery keeps in 32 bits.
+_MOST = 2**31 - 1
+
+
+class Level(StrEnum):
+    """Levels of the standard ``logging`` module."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+
+
 _UNFINISHED = frozenset(state for state in RunState if not state.is_terminal)
 
 
-def worker(  # noqa: PLR0917  (the options of a command)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a worker is asked to be: options that Celery's worker has too, by the same names."""
+
     queues: Annotated[
-        str | None, typer.Option("--queues", help="Queues to serve, by comma; default: flowcore.")
-    ] = None,
+        str | None,
+        typer.Option("--queues", "-Q", help="Queues to serve, by comma; default: flowcore."),
+    ] = None
+    name: Annotated[
+        str | None,
+        typer.Option("--name", "-n", "--hostname", help="Its name; default: one of its own."),
+    ] = None
     concurrency: Annotated[
         int | None,
-        typer.Option("--concurrency", min=1, max=1000, help="Nodes at once; default: cores."),
-    ] = None,
-    pool: Annotated[Pool, typer.Option("--pool", help="Celery's pool.")] = Pool.PREFORK,
-    agents: Annotated[
-        str | None, typer.Option("--agents", help="Modules whose agents to host, by comma.")
-    ] = None,
+        typer.Option("--concurrency", "-c", min=1, max=1000, help="Nodes at once; default: cores."),
+    ] = None
+    pool: Annotated[Pool, typer.Option("--pool", "-P", help="Celery's pool.")] = Pool.PREFORK
+    autoscale: Annotated[
+        str | None,
+        typer.Option(
+            "--autoscale", metavar="MAX,MIN", help="Let the pool grow and shrink; for prefork."
+        ),
+    ] = None
+    max_tasks: Annotated[
+        int | None,
+        typer.Option(
+            "--max-tasks-per-child",
+            min=1,
+            max=_MOST,
+            help="Messages until a process is replaced; prefork.",
+        ),
+    ] = None
+    max_memory: Annotated[
+        int | None,
+        typer.Option(
+            "--max-memory-per-child",
+            min=1,
+            max=_MOST,
+            help="KiB until a process is replaced; prefork.",
+        ),
+    ] = None
     include: Annotated[
         str | None,
         typer.Option("--include", "-I", help="Modules of nodes to import at start, by comma."),
+    ] = None
+    loglevel: Annotated[
+        Level | None,
+        typer.Option(
+            "--loglevel",
+            "-l",
+            case_sensitive=False,
+            help="What it says; default: FLOWCORE_LOG_LEVEL.",
+        ),
+    ] = None
+
+    def options(self) -> WorkerOptions:
+        """Return what was asked for; ``UsageError`` if it does not go together."""
+        return WorkerOptions(
+            concurrency=self.concurrency,
+            pool=self.pool.value,
+            autoscale=self.autoscale,
+            max_tasks_per_child=self.max_tasks,
+            max_memory_per_child=self.max_memory,
+            include=tuple(_named(self.include)),
+            name=self.name,
+            log_level=self.loglevel.value if self.loglevel else None,
+        )
+
+
+@taking(Asked)
+def worker(
+    asked: Asked,
+    *,
+    agents: Annotated[
+        str | None, typer.Option("--agents", help="Modules whose agents to host, by comma.")
     ] = None,
     until_idle: Annotated[
         float | None,
@@ -74,26 +155,31 @@ def worker(  # noqa: PLR0917  (the options of a command)
 ) -> int:
     """Start a worker for this project and keep it running; Ctrl-C ends it.
 
-    On the embedded server it serves the runs that were started in this directory.
+    On the embedded server it serves the runs that were started in this directory. Celery's own
+    command takes more options, and has no supervisor: celery -A flowcore worker
 
-    Example: flowcore worker --queues gpu,flowcore --concurrency 4
+    Example: flowcore worker --queues gpu,flowcore --concurrency 4 --name gpu
     """
-    modules = _named(include)
-    check_imports(modules, _named(agents))  # says at once what is wrong
+    options = asked.options()
+    check_imports(options.include, _named(agents))  # says at once what is wrong
     if agents:
         os.environ["FLOWCORE_AGENTS"] = agents
     with Session() as session:
-        names = _named(queues) or [session.runtime.settings.queue]
+        names = _named(asked.queues) or [session.runtime.settings.queue]
         wanted = sorted(map(session.runtime.queue, names))
-        session.runtime.board.workers()  # says at once when Redis cannot be reached
+        board = session.runtime.board
+        board.workers()  # says at once when Redis cannot be reached
+        if options.name is not None:
+            options = replace(options, name=full_name(options.name))
+            refuse_taken(board, str(options.name), patience=NOTE_KEPT + 1)
         if not session.embedded and until_idle is None:
-            _become_supervisor(session, grace, _celery(session, wanted, concurrency, pool, modules))
+            _become_supervisor(session, grace, _celery(session, wanted, options))
         keeper = _Keeper(session, wanted)
         if not keeper.turn.take(patience=1.0) and until_idle is not None:
             note(f"another background worker serves {', '.join(wanted)}", quiet=quiet)
             return ExitCode.OK
         report_ready()
-        session.ensure_workers(names, concurrency=concurrency, pool=pool.value, include=modules)
+        session.start_worker(names, options)
         note(f"worker for {', '.join(wanted)}; log: {session.log}", quiet=quiet)
         with contextlib.suppress(KeyboardInterrupt):
             keeper.keep(until_idle, log=None if quiet else session.log)
@@ -170,21 +256,13 @@ def _named(given: str | None) -> list[str]:
     return [name.strip() for name in (given or "").split(",") if name.strip()]
 
 
-def _celery(
-    session: Session,
-    queues: list[str],
-    concurrency: int | None,
-    pool: Pool,
-    modules: list[str],
-) -> list[str]:
-    """The command of Celery's worker."""
-    return [
-        *(sys.executable, "-m", "celery", "-A", "flowcore.assembly.worker", "worker"),
-        *("--pool", pool.value, "--queues", ",".join(queues)),
-        *(("--concurrency", str(concurrency)) if concurrency else ()),
-        *(("--include", ",".join(modules)) if modules else ()),
-        *("--loglevel", session.runtime.settings.log_level),
-    ]
+def _celery(session: Session, queues: list[str], options: WorkerOptions) -> list[str]:
+    """The command of Celery's worker; started again, it has the same name."""
+    return replace(
+        options,
+        name=options.name or unique_name(),
+        log_level=options.log_level or session.runtime.settings.log_level,
+    ).argv(queues)
 
 
 def _become_supervisor(session: Session, grace: float, command: list[str]) -> NoReturn:

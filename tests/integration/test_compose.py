@@ -34,6 +34,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.flower, pytest.mark.timeout(3
 
 COMPOSE = yaml.safe_load((ROOT / "compose" / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
+README = ROOT / "compose" / "README.md"
 
 # Stands in for the client of the server's image, which the wheel does not bring.
 CLI = """#!{python}
@@ -66,7 +67,7 @@ class Machine:
         word = re.sub(r"\b(redis|localhost|0\.0\.0\.0)(?=:\d|$)", "127.0.0.1", word)
         places = {
             "/data": self.home,
-            "/flows": ROOT / "tests" / "integration" / "modules",
+            "/flows": self.home / "flows",
             "/etc/flower": ROOT / "compose",
         }
         for place, here_ in places.items():
@@ -79,6 +80,10 @@ class Machine:
         given = {name: self.text(value) for name, value in SERVICES[service]["environment"].items()}
         return {"PATH": ":".join(path), "HOSTNAME": socket.gethostname(), **given}
 
+    def directory(self, service: str) -> Path:
+        """Where its commands run."""
+        return Path(self.text(SERVICES[service].get("working_dir", str(self.home))))
+
     def command(self, service: str) -> list[str]:
         return [self.text(word) for word in SERVICES[service]["command"]]
 
@@ -89,7 +94,10 @@ class Machine:
         argv = ["/bin/sh", "-c", *words] if kind == "CMD-SHELL" else words
         argv[0] = shutil.which(argv[0], path=self.environment(service)["PATH"]) or argv[0]
         env = self.environment(service)
-        done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, timeout=60, check=False)
+        where = self.directory(service)
+        done = subprocess.run(
+            argv, env=env, cwd=where, capture_output=True, timeout=60, check=False
+        )
         return done.returncode == 0
 
 
@@ -104,6 +112,11 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     machine = Machine(tmp_path_factory.mktemp("compose"))
     programs = machine.home / "bin"
     programs.mkdir()
+    shutil.copytree(ROOT / "compose" / "flows", machine.home / "flows")
+    # Tests have nodes of their own there.
+    shutil.copytree(
+        ROOT / "tests" / "integration" / "modules", machine.home / "flows", dirs_exist_ok=True
+    )
     (programs / "valkey-server").symlink_to(find_binary())
     (programs / "valkey-cli").write_text(CLI.format(python=sys.executable))
     (programs / "valkey-cli").chmod(0o755)
@@ -114,7 +127,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             argv = machine.command(service)
             argv[0] = shutil.which(argv[0], path=env["PATH"]) or argv[0]
             log = machine.home / f"{service}.log"
-            stack.enter_context(running(argv, env=env, cwd=ROOT, log=log))
+            where = machine.directory(service)
+            stack.enter_context(running(argv, env=env, cwd=where, log=log))
             poll(partial(machine.healthy, service), what=f"a healthy {service}")
         yield machine
 
@@ -149,8 +163,38 @@ def test_a_run_from_outside_is_done_by_the_worker_and_shown_by_flower(
         ],
         what="the node in Flower",
     )
-    assert found[0]["worker"] == f"celery@{socket.gethostname()}"
+    assert found[0]["worker"] == f"worker@{socket.gethostname()}"
     assert 'data-column="kwargs"' in flower.get("/tasks")
+
+
+def test_the_readme_works_as_written(up: Machine) -> None:
+    """All of its commands but Docker's own, in one shell, beside the services."""
+    blocks = re.findall(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    ours = [line for line in lines if not line.startswith("docker compose ")]
+    # The last ones are for other passwords than those of the file.
+    *commands, redis_password, flower_auth = ours
+    assert redis_password.startswith("export FLOWCORE_REDIS_PASSWORD=")
+    assert flower_auth.startswith("export FLOWER_BASIC_AUTH=")
+    assert len(commands) == 6
+    script = "\n".join(["set -ex", *map(up.text, commands)])
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {"PATH": path, "FLOWCORE_HOME": str(up.home / "reader"), "HOME": str(up.home)}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    host = socket.gethostname()
+    assert f"HELLO ADA, FROM {host.upper()}!" in done.stdout
+    assert "started local workers" not in done.stderr, "the container's worker did it"
+    assert f"worker@{host}" in done.stdout
+    bare = subprocess.run(
+        ["bash", "-c", up.text(commands[-1]).replace("-u flowcore:flowcore", "-sw %{http_code}")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "401" in bare.stdout, "as the page says"
 
 
 def test_the_server_asks_for_its_password_and_writes_to_its_volume(up: Machine) -> None:
@@ -176,14 +220,14 @@ def test_a_stopped_worker_ends_within_its_grace_and_another_finishes_its_node(
         "queue": "second",
         "with": {"path": str(gate), "mark": str(mark)},
     }
-    with running(argv, env=env, cwd=ROOT, log=up.home / "second.log") as worker:
+    with running(argv, env=env, cwd=up.directory("worker"), log=up.home / "second.log") as worker:
         run = start(session, {"held": node})
         poll(mark.exists, what="the node to run")
         worker.send_signal(signal.SIGTERM)
         grace = float(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
         worker.wait(grace)
     gate.write_text("open")
-    with running(argv, env=env, cwd=ROOT, log=up.home / "third.log"):
+    with running(argv, env=env, cwd=up.directory("worker"), log=up.home / "third.log"):
         assert run.wait(timeout=90).output == "open"
 
 

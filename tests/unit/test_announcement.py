@@ -45,6 +45,7 @@ def worker() -> Any:
         hostname="celery@here",
         app=SimpleNamespace(amqp=SimpleNamespace(queues=consumed)),
         concurrency=3,
+        max_concurrency=None,
         pool_cls=SimpleNamespace(__module__="celery.concurrency.prefork"),
         pool=None,
     )

@@ -125,3 +125,15 @@ def test_a_client_imports_nothing_of_celerys_worker_and_pools() -> None:
     for name in ("celery.worker.strategy", "celery.worker.request", "billiard.pool", "re2"):
         assert name not in loaded
     assert not [name for name in loaded if name.startswith(("kombu.asynchronous", "jsonschema"))]
+
+
+def test_an_import_of_flowcore_loads_nothing_of_it_that_nobody_asked_for() -> None:
+    """Not for ``app`` either, which is what ``celery -A flowcore`` asks for."""
+    script = "import sys, flowcore; print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = done.stdout.split()
+    assert [name for name in loaded if name.startswith("flowcore")] == ["flowcore"]
+    assert not {"celery", "kombu", "click", "redis", "pydantic"} & set(loaded)
+    assert "app" not in dir(flowcore), "who looks at all names starts no server"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flowcore.agents.agent import AgentSpec
+from flowcore.backends.native.slots import slots_of
 from flowcore.nodes.resolve import MARKER
 from flowcore.ports.presence import WorkerNote
 
@@ -37,7 +38,7 @@ def make_note(worker: Any, engines: Mapping[str, str]) -> WorkerNote:
         id=f"{worker.hostname}|{os.getpid()}|{secrets.token_hex(4)}",
         name=worker.hostname,
         queues=tuple(sorted(worker.app.amqp.queues.consume_from)),
-        concurrency=worker.concurrency or 0,
+        concurrency=slots_of(worker),
         pool=worker.pool_cls.__module__.rsplit(".", 1)[-1],
         pid=os.getpid(),
         version=importlib.metadata.version("flowcore"),

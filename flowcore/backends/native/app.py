@@ -20,7 +20,7 @@ from flowcore.backends.native.foreign import register_answers
 from flowcore.backends.native.forking import be_a_process_of_python, free_locks_in_forks
 from flowcore.backends.native.forwarding import Forwarding
 from flowcore.backends.native.host import HostOptions, NodeHost, Services
-from flowcore.backends.native.publish import lanes
+from flowcore.backends.native.publish import in_namespace, lanes
 from flowcore.backends.native.refusing import Refuser
 from flowcore.backends.native.tasks import register_tasks
 from flowcore.engine.work_table import WorkTable
@@ -62,6 +62,8 @@ class AppOptions:
     """The Redis of the runs."""
     queue: str
     """Queue of nodes that name none, with its namespace."""
+    namespace: str = ""
+    """Prefix of the names of queues."""
 
 
 class Bridge:
@@ -73,6 +75,8 @@ class Bridge:
         self.refuser = Refuser(lambda: self.services().refusals)
         """Keeps messages aside that the gate does not let in."""
         self.options = options
+        self.namespace = ""
+        """Prefix of the names of queues."""
         self._made = PerProcess(self._host)
         self._forwarding = PerProcess(lambda: Forwarding(self.host()))
         self.table: WorkTable | None = None
@@ -161,7 +165,7 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
         broker_transport_options=dict(broker.options),
         **(_QUORUM if broker.quorum else {}),
     )
-    app.flowcore = bridge
+    app.flowcore, bridge.namespace = bridge, options.namespace
     free_locks_in_forks()
     register_tasks(app)
     register_answers(app)
@@ -188,6 +192,7 @@ def _result_backend(results: Place) -> str:
 
 def _consume_lanes(instance: Any, **_: Any) -> None:
     """Let a worker consume the lanes of the queues it was started for."""
-    if isinstance(getattr(instance.app, "flowcore", None), Bridge):
+    bridge = getattr(instance.app, "flowcore", None)
+    if isinstance(bridge, Bridge):
         queues = instance.app.amqp.queues
-        queues.select(lanes(queues.consume_from))
+        queues.select(lanes(in_namespace(queues.consume_from, bridge.namespace)))

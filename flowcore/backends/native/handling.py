@@ -8,7 +8,7 @@ stumbles over all the same, that message is given up, and not the worker.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery.apps.worker import Worker
@@ -17,6 +17,7 @@ from celery.worker.consumer import Consumer
 
 from flowcore.backends.native.gate import judge_task
 from flowcore.backends.native.refusing import shown_error
+from flowcore.backends.native.starting import find_modules_here, import_modules, name_of_worker
 
 __all__ = ["GatedConsumer", "GatedWorker"]
 
@@ -83,10 +84,23 @@ class GatedConsumer(Consumer):
 
 
 class GatedWorker(Worker):
-    """Gives the pool what the consumer has let in; what the pool cannot begin is given up."""
+    """Gives the pool what the consumer has let in; what the pool cannot begin is given up.
+
+    Has a name of its own unless somebody named it, and finds modules in the working directory.
+    """
 
     app: Any
     _quick_release: Any
+
+    def __init__(self, app: Any = None, hostname: str | None = None, **options: Any) -> None:
+        """Celery's command line makes one."""
+        find_modules_here()
+        super().__init__(app, name_of_worker(hostname), **options)
+
+    def setup_includes(self, includes: Sequence[str] | None) -> None:
+        """Import a user's modules, or say which one cannot be."""
+        import_modules(includes or ())
+        super().setup_includes(includes or ())
 
     def _process_task(self, req: Any) -> None:
         try:

@@ -24,7 +24,15 @@ from flowcore.plan.policy import Policy
 from flowcore.ports.store import Dispatch
 from flowcore.ports.unit import Bundle
 
-__all__ = ["END_TASK", "NODE_TASK", "UNIT_TASK", "CeleryDispatcher", "lanes", "queue_name"]
+__all__ = [
+    "END_TASK",
+    "NODE_TASK",
+    "UNIT_TASK",
+    "CeleryDispatcher",
+    "in_namespace",
+    "lanes",
+    "queue_name",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +75,12 @@ def queue_name(queue: str | None, *, default: str, namespace: str, priority: int
     if priority == NORMAL:
         return name
     return f"{name}{HIGH if priority > NORMAL else LOW}"
+
+
+def in_namespace(queues: Iterable[str], namespace: str) -> list[str]:
+    """Name queues as the broker does; those that have the namespace already keep their names."""
+    prefix = f"{namespace}." if namespace else ""
+    return [name if name.startswith(prefix) else f"{prefix}{name}" for name in queues]
 
 
 def lanes(queues: Iterable[str]) -> list[str]:

@@ -5,15 +5,25 @@ In: the board of workers. Out: a number that is a few seconds old. Not here: who
 
 import contextlib
 import time
+from typing import Any
 
 from flowcore.errors import FlowcoreError
 from flowcore.ports.presence import WorkerBoard
 
-__all__ = ["Slots"]
+__all__ = ["Slots", "slots_of"]
 
 #: Seconds for which a count is good: workers come and go slowly, and of many few at a time.
 _FRESH = 5.0
 _FRESH_PER_WORKER = 0.1
+
+
+def slots_of(worker: Any) -> int:
+    """Return how many nodes a Celery worker takes at a time: one that may grow, as if it had.
+
+    Such a worker takes messages for all the processes that it may have, and begins them as it
+    grows; its ``concurrency`` is a number of which it makes no use.
+    """
+    return int(worker.max_concurrency or worker.concurrency or 0)
 
 
 class Slots:

@@ -17,6 +17,8 @@ from typing import Any
 from celery import bootsteps
 from celery.worker import state
 
+from flowcore.backends.native.slots import slots_of
+
 __all__ = ["Stall", "StallWatch"]
 
 _log = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ class StallWatch(bootsteps.StartStopStep):
         while not self._stop.wait(pause):
             stalled = stall.look(
                 received=sum(state.total_count.values()),
-                full=len(state.reserved_requests) >= (worker.concurrency or 1),
+                full=len(state.reserved_requests) >= _most(worker),
                 waiting=lambda: _waiting(worker),
             )
             if stalled:
@@ -88,6 +90,13 @@ class StallWatch(bootsteps.StartStopStep):
                 os.kill(os.getpid(), signal.SIGQUIT)
                 time.sleep(_ORDERLY)
                 os._exit(EX_TEMPFAIL)
+
+
+def _most(worker: Any) -> int:
+    """Return how many messages a worker takes: commands such as ``pool_shrink`` may lower it."""
+    prefetch = getattr(getattr(worker.consumer, "qos", None), "value", None)
+    slots = slots_of(worker) or 1
+    return min(slots, prefetch) if prefetch else slots
 
 
 def _waiting(worker: Any) -> int:
