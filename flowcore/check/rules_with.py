@@ -1,7 +1,7 @@
 """Check what nodes give their functions: arguments that these do not take, or need and have not.
 
-In: a draft. Out: problems. Not here: values (the functions themselves, when they run), what is
-upstream and may give the rest (engine.bind).
+In: a draft. Out: problems. Not here: values (rules_literals), what is upstream and may give the
+rest (engine.bind).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 from flowcore.check.diagnostic import quote
 from flowcore.check.draft import Draft, RawNode
 from flowcore.check.naming import Naming
+from flowcore.check.rules_literals import check_literals
 from flowcore.check.rules_structure import CHOOSING
 from flowcore.check.unknowns import opened
 from flowcore.errors import UsageError
@@ -113,6 +114,7 @@ def _check_call(
         path = (*raw.path, "with", *one.path)
         what = one.sentence(f"tool {quote(uses)}")
         draft.problems.add(one.code, what, path, one.suggestion, at_key=one.at_key)
+    check_literals(draft, found.function, uses, args, (*raw.path, "with", "args"))
 
 
 def _case(value: Any) -> Any:
@@ -124,12 +126,14 @@ def _check_function(
     draft: Draft, raw: RawNode, uses: str, given: Mapping[str, Any], allowed: frozenset[str] | None
 ) -> None:
     try:
-        signature = signature_of(resolve(uses, allowed=allowed).function)
+        function = resolve(uses, allowed=allowed).function
     except UnresolvedError:
         return  # that is told already
-    known = _known(signature)
+    known = _known(signature_of(function))
     if known is not None:
         _check_keys(draft, raw, uses, given, known)
+    if not uses.startswith(PREFIX):
+        check_literals(draft, function, uses, given, (*raw.path, "with"))
 
 
 def _check_keys(

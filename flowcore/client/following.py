@@ -15,7 +15,7 @@ from typing import Any
 from flowcore.assembly.session import Session
 from flowcore.client.blocking import in_thread, refuse_in_loop
 from flowcore.client.hub import hub_of
-from flowcore.engine.callbacks import find_callbacks, tell_all
+from flowcore.engine.callbacks import find_callbacks, tell, tell_all
 from flowcore.errors import RunNotFoundError, UsageError, WaitTimeoutError
 from flowcore.plan.plan import Plan
 from flowcore.run.event import Event, EventType
@@ -175,7 +175,8 @@ class Following:
     def follow(self, *callbacks: Any, after: int = 0, timeout: float | None = None) -> None:
         """Tell callbacks of everything that happens until the run has ended, in order.
 
-        A callback that fails is told of in the log, and fails nothing else.
+        Sync methods may block, and run other flows. A callback that fails is told of in the log,
+        and fails nothing else.
 
         Args:
             callbacks: Objects with methods as ``Callbacks`` has them, sync or async; or the name
@@ -192,7 +193,7 @@ class Following:
         heard = [find_callbacks(one) for one in callbacks]
         with asyncio.Runner() as runner:
             for page in self.read_pages(after=after, timeout=timeout):
-                runner.run(tell_all(heard, page))
+                tell(heard, page, runner)
 
     async def afollow(self, *callbacks: Any, after: int = 0, timeout: float | None = None) -> None:
         """Tell callbacks like ``follow``; sync methods are called in the event loop's thread."""

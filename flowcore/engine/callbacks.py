@@ -7,7 +7,8 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
@@ -21,7 +22,7 @@ from flowcore.ports.troubles import TroubleBook
 from flowcore.run.callbacks import METHODS, calls_of
 from flowcore.run.event import Event
 
-__all__ = ["CallbackTeller", "find_callbacks", "tell_all"]
+__all__ = ["CallbackTeller", "find_callbacks", "tell", "tell_all"]
 
 _log = logging.getLogger("flowcore.callbacks")
 
@@ -62,24 +63,48 @@ def _named(name: str) -> Any:
         raise UsageError(f"callbacks {name!r} cannot be found or made: {what}") from error
 
 
+def tell(heard: Sequence[Any], page: Sequence[Event], runner: asyncio.Runner) -> None:
+    """Tell callbacks of events, in order; one that fails is told of in the log.
+
+    Sync methods are called outside of the loop: what they call may block, too.
+    """
+    for call, event, trouble in _calls(heard, page):
+        with trouble:
+            answer = call(event)
+            if inspect.isawaitable(answer):
+                runner.run(_awaited(answer))
+
+
 async def tell_all(heard: Sequence[Any], page: Sequence[Event]) -> None:
-    """Tell callbacks of events, in order; one that fails is told of in the log."""
+    """Tell callbacks like ``tell``, on the loop that is running."""
+    for call, event, trouble in _calls(heard, page):
+        with trouble:
+            answer = call(event)
+            if inspect.isawaitable(answer):
+                await answer
+
+
+def _calls(
+    heard: Sequence[Any], page: Sequence[Event]
+) -> Iterator[tuple[Callable[[Event], Any], Event, AbstractContextManager[None]]]:
     for event in page:
         for method, about in calls_of(event):
             for one in heard:
-                await _tell(one, method, about)
+                if (call := getattr(one, method, None)) is not None:
+                    yield call, about, _harmless(one, method, about)
 
 
-async def _tell(callbacks: Any, method: str, event: Event) -> None:
-    call = getattr(callbacks, method, None)
-    if call is None:
-        return
+@contextmanager
+def _harmless(callbacks: Any, method: str, event: Event) -> Iterator[None]:
+    """Whatever a callback raises, the run goes on."""
     try:
-        answer = call(event)
-        if inspect.isawaitable(answer):
-            await answer
-    except (Exception, SystemExit):  # noqa: BLE001  (whatever it raises, the run goes on)
+        yield
+    except (Exception, SystemExit):  # noqa: BLE001  (a callback is the user's code)
         _log.exception("%s.%s failed for %s of run %s", callbacks, method, event.type, event.run)
+
+
+async def _awaited(answer: Awaitable[Any]) -> None:
+    await answer
 
 
 class CallbackTeller:
@@ -142,7 +167,7 @@ class CallbackTeller:
             for event in page:
                 if self._stop.is_set() or self._turn is None:
                     break
-                runner.run(tell_all(self._heard, [event]))
+                tell(self._heard, [event], runner)
                 self._told = event.id
         finally:
             with self._lock:

@@ -10,6 +10,7 @@ from typing import Any
 
 from flowcore.engine.assignment import Assignment
 from flowcore.engine.bind import bind
+from flowcore.engine.coercion import coerced
 from flowcore.engine.invoke import Invoker, Stopper
 from flowcore.engine.leases import LeaseKeeper
 from flowcore.errors import StoreFullError, StoreUnreachableError
@@ -70,6 +71,7 @@ class Fallbacks:
         with self._invoker.unlimited():
             function = resolve(uses).function
         signature = signature_of(function)
+        function = coerced(function, uses=uses, node=work.name)
         error = {"type": failure.type, "message": failure.message}
         given = {"error": error, **self._given(work)}
         takes = {*signature.required, *signature.optional}

@@ -10,9 +10,11 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
+from flowcore.engine.coercion import coerced
 from flowcore.engine.giving import model_of
 from flowcore.engine.streaming import is_generator
 from flowcore.expr.template import Template, compile_template
+from flowcore.nodes.celery_task import PREFIX
 from flowcore.nodes.resolve import resolve
 from flowcore.nodes.signature import Signature, signature_of
 from flowcore.plan.plan import Plan
@@ -96,6 +98,8 @@ class Preparer:
         wanted = [source for source in plan.pred[node] if open_ or plan.ids[source] in refs]
         if not signature.known and not given:
             wanted = list(plan.pred[node])
+        if ":" in policy.uses and not policy.uses.startswith(PREFIX):
+            function = coerced(function, like=like, uses=policy.uses, node=plan.label(node))
         prepared = Prepared(
             function=function,
             signature=signature,

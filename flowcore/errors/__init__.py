@@ -25,6 +25,7 @@
     │   ├── ResolveError             FC501  `uses` names nothing that can be called
     │   │   └── UnresolvedError      FC501  (nodes.resolve) and its kinds
     │   ├── BindingError             FC502  a parameter of the function has no value
+    │   │   └── ArgumentError        FC526  or one that its annotation refuses
     │   ├── NodeTimeoutError         FC503
     │   ├── NodeCancelledError       FC504
     │   ├── WorkerLostError          FC505  its worker died too often
@@ -87,6 +88,7 @@ from flowcore.errors.base import (
 )
 from flowcore.errors.nodes import (
     ApprovalRejectedError,
+    ArgumentError,
     BindingError,
     BulkheadFullError,
     CeleryTaskError,
@@ -138,6 +140,7 @@ __all__ = [
     "AgentTaskStateError",
     "AgentWaitError",
     "ApprovalRejectedError",
+    "ArgumentError",
     "BackendError",
     "BindingError",
     "BlockingCallError",

@@ -6,6 +6,7 @@ from flowcore.errors.base import FlowcoreError
 
 __all__ = [
     "ApprovalRejectedError",
+    "ArgumentError",
     "BindingError",
     "BulkheadFullError",
     "CeleryTaskError",
@@ -47,6 +48,13 @@ class BindingError(NodeError):
     """A parameter of the node's function has no value."""
 
     code = "FC502"
+
+
+class ArgumentError(BindingError):
+    """A parameter of the node's function was given what its annotation refuses."""
+
+    code = "FC526"
+    is_final = True
 
 
 class NodeTimeoutError(NodeError):

@@ -4,7 +4,6 @@ In: a function. Out: text for ``uses``, or a UsageError that names the way out.
 Not here: the way back (nodes).
 """
 
-import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from flowcore.errors import UsageError
+from flowcore.graph.spec import NodeSpec
+from flowcore.graph.unfit import refuse_local, refuse_unfit
 
-__all__ = ["address_of"]
+__all__ = ["address_of", "refuse_wrapper_of_another"]
 
 
 def address_of(function: Callable[..., Any]) -> str:
@@ -30,45 +31,26 @@ def address_of(function: Callable[..., Any]) -> str:
         UsageError: A worker could not import it: a lambda, a nested function, a bound method, a
             function of an interactive session, or one whose name means something else by now.
     """
-    qualname = getattr(function, "__qualname__", None)
-    module = getattr(function, "__module__", None)
-    if not isinstance(qualname, str) or not isinstance(module, str):
-        msg = (
-            f"{function!r} has no name that a worker could import; "
-            "wrap it in a function at the top level of a module"
-        )
-        raise UsageError(msg)
-    _refuse_local(qualname)
+    if not isinstance(getattr(function, "__flowcore__", None), NodeSpec):
+        refuse_unfit(function)
+    qualname, module = str(function.__qualname__), str(function.__module__)
+    refuse_local(qualname)
     home = sys.modules.get(module)
     if home is not None:
         _refuse_other(function, module, qualname, home)
     return f"{_importable(qualname, home) if module == '__main__' else module}:{qualname}"
 
 
-def _refuse_local(qualname: str) -> None:
-    """Functions that exist only while another runs cannot be imported."""
-    if qualname.endswith("<lambda>"):
-        msg = "a lambda has no name that a worker could import; write it as a function with 'def'"
-        raise UsageError(msg)
-    if "<locals>" in qualname:
-        outer, _, name = qualname.rpartition(".<locals>.")
-        msg = (
-            f"{name!r} is defined inside {outer!r}, where a worker cannot import it; "
-            "move it to the top level of its module and pass what it needs as arguments"
-        )
-        raise UsageError(msg)
-
-
 def _refuse_other(
     function: Callable[..., Any], module: str, qualname: str, home: ModuleType
 ) -> None:
     """The name must lead back to this very function."""
-    found: Any = home
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    if callable(found) and (found == function or _innermost(found) is _innermost(function)):
+    found = _found(home, qualname)
+    if callable(found) and (found == function or _is_inside(function, found)):
         return
     what = "is not there" if found is None else "is something else by now"
+    if found is not None and _is_inside(found, function):
+        what = "is there without the decorators around it"
     msg = (
         f"a worker would look for {module}:{qualname}, which {what}; give the function a name "
         "of its own at the top level of its module (a bound method needs a function around it)"
@@ -76,16 +58,49 @@ def _refuse_other(
     raise UsageError(msg)
 
 
-def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function inside its decorators."""
-    innermost: Callable[..., Any] = inspect.unwrap(function)
-    return innermost
+def refuse_wrapper_of_another(function: Callable[..., Any], *, by: str | None) -> None:
+    """Refuse a decorator's function around one that is found under its name without it.
+
+    Args:
+        function: What is made a node.
+        by: The module that does so. In its own module the name may yet come to mean this one.
+
+    Raises:
+        UsageError: A worker would run the other function alone.
+    """
+    home = sys.modules.get(function.__module__)
+    if function.__module__ == by or home is None:
+        return
+    found = _found(home, function.__qualname__)
+    if found is not None and found is not function and _is_inside(found, function):
+        _refuse_other(function, function.__module__, function.__qualname__, home)
+
+
+def _found(home: ModuleType, qualname: str) -> Any:
+    found: Any = home
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _is_inside(function: Callable[..., Any], found: Any) -> bool:
+    """Whether what is found calls this function, whatever decorators are around it there."""
+    if isinstance(getattr(function, "__flowcore__", None), NodeSpec):
+        function = getattr(function, "__wrapped__", function)
+    seen: set[int] = set()
+    while found is not None and id(found) not in seen:
+        if found is function:
+            return True
+        seen.add(id(found))
+        found = getattr(found, "__dict__", {}).get("__wrapped__")
+    return False
 
 
 def _importable(qualname: str, main: ModuleType | None) -> str:
     """The name by which other processes import the module that runs as ``__main__``."""
     spec = getattr(main, "__spec__", None)
     if spec is not None:
+        _refuse_standard(str(spec.name), getattr(main, "__file__", None))
         return str(spec.name)
     file = getattr(main, "__file__", None)
     if file is None:
@@ -101,4 +116,13 @@ def _importable(qualname: str, main: ModuleType | None) -> str:
             "imported by that name; start it with 'python -m', or move the function to a module"
         )
         raise UsageError(msg)
+    _refuse_standard(path.stem, file)
     return path.stem
+
+
+def _refuse_standard(name: str, file: str | None) -> None:
+    """Refuse a program whose name leads workers to a module of Python's own."""
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        yours = Path(file).name if file else f"{name}.py"
+        msg = f"your {yours} has the name of a module of the standard library: rename it"
+        raise UsageError(msg)

@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import update_wrapper
-from inspect import iscoroutinefunction
+from inspect import currentframe, iscoroutinefunction
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, Union, overload
 
 from flowcore.errors import UsageError
+from flowcore.graph.address import refuse_wrapper_of_another
 from flowcore.graph.policy import Concurrency, Join, RateLimit, Retry
 from flowcore.graph.spec import BreakerLike, CacheLike, FallbackLike, Items, NodeSpec, Source
+from flowcore.graph.unfit import refuse_options, refuse_undecorable
 
 __all__ = [
     "Group",
@@ -88,6 +90,16 @@ class NodeFunction(Linkable, Generic[P, R]):
         """Call the plain function."""
         return self.__wrapped__(*args, **kwargs)
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Refuse to be a method: whoever calls it would give it no ``self``."""
+        if self.__qualname__ == f"{owner.__qualname__}.{name}":
+            msg = (
+                f"{self.__qualname__!r} is a method, and a worker has not its object; write a "
+                "function at the top level of a module, or a static method with @staticmethod "
+                "above @node"
+            )
+            raise UsageError(msg)
+
     def __repr__(self) -> str:
         return f"<node {self.__module__}:{self.__qualname__}>"
 
@@ -102,6 +114,7 @@ class NodeFunction(Linkable, Generic[P, R]):
             name: Id in a flow; the same as before when left out.
             **options: As for ``@node``; those left out stay as they are.
         """
+        refuse_options(options)
         spec = replace(self.__flowcore__, **options)
         return NodeFunction(self.__wrapped__, replace(spec, name=name or spec.name))
 
@@ -248,15 +261,29 @@ def node(
 
     Returns:
         The node, or a decorator.
+
+    Raises:
+        UsageError: It cannot be a node: a method, a lambda, a function inside another, a class, an
+            instance, a Celery task, a node already; or there is no such option.
     """
+    refuse_options(options)
 
     def decorate(plain: Callable[P, R]) -> NodeFunction[P, R]:
+        refuse_undecorable(plain)
+        refuse_wrapper_of_another(plain, by=_module_that_decorates())
         called = name or str(getattr(plain, "__name__", "node"))
         if isinstance(tags := options.get("tags"), str):
             options["tags"] = [tags]
         return NodeFunction(plain, NodeSpec(name=called, **options))
 
     return decorate if function is None else decorate(function)
+
+
+def _module_that_decorates() -> str | None:
+    frame = currentframe()
+    while frame is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    return None if frame is None else frame.f_globals.get("__name__")
 
 
 def parallel(*branches: Operand) -> Group:

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["Origin", "forget_origins", "origin_of", "origin_of_file"]
+__all__ = ["Origin", "forget_origins", "namesake_of", "origin_of", "origin_of_file"]
 
 
 class Origin(Enum):
@@ -71,6 +71,21 @@ def origin_of(module: str) -> Origin:
             return found
         path = _said(loaded, "__path__") or getattr(spec, "submodule_search_locations", None)
     return found
+
+
+def namesake_of(module: str) -> str | None:
+    """Find a file of the user's own that has the name of a module of somebody else's.
+
+    Args:
+        module: A dotted name; its first part counts.
+    """
+    name = module.partition(".")[0]
+    for place in dict.fromkeys(entry or os.getcwd() for entry in sys.path):  # noqa: PTH109
+        for file in (f"{name}.py", f"{name}/__init__.py"):
+            path = os.path.join(place, file)  # noqa: PTH118
+            if os.path.isfile(path) and origin_of_file(path) is Origin.OWN:  # noqa: PTH113
+                return path
+    return None
 
 
 def _said(module: ModuleType | None, name: str) -> Any:

@@ -22,7 +22,7 @@ from importlib.metadata import entry_points
 from types import FunctionType, MethodType
 from typing import Any
 
-from flowcore.nodes.origin import Origin, forget_origins, origin_of
+from flowcore.nodes.origin import Origin, forget_origins, namesake_of, origin_of
 
 __all__ = ["GROUP", "SETTING", "Permission", "Refusal", "home_of", "way_out"]
 
@@ -86,15 +86,17 @@ class Permission:
             listed = ", ".join(sorted(self.only)) or "none"
             hint = f"allowed here: {listed}; wrap it in a function of such a module"
             return Refusal(module=module, why="is not one of the allowed modules", way_out=hint)
-        if _is_under(module, self.also):
-            return None
-        origin = origin_of(module)
+        origin = Origin.OWN if _is_under(module, self.also) else origin_of(module)
         if origin is Origin.OWN or (origin is Origin.MISSING and not is_loaded):
             return None
         # Last, for it reads what all distributions say.
         if _is_under(module, _declared()):
             return None
-        return Refusal(module=module, why=origin.value, way_out=way_out(module))
+        file = namesake_of(module) if origin is Origin.STANDARD else None
+        if file is None:
+            return Refusal(module=module, why=origin.value, way_out=way_out(module))
+        why = f"is a module of Python's standard library, whose name your {file} has"
+        return Refusal(module=module, why=why, way_out="rename that file")
 
     def refusal_of(self, found: Any) -> Refusal | None:
         """Find why a callable may not be called, whatever name has led to it."""

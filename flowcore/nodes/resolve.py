@@ -29,6 +29,7 @@ from typing import Any
 from flowcore.errors import ResolveError
 from flowcore.nodes.builtin import BUILTIN, PLANNED
 from flowcore.nodes.celery_task import PREFIX, celery_node
+from flowcore.nodes.origin import Origin, origin_of_file
 from flowcore.nodes.permission import Permission, Refusal
 from flowcore.nodes.permission import forget as forget_installed
 
@@ -306,7 +307,10 @@ def _import(name: str) -> ModuleType:
 
 def _raised(name: str, error: BaseException) -> _ImportRaisedError:
     last = traceback.format_exception_only(error)[-1].strip()
-    return _ImportRaisedError(f"importing '{name}' raised {last}", f"see {where_raised(error)}")
+    where = f"see {where_raised(error)}"
+    if isinstance(error, SystemExit):
+        where += '; what a script does belongs under if __name__ == "__main__":'
+    return _ImportRaisedError(f"importing '{name}' raised {last}", where)
 
 
 def where_raised(error: BaseException) -> str:
@@ -316,7 +320,9 @@ def where_raised(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     # A refusal of our own is about the line that called us.
     theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)]
-    last = (theirs or frames)[-1]
+    # A library may have raised, or Python itself: the line of the user's that led there.
+    own = [frame for frame in theirs if origin_of_file(frame.filename) is Origin.OWN]
+    last = (own or theirs or frames)[-1]
     return f"{last.filename}, line {last.lineno}"
 
 

@@ -7,9 +7,10 @@ flow's ``config.tools``.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowcore.errors import UsageError
+from flowcore.errors import ArgumentError, UsageError
 from flowcore.graph.diagnostic import quote
 from flowcore.nodes.context import Context
+from flowcore.nodes.parameters import parameters_of
 from flowcore.nodes.signature import Signature, signature_of
 from flowcore.nodes.types.calls import ToolArguments
 from flowcore.nodes.types.model import Misfit, near
@@ -30,6 +31,7 @@ def tool(ctx: Context | None = None, **more: Any) -> Any:
 
     Raises:
         UsageError: There is no such tool, or it does not take these arguments.
+        ArgumentError: Its annotations refuse one of them.
     """
     tools = tuple(map(str, more.pop("tools", None) or ()))
     node = ctx.node_id if ctx is not None else ""
@@ -43,7 +45,13 @@ def tool(ctx: Context | None = None, **more: Any) -> Any:
         raise UsageError(f"{wrong[0].sentence(label)}{hint}")
     args = {**dict.fromkeys(signature.context, ctx), **given.args}
     first = [args.pop(name) for name in signature.positional if name in args]
-    return function(*first, **args)
+    placed = tuple(first)
+    if (parameters := parameters_of(function)) is not None:
+        placed, args, refused = parameters.read(placed, args)
+        if refused:
+            label = f"tool {given.name!r} of node {node!r}" if node else f"tool {given.name!r}"
+            raise ArgumentError(f"{label} is given what its annotations refuse: {refused[0]}")
+    return function(*placed, **args)
 
 
 def misfits_of_call(signature: Signature, args: Mapping[str, Any]) -> list[Misfit]:

@@ -3,7 +3,7 @@
 All ways of running are in ``tests/unit/test_policy_matrix.py``, on the same engine in process.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from flowcore import Flow, Run
 from flowcore.client.a2a import A2ABackend
 from flowcore.client.flow import start_run
 from flowcore.errors import UsageError
-from tests import policy_matrix
+from tests import policy_matrix, typed_matrix
 from tests.engine import Engine
 from tests.integration.conftest import MakeEngine
 from tests.policy_matrix import SIGNATURES, Seen
@@ -28,7 +28,9 @@ def agents(make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory) ->
         yield engine
 
 
-def _wrong(engine: Engine, run: Run, way: str) -> list[str]:
+def _wrong(
+    engine: Engine, run: Run, way: str, wrong: Callable[..., list[str]] = policy_matrix.wrong
+) -> list[str]:
     result = run.wait(120)
     outputs: Any = result.outputs
 
@@ -42,7 +44,7 @@ def _wrong(engine: Engine, run: Run, way: str) -> list[str]:
         error = node.error.type if node.error else None
         return Seen(state, error, outputs.get(id), deepest.attempts)
 
-    return policy_matrix.wrong(see, way)
+    return wrong(see, way)
 
 
 @pytest.mark.parametrize("way", ["plain", "map", "loop"])
@@ -92,6 +94,41 @@ def test_every_policy_holds_for_every_signature_on_agents(agents: Engine, way: s
     workflow = A2ABackend().create_workflow(tree)
     run = start_run(agents.session, workflow.flow.plan())
     assert _wrong(agents, run, f"a2a {way}") == []
+
+
+@pytest.mark.parametrize("way", ["plain", "map", "loop"])
+def test_every_form_gets_its_parameters_checked(engine: Engine, way: str) -> None:
+    """Those that share a message, and those (with a timeout) that have one of their own."""
+    run = start_run(engine.session, Flow.load(typed_matrix.definition(way)).plan())
+    assert _wrong(engine, run, way, typed_matrix.wrong) == []
+
+
+def test_every_form_gets_its_parameters_checked_on_agents(agents: Engine) -> None:
+    workflow = A2ABackend().create_workflow(typed_matrix.definition("plain"))
+    run = start_run(agents.session, workflow.flow.plan())
+    assert _wrong(agents, run, "a2a", typed_matrix.wrong) == []
+
+
+def test_every_form_gets_its_parameters_checked_in_a_canvas(engine: Engine) -> None:
+    tree = typed_matrix.definition("plain")
+    seen = {
+        f"{id}-seen": {
+            "uses": "passthrough",
+            "with": {"state": f"${{{{ nodes['{id}'].state }}}}"},
+            "needs": [id],
+            "join": "all_done",
+        }
+        for id in tree["nodes"]
+    }
+    canvas = Flow.load({**tree, "nodes": {**tree["nodes"], **seen}}).to_canvas(
+        {}, session=engine.session
+    )
+    sent = canvas.apply_async(queue=engine.session.runtime.default_queue)
+    states = {id: one["state"] for id, one in sent.get(timeout=100).items()}
+    assert states == {
+        id: "failed" if id.startswith(("bad", "deep")) else "succeeded" for id in states
+    }
+    assert len(states) == len(seen)
 
 
 def test_every_policy_that_a_canvas_can_keep_holds_in_one(engine: Engine) -> None:

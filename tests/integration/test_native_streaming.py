@@ -185,6 +185,30 @@ def test_callbacks_hear_of_failures_from_an_event_loop_too(engine: Engine) -> No
     assert heard.calls == [("run_start", None), ("node_error", "a"), ("run_error", None)]
 
 
+class _Then:
+    """A sync callback of a sync program, which blocks and runs another flow."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.outputs: list[Any] = []
+
+    def on_run_end(self, event: Event) -> None:
+        run = Run.get(event.run, session=self.engine.session)
+        nodes = {"a": {"uses": "engine_nodes:echo", "with": {"value": 2}}}
+        self.outputs += [run.status(), run.result(20), self.engine.run(nodes).output]
+
+    async def on_run_start(self, event: Event) -> None:
+        await asyncio.sleep(0)
+        self.outputs.append("begun")
+
+
+def test_a_sync_callback_of_a_sync_program_may_run_another_flow(engine: Engine) -> None:
+    run = engine.start({"a": {"uses": "engine_nodes:echo", "with": {"value": 1}}})
+    then = _Then(engine)
+    run.follow(then)
+    assert then.outputs == ["begun", "succeeded", 1, 2]
+
+
 def test_what_could_never_be_called_is_refused(engine: Engine) -> None:
     run = engine.start({"a": {"uses": "engine_nodes:numbers"}})
     with pytest.raises(UsageError, match="none of the methods of callbacks"):

@@ -29,9 +29,11 @@ class Runner:
         self.functions: dict[str, Callable[[Any], Any]] = {}
         self.calls: list[str] = []
         self.seen: dict[str, Mapping[str, Any]] = {}
+        self.runs: list[str] = []
 
-    def __call__(self, plan: Plan, node: int, *, upstream: Upstream, attempt: int) -> Any:
+    def __call__(self, plan: Plan, node: int, *, upstream: Upstream, run: str, attempt: int) -> Any:
         id = plan.ids[node]
+        self.runs.append(run)
         self.calls.append(id)
         ancestors = list(plan.ancestors(node))
         self.seen[id] = {plan.ids[n]: value for n, value in upstream.outputs(ancestors).items()}
@@ -94,6 +96,16 @@ def test_several_sinks_give_their_outputs_by_id(app: Celery) -> None:
         "early": {"early": {"a": 1}},
         "late": {"late": {"b": {"a": 1}}},
     }
+
+
+def test_each_time_a_canvas_is_sent_it_is_another_run(app: Celery, runner: Runner) -> None:
+    """Whose id is in the idempotency keys of its nodes."""
+    made = to_canvas(_plan(**DIAMOND), app=app, keys=KEYS)
+    made.apply().get()
+    made.apply().get()
+    assert len(runner.runs) == 8
+    assert len(set(runner.runs[:4])) == len(set(runner.runs[4:])) == 1
+    assert runner.runs[0] != runner.runs[4]
 
 
 def test_one_node_is_a_canvas_too(app: Celery) -> None:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcore import Flow, node
+from flowcore import Flow
 from flowcore.check.check import check
 from flowcore.engine.marked import Marked
 from flowcore.errors import DefinitionError
 from flowcore.graph.load import load_text, load_tree
 from flowcore.graph.marks import POLICIES, laid_over
+from flowcore.graph.spec import NodeSpec
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Policy
@@ -292,4 +293,4 @@ def test_such_a_plan_reads_back_equal() -> None:
 
 
 def test_every_key_that_a_decorator_takes_is_laid_under() -> None:
-    assert set(POLICIES) == set(node(lambda: None).__flowcore__.__dataclass_fields__) - {"name"}
+    assert set(POLICIES) == set(NodeSpec.__dataclass_fields__) - {"name"}

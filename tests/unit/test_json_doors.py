@@ -30,6 +30,7 @@ OF_OUR_OWN = {
     "graph/value_schema.py": "the start of a sentence of the validator",
     "engine/redaction.py": "the spellings of a secret",
     "plan/plan.py": "literals of a definition, to be hashed",
+    "nodes/parameters.py": "values that pydantic reads at once, in the same process",
     "plan/compile.py": "literals of a definition, to be compared",
     "cli/define.py": "the schema of definitions",
     "cli/convert.py": "a definition",

@@ -171,8 +171,8 @@ def make_app(options: AppOptions, bridge: Bridge) -> Celery:
     register_answers(app)
     register_canvas(
         app,
-        run_node=lambda plan, node, *, upstream, attempt: bridge.host().run_inline(
-            plan, node, upstream=upstream, attempt=attempt
+        run_node=lambda plan, node, *, upstream, run, attempt: bridge.host().run_inline(
+            plan, node, upstream=upstream, run=run, attempt=attempt
         ),
         keys=lambda: bridge.services().keys,
     )

@@ -7,7 +7,7 @@ A DAG is not series-parallel in general, so the canvas goes layer by layer. Afte
 a gathering task: Celery 5.7 runs ``chain(group, group, group)`` wrong. What travels from task to
 task is one JSON object, the *state*::
 
-    {"plan": base64, "input": ..., "failed": ["why this run will fail", ...],
+    {"plan": base64, "run": id, "input": ..., "failed": ["why this run will fail", ...],
      "settled": {id: {"state": ..., "output": ..., "dead": [ids of successors]}}, "sig": ...}
 
 Whoever hands a state on signs it; whoever gets one verifies it before anything else. The first
@@ -65,13 +65,14 @@ class CanvasFailedError(RunFailedError):
 class RunNode(Protocol):
     """Runs one attempt of one node in this process."""
 
-    def __call__(self, plan: Plan, node: int, *, upstream: Upstream, attempt: int) -> Any:
+    def __call__(self, plan: Plan, node: int, *, upstream: Upstream, run: str, attempt: int) -> Any:
         """Bind, call and return the output.
 
         Args:
             plan: The plan.
             node: The node's number.
             upstream: What the node sees.
+            run: What tells this canvas from others.
             attempt: 1 for the first try.
 
         Raises:
@@ -200,9 +201,10 @@ def register(app: Celery, *, run_node: RunNode, keys: Callable[[], Keyring]) -> 
         keys: Gives the process's keys.
     """
 
-    @app.task(name="flowcore.canvas_begin", **_OPTIONS)
-    def begin(state: State) -> State:
-        return _signed(_verified(state, keys()), keys())
+    @app.task(name="flowcore.canvas_begin", bind=True, **_OPTIONS)
+    def begin(task: "Task[Any, Any]", state: State) -> State:
+        # One canvas may be sent many times, and each is told from the others by this.
+        return _signed({**_verified(state, keys()), "run": f"canvas-{task.request.id}"}, keys())
 
     @app.task(name="flowcore.canvas_node", bind=True, max_retries=None, **_OPTIONS)
     def run(task: "Task[Any, Any]", signed: State, **given: Any) -> State:
@@ -230,7 +232,7 @@ def _attempt(
 ) -> State:
     """One attempt of one node: what it adds to the state, or an exception that ends the canvas."""
     try:
-        call = partial(run_node, attempt=task.request.retries + 1)
+        call = partial(run_node, run=state["run"], attempt=task.request.retries + 1)
         settled, fatal = _settle(plan, node, state, call)
     except Exception as error:
         final = isinstance(error, NodeError) and error.is_final
@@ -310,7 +312,7 @@ def _merged(parts: Sequence[State]) -> State:
 def _upstream(plan: Plan, state: Mapping[str, Any]) -> Upstream:
     """What nodes see, out of the state."""
     seen = Seen(plan, input=state["input"], settled=state["settled"])
-    return Upstream(run="canvas", plan=plan, reader=seen)
+    return Upstream(run=state["run"], plan=plan, reader=seen)
 
 
 def _settle(

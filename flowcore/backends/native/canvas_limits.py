@@ -6,7 +6,8 @@ A canvas has no run: nothing can wait in it without a worker, nothing inside it 
 own, and nobody keeps what all workers share.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import MISSING, fields
 
 from flowcore.errors import UsageError
 from flowcore.expr.secrets import secrets_in
@@ -25,12 +26,29 @@ SIGNATURE_BYTES = 1_300
 
 _INSTEAD = "run the flow on the native backend (flow.run, flow.enqueue)"
 
-#: Policies that are counted for all workers, or that order messages of several runs.
-_KEYS = ("concurrency", "rate_limit", "circuit_breaker", "cache")
+#: What a canvas keeps of a flow. Everything else that a plan says is refused, so that what a later
+#: release adds is, too: it is put here once a canvas has it.
+_KEPT_OF_PLAN = frozenset(
+    {"hash", "flow", "version", "ids", "params", "policies", "policy_of", "pred", "succ", "when"}
+    | {"levels", "inputs", "fail_fast", "spared"}
+    # These are about runs, of which there is none: nobody looks for it, or follows it.
+    | {"tags", "streaming", "buffer_size"}
+)
+#: The same of a node's policy.
+_KEPT_OF_POLICY = frozenset(
+    {"uses", "retry", "timeout", "queue", "join", "output", "tags", "idempotency_key", "own"}
+)
+#: The same of built-in types: those that are called like functions.
+_KEPT_TYPES = frozenset(
+    {"start", "end", "passthrough", "sleep", "http", "llm", "tool", "condition", "switch"}
+)
 
-#: Types that wait without a worker, or that need a run.
-_TYPES = frozenset({"wait", "signal", "approval", "memory"})
-
+#: Other words for fields than their names in quotes.
+_WORDS = {
+    **{name: name for name in ("concurrency", "rate_limit", "circuit_breaker", "cache")},
+    "condition": "'if'",
+    "scope": "what another node has started",
+}
 _BODIES = {
     "map": "'for_each'",
     "loop": "'until' or 'max_iterations'",
@@ -45,14 +63,13 @@ def refuse_unkept(plan: Plan) -> None:
     Raises:
         UsageError: Names the node, or the flow, and all that it has.
     """
-    told = {"'max_parallel'": plan.max_parallel, "'timeout'": plan.timeout}
-    if found := [key for key, value in told.items() if value is not None]:
+    if found := list(_said(plan, _KEPT_OF_PLAN)):
         _refuse(f"flow {plan.flow!r} has {', '.join(found)}")
     for node, name in enumerate(plan.ids):
+        policy = plan.policy(node)
         if node == plan.epilogue:
-            parts = ", ".join(_closing(plan.policy(node)))
-            _refuse(f"flow {plan.flow!r} has {parts}")
-        found = list(_unkept(plan.policy(node)))
+            _refuse(f"flow {plan.flow!r} has {', '.join(_closing(policy)) or 'an end'}")
+        found = list(_unkept(policy))
         if secrets_in(plan.params[node]):
             found.append("secrets")
         if found:
@@ -63,17 +80,23 @@ def _refuse(what: str) -> None:
     raise UsageError(f"{what}, which a Celery canvas cannot keep: {_INSTEAD}")
 
 
+def _said(thing: Plan | Policy, kept: Collection[str]) -> Iterator[str]:
+    """The names of what is said beside what is kept."""
+    for field in fields(thing):
+        unsaid = field.default if field.default_factory is MISSING else field.default_factory()
+        is_own = field.name.startswith("_") or field.name in kept
+        if not is_own and getattr(thing, field.name) != unsaid:
+            yield _WORDS.get(field.name, repr(field.name))
+
+
 def _unkept(policy: Policy) -> Iterator[str]:
     """What one node has."""
+    is_function = ":" in policy.uses and not policy.uses.startswith(PREFIX)
     if policy.body is not None:
-        yield _BODIES.get(policy.body.kind, policy.body.kind)
-    elif policy.uses in _TYPES or policy.uses.startswith(PREFIX):
+        yield _BODIES.get(policy.body.kind, repr(policy.body.kind))
+    elif not is_function and policy.uses not in _KEPT_TYPES:
         yield f"'uses: {policy.uses}'"
-    yield from (key for key in _KEYS if getattr(policy, key))
-    if policy.condition is not None:
-        yield "'if'"
-    if policy.priority is not None:
-        yield "'priority'"
+    yield from _said(policy, _KEPT_OF_POLICY | {"body", "fallback"})
     if any(one.uses is not None for one in policy.fallback[:1]):
         yield "a fallback with 'uses'"
 

@@ -151,11 +151,11 @@ class NodeHost:
         plan = self.services.store.get_plan(plan_hash)
         return self._executor.run(ticket, plan, worker=worker)
 
-    def run_inline(self, plan: Plan, node: int, *, upstream: Upstream, attempt: int) -> Any:
+    def run_inline(
+        self, plan: Plan, node: int, *, upstream: Upstream, run: str, attempt: int
+    ) -> Any:
         """Run one node of a plan that a Celery canvas drives; nothing is recorded."""
-        return self._executor.run_inline(
-            plan, node, upstream=upstream, run="canvas", attempt=attempt
-        )
+        return self._executor.run_inline(plan, node, upstream=upstream, run=run, attempt=attempt)
 
     def record(self, attempt: Attempt, *, worker: str) -> Advance:
         """Write down how an attempt ended and publish what became ready."""
