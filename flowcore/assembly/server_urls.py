@@ -12,7 +12,7 @@ from flowcore.stores.redis.placing import server_name
 from flowcore.stores.redis.sentinel import SCHEMES as SENTINEL_SCHEMES
 from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
 
-__all__ = ["REDIS_SCHEMES", "broker_url", "redacted", "redis_urls", "split_urls"]
+__all__ = ["REDIS_SCHEMES", "broker_url", "is_url", "redacted", "redis_urls", "split_urls"]
 
 #: What a URL of a server that can hold runs begins with.
 REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
@@ -70,6 +70,15 @@ def _is_path(scheme: "re.Match[str] | None", place: str) -> bool:
     """Whether this is the path of a socket or a file, or a bucket, which are no secrets."""
     named = scheme[0].rstrip(":/").lower() if scheme else ""
     return named not in _SERVERS and ":" not in place
+
+
+def is_url(value: str) -> bool:
+    """Whether a text can be taken apart as a URL."""
+    try:
+        _ = urlsplit(value).port  # raises upon one that no host has
+    except ValueError:
+        return False
+    return True
 
 
 def _url(value: str, schemes: tuple[str, ...]) -> str:

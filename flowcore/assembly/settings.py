@@ -51,6 +51,7 @@ from flowcore.assembly import setting_numbers as numbers
 from flowcore.assembly.server_urls import (
     REDIS_SCHEMES,
     broker_url,
+    is_url,
     redacted,
     redis_urls,
     split_urls,
@@ -326,7 +327,7 @@ def _payloads(value: str) -> str | None:
     if value in ("redis", "off"):
         return value
     scheme, there, rest = value.partition("://")
-    if not (there and rest and _SCHEME.fullmatch(scheme)):
+    if not (there and rest and _SCHEME.fullmatch(scheme) and is_url(value)):
         raise ValueError(accepted)
     if scheme == "file" and not rest.startswith("/"):
         raise ValueError(f"{accepted}: three slashes and a path from the root")

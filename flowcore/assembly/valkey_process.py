@@ -28,7 +28,13 @@ _SOCKET_PATH_MAX = 107 if sys.platform == "linux" else 103  # bytes of sun_path 
 
 # The server is started by a shell that ends at once: its parent is then init, which reaps it
 # whenever it ends, while a user that outlives it would keep a zombie.
-_DETACH = 'umask 077; log=$1; shift; exec "$@" </dev/null >>"$log" 2>&1 & echo $!'
+# With it comes the keeper, which ends the server when its last user was killed (server_keeper).
+_DETACH = (
+    "umask 077; log=$1; python=$2; keeper=$3; directory=$4; path=$5; shift 5; "
+    '"$@" </dev/null >>"$log" 2>&1 & echo $!; '
+    '"$python" -I -S "$keeper" "$directory" "$path" </dev/null >/dev/null 2>>"$log" &'
+)
+_KEEPER = Path(__file__).with_name("server_keeper.py")
 
 
 def spawn(*, binary: Path, directory: Path, path: Path, log: Path, lock_fd: int) -> int:
@@ -51,6 +57,10 @@ def spawn(*, binary: Path, directory: Path, path: Path, log: Path, lock_fd: int)
             _DETACH,
             "flowcore",
             str(log),
+            sys.executable,
+            str(_KEEPER),
+            str(directory),
+            str(path),
             str(binary),
             *_options(directory, path, log),
         ],

@@ -5,7 +5,6 @@ when the server cannot be reached, or 1 when something else would keep runs from
 """
 
 import importlib.metadata
-import os
 import platform
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 from flowcore.assembly.reach import check_broker
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings, SettingsError
+from flowcore.cli.doctor_home import check_home
 from flowcore.cli.doctor_memory import check_summaries
 from flowcore.cli.doctor_workers import check_cards, check_refusals, check_workers
 from flowcore.cli.finding import Finding
@@ -67,7 +67,7 @@ def _findings() -> Iterator[Finding]:
         text = "; ".join(error.problems)
         yield Finding(check="settings", status="fail", found=text, fix="correct the variable")
         return
-    yield _directory(settings)
+    yield check_home(settings)
     if settings.callbacks:
         yield _callbacks(settings)
     where = "FLOWCORE_REDIS_URL" if settings.redis_url else "embedded"
@@ -106,24 +106,6 @@ def _packages() -> Finding:
         status="fail" if missing else "ok",
         found=", ".join(f"{name} {version}" for name, version in found.items()),
         fix=f"pip install {' '.join(missing)}" if missing else "",
-    )
-
-
-def _directory(settings: Settings) -> Finding:
-    """The data directory, or where it would be made."""
-    place = settings.home
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not os.access(place, os.W_OK | os.X_OK):
-        fix = f"make {place} writable, or set FLOWCORE_HOME"
-        found = f"{settings.home} cannot be written"
-        return Finding(check="data directory", status="fail", found=found, fix=fix)
-    open_to_others = settings.home.exists() and settings.home.stat().st_mode & 0o077
-    return Finding(
-        check="data directory",
-        status="warn" if open_to_others else "ok",
-        found=f"{settings.home}" + (" can be read by others" if open_to_others else ""),
-        fix=f"chmod 700 {settings.home}" if open_to_others else "",
     )
 
 

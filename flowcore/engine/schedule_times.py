@@ -7,6 +7,7 @@ looked. The library that reads cron expressions differs between both directions 
 change, so that going back only says where to begin; times always come from going forward.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
@@ -36,9 +37,25 @@ _SHORT = {
 }
 
 
+#: A range of weekdays that ends with Sunday, which is day 7 there, and not day 0.
+_TO_SUNDAY = re.compile(r"(?<=[a-z0-9])-sun(?![a-z])", re.IGNORECASE)
+_WEEKDAY = 4
+
+
 def spelled(cron: str) -> list[str]:
-    """Return the fields of a cron expression, or of what a short word stands for."""
-    return _SHORT.get(cron, cron).split()
+    """Return the fields of a cron expression, or of what a short word stands for.
+
+    ``sat-sun`` is Saturday and Sunday, as cronie reads it since 2025.
+    """
+    fields = _SHORT.get(cron, cron).split()
+    if len(fields) > _WEEKDAY:
+        terms = fields[_WEEKDAY].split(",")
+        fields[_WEEKDAY] = ",".join(_weekdays(term) for term in terms)
+    return fields
+
+
+def _weekdays(term: str) -> str:
+    return term if term.lower().startswith(("sun-", "0-")) else _TO_SUNDAY.sub("-7", term)
 
 
 def times_after(schedule: Schedule, after: float) -> Iterator[float]:

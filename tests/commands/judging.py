@@ -54,10 +54,12 @@ def _wrong(line: Line, ended: Mapping[str, Any]) -> Iterator[str]:
     yield from (
         f"shows a password: …{leak!r}…" for leak in leaks_in(err + out)[:1] if not leaks_in(typed)
     )
-    if code not in {0, *_UNSAID} and not (err + out).strip() and _file(line, 2) and _file(line, 1):
-        yield f"ends with {code} without a word"
     if code == 0 and _is_json(line) and out and not _parses(out):
         yield "writes what is no JSON"
+    if "-q" in line.argv or "--quiet" in line.argv:
+        return  # how a run ended is a note; errors are shown
+    if code not in {0, *_UNSAID} and not (err + out).strip() and _file(line, 2) and _file(line, 1):
+        yield f"ends with {code} without a word"
 
 
 #: The shell says it, or nobody is there to read it.
@@ -68,8 +70,8 @@ def _is_json(line: Line) -> bool:
     if "_FLOWCORE_COMPLETE" in line.env:
         return False
     words = line.argv
-    pairs = {*pairwise(words)}
-    return ("-o", "json") in pairs and "--help" not in words and "-O" not in " ".join(words)
+    forms = [form for option, form in pairwise(words) if option in {"-o", "--output"}]
+    return forms[-1:] == ["json"] and "--help" not in words and "-O" not in " ".join(words)
 
 
 def _parses(text: str) -> bool:

@@ -16,6 +16,9 @@ from tests.commands.values import SETTINGS, TEXTS, World, misspelt, setting, val
 
 __all__ = ["Line", "lines"]
 
+#: Lines whose words are right, as far as can be told: what they meet may be odd all the same.
+_CAREFUL = 0.5
+
 
 @dataclass
 class Line:
@@ -56,8 +59,9 @@ def lines(seed: int, count: int, world: World) -> Iterator[Line]:
 
 
 def _line(command: Command, draw: Random, world: World) -> Line:
-    words = [*command.path, *_arguments(command, draw, world)]
-    for _ in range(draw.choice((0, 0, 0, 0, 1, 2))):
+    is_careful = draw.random() < _CAREFUL
+    words = [*command.path, *_arguments(command, draw, world, careful=is_careful)]
+    for _ in range(0 if is_careful else draw.choice((0, 0, 0, 1, 2))):
         words = draw.choice(_MISTAKES)(words, draw)
     line = Line(
         argv=[word.replace("\0", "") for word in words],
@@ -70,25 +74,25 @@ def _line(command: Command, draw: Random, world: World) -> Line:
     return line
 
 
-def _arguments(command: Command, draw: Random, world: World) -> list[str]:
+def _arguments(command: Command, draw: Random, world: World, *, careful: bool) -> list[str]:
     words: list[str] = []
     for param in command.params:
         if not param.words:
             count = 1 if param.required or draw.random() < 0.7 else 0
             if param.multiple and draw.random() < 0.3:
                 count += 1
-            words += [value_of(param, draw, world) for _ in range(count)]
+            words += [value_of(param, draw, world, careful=careful) for _ in range(count)]
         elif draw.random() < (1.0 if param.required else 0.25):
-            words += _option(param, draw, world)
+            words += _option(param, draw, world, careful=careful)
     return words
 
 
-def _option(param: Param, draw: Random, world: World) -> list[str]:
+def _option(param: Param, draw: Random, world: World, *, careful: bool) -> list[str]:
     name = draw.choice(param.words)
     if param.is_flag:
         return [name]
     times = draw.choice((1, 1, 2, 3)) if param.multiple else 1
-    given = [value_of(param, draw, world) for _ in range(times)]
+    given = [value_of(param, draw, world, careful=careful) for _ in range(times)]
     if name.startswith("--") and draw.random() < 0.3:
         return [f"{name}={value}" for value in given]
     return [word for value in given for word in (name, value)]

@@ -235,12 +235,15 @@ URLS = (
         "redis://[v1.x]",
     ),
 )
+#: How often a value is of the right kind all the same.
+_USUALLY = 0.6
 WORDS = (TEXTS, NUMBERS, DURATIONS, INPUTS)
 
 
-def value_of(param: Param, draw: Random, world: World) -> str:
-    """Draw a value for an option or an argument."""
-    return draw.choice(_RIGHT if draw.random() < 0.75 else _ODD)(param, draw, world)
+def value_of(param: Param, draw: Random, world: World, *, careful: bool) -> str:
+    """Draw a value for an option or an argument; a careful one is of the right kind."""
+    find = _right if careful or draw.random() < _USUALLY else draw.choice(_ODD)
+    return find(param, draw, world)
 
 
 def _odd(param: Param, draw: Random, _world: World) -> str:
@@ -269,7 +272,6 @@ def _right(param: Param, draw: Random, world: World) -> str:
     return draw.choice(TEXTS)
 
 
-_RIGHT: tuple[Callable[[Param, Random, World], str], ...] = (_right,)
 _ODD = (_odd, _odd_file, _odd_choice, _right)
 
 _KINDS: Mapping[str, Callable[[World], Sequence[str]]] = {

@@ -98,3 +98,27 @@ def test_the_work_is_the_same_however_long_nobody_looked(
         found = latest_times(schedule, after=now - days * DAY, now=now, count=most)
         assert len(found) <= most
         assert steps < 900
+
+
+@pytest.mark.parametrize(
+    ("days", "wanted"),
+    [
+        ("sat-sun", "6,0"),
+        ("fri-sun", "5,6,0"),
+        ("FRI-Sun", "5-7"),
+        ("1-sun", "*"),
+        ("mon-sun/2", "1,3,5,7"),
+        ("wed,sat-sun", "3,6,0"),
+        ("sun-mon", "0,1"),
+        ("sun", "0"),
+        ("sun-sun", "0"),
+        ("5-7", "5,6,7"),
+    ],
+)
+def test_a_range_of_weekdays_may_end_with_sunday(days: str, wanted: str) -> None:
+    def times(weekdays: str) -> list[float]:
+        cron = f"0 0 * * {weekdays}"
+        schedule = Schedule(name="s", flow="f", cron=cron, zone="UTC", start=0.0)
+        return schedule_times.next_times(schedule, 1_800_000_000.0, 30)
+
+    assert times(days) == times(wanted)
