@@ -55,31 +55,18 @@ def _celery(*words: str, **env: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize(
-    ("module", "says"),
-    [
-        ("nosuch", "cannot import the nodes of 'nosuch': ModuleNotFoundError: No module named"),
-        ("wanting", "No module named 'nope'"),
-        ("leaving", "cannot import the nodes of 'leaving': SystemExit: 3"),
-        ("wrong", "SyntaxError: "),
-    ],
-)
 def test_a_module_that_cannot_be_imported_is_named_with_the_place_of_its_error(
-    place: Path, valkey: str, module: str, says: str
+    place: Path, valkey: str
 ) -> None:
     (place / "wanting.py").write_text("\nimport nope\n")
-    (place / "leaving.py").write_text("raise SystemExit(3)\n")
-    (place / "wrong.py").write_text("def f(:\n")
-    done = _celery("-A", "flowcore", "worker", "-I", module, FLOWCORE_REDIS_URL=valkey)
+    done = _celery("-A", "flowcore", "worker", "-I", "mine,wanting", FLOWCORE_REDIS_URL=valkey)
     assert done.returncode == 1
-    assert says in done.stderr
-    assert f"modules are looked for in {place}" in done.stderr
+    assert "cannot import the nodes of 'wanting': ModuleNotFoundError: No module" in done.stderr
+    assert f"({place / 'wanting.py'}, line 2); modules are looked for in {place}" in done.stderr
     assert "Traceback" not in done.stderr
-    if module in {"wanting", "leaving"}:
-        assert f"{place / module}.py, line" in done.stderr
 
 
-@pytest.mark.parametrize("app", ["flowcore", "flowcore.assembly.worker", "worker"])
+@pytest.mark.parametrize("app", ["flowcore", "worker"])
 def test_a_setting_that_is_none_is_a_sentence_under_every_name_of_the_app(
     place: Path, app: str
 ) -> None:
@@ -124,8 +111,10 @@ def test_commands_that_look_answer_for_every_worker_under_its_name(
     with_pool = [SCRIPT, "-A", "flowcore", "worker", "-P", "solo", "-l", "INFO"]
     first, second = tmp_path / "first", tmp_path / "second"
     with (
-        running(with_pool, env=env, cwd=place, log=first),
-        running([*with_pool, "-n", "two@%h", "-Q", "acme.io,gpu"], env=env, cwd=place, log=second),
+        running(with_pool, env=env, cwd=place, log=first) as stays,
+        running(
+            [*with_pool, "-n", "two@%h", "-Q", "acme.io,gpu"], env=env, cwd=place, log=second
+        ) as leaves,
     ):
         poll(lambda: all(" ready." in log.read_text() for log in (first, second)), what="two")
         with Session(Settings.from_env(env), environ=env) as session:
@@ -145,8 +134,8 @@ def test_commands_that_look_answer_for_every_worker_under_its_name(
         assert "acme.io" in asked.stdout
         assert one not in asked.stdout
         _celery("-A", "flowcore", "control", "shutdown", "-d", two, **env)  # no worker answers that
-        poll(lambda: "Warm shutdown" in second.read_text(), what="the one that was told to end")
-        assert "Warm shutdown" not in first.read_text()
+        poll(lambda: leaves.poll() is not None, what="the one that was told to end")
+        assert stays.poll() is None
 
 
 def test_a_report_shows_no_password(place: Path) -> None:

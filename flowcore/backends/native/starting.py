@@ -69,9 +69,13 @@ def import_modules(names: Iterable[str]) -> None:
 
 
 def _sentence(name: str, error: BaseException) -> str:
-    places = [each for each in traceback.extract_tb(error.__traceback__) if each.filename[0] != "<"]
-    # The frames that are this module's own, and a place that the error names itself, tell nothing.
-    tells = len(places) > 1 and not isinstance(error, SyntaxError)
+    # Where we and Python import tells nothing, nor what the error says itself.
+    places = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if each.filename not in {__file__, importlib.__file__} and each.filename[0] != "<"
+    ]
+    tells = places and not isinstance(error, SyntaxError)
     where = f" ({places[-1].filename}, line {places[-1].lineno})" if tells else ""
     return (
         f"flowcore: cannot import the nodes of {name!r}: {type(error).__name__}: {error}{where}; "
