@@ -44,6 +44,7 @@ class CheckedFlow:
         closing: What runs at the end: ``undo`` (by the node undone), ``on_failure``, ``finally``.
         sources: Functions that give maps their items, by the map's node.
         unknown: Nodes of whose functions' decorators nothing is known here.
+        marked: By node: the policies that its function's decorator says.
     """
 
     definition: FlowDefinition
@@ -54,6 +55,7 @@ class CheckedFlow:
     closing: Mapping[str, "CheckedFlow"] = field(default_factory=dict)
     sources: "CheckedFlow | None" = None
     unknown: frozenset[str] = frozenset()
+    marked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def check(
@@ -164,5 +166,6 @@ def _checked(
         needs={ids[node]: tuple(ids[before] for before in graph.pred[node]) for node in order},
         when={(ids[source], ids[node]): text for (source, node), text in graph.when.items()},
         unknown=frozenset(draft.unknown),
+        marked=dict(draft.marked),
         **inside,
     )

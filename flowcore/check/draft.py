@@ -57,6 +57,8 @@ class Draft:
     config: Config | None = None
     unknown: set[str] = field(default_factory=set)
     """Nodes whose functions are in modules that were not imported here."""
+    marked: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By node: the policies that its function's decorator says."""
 
     def config_path(self, *keys: str | int) -> Path:
         """The place of something of the config, whose keys may stand at the top, too."""

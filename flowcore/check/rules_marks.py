@@ -15,7 +15,7 @@ from flowcore.check.rules_fields import validate
 from flowcore.errors import UsageError
 from flowcore.graph.diagnostic import show_path
 from flowcore.graph.flow import NodeDefinition
-from flowcore.graph.marks import POLICIES, is_imported, laid_over, spec_of
+from flowcore.graph.marks import POLICIES, is_imported, laid_over, marked_keys, spec_of
 from flowcore.graph.written import spec_keys
 from flowcore.nodes.celery_task import PREFIX
 
@@ -37,7 +37,8 @@ def give_marks(draft: Draft, keys: Collection[str] = POLICIES) -> None:
         if uses not in known:
             known[uses] = _said(draft, uses, raw, keys)
         if below := known[uses]:
-            draft.nodes[id] = _given(draft, raw, uses, below)
+            draft.nodes[id] = given = _given(draft, raw, uses, below)
+            draft.marked[id] = marked_keys(given.fields, below)
         elif not is_imported(uses):
             draft.unknown.add(id)
 

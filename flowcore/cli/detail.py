@@ -19,6 +19,7 @@ from flowcore.client.handle import Run
 from flowcore.graph.diagnostic import clean
 from flowcore.json_text import json_text
 from flowcore.nodes.credentials import masked
+from flowcore.plan.explain.policies import policies_of
 from flowcore.plan.plan import Plan
 from flowcore.run.event import Event
 from flowcore.run.record import NodeRecord, RunRecord
@@ -105,6 +106,10 @@ def _node_object(record: NodeRecord, plan: Plan, outputs: Mapping[str, Any]) -> 
         "uses": plan.policy(at).uses,
         "with": masked(dict(plan.params[at])),
         "needs": [plan.ids[before] for before in plan.pred[at]],
+        "policies": {
+            name: {"value": value, "from": source}
+            for name, (value, source) in policies_of(plan.policy(at)).items()
+        },
         "output": outputs.get(record.id),
     }
 
@@ -125,6 +130,10 @@ def _node_parts(run: str, node: NodeRecord, plan: Plan, outputs: Mapping[str, An
         clean(f"{key} {_short(facts[key])}")
         for key in ("uses", "with", "needs", "attempts", "worker", "started", "finished")
         if facts[key]
+    ]
+    lines += [
+        clean(f"{name} {_short(policy['value'])}  ({policy['from']})")
+        for name, policy in facts["policies"].items()
     ]
     parts = ["\n".join(lines) + "\n"]
     if node.error:

@@ -32,7 +32,7 @@ def coerced(
         node: The node's id, for messages.
         like: The function whose annotations count, if that is another one.
     """
-    parameters = parameters_of(like or function)
+    parameters = parameters_of(function if like is None else like)
     if parameters is None:
         return function
     read = parameters.read

@@ -22,7 +22,7 @@ from flowcore.graph.policy import (
 )
 from flowcore.graph.spec import NodeSpec
 
-__all__ = ["MERGED", "POLICIES", "is_imported", "laid_over", "spec_of"]
+__all__ = ["MERGED", "POLICIES", "is_imported", "laid_over", "marked_keys", "spec_of"]
 
 #: Keys of a node that its function's decorator may say.
 POLICIES = (
@@ -77,6 +77,32 @@ def laid_over(own: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any
         if first is not None and second is not None:
             merged[name] = {**first, **second}
     return merged
+
+
+def marked_keys(merged: Mapping[str, Any], below: Mapping[str, Any]) -> tuple[str, ...]:
+    """The policies that a node has as its function's decorator says them.
+
+    Args:
+        merged: The node's.
+        below: The decorator's.
+
+    Returns:
+        Names, such as ``timeout``, and ``retry.delay`` of a policy of which the definition says
+        another part. What both say alike counts as the decorator's: a flow that is built in Python
+        says what its decorators say.
+    """
+    names: list[str] = []
+    for name, value in below.items():
+        if name not in merged:
+            continue
+        if merged[name] == value:
+            names.append(name)
+        elif name in MERGED:
+            first, last = _keys(name, value) or {}, _keys(name, merged[name]) or {}
+            alike = [key for key in first if last.get(key) == first[key]]
+            whole = first == last
+            names += [name] if whole else [f"{name}.{key}" for key in alike]
+    return tuple(names)
 
 
 def _keys(name: str, value: Any) -> dict[str, Any] | None:

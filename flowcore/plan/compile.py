@@ -186,6 +186,7 @@ def _intern(
         body = id if not said.isdisjoint(_STRUCTURED) or node.uses in STRUCTURED else None
         output = json.dumps(node.output, sort_keys=True) if node.output is not None else None
         own = _own(node) if id in flow.unknown else None
+        marked = flow.marked.get(id, ())
         key = (
             node.uses,
             retry,
@@ -198,6 +199,7 @@ def _intern(
             output,
             body,
             None if own is None else json.dumps([own, _tool(node)], sort_keys=True),
+            marked,
         )
         at = known.setdefault(key, len(policies))
         policy_of.append(at)
@@ -221,6 +223,7 @@ def _intern(
                 idempotency_key=node.idempotency_key,
                 output=None if node.output is None else _plain_mapping(node.output),
                 own=own,
+                marked=marked,
             )
             if body is not None:
                 policy = _structured(policy, node, id, flow)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from flowcore.graph.flow import NodeDefinition
-from flowcore.graph.marks import laid_over
+from flowcore.graph.marks import laid_over, marked_keys
 from flowcore.graph.policy import (
     Cache,
     CircuitBreaker,
@@ -55,6 +55,8 @@ class Policy:
     own: Mapping[str, Any] | None = None
     """What the definition itself says of the node, where its function was not at hand when the
     flow was compiled: the worker lays it over what the decorator says. None: both are in here."""
+    marked: tuple[str, ...] = ()
+    """What of all this the decorator says: ``timeout``, ``retry.delay``; for people to see."""
 
     @property
     def alone(self) -> bool:
@@ -90,7 +92,7 @@ class Policy:
         merged = laid_over({key: own[key] for key in own if key in said}, said)
         model = NodeDefinition.model_validate({"uses": self.uses, **merged})
         changed = {key: getattr(model, key) for key in merged}
-        return replace(self, own=None, **changed)
+        return replace(self, own=None, marked=marked_keys(merged, said), **changed)
 
     def to_wire(self) -> dict[str, Any]:
         """What is said about it, as plain data."""
@@ -98,7 +100,7 @@ class Policy:
         models = {key: model.model_dump() for key in _MODELS if (model := getattr(self, key))}
         chain = [one.model_dump() for one in self.fallback]
         body = {"body": self.body.to_wire()} if self.body else {}
-        lists = {"fallback": chain, "tags": self.tags}
+        lists = {"fallback": chain, "tags": self.tags, "marked": self.marked}
         return {**given, **models, **{key: one for key, one in lists.items() if one}, **body}
 
     @classmethod
@@ -110,8 +112,8 @@ class Policy:
         }
         chain = tuple(from_plan(Fallback, one) for one in given.get("fallback", ()))
         body = Body.from_wire(given["body"]) if "body" in given else None
-        tags = tuple(given.get("tags", ()))
-        return cls(**plain, **models, fallback=chain, tags=tags, body=body)
+        tags, marked = tuple(given.get("tags", ())), tuple(given.get("marked", ()))
+        return cls(**plain, **models, fallback=chain, tags=tags, marked=marked, body=body)
 
 
 #: What is decided when a node becomes ready, wherever that is.

@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from flowcore.graph.load import load_text, load_tree
 from flowcore.graph.marks import POLICIES, laid_over
 from flowcore.graph.spec import NodeSpec
 from flowcore.plan.compile import compile_plan
+from flowcore.plan.explain.policies import policies_of
+from flowcore.plan.explain.text import render
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Policy
 from flowcore.testing import Flows
@@ -294,3 +297,46 @@ def test_such_a_plan_reads_back_equal() -> None:
 
 def test_every_key_that_a_decorator_takes_is_laid_under() -> None:
     assert set(POLICIES) == set(NodeSpec.__dataclass_fields__) - {"name"}
+
+
+def test_inspect_and_graph_show_which_policy_comes_from_where(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = ModuleType("acme_marks")
+    monkeypatch.setitem(sys.modules, "acme_marks", module)
+    text = (
+        "from flowcore import node\n"
+        "@node(timeout='30s', queue='gpu', retry={'max_attempts': 4, 'delay': 2}, tags=['t'])\n"
+        "def work(x=1): return x\n"
+    )
+    exec(text, module.__dict__)
+    own = {"timeout": "5s", "retry": {"max_attempts": 5}, "priority": 2}
+    tree = {
+        "a": {"uses": "acme_marks:work", **own},
+        "b": {"uses": "acme_marks:work", "for_each": [1], "needs": ["a"]},
+        "c": {"uses": "end", "timeout": "9s", "needs": ["b"]},
+    }
+    plan = compile_plan(check(load_tree({"id": "f", "nodes": tree}), resolve=False))
+    plan = Plan.from_bytes(plan.to_bytes())
+    assert policies_of(plan.policy(0)) == {
+        "retry": ({"max_attempts": 5, "delay": 2.0}, "definition; decorator: delay"),
+        "timeout": ("5.00 s", "definition"),
+        "queue": ("gpu", "decorator"),
+        "priority": (2, "definition"),
+        "tags": (["t"], "decorator"),
+    }
+    assert policies_of(plan.policy(1)) == {
+        "retry": ({"max_attempts": 4, "delay": 2.0}, "decorator"),
+        "timeout": ("30.00 s", "decorator"),
+        "queue": ("gpu", "decorator"),
+        "tags": (["t"], "decorator"),
+    }
+    assert policies_of(plan.policy(2)) == {"timeout": ("9.00 s", "definition")}
+    lines = render(plan).splitlines()
+    assert any("@node: retry.delay, queue, tags" in line for line in lines)
+    assert any("@node: retry, timeout, queue, tags" in line for line in lines)
+    with Flow("g") as flow:
+        flow.add("w", module.work, timeout="7s")
+    built = policies_of(flow.plan().policy(0))
+    assert built["timeout"] == ("7.00 s", "definition")
+    assert built["queue"] == ("gpu", "decorator")

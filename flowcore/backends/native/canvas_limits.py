@@ -37,6 +37,7 @@ _KEPT_OF_PLAN = frozenset(
 #: The same of a node's policy.
 _KEPT_OF_POLICY = frozenset(
     {"uses", "retry", "timeout", "queue", "join", "output", "tags", "idempotency_key", "own"}
+    | {"marked"}
 )
 #: The same of built-in types: those that are called like functions.
 _KEPT_TYPES = frozenset(

@@ -9,7 +9,9 @@ layer; one of more than 60 nodes is summed up, a line a layer.
 from collections import Counter
 
 from flowcore.plan.explain.drawing import draw
+from flowcore.plan.explain.policies import innermost
 from flowcore.plan.plan import Plan
+from flowcore.plan.policy import Policy
 from flowcore.types import format_duration
 
 __all__ = ["render"]
@@ -71,9 +73,16 @@ def _facts(plan: Plan, node: int) -> str:
         facts.append(f"timeout={format_duration(policy.timeout)}")
     if policy.queue:
         facts.append(f"queue={_plain(policy.queue)}")
+    if names := _marked(policy):
+        facts.append(f"@node: {names}")
     if plan.pred[node]:
         facts.append("<- " + ", ".join(plan.ids[source] for source in plan.pred[node]))
     return "  ".join(facts)
+
+
+def _marked(policy: Policy) -> str:
+    """The policies that the function's decorator says."""
+    return ", ".join(map(_plain, innermost(policy).marked))
 
 
 def _conditions(plan: Plan) -> list[str]:
