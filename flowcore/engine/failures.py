@@ -18,10 +18,10 @@ from flowcore.engine.speaking import Speaker
 from flowcore.errors import (
     FlowcoreError,
     NodeCancelledError,
-    NodeError,
     StoreFullError,
     StoreUnreachableError,
 )
+from flowcore.errors.advice import advice_of
 from flowcore.ports.store import Outcome
 from flowcore.run.event import EventType
 from flowcore.run.record import Failure
@@ -61,9 +61,9 @@ class Failures:
         failure = _described(error, work)
         if isinstance(error, NodeCancelledError):
             return Outcome(kind="cancelled", failure=failure)
-        final = done or (isinstance(error, NodeError) and error.is_final)
-        names = None if final else error_names(error)
-        return self.decided(failure, work, names=names, falls=not done)
+        advice = advice_of(error)
+        names = None if done or advice.final else error_names(error)
+        return self.decided(failure, work, names=names, falls=not done, after=advice.after)
 
     def decided(
         self,
@@ -72,6 +72,7 @@ class Failures:
         *,
         names: frozenset[str] | None = frozenset(),
         falls: bool = True,
+        after: float | None = None,
     ) -> Outcome:
         """Decide what comes of a failure.
 
@@ -80,6 +81,7 @@ class Failures:
             work: The attempt.
             names: Those of the error's class and its bases; None: another attempt makes no sense.
             falls: Whether a fallback may stand in.
+            after: Seconds that the other side has asked to wait before another attempt.
         """
         if failure.fallen:
             return self._lost(replace(failure, fallen=None), work)
@@ -89,6 +91,7 @@ class Failures:
             failures=work.chance - work.before,
             names=names or names_of(failure.type),
             random=random.random,
+            after=after,
         )
         if delay is not None:
             return Outcome(kind="retry", failure=failure, delay=delay)

@@ -1,6 +1,7 @@
 """Whether a failed attempt is tried again, and when.
 
-In: the policy, how often the node has failed, the error. Out: a delay or None. Pure.
+In: the policy, how often the node has failed, the error, and how long the other side has asked to
+wait. Out: a delay or None. Pure.
 Source of the jitter: "equal jitter", M. Brooker, Exponential Backoff And Jitter (AWS, 2015).
 """
 
@@ -12,6 +13,9 @@ from flowcore import errors
 from flowcore.graph.policy import Retry
 
 __all__ = ["error_names", "names_of", "next_delay", "qualified_name"]
+
+#: The part of a wait that another side has asked for by which it may become longer.
+_SPREAD = 0.1
 
 
 def qualified_name(kind: type[BaseException]) -> str:
@@ -62,6 +66,7 @@ def next_delay(
     failures: int,
     names: frozenset[str],
     random: Callable[[], float],
+    after: float | None = None,
 ) -> float | None:
     """Decide on another attempt.
 
@@ -70,6 +75,8 @@ def next_delay(
         failures: Attempts that have failed so far, this one included.
         names: What the error is called, see ``error_names``.
         random: Draws from [0, 1).
+        after: Seconds that the other side has asked to wait. No attempt comes earlier, unless that
+            is longer than ``max_delay``, which is waited then.
 
     Returns:
         Seconds to wait before the next attempt, or None when there is none.
@@ -80,4 +87,9 @@ def next_delay(
         return None
     factor = {"fixed": 1, "linear": failures, "exponential": 1 << min(failures - 1, 60)}
     delay = min(retry.delay * factor[retry.backoff], retry.max_delay)
-    return delay * (0.5 + random() / 2) if retry.jitter else delay
+    draw = random() if retry.jitter else 1.0
+    if after is not None and after > delay * (0.5 + draw / 2):
+        # All who were sent away together should not come back together.
+        spread = _SPREAD * draw if retry.jitter else 0.0
+        return min(after * (1 + spread), retry.max_delay)
+    return delay * (0.5 + draw / 2)

@@ -43,6 +43,7 @@
     │   ├── OutputError              FC517  what a node gave is not what it says
     │   ├── RecordingError           FC518  the engine could not record how a node ended
     │   ├── SecretError              FC523  a secret that a node reads is not there
+    │   ├── AnswerError              FC524  a server's answer is cut off or damaged
     │   └── ChildRunError            FC514  a run that a node has started was cancelled, or is gone
     ├── AgentError                   FC700  something about an agent or its task
     │   ├── AgentNotFoundError       FC701
@@ -87,6 +88,7 @@ from flowcore.errors.base import (
     UsageError,
 )
 from flowcore.errors.nodes import (
+    AnswerError,
     ApprovalRejectedError,
     ArgumentError,
     BindingError,
@@ -139,6 +141,7 @@ __all__ = [
     "AgentTaskError",
     "AgentTaskStateError",
     "AgentWaitError",
+    "AnswerError",
     "ApprovalRejectedError",
     "ArgumentError",
     "BackendError",

@@ -5,6 +5,7 @@ from typing import ClassVar
 from flowcore.errors.base import FlowcoreError
 
 __all__ = [
+    "AnswerError",
     "ApprovalRejectedError",
     "ArgumentError",
     "BindingError",
@@ -36,6 +37,9 @@ class NodeError(FlowcoreError):
 
     is_final: ClassVar[bool] = False
     """Whether another attempt would make no sense."""
+
+    retry_after: float | None = None
+    """Seconds that have to pass before another attempt, as the other side has asked."""
 
 
 class ResolveError(NodeError):
@@ -136,8 +140,26 @@ class HttpStatusError(NodeError):
 
     code = "FC515"
 
+    def __init__(self, message: str, *, again: bool = True, after: float | None = None) -> None:
+        """Say what was answered, and whether another attempt may be answered otherwise.
+
+        Args:
+            message: What was answered.
+            again: Whether another attempt makes sense.
+            after: Seconds that it has to wait.
+        """
+        super().__init__(message)
+        self.is_final = not again  # type: ignore[misc]  # of this one, and not of its class
+        self.retry_after = after
+
+
+class AnswerError(NodeError):
+    """A server's answer is cut off, damaged, or not of the kind that was asked for."""
+
+    code = "FC524"
+
     def __init__(self, message: str, *, again: bool = True) -> None:
-        """Say what was answered, and whether another attempt may be answered otherwise."""
+        """Say what is wrong with it, and whether another attempt may be answered otherwise."""
         super().__init__(message)
         self.is_final = not again  # type: ignore[misc]  # of this one, and not of its class
 

@@ -5,26 +5,42 @@ In: the node's ``with``. Out: status, headers and body. Not here: which hosts ma
 """
 
 import importlib
-import json
-import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from flowcore.errors import HttpStatusError, NodeCancelledError, PayloadTooLargeError, UsageError
+from flowcore.errors import (
+    AnswerError,
+    HttpStatusError,
+    NodeCancelledError,
+    PayloadTooLargeError,
+    UsageError,
+)
 from flowcore.json_text import strict_json
+from flowcore.nodes.charset import body_of
+from flowcore.nodes.content_encoding import decoded
 from flowcore.nodes.context import Context
 from flowcore.nodes.credentials import mask_text
-from flowcore.nodes.reach import reachable
+from flowcore.nodes.http_client import Deadline, client_of, named, redirected, shown_url
+from flowcore.nodes.retry_after import may_pass, retry_after
 from flowcore.nodes.types.calls import HttpArguments
 
-__all__ = ["guarded_client", "http"]
+__all__ = ["http"]
+
+#: Bytes of an answer that a failure shows.
+_SHOWN = 500
+
+#: Bytes of a failure that are looked through.
+_MOST_FAILURE = 2**20
 
 
 def http(ctx: Context, **more: Any) -> dict[str, Any]:
     """Send one HTTP request; give on ``{"status", "url", "headers", "body"}``.
 
-    The body is the value of a JSON answer, text, or bytes. Needs ``flowcore[http]``.
+    The body is the value of a JSON answer, text, or bytes; where it is not what the answer says of
+    itself, ``warning`` says so. Needs ``flowcore[http]``.
 
     Args:
         ctx: The attempt.
@@ -32,36 +48,116 @@ def http(ctx: Context, **more: Any) -> dict[str, Any]:
             ``body``, what is sent; ``timeout`` (30s); ``max_bytes`` of the answer (10 MiB);
             ``redirects`` to follow (5); ``accept``, statuses that are no failure (200 to 299);
             ``retry_status``, those of the others after which the node's ``retry`` tries again
-            (408, 425, 429, 500, 502, 503, 504).
+            (408, 409, 425, 429, 500 to 599), not before the answer's ``Retry-After``.
 
     Raises:
         HttpStatusError: The answer has another status.
+        AnswerError: The answer is cut off, or not what it says it is.
         PayloadTooLargeError: The answer is larger than it may be.
         UnsupportedValueError: ``json`` has something for which JSON has no words, such as NaN.
         UsageError: The request cannot be made as it is written, or its host is not public and not
             named in FLOWCORE_HTTP_ALLOW.
     """
     given = HttpArguments.read(more, uses="http", node=ctx.node_id)
-    client = guarded_client(timeout=given.timeout, redirects=given.redirects)
     content, headers = given.body, given.headers
     if "json" in more:
         content = strict_json(given.json_, what=f"'json' of node {ctx.node_id!r}")
         if not any(name.lower() == "content-type" for name in headers):
             headers = {**headers, "Content-Type": "application/json"}
-    with (
-        client,
-        client.stream(
-            given.method.upper(), _address(given), headers=headers, content=content
-        ) as response,
-    ):
-        _judge(response, given)
-        body = _read(response, given.max_bytes, ctx, time.monotonic() + given.timeout)
-        return {
+    call = _Call(given, ctx)
+    with named(call.place), call.answered(headers, content) as response:
+        call.judge(response)
+        body = call.body(response)
+        value, warning = body_of(body, response.headers.get("content-type", ""))
+        output = {
             "status": response.status_code,
             "url": str(response.url),
             "headers": dict(response.headers),
-            "body": _decoded(response, body),
+            "body": value,
         }
+        return output if warning is None else {**output, "warning": warning}
+
+
+class _Call:
+    """One request, and those that its redirects make of it."""
+
+    def __init__(self, given: HttpArguments, ctx: Context) -> None:
+        self._given = given
+        self._ctx = ctx
+        self._at = given.url
+
+    def place(self) -> str:
+        """The address, as a sentence shows it."""
+        first, last = shown_url(self._given.url), shown_url(self._at)
+        return first if first == last else f"{first}, redirected to {last}"
+
+    @contextmanager
+    def answered(self, headers: dict[str, str], content: str | bytes | None) -> Iterator[Any]:
+        """Send it, and follow its redirects; the last answer is read in here."""
+        given = self._given
+        deadline = Deadline(given.timeout)
+        with client_of(timeout=given.timeout, deadline=deadline) as client:
+            try:
+                request = client.build_request(
+                    given.method.upper(), _address(given), headers=headers, content=content
+                )
+            except (TypeError, ValueError) as error:
+                what = f"{self.place()}: the request cannot be made as it is written: {error}"
+                raise UsageError(what) from error
+            response = self._last(client, request)
+            deadline.lift()  # the body has its own
+            try:
+                yield response
+            finally:
+                response.close()
+
+    def _last(self, client: Any, request: Any) -> Any:
+        """Follow redirects to the answer that is none."""
+        most = self._given.redirects
+        for _ in range(most + 1):
+            response = client.send(request, stream=True)
+            if most == 0 or response.next_request is None:
+                return response
+            response.close()
+            request = redirected(response, request)
+            self._at = str(request.url)
+        httpx = importlib.import_module("httpx2")
+        what = f"there are more than {most} redirects ('redirects' says how many are followed)"
+        raise httpx.TooManyRedirects(what, request=request)
+
+    def judge(self, response: Any) -> None:
+        """Raise of a status that is a failure."""
+        status, given = response.status_code, self._given
+        if status in given.accept if given.accept is not None else 200 <= status < 300:  # noqa: PLR2004  (success)
+            return
+        again = may_pass(status) if given.retry_status is None else status in given.retry_status
+        said = f"{self.place()} answered {status}: {mask_text(self._start(response))}"
+        raise HttpStatusError(said.strip(": "), again=again, after=retry_after(response.headers))
+
+    def _start(self, response: Any) -> str:
+        """The beginning of a failure's body; one that cannot be read is no other failure."""
+        start = b""
+        httpx = importlib.import_module("httpx2")
+        with suppress(httpx.HTTPError, AnswerError, PayloadTooLargeError, TimeoutError):
+            for part in self._parts(response, most=_MOST_FAILURE):
+                start += part
+                if len(start) >= _SHOWN:
+                    break
+        return start[:_SHOWN].decode("utf-8", "replace").strip()
+
+    def body(self, response: Any) -> bytes:
+        """Read the whole body."""
+        return b"".join(self._parts(response, most=self._given.max_bytes))
+
+    def _parts(self, response: Any, *, most: int) -> Iterator[bytes]:
+        ends = time.monotonic() + self._given.timeout
+        encoding = response.headers.get("content-encoding", "")
+        for part in decoded(response.iter_raw(), encoding, most=most):
+            if self._ctx.cancelled:
+                raise NodeCancelledError("the run was stopped")
+            if time.monotonic() > ends:
+                raise TimeoutError("the answer takes longer than 'timeout' in all")
+            yield part
 
 
 def _address(given: HttpArguments) -> str:
@@ -78,90 +174,3 @@ def _word(value: Any) -> str:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def guarded_client(*, timeout: float, redirects: int = 0) -> Any:
-    """Make a client that reaches nothing that it should not, whatever it is redirected to.
-
-    Raises:
-        UsageError: ``httpx2`` is not installed.
-    """
-    try:
-        httpx = importlib.import_module("httpx2")
-    except ImportError as error:
-        raise UsageError("this node needs httpx2: pip install 'flowcore[http]'") from error
-
-    logging.getLogger("httpx2").addFilter(_WITHOUT_CREDENTIALS)  # adds it once
-
-    class Guarded(httpx.HTTPTransport):  # type: ignore[misc, name-defined]
-        """Connects to the very address that was looked at."""
-
-        def handle_request(self, request: Any) -> Any:
-            host = request.url.host
-            port = request.url.port or (443 if request.url.scheme == "https" else 80)
-            address = reachable(host, port)
-            request.headers.setdefault("Host", request.url.netloc.decode("ascii"))
-            request.extensions = {**request.extensions, "sni_hostname": host}
-            url, request.url = request.url, request.url.copy_with(host=address)
-            try:
-                return super().handle_request(request)
-            finally:
-                request.url = url  # redirects are relative to it
-
-    return httpx.Client(
-        transport=Guarded(retries=0),
-        timeout=timeout,
-        follow_redirects=redirects > 0,
-        max_redirects=redirects,
-        trust_env=False,
-    )
-
-
-class _WithoutCredentials(logging.Filter):
-    """Masks what looks like a credential in the URLs that the client logs."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        record.msg, record.args = mask_text(said), ()
-        return True
-
-
-_WITHOUT_CREDENTIALS = _WithoutCredentials()
-
-
-def _judge(response: Any, given: HttpArguments) -> None:
-    status, accept = response.status_code, given.accept
-    if status in accept if accept is not None else 200 <= status < 300:  # noqa: PLR2004  (success)
-        return
-    again = status in given.retry_status
-    start = next(response.iter_bytes(500), b"").decode("utf-8", "replace")[:500]
-    shown = mask_text(given.url.partition("?")[0])
-    raise HttpStatusError(f"{shown} answered {status}: {start}".strip(": "), again=again)
-
-
-def _read(response: Any, most: int, ctx: Context, ends: float) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    for part in response.iter_bytes():
-        size += len(part)
-        if size > most:
-            msg = f"the answer is larger than {most:,} bytes ('max_bytes' says how large it may be)"
-            raise PayloadTooLargeError(msg)
-        if ctx.cancelled:
-            raise NodeCancelledError("the run was stopped")
-        if time.monotonic() > ends:
-            raise TimeoutError("the answer takes longer than 'timeout' in all")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _decoded(response: Any, body: bytes) -> Any:
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
-        return json.loads(body) if body else None
-    if kind.startswith("text/") or kind in {"application/xml", "application/javascript"}:
-        return body.decode(response.charset_encoding or "utf-8", "replace")
-    try:
-        return body.decode() if not kind else body
-    except UnicodeDecodeError:
-        return body

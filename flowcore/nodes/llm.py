@@ -1,77 +1,100 @@
 """The node type ``llm``: one answer of a language model, token by token.
 
-In: the node's ``with``, and ``config.llm`` under it. Out: the text and what it cost. Not here:
-agents, tools (agent backends); how often it is tried (the node's ``retry``).
+In: the node's ``with``, and ``config.llm`` under it. Out: what the model said and what it cost. Not
+here: agents, calling tools (agent backends); how often it is tried (the node's ``retry``).
 """
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from flowcore.errors import NodeCancelledError, UsageError
 from flowcore.json_text import strict_json
 from flowcore.nodes.context import Context
-from flowcore.nodes.http import guarded_client
+from flowcore.nodes.llm_answer import Answer, error_in
+from flowcore.nodes.llm_client import Server
+from flowcore.nodes.llm_events import Reader
+from flowcore.nodes.llm_verdict import judge
 from flowcore.nodes.types.calls import LlmArguments
 
 __all__ = ["llm"]
 
+#: Keys that this node puts beside a call of a tool; no server has them.
+_BESIDE_CALL = ("name", "args")
+
 
 def llm(ctx: Context, upstream: Any = None, **more: Any) -> dict[str, Any]:
-    """Ask a language model; give on ``{"text", "model", "finish_reason", "usage"}``.
+    """Ask a language model; give on ``{"text", "tool_calls", …, "usage"}``.
 
     Any server that speaks OpenAI's protocol will do; ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY`` of
     the worker name it, and ``config.llm`` of the flow gives defaults. Whoever follows the run gets
     the text token by token. Needs ``flowcore[llm]``.
+
+    An answer that is cut off, filtered, refused or empty fails the node, unless ``accept`` names
+    that; so does one whose end did not come.
 
     Args:
         ctx: The attempt.
         upstream: What flows into the node: the prompt, if it is text and no other is given.
         **more: ``model``; ``prompt``, or ``messages`` with ``role`` and ``content``; ``system``,
             put before them; ``temperature``; ``max_tokens``; ``base_url``; ``api_key``, a secret;
-            ``timeout`` (2m); ``stream`` (true); ``options``, what else goes into the request.
+            ``timeout`` (2m), in which something has to come; ``max_bytes`` of the answer (64 MiB);
+            ``stream`` (true); ``accept``, such as ``[length]``; ``options``, what else goes into
+            the request.
 
     Raises:
+        AnswerError: The answer is none to go on with, or no answer of a model at all.
+        PayloadTooLargeError: It is larger than ``max_bytes``.
         UnsupportedValueError: A message or an option is nothing that JSON has words for.
         UsageError: There is no model, no prompt, or the request cannot be made as it is written.
     """
     given = LlmArguments.read(more, uses="llm", node=ctx.node_id)
-    client = _client(given)
     chosen = {"temperature": given.temperature, "max_tokens": given.max_tokens}
-    asked = {
+    asked: dict[str, Any] = {
         "model": given.model,
         "messages": _messages(given, upstream),
         **{key: value for key, value in chosen.items() if value is not None},
+        "stream": given.stream,
+        **({"stream_options": {"include_usage": True}} if given.stream else {}),
         **given.options,
     }
+    if asked.get("stream_options") is None:
+        asked.pop("stream_options", None)
     strict_json(asked, what=f"the request of node {ctx.node_id!r}")  # in words of ours
-    with client:
-        if not given.stream:
-            return _whole(client.chat.completions.create(**asked))
-        usage = {"stream_options": {"include_usage": True}}
-        return _streamed(client.chat.completions.create(**asked, stream=True, **usage), ctx)
+    server = Server(given)
+    with server.asked(asked) as parts:
+        said = _answer(server, parts, ctx, is_streamed=given.stream)
+        for choice in said["choices"] or [said]:
+            judge(choice, given.accept)
+        return said
 
 
-def _client(asked: LlmArguments) -> Any:
-    try:
-        openai = importlib.import_module("openai")
-    except ImportError as error:
-        raise UsageError("llm needs the openai client: pip install 'flowcore[llm]'") from error
-    given: dict[str, Any] = {"timeout": asked.timeout, "max_retries": 0}
-    if asked.api_key is not None:
-        given["api_key"] = asked.api_key
-    if asked.base_url is not None:
-        # Named by the definition, and not by whoever runs this worker.
-        client = guarded_client(timeout=asked.timeout)
-        given |= {"base_url": asked.base_url, "http_client": client}
-    try:
-        return openai.OpenAI(**given)
-    except openai.OpenAIError as error:
-        raise UsageError(f"llm: {error}; a server without keys takes any OPENAI_API_KEY") from error
+def _answer(server: Server, parts: Any, ctx: Context, *, is_streamed: bool) -> dict[str, Any]:
+    """Read the whole answer, and let followers see the text as it comes."""
+    reader, answer = Reader(), Answer()
+    for document in reader.read(_heard(parts, ctx)):
+        server.deadline.again()
+        told = error_in(document)
+        if told is not None:
+            raise server.failure(told)
+        _show(ctx, answer.add(document), is_streamed=is_streamed)
+    _show(ctx, answer.end(ended=reader.ended), is_streamed=is_streamed)
+    return answer.plain()
+
+
+def _heard(parts: Any, ctx: Context) -> Any:
+    for part in parts:
+        if ctx.cancelled:
+            raise NodeCancelledError("the run was stopped")
+        yield part
+
+
+def _show(ctx: Context, text: str, *, is_streamed: bool) -> None:
+    if text and is_streamed:
+        ctx.token(text)
 
 
 def _messages(given: LlmArguments, upstream: Any) -> list[Mapping[str, Any]]:
-    messages = list(given.messages)
+    messages = list(map(_message, given.messages))
     prompt = given.prompt
     if prompt is None and not messages and isinstance(upstream, str):
         prompt = upstream
@@ -82,35 +105,15 @@ def _messages(given: LlmArguments, upstream: Any) -> list[Mapping[str, Any]]:
     return [{"role": "system", "content": given.system}, *messages] if given.system else messages
 
 
-def _whole(answer: Any) -> dict[str, Any]:
-    choice = answer.choices[0]
-    return {
-        "text": choice.message.content or "",
-        "model": answer.model,
-        "finish_reason": choice.finish_reason,
-        "usage": _usage(answer.usage),
-    }
+def _message(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message without what this node itself has put beside its calls of tools."""
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return message
+    return {**message, "tool_calls": list(map(_call, calls))}
 
 
-def _streamed(chunks: Any, ctx: Context) -> dict[str, Any]:
-    text: list[str] = []
-    told: dict[str, Any] = {"model": None, "finish_reason": None, "usage": None}
-    for chunk in chunks:
-        if ctx.cancelled:
-            chunks.close()
-            raise NodeCancelledError("the run was stopped")
-        told["model"] = chunk.model or told["model"]
-        told["usage"] = _usage(chunk.usage) or told["usage"]
-        for choice in chunk.choices[:1]:
-            told["finish_reason"] = choice.finish_reason or told["finish_reason"]
-            if choice.delta.content:
-                text.append(choice.delta.content)
-                ctx.token(choice.delta.content)
-    return {"text": "".join(text), **told}
-
-
-def _usage(usage: Any) -> dict[str, int] | None:
-    if usage is None:
-        return None
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return {name: getattr(usage, name) for name in names}
+def _call(call: Any) -> Any:
+    if not isinstance(call, Mapping) or "function" not in call:
+        return call
+    return {key: value for key, value in call.items() if key not in _BESIDE_CALL}

@@ -38,7 +38,13 @@ def reachable(host: str, port: int) -> str:
         UsageError: It is not to be reached from here.
         OSError: The name is unknown.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise UsageError(f"{host[:100]!r} can be no name of a host") from None
+    except socket.gaierror as error:
+        said = f"the address of {host!r} cannot be found: {error.strerror}"
+        raise socket.gaierror(error.errno, said) from None
     addresses = [str(one[4][0]) for one in found]
     allowed = allowed_hosts()
     if host.lower() in {name.lower() for name in allowed}:

@@ -317,6 +317,11 @@ def test_a_model_is_asked_and_its_answer_given_on(
         "model": "small",
         "finish_reason": "stop",
         "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
+        "tool_calls": [],
+        "reasoning": None,
+        "refusal": None,
+        "choices": None,
+        "extra": None,
     }
     asked = json.loads(site.asked[-1][3])
     assert (asked["model"], asked["temperature"]) == ("small", 0.5)

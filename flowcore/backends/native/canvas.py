@@ -35,7 +35,8 @@ from flowcore.engine.complete import dead_edges
 from flowcore.engine.inputs import accept_input
 from flowcore.engine.retry import error_names, next_delay, qualified_name
 from flowcore.engine.upstream import Upstream
-from flowcore.errors import NodeError, RunFailedError
+from flowcore.errors import RunFailedError
+from flowcore.errors.advice import advice_of
 from flowcore.graph.policy import Retry
 from flowcore.plan.joins import Arrival, is_fatal_skip, is_tolerated, runs
 from flowcore.plan.plan import Plan
@@ -235,7 +236,7 @@ def _attempt(
         call = partial(run_node, run=state["run"], attempt=task.request.retries + 1)
         settled, fatal = _settle(plan, node, state, call)
     except Exception as error:
-        final = isinstance(error, NodeError) and error.is_final
+        final = advice_of(error).final
         _retry(task, None if final else plan.policy(node).retry, error)
         if instead := plan.policy(node).fallback:
             settled, fatal = _succeeded(plan, node, _upstream(plan, state), instead[0].value), None
@@ -255,6 +256,7 @@ def _retry(task: "Task[Any, Any]", retry: Retry | None, error: Exception) -> Non
         failures=task.request.retries + 1,
         names=error_names(error),
         random=random.random,
+        after=advice_of(error).after,
     )
     if delay is None:
         return

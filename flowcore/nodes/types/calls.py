@@ -6,12 +6,13 @@ In: nothing. Out: their models. Not here: calling (http, llm, tool, celery_task)
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from pydantic import ConfigDict, Field, model_validator
 
 from flowcore.graph.diagnostic import quote
 from flowcore.json_text import json_text
+from flowcore.nodes.credentials import mask_text
 from flowcore.nodes.types.model import UNKNOWN, Arguments, Unfinished, WrongValueError
 from flowcore.nodes.types.values import (
     Kind,
@@ -37,9 +38,6 @@ __all__ = [
     "ToolArguments",
 ]
 
-#: Statuses after which another attempt makes sense.
-TRY_AGAIN = [408, 425, 429, 500, 502, 503, 504]
-
 #: Headers that follow from what is sent.
 _OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})
 _MOST_BYTES = 2**40
@@ -55,11 +53,19 @@ def _header() -> Kind:
 
     def read(value: Any) -> Any:
         found = plain(value)
-        if isinstance(found, str) and re.search(r"[\r\n\x00]", found):
-            raise WrongValueError("the text of a header is one line")
+        if isinstance(found, str) and not isinstance(found, Unfinished):
+            _refuse_unsendable(found)
         return found
 
     return Kind(read, plain.schema)
+
+
+def _refuse_unsendable(found: str) -> None:
+    if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", found):
+        raise WrongValueError("the text of a header is one line, without control characters")
+    if not found.isascii():
+        what = "the text of a header is ASCII, and this is not"
+        raise WrongValueError(what, suggestion="encode it as its reader expects it, such as by %")
 
 
 def _params() -> Kind:
@@ -134,16 +140,15 @@ class HttpArguments(Arguments):
     max_bytes: Annotated[int, whole(1, _MOST_BYTES)] = 10 * 2**20
     redirects: Annotated[int, whole(0, 100)] = 5
     accept: Annotated[list[int] | None, list_of(whole(100, 599), "statuses, such as 404")] = None
-    retry_status: Annotated[list[int], list_of(whole(100, 599), "statuses, such as 503")] = (
-        TRY_AGAIN
+    retry_status: Annotated[list[int] | None, list_of(whole(100, 599), "statuses, such as 503")] = (
+        None
     )
 
     @model_validator(mode="after")
     def _said_once(self) -> "HttpArguments":
         """Refuse what is said in two places: one of the two would be dropped."""
         _refuse_twice(self.headers)
-        if "retry_status" in self.model_fields_set:
-            _refuse_accepted(self.accept, self.retry_status)
+        _refuse_accepted(self.accept, self.retry_status)
         address: Any = self.url
         if not isinstance(address, str) or isinstance(address, Unfinished):
             return self
@@ -193,7 +198,7 @@ def _refuse_login(headers: Any) -> None:
 
 
 #: Keys of a request that the node has its own words for.
-_OWN_WORDS = frozenset({"model", "messages", "stream", "stream_options", "timeout"})
+_OWN_WORDS = frozenset({"model", "messages", "stream", "timeout"})
 
 
 #: Options that an argument says, too.
@@ -234,9 +239,37 @@ def _key() -> Kind:
     def read(value: Any) -> Any:
         if not isinstance(value, str) or not value:
             raise WrongValueError("expected the key of the model's server, as text")
+        is_sendable = value.isascii() and value.isprintable() and value == value.strip()
+        if not isinstance(value, Unfinished) and not is_sendable:
+            what = "the key has characters that no header can carry, such as the end of a line"
+            raise WrongValueError(what)
         return value
 
     return Kind(read, {"type": "string", "minLength": 1})
+
+
+def _base_url() -> Kind:
+    """The address of a server, to which the path of a request is added."""
+    plain = url()
+
+    def read(value: Any) -> Any:
+        found = plain(value)
+        if isinstance(found, Unfinished):
+            return found
+        parts = urlsplit(found)
+        path = parts.path.rstrip("/")
+        if path.endswith(_CHAT):
+            short = mask_text(urlunsplit(parts._replace(path=path.removesuffix(_CHAT))))
+            what = f"'{_CHAT}' is added to the address by itself"
+            raise WrongValueError(what, code="FC216", suggestion=f"write {short}")
+        if parts.fragment:
+            raise WrongValueError("expected an address without '#'")
+        return found
+
+    return Kind(read, plain.schema)
+
+
+_CHAT = "/chat/completions"
 
 
 class LlmArguments(Arguments):
@@ -250,15 +283,20 @@ class LlmArguments(Arguments):
     system: Annotated[str | None, text("what the model is told first")] = None
     temperature: Annotated[float | None, TEMPERATURE] = None
     max_tokens: Annotated[int | None, whole(1, 10**9)] = None
-    base_url: Annotated[str | None, url()] = None
+    base_url: Annotated[str | None, _base_url()] = None
     api_key: Annotated[str | None, _key()] = None
     timeout: Annotated[float, duration(least=_TINY)] = 120.0
+    max_bytes: Annotated[int, whole(1, _MOST_BYTES)] = 64 * 2**20
     stream: Annotated[bool, truth()] = True
+    accept: Annotated[
+        list[str], list_of(text("a word such as length", most=100), "words, such as length")
+    ] = []  # noqa: RUF012
     options: Annotated[dict[str, Any], _options()] = {}  # noqa: RUF012
 
     @model_validator(mode="after")
     def _said_once(self) -> "LlmArguments":
-        """Refuse an option that is an argument, too."""
+        """Refuse an option that is an argument, too, and a second way to say who asks."""
+        _refuse_two_keys(self.base_url, self.api_key)
         options: Any = self.options
         if isinstance(options, dict):
             for key, own in _SAME.items():
@@ -268,6 +306,15 @@ class LlmArguments(Arguments):
                         what, code="FC216", suggestion="keep one of them", path=("options", key)
                     )
         return self
+
+
+def _refuse_two_keys(base_url: Any, api_key: Any) -> None:
+    if not isinstance(base_url, str) or isinstance(base_url, Unfinished) or api_key is None:
+        return
+    if urlsplit(base_url).username is not None:
+        what = "an 'api_key' is given, and the URL has a user of its own"
+        place = ("base_url",)
+        raise WrongValueError(what, code="FC216", suggestion="keep one of them", path=place)
 
 
 class ToolArguments(Arguments):
