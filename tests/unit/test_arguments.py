@@ -90,7 +90,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], set[str]]] = {
     ("llm", "api_key"): ({"model": "m"}, FULL_TEXTS),
     ("llm", "timeout"): ({"model": "m"}, SMALL | SPANS),
     ("llm", "max_bytes"): ({"model": "m"}, {"one", "three", "status"}),
-    ("llm", "accept"): ({"model": "m"}, {"empty list", "texts"}),
+    ("llm", "accept"): ({"model": "m"}, {"empty list", "words"}),
     ("llm", "stream"): ({"model": "m"}, {"true", "false"}),
     ("llm", "options"): ({"model": "m"}, MAPS),
     ("tool", "name"): ({}, FULL_TEXTS),
