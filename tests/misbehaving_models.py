@@ -366,6 +366,10 @@ def _cut_after_a_chunk(line: Line, _: Asked) -> None:
     line.chunk(event(chunk(PART, "stop")))
 
 
+def _cut_in_the_status(line: Line, _: Asked) -> None:
+    line.write(b"HTTP/1.1 2")
+
+
 BROKEN = Fails("openai.APIConnectionError", "/v1/chat/completions: the answer was cut off")
 sent("cut-in-a-chunk", BROKEN, _cut_in_a_chunk)
 sent("cut-before-the-last-chunk", BROKEN, _cut_after_a_chunk)
@@ -375,7 +379,7 @@ sent(
     sends(json.dumps(plain_answer(PART)).encode(), "application/json", Content_Length="9999"),
 )
 GONE = Fails("openai.APIConnectionError", "/v1/chat/completions: Server disconnected")
-sent("cut-before-the-headers", GONE, lambda line, _: line.write(b"HTTP/1.1 2") and None)
+sent("cut-before-the-headers", GONE, _cut_in_the_status)
 GZIP = gzip.compress(events(chunk(PART), chunk({}, "stop")))
 sent("compressed", Gives({"text": "The capital is"}), body(GZIP, Content_Encoding="gzip"))
 sent(

@@ -113,11 +113,19 @@ class Server:
                 model=model,
                 messages=messages,
                 extra_body=extra,
-                extra_headers=about["extra_headers"],
+                extra_headers=self._headers(about["extra_headers"]),
                 extra_query={**self._base.query, **about["extra_query"]},
             ) as answer:
                 self.deadline.again()
                 yield self._bytes(answer.http_response)
+
+    def _headers(self, given: Mapping[str, str]) -> Mapping[str, Any]:
+        """Leave out what tells whose worker this is, where that is nobody's business."""
+        if self._given.api_key is not None or self._base.has_key:
+            return given
+        said = {name.lower() for name in given}
+        left_out = [name for name in _OWNER if name.lower() not in said]
+        return {**dict.fromkeys(left_out, self._openai.Omit()), **given}
 
     def _bytes(self, response: Any) -> Iterator[bytes]:
         encoding = response.headers.get("content-encoding", "")
@@ -137,8 +145,7 @@ class Server:
         if given.api_key is not None:
             about["api_key"] = given.api_key
         elif not base.has_key:
-            omit = self._openai.Omit()
-            about |= {"api_key": "none", "default_headers": dict.fromkeys(_OWNER, omit)}
+            about["api_key"] = "none"  # and it is not sent
         try:
             return self._openai.OpenAI(base_url=base.url, **about)
         except self._openai.OpenAIError as error:

@@ -209,6 +209,16 @@ _SAME = {
 }
 
 
+#: Options about a request, which are not part of it; words of OpenAI's client.
+_ABOUT_REQUEST: Mapping[str, Kind] = {
+    "extra_headers": mapping_of(
+        _header(), "headers by name", key=text("a header's name", pattern=_HEADER)
+    ),
+    "extra_query": mapping_of(Kind(_param), "values by name"),
+    "extra_body": mapping_of(anything(), "values by name"),
+}
+
+
 def _options() -> Kind:
     plain = mapping_of(anything(), "options by name")
 
@@ -217,9 +227,26 @@ def _options() -> Kind:
         for key in _OWN_WORDS.intersection(found):
             what = f"{quote(key)} has a key of its own beside 'options'"
             raise WrongValueError(what, code="FC216", path=(key,), at_key=True)
+        for key, kind in _ABOUT_REQUEST.items():
+            if found.get(key) is not None:
+                try:
+                    found[key] = kind(found[key])
+                except WrongValueError as error:
+                    raise error.below(key) from None
+        _refuse_body(found)
         return found
 
     return Kind(read, plain.schema)
+
+
+def _refuse_body(options: Mapping[str, Any]) -> None:
+    """Refuse what 'extra_body' says, too: one of the two would be dropped."""
+    extra = options.get("extra_body")
+    for key in extra if isinstance(extra, dict) else ():
+        if key in options or key in _OWN_WORDS:
+            what = f"{quote(key)} is said twice"
+            place = ("extra_body", key)
+            raise WrongValueError(what, code="FC216", path=place, at_key=True)
 
 
 def _prompt() -> Kind:
