@@ -18,7 +18,7 @@ unexport VIRTUAL_ENV
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test deep lint bench faults schedules scale lock clean
+.PHONY: help run test deep lint bench faults schedules scale pictures lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ schedules: $(VENV)/.installed ## Compare both stores on random schedules; ARGS="
 
 scale: $(DOCS_VENV)/.synced ## Simulate large clusters; draw and fill docs/scale.md
 	$(DOCS_VENV)/bin/python -m scripts.scale_report $(ARGS)
+
+pictures: $(VENV)/.installed ## Draw the pictures of the README anew
+	$(BIN)/python -m scripts.pictures
 
 lock: $(VENV)/.bootstrapped ## Compile requirements/*.in to hash-locked *.txt; ARGS as in --upgrade
 	UV=$(UV) scripts/lock $(ARGS)

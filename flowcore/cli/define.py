@@ -162,12 +162,17 @@ def graph(
         Picture, typer.Option("-f", "--format", help="Form of the picture.")
     ] = Picture.ASCII,
     file: OutFile = None,
+    complete: Annotated[
+        bool, typer.Option("--all", help="Draw every line, however many an SVG has.")
+    ] = False,
 ) -> int:
     """Draw a flow; nothing it uses is imported.
 
     Example: flowcore graph rag.yaml -f svg -O rag.svg
     """
-    save(_RENDER[form](read_flow(flow).plan(resolve=False)), file)
+    plan = read_flow(flow).plan(resolve=False)
+    drawn = svg.render(plan, complete=complete) if form is Picture.SVG else _RENDER[form](plan)
+    save(drawn, file)
     return ExitCode.OK
 
 

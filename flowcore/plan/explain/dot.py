@@ -3,6 +3,7 @@
 In: Plan. Out: text. Not here: layout; Graphviz does its own.
 """
 
+from flowcore.plan.explain.kinds import kind_of
 from flowcore.plan.plan import Plan
 
 __all__ = ["render"]
@@ -24,7 +25,9 @@ def render(plan: Plan) -> str:
         '    node [shape=box, style=rounded, fontname="sans-serif"];',
     ]
     for number, id in enumerate(plan.ids):
-        label = f"{_escaped(id)}\\n{_escaped(plan.policy(number).uses)}"
+        policy = plan.policy(number)
+        kind = f"\\n{kind}" if (kind := kind_of(policy)) else ""
+        label = f"{_escaped(id)}\\n{_escaped(policy.uses)}{kind}"
         lines.append(f'    n{number} [label="{label}"];')
     for source, succ in enumerate(plan.succ):
         for target in succ:

@@ -43,9 +43,16 @@ class Layout:
         return max(self.position, default=0.0)
 
 
-def arrange(plan: Plan) -> Layout:
-    """Lay a plan out in layers; the same plan always gives the same layout."""
-    paths, levels = _route(plan)
+def arrange(plan: Plan, edges: Sequence[tuple[int, int]] | None = None) -> Layout:
+    """Lay a plan out in layers; the same plan always gives the same layout.
+
+    Args:
+        plan: The plan.
+        edges: Those that have a path each; None: all.
+    """
+    if edges is None:
+        edges = [(source, target) for source, succ in enumerate(plan.succ) for target in succ]
+    paths, levels = _route(plan, edges)
     columns: list[list[int]] = [[] for _ in range(max(levels, default=-1) + 1)]
     for point, level in enumerate(levels):
         columns[level].append(point)
@@ -57,10 +64,11 @@ def arrange(plan: Plan) -> Layout:
     )
 
 
-def _route(plan: Plan) -> tuple[list[list[int]], list[int]]:
+def _route(plan: Plan, edges: Sequence[tuple[int, int]]) -> tuple[list[list[int]], list[int]]:
     """Give each edge its bends; return the paths and the level of every point."""
     levels = list(plan.levels)
-    edges = [(source, target) for source, succ in enumerate(plan.succ) for target in succ]
+    if (last := plan.epilogue) is not None:  # its turn comes when all others have settled
+        levels[last] = max(levels[:last], default=-1) + 1
     bends = sum(plan.levels[target] - plan.levels[source] - 1 for source, target in edges)
     paths: list[list[int]] = []
     for source, target in edges:

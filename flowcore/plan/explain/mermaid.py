@@ -3,6 +3,7 @@
 In: Plan. Out: text. Not here: layout; Mermaid does its own.
 """
 
+from flowcore.plan.explain.kinds import kind_of
 from flowcore.plan.plan import Plan
 
 __all__ = ["render"]
@@ -23,8 +24,9 @@ def render(plan: Plan) -> str:
     """
     lines = ["flowchart LR"]
     for number, id in enumerate(plan.ids):
-        uses = plan.policy(number).uses
-        lines.append(f'    n{number}["{_label(id)}<br/>{_label(uses)}"]')
+        policy = plan.policy(number)
+        kind = f"<br/>{_label(kind)}" if (kind := kind_of(policy)) else ""
+        lines.append(f'    n{number}["{_label(id)}<br/>{_label(policy.uses)}{kind}"]')
     for source, succ in enumerate(plan.succ):
         for target in succ:
             text = plan.when.get((source, target))
