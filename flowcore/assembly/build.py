@@ -201,7 +201,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
         agents=agents,
         flows=services.flows,
         schedules=services.schedules,
-        peers=Peers(services.board),
+        peers=Peers(services.board, namespace=settings.namespace),
         troubles=services.troubles,
         refusals=services.refusals,
     )

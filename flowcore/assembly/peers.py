@@ -14,7 +14,7 @@ from flowcore.errors import VersionMismatchError
 from flowcore.plan.plan import Plan
 from flowcore.ports.presence import WorkerBoard, WorkerNote
 
-__all__ = ["Peers"]
+__all__ = ["Peers", "worker_command"]
 
 #: Seconds for which a look is good.
 _FRESH = 5.0
@@ -30,9 +30,16 @@ _log = logging.getLogger(__name__)
 class Peers:
     """The live workers, as far as their versions go."""
 
-    def __init__(self, board: WorkerBoard, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Ask ``board``, when first needed."""
+    def __init__(
+        self,
+        board: WorkerBoard,
+        *,
+        namespace: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Ask ``board``, when first needed; names of queues there begin with the namespace."""
         self._board = board
+        self._namespace = namespace
         self._clock = clock
         self._until = float("-inf")
         self._looked: dict[str, float] = {}
@@ -65,9 +72,10 @@ class Peers:
         served = {name for note in self._board.workers() for name in note.queues}
         if missing := set(queues()) - served:
             _log.warning(
-                "flow %s was sent to %s, which no live worker serves; start one: flowcore worker",
+                "flow %s was sent to %s, which no live worker serves; start one: %s",
                 plan.flow,
                 ", ".join(sorted(missing)),
+                worker_command(missing, self._namespace),
             )
 
     def wait(self, patience: float) -> None:
@@ -90,6 +98,12 @@ class Peers:
             else:
                 return
             pause.wait(_PAUSE)
+
+
+def worker_command(queues: Collection[str], namespace: str = "") -> str:
+    """Return the command that starts a worker of these queues, whose names the broker's are."""
+    prefix = f"{namespace}." if namespace else ""
+    return f"flowcore worker --queues {','.join(sorted(q.removeprefix(prefix) for q in queues))}"
 
 
 def refuse(notes: Sequence[WorkerNote]) -> None:

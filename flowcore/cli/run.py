@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flowcore.assembly.peers import worker_command
 from flowcore.assembly.session import Session
 from flowcore.cli.background import leave_worker
 from flowcore.cli.follow import finish, follow
@@ -140,7 +141,8 @@ def _submit(start: Start, prepared: "_Prepared") -> int:
             _leave_worker(session, start, prepared, handle)
         elif unserved := session.unserved(handle.plan().queues):
             names = ", ".join(sorted(unserved))
-            note(f"no live worker serves {names}; start one: flowcore worker", quiet=start.quiet)
+            command = worker_command(unserved, session.runtime.settings.namespace)
+            note(f"no live worker serves {names}; start one: {command}", quiet=start.quiet)
     note(f"next: flowcore watch {handle.id}", quiet=start.quiet)
     return ExitCode.OK
 

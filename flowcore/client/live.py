@@ -6,6 +6,7 @@ In: a definition, perhaps a session. Out: a checked flow, or its problems. Not h
 
 from collections.abc import Callable
 
+from flowcore.assembly.peers import worker_command
 from flowcore.assembly.session import Session
 from flowcore.check.check import CheckedFlow, check
 from flowcore.engine.pinning import pinned
@@ -51,7 +52,8 @@ def check_live(document: Document, session: Session) -> CheckedFlow:
     if unserved:
         names = ", ".join(sorted(unserved))
         what = f"no live worker serves {names}, where nodes without a queue of their own wait"
-        hint = "start one: flowcore worker"
+        command = worker_command(unserved, session.runtime.settings.namespace)
+        hint = f"start one: {command}"
         raise refuse(
             document, [Diagnostic(code="FC230", message=what, path=("nodes",), suggestion=hint)]
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import flowcore
-from flowcore.assembly.peers import Peers
+from flowcore.assembly.peers import Peers, worker_command
 from flowcore.backends.native.announcement import make_note, marked_callables, with_memory
 from flowcore.backends.registry import BackendRegistry, engine_versions
 from flowcore.cli.doctor_workers import check_notes
@@ -154,3 +154,10 @@ def test_doctor_names_who_is_behind_among_many() -> None:
 
 def test_our_own_number_is_no_mismatch() -> None:
     assert mismatch("anybody", WIRE) is None
+
+
+def test_the_command_for_queues_names_them_as_definitions_do() -> None:
+    assert worker_command(["io", "gpu"]) == "flowcore worker --queues gpu,io"
+    assert worker_command(["acme.io", "acme.acme.x"], "acme") == (
+        "flowcore worker --queues acme.x,io"
+    )
