@@ -12,12 +12,12 @@ from flowcore.ports.payloads import PayloadLedger, PayloadStore
 from flowcore.stores.files import FilePayloads
 from flowcore.stores.objects import ObjectPayloads
 
-__all__ = ["make_payloads", "payload_look", "payload_url"]
+__all__ = ["MOST_IN_REDIS", "make_payloads", "payload_look", "payload_url"]
 
 #: Largest values by default, in bytes. Redis holds them in memory. Elsewhere the bound is that
 #: msgpack encodes a value in one piece: 128 MiB of small things take two seconds, in which the
 #: process renews no lease.
-_MOST_IN_REDIS = 64 * 2**20
+MOST_IN_REDIS = 64 * 2**20
 _MOST = 128 * 2**20
 
 
@@ -52,7 +52,7 @@ def make_payloads(settings: Settings, ledger: PayloadLedger, redis: PayloadStore
         _store(url, redis),
         ledger,
         threshold=settings.payload_threshold,
-        limit=settings.max_output or (_MOST_IN_REDIS if url == "redis" else _MOST),
+        limit=settings.max_output or (MOST_IN_REDIS if url == "redis" else _MOST),
         look=payload_look(settings),
     )
 

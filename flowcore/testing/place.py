@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from flowcore.assembly.payloads import MOST_IN_REDIS
 from flowcore.engine.firing import EngineFiring
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.schedules import Scheduler
@@ -57,7 +58,7 @@ class InProcessRuntime:
     schedules: InMemorySchedules
     memory: InMemoryMemory
     dispatcher: Messages
-    payloads: Payloads = field(default_factory=Payloads)
+    payloads: Payloads = field(default_factory=lambda: Payloads(limit=MOST_IN_REDIS))
     settings: _Settings = field(default_factory=_Settings)
     peers: _Nothing = field(default_factory=_Nothing)
     room: _Nothing = field(default_factory=_Nothing)
