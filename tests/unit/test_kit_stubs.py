@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from pydantic import BaseModel
 
 from flowcore import Context
 from flowcore.errors import UsageError
@@ -32,8 +33,20 @@ async def later(number: int) -> int:
     return number
 
 
-def gather(items: list[int]) -> Any:
+def gather(items: Any) -> Any:
     return items
+
+
+def digits() -> Iterator[int]:
+    yield from (1, 2)
+
+
+class Order(BaseModel):
+    id: int
+
+
+def sell(order: Order) -> int:
+    return order.id
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +54,7 @@ def kit_nodes(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """A module of the user's own that definitions can name."""
     made = types.ModuleType("kit_nodes")
     made.__file__ = __file__
-    for function in (one, take, pieces, later, gather):
+    for function in (one, take, pieces, later, gather, digits, sell):
         monkeypatch.setattr(made, function.__name__, function, raising=False)
     monkeypatch.setitem(sys.modules, "kit_nodes", made)
     return made
@@ -140,6 +153,25 @@ def test_what_is_given_to_a_node_is_checked_though_a_stub_takes_none_of_it(flows
     unbound = {"nodes": {"t": {"uses": "kit_nodes:gather", "with": {}}, "u": ONE["nodes"]["n"]}}
     flows.stub("t", calls=lambda a, b: a)
     assert "BindingError" in str(flows.run(unbound).error)
+
+
+def test_a_stub_gets_what_the_annotations_of_its_node_make_of_it(flows: Flows) -> None:
+    flows.stub("s", calls=lambda order: [type(order), order.id][1] + 1)
+    flow: dict[str, Any] = {
+        "nodes": {"s": {"uses": "kit_nodes:sell", "with": {"order": {"id": "7"}}}}
+    }
+    assert flows.run(flow).output == 8
+    flow["nodes"]["s"]["with"] = {"order": {"id": "${{ inputs.id }}"}}
+    flows.stub("s", "whatever")
+    assert "order.id: input should be a valid integer" in str(flows.run(flow, {"id": "x"}).error)
+
+    def typed(n: Order) -> int:
+        return n.id
+
+    flows.stub("t", calls=typed)
+    flows.stub("n", {"id": 3})
+    untyped = {"nodes": {"n": ONE["nodes"]["n"], "t": {"uses": "kit_nodes:gather", "needs": ["n"]}}}
+    assert flows.run(untyped).output == 3
 
 
 def test_a_stub_of_a_mock_records_its_calls(flows: Flows) -> None:
@@ -331,7 +363,7 @@ def test_no_thread_is_left_when_a_call_is_over() -> None:
         "nodes": {
             "a": {"uses": "kit_nodes:later", "with": {"number": 1}, "timeout": "9s"},
             "p": {"uses": "kit_nodes:pieces", "timeout": "9s"},
-            "m": {"uses": "kit_nodes:later", "for_each": {"uses": "kit_nodes:pieces"}},
+            "m": {"uses": "kit_nodes:later", "for_each": {"uses": "kit_nodes:digits"}},
         }
     }
     assert flows.run(flow).success
