@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.check.draft import Draft
+from flowcore.check.expression_size import check_expression_size
 from flowcore.check.naming import Naming
 from flowcore.check.rules_closing import check_closing
 from flowcore.check.rules_expressions import check_expressions
@@ -107,6 +108,7 @@ def _check(
         keys: What the decorators of its nodes' functions may say of them.
         within: The files it is inside of.
     """
+    check_expression_size(document)
     draft = Draft(document=document, is_foreign=naming.is_strict)
     place = document.source.name if document.source else ""
     if place and (place := os.path.realpath(place)) in within:

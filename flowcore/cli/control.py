@@ -10,7 +10,7 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.cli.background import leave_worker
 from flowcore.cli.detail import find_node
-from flowcore.cli.given import RunId
+from flowcore.cli.given import RunId, importing_here
 from flowcore.cli.inputs import parse_input
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.printing import Format, Output, Quiet, note, paint, show_object, show_rows
@@ -213,7 +213,8 @@ def rerun(
         if from_node is not None:
             find_node(plan, from_node, run)
         data = parse_input(given or (), plan.inputs)
-        new = rerun_run(session, run, from_node, data, id=id)
+        with importing_here():
+            new = rerun_run(session, run, from_node, data, id=id)
         # First of all: whatever becomes of the worker, the run is there.
         data = {"run_id": new, "origin": {"run_id": run, "node": from_node}}
         show_object(output, data, f"{new}\n")

@@ -35,6 +35,7 @@ __all__ = [
     "FlowArgument",
     "Given",
     "RunId",
+    "importing_here",
     "read_flow",
     "read_object",
     "seconds",
@@ -237,6 +238,12 @@ def _raised(module: str, error: BaseException) -> NoReturn:
 def _stdout_for_data() -> AbstractContextManager[object]:
     """Keep what a user's module prints while it is imported out of ``-o json``."""
     return redirect_stdout(sys.stderr)
+
+
+def importing_here() -> AbstractContextManager[object]:
+    """Let modules of the working directory be imported, and keep what they print out of data."""
+    _search(Path.cwd())
+    return _stdout_for_data()
 
 
 def _search(*directories: Path) -> None:

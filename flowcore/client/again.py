@@ -4,13 +4,15 @@ In: a session and a run's id. Out: the run goes on, or a new one has begun. Not 
 which a handle starts for as long as its process lives, and a command leaves behind.
 """
 
+import contextlib
 from typing import Any
 
 from flowcore.assembly.session import Session
+from flowcore.client.unread import refuse_unread
 from flowcore.engine import control
 from flowcore.errors import RunNotFoundError, UsageError
 from flowcore.run.record import RunSummary
-from flowcore.run.status import RunState
+from flowcore.run.status import NodeState, RunState
 
 __all__ = ["refuse_elsewhere", "rerun_run", "resume_run"]
 
@@ -45,6 +47,8 @@ def rerun_run(
     old = runtime.reader.summary(run_id)
     if old is None:
         raise RunNotFoundError(run_id)
+    if from_node is not None and with_input is not None:
+        _refuse_unread(session, old, from_node, with_input)
     new, submitted = control.rerun(
         runtime.store,
         runtime.reader,
@@ -60,6 +64,15 @@ def rerun_run(
         if submitted.state.is_terminal:
             _tell_end(session, new)
     return new
+
+
+def _refuse_unread(session: Session, old: RunSummary, begin: str, given: Any) -> None:
+    record = session.runtime.reader.record(old.id)
+    with contextlib.suppress(KeyError):  # a plan that is no longer kept is refused in other words
+        plan = session.runtime.store.get_plan(old.plan)
+        settled = record.nodes.items() if record else ()
+        done = {id for id, node in settled if node.state is NodeState.SUCCEEDED}
+        refuse_unread(plan, begin, given, done)
 
 
 def _tell_end(session: Session, run_id: str) -> None:

@@ -23,7 +23,7 @@ import yaml
 from flowcore.graph.diagnostic import Diagnostic, quote, refuse
 from flowcore.graph.json_scan import scan_json
 from flowcore.graph.source import Document, Limits, LineIndex, Mark, Path, Position, Source
-from flowcore.graph.tree import INT_RANGE, Plain
+from flowcore.graph.tree import INT_RANGE, NO_BOUND, Plain
 from flowcore.graph.yaml_spaces import space_in_indentation, space_in_scalar
 from flowcore.types import Json
 
@@ -338,7 +338,7 @@ class _YamlReader:
             return value
         what = f"{quote(text)} is not a number that JSON can hold"
         place = _position(mark)
-        hint = "put it in quotes if it is text"
+        hint = f"put it in quotes if it is text; {NO_BOUND}"
         found = Diagnostic(code="FC220", message=what, path=path, suggestion=hint, position=place)
         self.problems.append(found)
         return None

@@ -45,10 +45,12 @@ class Limits:
     """Scalars, mappings and lists in all."""
     nodes: int = 100_000
     """Nodes of one flow."""
+    expressions: int = 256 * KIB
+    """Characters of expressions that are more than a path: compiling them takes two seconds."""
 
 
 #: For definitions from strangers.
-STRICT = Limits(yaml_bytes=256 * KIB, json_bytes=MIB, values=200_000)
+STRICT = Limits(yaml_bytes=256 * KIB, json_bytes=MIB, values=200_000, expressions=64 * KIB)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

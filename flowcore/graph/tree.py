@@ -11,9 +11,11 @@ from flowcore.graph.diagnostic import Diagnostic, quote
 from flowcore.graph.source import Limits, Path
 from flowcore.types import Json
 
-__all__ = ["Plain"]
+__all__ = ["INT_RANGE", "NO_BOUND", "Plain"]
 
 INT_RANGE = range(-(2**63), 2**64)
+#: What to write instead of a number beyond the largest.
+NO_BOUND = "the largest number is about 1.8e308: leave out a bound that is to be none"
 
 
 class Plain:
@@ -79,7 +81,8 @@ class Plain:
     def _float(self, value: float, path: Path) -> Json:
         if math.isfinite(value):
             return value
-        return self._note("FC220", f"{value} is not a number that JSON can hold", path)
+        hint = None if math.isnan(value) else NO_BOUND
+        return self._note("FC220", f"{value} is not a number that JSON can hold", path, hint)
 
     def _limit(self, message: str, path: Path) -> Json:
         # One such problem is enough: the rest of the tree would repeat it.
@@ -87,6 +90,7 @@ class Plain:
             self._note("FC215", message, path)
         return None
 
-    def _note(self, code: str, message: str, path: Path) -> Json:
-        self.problems.append(Diagnostic(code=code, message=message, path=path))
+    def _note(self, code: str, message: str, path: Path, hint: str | None = None) -> Json:
+        found = Diagnostic(code=code, message=message, path=path, suggestion=hint)
+        self.problems.append(found)
         return None
