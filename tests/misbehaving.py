@@ -109,7 +109,8 @@ def misbehaving(host: str = "127.0.0.1") -> Iterator[Misbehaving]:
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            asked = Asked(self.command, self.path, dict(self.headers), body)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            asked = Asked(self.command, self.path, headers, body)
             name, page = site.page_of(asked)
             turn = len(site.asked[name])
             site.asked[name].append(asked)

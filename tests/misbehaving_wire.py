@@ -123,6 +123,7 @@ INDENTED = json.dumps(chunk({"content": "Hi"}, "stop"), indent=1).replace("\n", 
 sent("data-of-several-lines", HI, sends(f"data: {INDENTED}\n\n".encode(), "text/event-stream"))
 KEPT = b": OPENROUTER PROCESSING\n\n" * 200 + b"event: ping\ndata: \n\nid: 7\nretry: 5\n\n"
 sent("comments-and-pings", HI, sends(KEPT + _ended("\n"), "text/event-stream"))
+sent("comment-as-data", HI, sends(b"data: : PROCESSING\n\n" + _ended("\n"), "text/event-stream"))
 sent("more-after-done", HI, sends(_ended("\n") + event({"error": "late"}), "text/event-stream"))
 TOO_LARGE = Fails("PayloadTooLargeError", "larger than 100,000 bytes")
 

@@ -147,16 +147,17 @@ def client_of(
     except ImportError as error:
         raise UsageError(f"this node needs httpx2: pip install 'flowcore[{extra}]'") from error
     logging.getLogger("httpx2").addFilter(_WITHOUT_CREDENTIALS)  # adds it once
-    transport = httpx.HTTPTransport(verify=_tls(*map(os.environ.get, _OWN_CAS)), retries=0)
+    tls = _tls(*map(os.environ.get, _OWN_CAS))
+    about = {"timeout": timeout, "headers": {"Accept-Encoding": ACCEPTED}}
+    if guarded:
+        transport = httpx.HTTPTransport(verify=tls, retries=0)
+        client = httpx.Client(transport=_Guarded(transport), trust_env=False, **about)
+    else:
+        client = httpx.Client(verify=tls, **about)
+        transport = client._transport  # noqa: SLF001
     pool = transport._pool  # noqa: SLF001  (a transport cannot be given a network of its own)
     pool._network_backend = _Network(pool._network_backend, deadline)  # noqa: SLF001
-    return httpx.Client(
-        transport=_Guarded(transport) if guarded else transport,
-        timeout=timeout,
-        headers={"Accept-Encoding": ACCEPTED},
-        follow_redirects=False,
-        trust_env=not guarded,
-    )
+    return client
 
 
 #: Variables that name certificates of authorities beside those of the system.
@@ -186,6 +187,9 @@ def redirected(response: Any, request: Any) -> Any:
         for name in list(following.headers):
             if name.lower() not in _FOR_ANYBODY:
                 del following.headers[name]
+    elif "cookie" in request.headers:
+        # The client keeps those that servers set, and drops those that it was given.
+        following.headers.setdefault("Cookie", request.headers["cookie"])
     return following
 
 

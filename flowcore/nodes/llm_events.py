@@ -103,7 +103,7 @@ class Reader:
             if text == _END:
                 self.ended = True
                 return
-            if text:
+            if text and not text.startswith(":"):  # a comment that some gateways give as data
                 yield Document(value=_value(text, event), event=event)
 
 
