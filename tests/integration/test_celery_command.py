@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import sysconfig
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +15,18 @@ from flowcore.assembly.session import project_namespace
 from flowcore.assembly.settings import Settings
 from flowcore.client.flow import Flow, start_run
 from tests.engine import poll
-from tests.flower_services import running
+from tests.flower_services import (
+    FLOWER_BIN,
+    ROOT,
+    FlowerSite,
+    free_port,
+    need_flower,
+    running,
+)
 from tests.services import running_valkey
 
 pytestmark = pytest.mark.integration
 
-CELERY = [sys.executable, "-m", "celery"]
 #: Celery's script, which does not have the working directory on its path as ``-m`` does.
 SCRIPT = str(Path(sys.executable).with_name("celery"))
 
@@ -173,3 +181,47 @@ def test_a_name_that_is_taken_is_warned_of(place: Path, valkey: str, tmp_path: P
         )
         assert taken.returncode == 2
         assert f"already (process {first.pid}); give this one another name" in taken.stderr
+
+
+def test_a_server_that_does_not_answer_is_waited_for_by_celery_and_an_end_for_flowcore(
+    place: Path, tmp_path: Path
+) -> None:
+    env = {**os.environ, "FLOWCORE_REDIS_URL": f"redis://127.0.0.1:{free_port()}"}
+    log = tmp_path / "log"
+    argv = [SCRIPT, "-A", "flowcore", "worker", "-P", "solo"]
+    with running(argv, env=env, cwd=place, log=log) as process:
+        poll(lambda: "Trying again" in log.read_text(), what="another try")
+        assert "cannot reach Redis: " in log.read_text()
+        assert "run 'flowcore doctor'" in log.read_text()
+        assert process.poll() is None
+    done = subprocess.run(
+        [sys.executable, "-m", "flowcore", "worker"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "cannot reach Redis: " in done.stderr
+
+
+@pytest.mark.flower
+def test_flower_beside_flowcore_needs_no_url_and_its_api_wants_a_password(
+    place: Path, valkey: str, tmp_path: Path
+) -> None:
+    need_flower()
+    port = free_port()
+    # As if both were installed in one environment.
+    path = os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")])
+    env = {**os.environ, "FLOWCORE_REDIS_URL": valkey, "PYTHONPATH": path}
+    argv = [str(FLOWER_BIN / "celery"), "-A", "flowcore", "flower", "--address=127.0.0.1"]
+    argv += [f"--port={port}", "--basic-auth=name:password"]
+    log = tmp_path / "log"
+    url = f"http://127.0.0.1:{port}"
+    with running(argv, env=env, cwd=place, log=log):
+        poll(FlowerSite(url=url).answers, what=f"Flower\n{log}")
+        assert FlowerSite(url=url, auth="name:password").json("/api/tasks") == {}
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            FlowerSite(url=url).json("/api/tasks")
+        assert "flowcore.node" in log.read_text(), "it knows the app"
