@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any, Self, cast
 
 from flowcore.assembly.session import Session
-from flowcore.client.flow import Definition, Flow, deploy_plan, start_run
+from flowcore.client.flow import Definition, deploy_plan, start_run
 from flowcore.client.memory import Memory
 from flowcore.engine.callbacks import find_callbacks, tell_all
 from flowcore.engine.complete import complete
@@ -34,6 +34,7 @@ from flowcore.ports.tasks import answer_name
 from flowcore.run.event import Event
 from flowcore.run.record import RunRecord
 from flowcore.run.wire import pack
+from flowcore.testing.definitions import Definitions
 from flowcore.testing.executing import make_executor
 from flowcore.testing.loops import outside_of_loops
 from flowcore.testing.place import InProcess
@@ -76,6 +77,7 @@ class Flows:
         self._stubs = Stubs(self._spend)
         self._tasks = GivenTasks()
         self._secrets = GivenSecrets()
+        self._definitions = Definitions()
         self._depth = 0
         self._executor = make_executor(
             self.session,
@@ -109,7 +111,7 @@ class Flows:
                 async or yield.
 
         Raises:
-            UsageError: The node calls no function: it runs nodes of its own.
+            UsageError: The node calls no function: it runs nodes of its own. Or ``calls`` is none.
         """
         self._stubs.stub(node, calls if calls is not None else lambda **_: gives)
 
@@ -158,8 +160,8 @@ class Flows:
 
     def deploy(self, definition: Definition) -> None:
         """Deploy a flow, so that others, and schedules, can run it by name."""
-        flow = _flow(definition)
-        deploy_plan(self._session, flow.plan(), flow.description)
+        flow, plan = self._definitions.read(definition)
+        deploy_plan(self._session, plan, flow.description)
 
     def memory(self, name: str, thread: str) -> Memory:
         """A thread of a flow's memory, to fill it or to look at it."""
@@ -228,7 +230,7 @@ class Flows:
             DefinitionError: The flow has problems.
             UsageError: As for ``Flow.enqueue``.
         """
-        plan = _flow(definition).plan()
+        _, plan = self._definitions.read(definition)
         self._stubs.learn(plan)
         made = start_run(self._session, plan, input, id=id, tags=tags, priority=priority)
         run = TestRun(made.id, session=self.session)
@@ -294,7 +296,7 @@ class Flows:
 
     def proceed(self) -> None:
         """Do all there is to do without time passing; what starts and moves runs does so itself."""
-        with resolving_afresh(), self._threads():
+        with resolving_afresh(), self._definitions.importable(), self._threads():
             outside_of_loops(self._turns)
 
     # ── the engine's part ───────────────────────────────────────────────────────────────────────
@@ -386,10 +388,6 @@ class Flows:
             if advance.parent is not None:
                 over = advance.parent
                 self._wake(Ticket(run=over.run, node=over.node, attempt=over.attempt))
-
-
-def _flow(definition: Definition) -> Flow:
-    return definition if isinstance(definition, Flow) else Flow.load(definition)  # type: ignore[arg-type]
 
 
 def _seconds(time: float | str) -> float:

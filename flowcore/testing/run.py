@@ -7,6 +7,7 @@ What is done to it is done by the code of real handles; then the run goes on as 
 """
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, Protocol, Self, cast
 
 from flowcore.assembly.session import Session
@@ -14,6 +15,7 @@ from flowcore.client.controls import Controls
 from flowcore.client.outputs import Outputs
 from flowcore.client.results import result_of
 from flowcore.engine.control import require_dead_letter
+from flowcore.errors import UsageError
 from flowcore.ports.backend import ExecutionResult
 from flowcore.run.event import Event
 from flowcore.run.record import RunRecord
@@ -83,7 +85,16 @@ class TestRun(Controls):
         )
 
     def output(self, node: str) -> Any:
-        """What a node gave; ``KeyError`` if it gave nothing."""
+        """What a node gave; ``KeyError`` if it gave nothing.
+
+        Raises:
+            UsageError: The flow has no such node.
+        """
+        ids = self._flows.session.plan_of(self.id).ids
+        if node not in ids:
+            near = get_close_matches(node, ids, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ids[:10])}"
+            raise UsageError(f"run {self.id!r} has no node {node!r}; {hint}")
         return self.outputs[node]
 
     def inside(self, path: str) -> "TestRun":

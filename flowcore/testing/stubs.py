@@ -51,6 +51,11 @@ class Stubs:
     def stub(self, node: str, function: Callable[..., Any]) -> None:
         """Put something in the place of a node's function."""
         self._refuse(node, "stub")
+        if not callable(function):
+            raise UsageError(
+                f"stub({node!r}): calls= takes a function, got {function!r}; "
+                f"what the node gives is stub({node!r}, value)"
+            )
         self._stubs[node] = function
 
     def delay(self, node: str, seconds: float) -> None:
@@ -63,6 +68,9 @@ class Stubs:
     ) -> None:
         """Have a node fail."""
         self._refuse(node, "fail")
+        kind = error if isinstance(error, type) else type(error)
+        if error is not None and not issubclass(kind, BaseException):
+            raise UsageError(f"fail({node!r}): a node fails with an exception, got {error!r}")
         self._faults[node] = _Fault(error or RuntimeError(f"{node} was told to fail"), times)
 
     def calls(self, node: str) -> int:

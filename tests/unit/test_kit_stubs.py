@@ -5,6 +5,8 @@ import sys
 import threading
 import types
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -278,6 +280,38 @@ def test_a_test_that_fails_hears_of_its_own_failure_only() -> None:
 
     with pytest.raises(ZeroDivisionError):
         fails()
+
+
+def test_what_is_no_function_and_no_error_is_refused_at_once(flows: Flows) -> None:
+    with pytest.raises(UsageError, match=r"calls= takes a function, got 5; .* stub\('n', value\)"):
+        flows.stub("n", calls=5)  # type: ignore[arg-type]
+    for odd in ("text", int, 5):
+        with pytest.raises(UsageError, match="fails with an exception"):
+            flows.fail("n", odd)  # type: ignore[arg-type]
+    run = flows.start(TAKE)
+    with pytest.raises(UsageError, match="has no node 'tt'; did you mean 't'"):
+        run.output("tt")
+
+
+def test_a_node_may_run_flows_itself_on_this_kit_and_on_another(flows: Flows) -> None:
+    inner: dict[str, Any] = {"nodes": {"x": {"uses": "kit_nodes:one"}}}
+    for other in (flows, Flows()):
+        flows.stub("n", calls=partial(lambda kit: kit.run(inner).output + 1, other))
+        assert flows.run(ONE).output == 2
+
+
+def test_modules_beside_the_file_of_a_flow_are_found_as_on_workers(
+    flows: Flows, tmp_path: Path
+) -> None:
+    (tmp_path / "kit_beside.py").write_text("def f(x: int = 1) -> int: return x + 1\n")
+    file = tmp_path / "flow.yaml"
+    file.write_text("id: b\nnodes: {a: {uses: 'kit_beside:f'}}\n")
+    before = list(sys.path)
+    assert flows.run(file).output == 2
+    flows.deploy(file)
+    assert flows.run({"nodes": {"s": {"uses": "workflow", "flow": "b"}}}).output == 2
+    assert sys.path == before
+    sys.modules.pop("kit_beside")
 
 
 # ── patches ─────────────────────────────────────────────────────────────────────────────────────
