@@ -35,6 +35,7 @@ from flowcore.engine.callbacks import CallbackTeller, find_callbacks
 from flowcore.engine.firing import EngineFiring
 from flowcore.engine.guard import Shared
 from flowcore.engine.isolation import Isolation
+from flowcore.engine.limits import Limits
 from flowcore.engine.payloads import Payloads
 from flowcore.engine.schedules import Scheduler
 from flowcore.errors import StoreUnreachableError
@@ -161,7 +162,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
             HostOptions(
                 heartbeat=settings.heartbeat,
                 stalled=settings.stalled,
-                max_event=settings.max_event,
+                limits=Limits(event=settings.max_event, prints=settings.capture_print),
                 work_first=settings.work_first,
                 engines=engine_versions,
             ),

@@ -34,6 +34,7 @@ FLOWCORE_SECRETS           (none)              variables that definitions may re
 FLOWCORE_SECRETS_DIR       (none)              directory with a file for each secret
 FLOWCORE_REPLICAS          0                   replicas that have a run before it is accepted
 FLOWCORE_UNPROTECTED_REDIS off                 on: a Redis elsewhere may have no password
+FLOWCORE_CAPTURE_PRINT     off                 on: what nodes print is logged with them
 FLOWCORE_LOG_LEVEL         INFO                DEBUG, INFO, WARNING, ERROR or CRITICAL
 =========================  ==================  ====================================================
 """
@@ -144,6 +145,8 @@ class Settings:
     """Replicas that have a run before its submit returns; 0: none is waited for."""
     unprotected_redis: bool
     """Whether a Redis on another machine may do without a password."""
+    capture_print: bool
+    """Whether what nodes print becomes records of their logs."""
     log_level: str
     """Name of a level of the standard ``logging`` module, upper case."""
 
@@ -195,6 +198,7 @@ class Settings:
             callbacks=read("FLOWCORE_CALLBACKS", _names, ()),
             replicas=read("FLOWCORE_REPLICAS", numbers.number(1000), 0),
             unprotected_redis=read("FLOWCORE_UNPROTECTED_REDIS", _switch, default=False),
+            capture_print=read("FLOWCORE_CAPTURE_PRINT", _switch, default=False),
             log_level=read("FLOWCORE_LOG_LEVEL", _log_level, "INFO"),
         )
         read.raise_problems()

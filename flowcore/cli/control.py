@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from flowcore.assembly.session import Session
+from flowcore.cli.addressing import find_node
 from flowcore.cli.background import leave_worker
-from flowcore.cli.detail import find_node
 from flowcore.cli.given import RunId, importing_here
 from flowcore.cli.inputs import parse_input
 from flowcore.cli.outcome import ExitCode

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,8 +17,10 @@ from flowcore.backends.native.canvas import canvas_text
 from flowcore.backends.registry import BackendRegistry
 from flowcore.check.schema import json_schema
 from flowcore.check.warnings import find_warnings
-from flowcore.cli.given import FlowArgument, Given, read_flow
-from flowcore.cli.outcome import ExitCode
+from flowcore.cli.addressing import find_place
+from flowcore.cli.given import Given, read_flow
+from flowcore.cli.inner_runs import InnerRuns
+from flowcore.cli.outcome import ExitCode, ThingNotFoundError
 from flowcore.cli.printing import (
     Format,
     OutFile,
@@ -29,8 +32,15 @@ from flowcore.cli.printing import (
     write,
     write_json,
 )
+from flowcore.cli.show import node_table, run_head
 from flowcore.client.live import check_live
-from flowcore.errors import BackendError, DefinitionError, UsageError
+from flowcore.errors import (
+    BackendError,
+    DefinitionError,
+    FlowcoreError,
+    RunNotFoundError,
+    UsageError,
+)
 from flowcore.graph.diagnostic import Diagnostic, InvalidFlowError, render, show_path
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.explain import dot, mermaid, svg, text
@@ -157,7 +167,12 @@ def _problem(found: Diagnostic) -> dict[str, Any]:
 
 
 def graph(
-    flow: FlowArgument,
+    flow: Annotated[
+        str,
+        typer.Argument(
+            metavar="FLOW", help="As for 'run'; or a run, with its states.", show_default=False
+        ),
+    ],
     form: Annotated[
         Picture, typer.Option("-f", "--format", help="Form of the picture.")
     ] = Picture.ASCII,
@@ -166,14 +181,45 @@ def graph(
         bool, typer.Option("--all", help="Draw every line, however many an SVG has.")
     ] = False,
 ) -> int:
-    """Draw a flow; nothing it uses is imported.
+    """Draw a flow, or a run with the state of each node; nothing it uses is imported.
 
     Example: flowcore graph rag.yaml -f svg -O rag.svg
     """
-    plan = read_flow(flow).plan(resolve=False)
-    drawn = svg.render(plan, complete=complete) if form is Picture.SVG else _RENDER[form](plan)
+    try:
+        plan = read_flow(flow).plan(resolve=False)
+    except FlowcoreError as error:
+        if Path(flow).exists() or (drawn := _drawn_run(flow, form, complete=complete)) is None:
+            raise error from None
+    else:
+        drawn = _drawn(plan, form, complete=complete)
     save(drawn, file)
     return ExitCode.OK
+
+
+def _drawn(plan: Plan, form: Picture, *, complete: bool) -> str:
+    return svg.render(plan, complete=complete) if form is Picture.SVG else _RENDER[form](plan)
+
+
+def _drawn_run(address: str, form: Picture, *, complete: bool) -> str | None:
+    """Draw a run with the states of its nodes; None if there is none of this name.
+
+    Raises:
+        UsageError: This form of a picture shows no states.
+    """
+    with Session() as session:
+        try:
+            run = find_place(session, address).run
+        except (RunNotFoundError, ThingNotFoundError):
+            return None
+        record, plan = run.record(), run.plan()
+        if form is Picture.SVG:
+            states = {id: node.state.value for id, node in record.nodes.items()}
+            return svg.render(plan, states=states, complete=complete)
+        if form is not Picture.ASCII:
+            raise UsageError(f"{form.value} shows no states; draw a run as ascii or svg")
+        inside = InnerRuns(session, run.id, plan)
+        inside.look(record.nodes.values())
+    return f"{text.render(plan)}\n{run_head(record)}\n{node_table(record, plan, inside.progress)}"
 
 
 def schema(file: OutFile = None) -> int:

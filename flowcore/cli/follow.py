@@ -6,14 +6,17 @@ In: a session and a run. Out: progress, the run's output, an exit code. Not here
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from flowcore.assembly.session import Session
+from flowcore.cli.hints import command, hint_lines, next_steps
+from flowcore.cli.inner_runs import InnerRuns
 from flowcore.cli.outcome import ExitCode
 from flowcore.cli.picture import Picture
 from flowcore.cli.printing import Format, iso, note, write, write_json
 from flowcore.cli.progress import choose
+from flowcore.cli.terminal import one_line
 from flowcore.client.handle import Run
 from flowcore.client.outputs import Outputs
 from flowcore.errors import WaitTimeoutError
-from flowcore.graph.diagnostic import clean
 from flowcore.ports.backend import ExecutionResult
 from flowcore.run.event import Event
 from flowcore.run.record import NodeRecord
@@ -29,6 +32,7 @@ _COLLECT_WITHIN = 10.0
 
 def follow(
     run: Run,
+    session: Session,
     *,
     timeout: float | None = None,
     form: Format = Format.TABLE,
@@ -38,6 +42,7 @@ def follow(
 
     Args:
         run: An existing run.
+        session: Where it is.
         timeout: Seconds to wait; None: as long as it takes.
         form: With ``jsonl`` the events go to stdout as they come.
         quiet: Show no progress.
@@ -47,9 +52,13 @@ def follow(
         ServiceError: The local workers died again and again, or Redis refuses to write.
     """
     picture = Picture(run.id, run.plan())
+    inside = InnerRuns(session, run.id, picture.plan)
     with choose(picture, quiet=quiet or form is Format.JSONL) as progress:
         for page in _pages(run, timeout):
             picture.apply(page)
+            if not quiet:
+                inside.look_sometimes(picture.busy())
+                picture.show_inside(inside.progress, inside.questions)
             progress.show(page)
             if form is Format.JSONL:
                 for event in page:
@@ -78,9 +87,11 @@ def finish(run: Run, *, form: Format, quiet: bool) -> ExitCode:
     took = format_duration(max(0.0, result.duration))
     note(f"run {run.id} {result.state.value} in {took} ({count})", quiet=quiet)
     if result.state is RunState.FAILED:
-        note(clean(f"flowcore: run {run.id} failed: {result.error}"))
-    word = "status" if result.success else "inspect"
-    note(f"next: flowcore {word} {run.id}", quiet=quiet)
+        note(one_line(f"flowcore: run {run.id} failed: {result.error}"))
+    if result.success:
+        note(f"next: {command('status', run.id)}", quiet=quiet)
+    else:
+        note(hint_lines(next_steps(run.record(), run.plan())), quiet=quiet)
     return code_of(result.state)
 
 
@@ -128,7 +139,19 @@ def node_row(record: NodeRecord) -> dict[str, Any]:
         "started": iso(record.started),
         "finished": iso(record.finished),
         "error": error,
+        **_waiting(record),
     }
+
+
+def _waiting(record: NodeRecord) -> dict[str, Any]:
+    """What a node waits for, while it does, and the run that it has started."""
+    about = {
+        "waits": record.waits,
+        "signal": record.signal,
+        "until": iso(record.until),
+        "child": record.child,
+    }
+    return {name: value for name, value in about.items() if value is not None}
 
 
 def event_row(event: Event) -> dict[str, Any]:

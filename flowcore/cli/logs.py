@@ -1,23 +1,25 @@
 """``flowcore logs``: what the nodes of a run have said.
 
-In: a run's id. Out: log records, events of nodes and gaps, as they came; with ``--follow`` as they
-come. Tokens are shown on request: they are pieces of an output, and belong together.
+In: a run, or a node of it. Out: log records, events of nodes and gaps, those of the runs inside
+too, in order of time; with ``--follow`` as they come. Tokens are shown on request: they are pieces
+of an output, and belong together.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from flowcore.assembly.session import Session
-from flowcore.cli.detail import find_node
+from flowcore.cli.addressing import Place, find_place
+from flowcore.cli.clock import iso
 from flowcore.cli.follow import event_row
 from flowcore.cli.given import RunId
+from flowcore.cli.hints import command
+from flowcore.cli.log_reader import LogReader, Said
 from flowcore.cli.outcome import ExitCode
-from flowcore.cli.printing import Format, Output, iso, note, write, write_json
-from flowcore.client.following import nodes_tagged
-from flowcore.client.handle import Run
-from flowcore.graph.diagnostic import clean
+from flowcore.cli.printing import Format, Output, note, write, write_json
+from flowcore.cli.terminal import one_line
 from flowcore.run.event import Event, EventType
 
 __all__ = ["logs"]
@@ -44,50 +46,50 @@ def logs(
     tokens: Annotated[bool, typer.Option("--tokens", help="Show tokens, too.")] = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Show what the nodes of a run have logged and emitted.
+    """Show what the nodes of a run, and of the runs inside it, have logged and emitted.
 
-    Example: flowcore logs order-42 -f --node review
+    RUN/NODE, RUN/NODE[3] or RUN/NODE/INNER is one node, with all that is inside it.
+
+    Example: flowcore logs order-42/review -f
     """
     wanted = (*_SAID, EventType.NODE_TOKEN) if tokens else _SAID
     with Session() as session:
-        handle = Run.get(run, session=session)
-        if node is not None:
-            find_node(handle.plan(), node, run)
-        among = None if tag is None else nodes_tagged(handle.plan(), tag)
-        said = (
-            event
-            for event in _events(session, handle, follow=follow)
-            if event.type in wanted
-            and (node is None or node in event.nodes)
-            and (among is None or not among.isdisjoint(event.nodes))
-        )
+        place = find_place(session, run, node)
+        reader = LogReader(session, place, tag)
+        events = reader.follow() if follow else reader.read()
+        said = (one for one in events if one.event.type in wanted)
+        count = 0
         try:
             if output is Format.JSON:
-                write_json([event_row(event) for event in said])
+                write_json([event_row(one.event) for one in said])
             else:
-                all(_show(event, output) for event in said)  # until nobody reads any more
+                for one in said:
+                    count += 1
+                    if not _show(one, output):
+                        break  # nobody reads any more
         except KeyboardInterrupt:
+            note(f"stopped reading, the run goes on\nnext: {command('logs', run, '-f')}")
             return ExitCode.INTERRUPTED
-        if not follow and not handle.status().is_terminal:
-            note(f"the run goes on; next: flowcore logs {run} -f")
+        if output is Format.TABLE:
+            _hint(place, run, count, follow=follow)
     return ExitCode.OK
 
 
-def _events(session: Session, handle: Run, *, follow: bool) -> Iterator[Event]:
-    if follow:
-        yield from handle.events()
-        return
-    after = 0
-    while page := session.runtime.events.read(handle.id, after=after):
-        yield from page
-        after = page[-1].id
+def _hint(place: Place, run: str, count: int, *, follow: bool) -> None:
+    """Say what else there is, if this may not have been what was looked for."""
+    if not follow and not place.run.status().is_terminal:
+        note(f"the run goes on; next: {command('logs', run, '-f')}")
+    elif not count:
+        note(f"nothing was logged\nnext: {command('inspect', run)}")
 
 
-def _show(event: Event, form: Format) -> bool:
+def _show(said: Said, form: Format) -> bool:
+    event = said.event
     if form is Format.JSONL:
         return write_json(event_row(event), indent=None)
     attempt = f"#{event.attempt}" if (event.attempt or 1) > 1 else ""
-    return write(clean(f"{iso(event.time)} {event.node}{attempt} {_words(event)}") + "\n")
+    head = f"{iso(event.time)} {said.address}{attempt}"
+    return write(f"{one_line(head)} {one_line(_words(event))}\n")
 
 
 def _words(event: Event) -> str:
@@ -100,7 +102,9 @@ def _words(event: Event) -> str:
 
 
 _WORDS: Mapping[EventType, Callable[[Mapping[str, Any]], str]] = {
-    EventType.NODE_LOG: lambda data: f"{data['level']} {data['message']}",
+    EventType.NODE_LOG: lambda data: (
+        f"{'PRINT' if data.get('stream') else data['level']} {data['message']}"
+    ),
     EventType.NODE_TOKEN: lambda data: f"token {data.get('text', data.get('chunk'))!r}",
     EventType.NODE_FALLBACK: lambda data: (
         f"FALLBACK after {data['error']['type']}: {data['error']['message']}"

@@ -3,6 +3,7 @@
 In: an exception. Out: a message on stderr and an exit code. Not here: raising them.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -104,11 +105,13 @@ def explain(error: Exception, *, debug: bool = False) -> ExitCode:
 
 
 def _show(error: typer.TyperException) -> None:
-    """Show an error of usage, if anybody reads it."""
-    try:
-        error.show() if hasattr(error, "show") else complain(f"Error: {error}")
-    except OSError:
-        _discard(sys.stderr.fileno())
+    """Show an error of usage, which may quote what was typed, as everything is shown."""
+    if not hasattr(error, "show"):
+        complain(f"Error: {error}")
+        return
+    shown = io.StringIO()
+    error.show(file=shown)
+    complain(shown.getvalue().rstrip("\n"))
 
 
 def _of_the_system(error: OSError) -> ExitCode:

@@ -6,8 +6,9 @@ In: a plan, events. Out: records and how many nodes are in each state. Not here:
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from flowcore.cli.inner_runs import Question, questions_of
 from flowcore.plan.plan import Plan
 from flowcore.run.event import Event
 from flowcore.run.fold import apply_event
@@ -34,8 +35,13 @@ class Picture:
         """When the latest event happened, in unix seconds."""
         self.counts: Counter[NodeState] = Counter({NodeState.PENDING: len(plan)})
         self.lock = threading.RLock()
+        self.progress: Mapping[str, str] = {}
+        """How far the runs inside are, by node: see ``inner_runs``."""
+        self.inside: Sequence[Question] = ()
+        """Questions of the runs inside."""
         self._nodes: dict[str, NodeRecord] = {}
         self._busy: dict[str, None] = {}
+        self._waiting: dict[str, None] = {}
         self._failed: dict[str, None] = {}
 
     def apply(self, events: Sequence[Event]) -> None:
@@ -43,6 +49,16 @@ class Picture:
         with self.lock:
             for event in events:
                 self._apply(event)
+
+    def show_inside(self, progress: Mapping[str, str], questions: Sequence[Question]) -> None:
+        """Take over what is known of the runs inside."""
+        with self.lock:
+            self.progress, self.inside = progress, questions
+
+    def busy(self) -> list[NodeRecord]:
+        """Return the nodes that have begun and not ended."""
+        with self.lock:
+            return [*self.waiting(), *self.running()]
 
     def node(self, name: str) -> NodeRecord:
         """Return the record of one node."""
@@ -57,6 +73,16 @@ class Picture:
         """Return the nodes that run or wait for another attempt, longest first."""
         with self.lock:
             return [self._nodes[name] for name in self._busy]
+
+    def waiting(self) -> list[NodeRecord]:
+        """Return the nodes that wait for a time, an answer or a run inside, longest first."""
+        with self.lock:
+            return [self._nodes[name] for name in self._waiting]
+
+    def questions(self) -> list[Question]:
+        """Return what somebody has to answer, here or inside."""
+        with self.lock:
+            return [*questions_of(self.plan, self.waiting()), *self.inside]
 
     def failed(self) -> list[NodeRecord]:
         """Return the nodes that failed for good, first one first."""
@@ -81,6 +107,7 @@ class Picture:
         # Dicts keep the order in which nodes came to be here.
         for state, kept in (
             ((NodeState.RUNNING, NodeState.RETRYING), self._busy),
+            ((NodeState.WAITING,), self._waiting),
             ((NodeState.FAILED,), self._failed),
         ):
             if new not in state:

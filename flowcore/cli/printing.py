@@ -2,25 +2,28 @@
 
 In: values and rows. Out: text in the form that ``-o`` asks for. Not here: live progress.
 
-Times are ISO 8601 in UTC with milliseconds (``2026-01-31T12:00:00.250Z``), durations are seconds,
-bytes are base64. Control characters never reach a terminal: ``write`` is the one way to stdout.
+Times are ISO 8601 in UTC with milliseconds (``2026-01-31T12:00:00.250Z``) but in tables (clock),
+durations are seconds, bytes are base64. Control characters never reach a terminal: ``write`` is the
+one way to stdout.
 """
 
 import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from flowcore.cli.clock import Time, iso, show_time
+from flowcore.cli.looks import ansi
 from flowcore.cli.outcome import complain, hush
-from flowcore.cli.terminal import for_terminal
+from flowcore.cli.tables import table as lay_out
+from flowcore.cli.terminal import columns as columns_of
+from flowcore.cli.terminal import for_terminal, one_line
 from flowcore.errors import UsageError
-from flowcore.graph.diagnostic import clean
 from flowcore.json_text import json_text
 from flowcore.ports.listing import Listing
 
@@ -55,31 +58,6 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no h
 OutFile = Annotated[
     Path | None, typer.Option("-O", "--output-file", help="Write to a file instead of stdout.")
 ]
-
-_COLOURS = {
-    "succeeded": "32",
-    "ok": "32",
-    "running": "34",
-    "dispatched": "36",
-    "retrying": "33",
-    "paused": "33",
-    "stopping": "33",
-    "warn": "33",
-    "failed": "31",
-    "fail": "31",
-    "cancelled": "35",
-    "skipped": "2",
-    "pending": "2",
-    "held": "2",
-}
-
-
-def iso(seconds: float | None) -> str | None:
-    """Write unix seconds as ISO 8601 in UTC."""
-    if seconds is None:
-        return None
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 def write(text: str) -> bool:
@@ -141,35 +119,26 @@ def show_rows(form: Format, rows: Sequence[Mapping[str, Any]], columns: Mapping[
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out columns for people and ``awk``: two spaces apart, nothing ever cut."""
-    lines = [list(titles), *(list(map(clean, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    shown: list[str] = []
-    for number, line in enumerate(lines):
-        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        if number:
-            padded = [_state(cell, pad) for cell, pad in zip(line, padded, strict=True)]
-        shown.append("  ".join(padded).rstrip())
-    return "\n".join(shown) + "\n"
+    """Lay out columns for people: within the width of stdout if that is a terminal (see tables)."""
+    cells = [list(map(one_line, row)) for row in rows]
+    return lay_out(titles, cells, width=columns_of(sys.stdout), paint=paint)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, Time):
+        return show_time(value.seconds)
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _state(cell: str, padded: str) -> str:
-    return padded.replace(cell, paint(cell), 1) if cell in _COLOURS else padded
 
 
 def paint(state: str) -> str:
     """Colour the name of a state, where there are colours."""
     stream = sys.stdout
     plainly = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    if plainly or state not in _COLOURS or not stream.isatty():
+    if plainly or state not in ansi or not stream.isatty():
         return state
     return f"{_BEGIN}{state}{_END}"
 
@@ -177,11 +146,11 @@ def paint(state: str) -> str:
 #: Stand around a state's name until it is written, since escape sequences do not get that far. No
 #: text has them: Unicode keeps them for programs.
 _BEGIN, _END = "\ufdd0", "\ufdd1"
-_PAINTED = re.compile(f"{_BEGIN}({'|'.join(_COLOURS)}){_END}")
+_PAINTED = re.compile(f"{_BEGIN}({'|'.join(ansi)}){_END}")
 
 
 def _coloured(text: str) -> str:
-    return _PAINTED.sub(lambda match: f"\x1b[{_COLOURS[match[1]]}m{match[1]}\x1b[0m", text)
+    return _PAINTED.sub(lambda match: f"\x1b[{ansi[match[1]]}m{match[1]}\x1b[0m", text)
 
 
 def note(text: str, *, quiet: bool = False) -> None:

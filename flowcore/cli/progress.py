@@ -13,9 +13,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from flowcore.cli.hints import Hint, answers_to
+from flowcore.cli.looks import UNKNOWN, look
 from flowcore.cli.picture import Picture
 from flowcore.cli.printing import note
-from flowcore.graph.diagnostic import clean
+from flowcore.cli.situation import situation, took
+from flowcore.cli.tables import fold
+from flowcore.cli.terminal import one_line, speaks_unicode
 from flowcore.run.event import Event, EventType
 from flowcore.run.record import NodeRecord
 from flowcore.run.status import NodeState
@@ -26,33 +30,21 @@ __all__ = ["Lines", "Progress", "Tree", "choose", "draw"]
 #: Flows of more nodes are summed up: by state, what runs, what failed.
 _MOST_ROWS = 40
 _MOST_RUNNING = 10
+_MOST_WAITING = 10
 _MOST_FAILED = 5
 _MOST_MESSAGE = 100
 _DEEPEST = 8
 _LINE_EVERY = 5.0
 
-_LOOKS: dict[str, tuple[str, str]] = {
-    "pending": ("·", "dim"),
-    "held": ("·", "dim"),
-    "dispatched": ("○", "cyan"),
-    "running": ("●", "blue"),
-    "retrying": ("↻", "yellow"),
-    "paused": ("●", "yellow"),
-    "stopping": ("●", "yellow"),
-    "succeeded": ("✔", "green"),
-    "failed": ("✖", "red"),
-    "skipped": ("-", "dim"),
-    "cancelled": ("⊘", "magenta"),
-}
 #: Events that are told in one word, and of whom if not of their nodes.
 _SAID = {
     EventType.RUN_PAUSED: "run",
     EventType.RUN_RESUMED: "run",
+    EventType.RUN_STOPPING: "run",
     EventType.NODES_SKIPPED: "",
     EventType.NODES_CANCELLED: "",
     EventType.NODES_REUSED: "",
 }
-_ASCII = {"·": ".", "○": "o", "●": "*", "↻": "~", "✔": "+", "✖": "x", "-": "-", "⊘": "/"}
 
 
 class Progress:
@@ -101,9 +93,14 @@ class Tree(Progress):
         self._live.stop()
 
     def _draw(self) -> Text:
-        fits = max(5, self._console.size.height - 4)
-        unicode = (self._console.encoding or "").lower().startswith("utf")
-        return draw(self._picture, now=time.time(), rows=min(fits, _MOST_ROWS), unicode=unicode)
+        size = self._console.size
+        return draw(
+            self._picture,
+            now=time.time(),
+            rows=min(max(5, size.height - 4), _MOST_ROWS),
+            width=size.width,
+            unicode=speaks_unicode(self._console.encoding),
+        )
 
 
 class Lines(Progress):
@@ -114,12 +111,17 @@ class Lines(Progress):
         self._picture = picture
         self._small = len(picture.plan) <= _MOST_ROWS
         self._counted = time.monotonic()
+        self._asked: set[str] = set()
 
     def show(self, events: Sequence[Event]) -> None:
         """Write a line for each event that is worth one."""
         for event in events:
             if line := self._line(event):
-                note(line)
+                note(one_line(line))
+        for hint in answers_to(self._picture.run_id, self._picture.questions()):
+            if hint.command not in self._asked:
+                self._asked.add(hint.command)
+                note(one_line(_answer(hint)))
         if not self._small and time.monotonic() - self._counted >= _LINE_EVERY:
             self._counted = time.monotonic()
             note(_summary(self._picture))
@@ -133,78 +135,89 @@ class Lines(Progress):
                 again = f" (attempt {event.attempt})" if (event.attempt or 1) > 1 else ""
                 return f"{names}: running{again}"
             case EventType.NODE_SUCCEEDED:
-                return f"{names}: succeeded{_took(self._picture.node(event.nodes[0]), event.time)}"
+                words = took(self._picture.node(event.nodes[0]), event.time)
+                return f"{names}: succeeded  {words}".rstrip()
             case EventType.NODE_FAILED | EventType.NODE_RETRYING | EventType.NODE_LOST:
                 what = event.type.value.partition(".")[2]
-                return clean(f"{names}: {what}{_why(event)}")
+                return f"{names}: {what}{_why(event)}"
             case EventType.NODE_WAITING:
                 reason = event.data.get("reason") if self._small else None
-                return clean(f"{names}: {reason}") if reason else None
+                return f"{names}: {reason}" if reason else None
             case kind if kind in _SAID:
                 return f"{_SAID[kind] or names}: {kind.value.partition('.')[2]}"
             case _:
                 return None
 
 
-def draw(picture: Picture, *, now: float, rows: int, unicode: bool = True) -> Text:
-    """Draw a run.
+def draw(picture: Picture, *, now: float, rows: int, width: int = 80, unicode: bool = True) -> Text:
+    """Draw a run: its nodes in order, or a summary if there are more than rows; then who may help.
 
     Args:
         picture: The run.
         now: Unix seconds.
         rows: How many lines there are for nodes.
+        width: Cells of a line; what is longer is cut, but for commands.
         unicode: Whether the terminal can show more than ASCII.
     """
     with picture.lock:
-        text = Text(no_wrap=True, overflow="ellipsis")
+        text = Text(no_wrap=True, overflow="ellipsis" if unicode else "crop")
         _head(text, picture, now)
-        if len(picture.plan) <= rows:
-            for number, name in enumerate(picture.plan.ids):
-                depth = min(picture.plan.levels[number], _DEEPEST)
-                _row(text, picture.node(name), depth=depth, now=now, unicode=unicode)
-            return text
-        text.append(f"\n  {_summary(picture)}")
-        shown = [*picture.failed()[:_MOST_FAILED], *picture.running()[:_MOST_RUNNING]]
-        for record in shown[: max(1, rows - 2)]:
-            _row(text, record, depth=0, now=now, unicode=unicode)
+        shown, depths = _shown(picture, rows)
+        if len(picture.plan) > rows:
+            text.append(f"\n  {_summary(picture)}")
+        for record in shown:
+            _row(text, picture, record, depth=depths.get(record.id, 0), now=now, unicode=unicode)
+        for hint in answers_to(picture.run_id, picture.questions()):
+            for line in fold(one_line(_answer(hint)), max(1, width - 2)):
+                text.append(f"\n  {line}", "bold")
         return text
 
 
+def _shown(picture: Picture, rows: int) -> tuple[list[NodeRecord], dict[str, int]]:
+    """Choose the nodes that have a line, and how deep in the flow each is."""
+    plan = picture.plan
+    if len(plan) <= rows:
+        depths = {name: min(plan.levels[at], _DEEPEST) for at, name in enumerate(plan.ids)}
+        return [picture.node(name) for name in plan.ids], depths
+    shown = [
+        *picture.failed()[:_MOST_FAILED],
+        *picture.waiting()[:_MOST_WAITING],
+        *picture.running()[:_MOST_RUNNING],
+    ]
+    return shown[: max(1, rows - 2)], {}
+
+
 def _head(text: Text, picture: Picture, now: float) -> None:
-    style = _LOOKS.get(picture.state, ("", ""))[1]
-    text.append(picture.plan.flow, "bold")
-    text.append(f"  {picture.run_id}  ")
-    text.append(picture.state, style)
+    text.append(one_line(picture.plan.flow), "bold")
+    text.append(f"  {one_line(picture.run_id)}  ")
+    text.append(picture.state, look(picture.state).colour)
     text.append(f"  {picture.settled}/{len(picture.plan)}")
     if picture.started is not None:
         until = picture.time if picture.state in {"succeeded", "failed", "cancelled"} else now
         text.append(f"  {format_duration(max(0.0, (until or now) - picture.started))}")
 
 
-def _row(text: Text, record: NodeRecord, *, depth: int, now: float, unicode: bool) -> None:
-    sign, style = _LOOKS[record.state.value]
-    sign = sign if unicode else _ASCII[sign]
+def _row(
+    text: Text, picture: Picture, record: NodeRecord, *, depth: int, now: float, unicode: bool
+) -> None:
+    seen = look(record.state.value)
     text.append("\n  " + "  " * depth)
-    text.append(f"{sign} ", style)
-    text.append(record.id)
+    text.append(f"{seen.sign if unicode else seen.ascii} ", seen.colour)
+    text.append(one_line(record.id))
     if record.state is NodeState.RUNNING or record.finished is not None:
-        text.append(_took(record, now), "dim")
-    if record.attempts > 1:
-        text.append(f"  attempt {record.attempts}", "yellow")
-    if record.error and record.state is not NodeState.SUCCEEDED:
-        why = clean(f"  {record.error.type}: {record.error.message}")
-        text.append(why[:_MOST_MESSAGE], "red" if record.state is NodeState.FAILED else "dim")
+        text.append(f"  {took(record, now)}", "dim")
+    if words := situation(record, picture.plan, now=now, progress=picture.progress):
+        text.append(f"  {one_line(words)}", "dim" if seen is UNKNOWN else seen.colour)
+
+
+def _answer(hint: Hint) -> str:
+    why = f"  ({hint.why})" if hint.why else ""
+    return f"answer: {hint.command}{why}"
 
 
 def _summary(picture: Picture) -> str:
     counts = [f"{count} {state.value}" for state, count in picture.counts.items() if count > 0]
     return f"{picture.settled}/{len(picture.plan)} nodes settled: {', '.join(counts)}"
-
-
-def _took(record: NodeRecord, now: float) -> str:
-    if record.started is None:
-        return ""
-    return f"  {format_duration(max(0.0, (record.finished or now) - record.started))}"
 
 
 def _why(event: Event) -> str:

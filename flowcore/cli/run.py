@@ -19,6 +19,7 @@ from flowcore.assembly.session import Session
 from flowcore.cli.background import leave_worker
 from flowcore.cli.follow import finish, follow
 from flowcore.cli.given import FlowArgument, Given, read_flow, seconds
+from flowcore.cli.hints import command
 from flowcore.cli.inputs import parse_input
 from flowcore.cli.options import taking
 from flowcore.cli.outcome import ExitCode
@@ -26,6 +27,7 @@ from flowcore.cli.printing import Format, Output, Quiet, note, show_object
 from flowcore.client.flow import start_run
 from flowcore.client.handle import Run
 from flowcore.engine.inputs import accept_input
+from flowcore.engine.submit import new_run_id
 from flowcore.errors import RunError, WaitTimeoutError
 from flowcore.plan.plan import Plan
 
@@ -97,11 +99,16 @@ def run(
     if detach:
         return _submit(start, prepared)
     wait = seconds(timeout)
+    id = new_run_id(prepared.plan.flow) if start.id is None else start.id
     with Session() as session:
-        handle = _create(session, start, prepared, quiet=start.quiet)
+        try:
+            handle = _create(session, start, prepared, id=id, quiet=start.quiet)
+        except KeyboardInterrupt:
+            note(f"interrupted; if run {id} was begun, it goes on\nnext: {command('status', id)}")
+            return ExitCode.INTERRUPTED
         try:
             _ensure_workers(session, start, prepared, handle)
-            follow(handle, timeout=wait, form=start.output, quiet=start.quiet)
+            follow(handle, session, timeout=wait, form=start.output, quiet=start.quiet)
             return finish(handle, form=start.output, quiet=start.quiet)
         except WaitTimeoutError as error:
             if session.embedded:
@@ -134,7 +141,7 @@ def submit(start: Start) -> int:
 
 def _submit(start: Start, prepared: "_Prepared") -> int:
     with Session() as session:
-        handle = _create(session, start, prepared, quiet=True)
+        handle = _create(session, start, prepared, id=start.id, quiet=True)
         # First of all: whatever becomes of the worker, the run is there.
         show_object(start.output, {"run_id": handle.id}, f"{handle.id}\n")
         if session.embedded:
@@ -163,9 +170,11 @@ def _prepared(start: Start) -> _Prepared:
     return _Prepared(source=source, plan=plan, data=data)
 
 
-def _create(session: Session, start: Start, prepared: _Prepared, *, quiet: bool) -> Run:
+def _create(
+    session: Session, start: Start, prepared: _Prepared, *, id: str | None, quiet: bool
+) -> Run:
     known = start.id is not None and session.runtime.reader.summary(start.id) is not None
-    handle = start_run(session, prepared.plan, prepared.data, id=start.id, tags=start.tag or ())
+    handle = start_run(session, prepared.plan, prepared.data, id=id, tags=start.tag or ())
     note(f"run {handle.id} exists already" if known else f"run {handle.id}", quiet=quiet)
     if warning := session.runtime.room.warning():
         note(f"flowcore: warning: {warning}")
@@ -202,9 +211,18 @@ def _goes_on(run: Run, *, alone: bool) -> str:
 
 def _cancel(session: Session, handle: Run, form: Format, *, quiet: bool) -> None:
     """Cancel upon Ctrl-C, and wait for what is running to end; a second Ctrl-C ends the wait."""
-    note(f"cancelling run {handle.id} (Ctrl-C again: at once)", quiet=quiet)
-    handle.cancel("Ctrl-C")
-    if session.runtime.events.wait(handle.id, timeout=_CANCEL_WITHIN):
-        # Its state is known; what it came to is shown if it still can be.
-        with contextlib.suppress(RunError):
-            finish(handle, form=form, quiet=quiet)
+    next_ = f"next: {command('status', handle.id)}"
+    try:
+        if (state := handle.status()).is_terminal:
+            note(f"run {handle.id} has {state.value} already\n{next_}", quiet=quiet)
+            return
+        note(f"cancelling run {handle.id} (Ctrl-C again: at once)", quiet=quiet)
+        handle.cancel("Ctrl-C")
+        if session.runtime.events.wait(handle.id, timeout=_CANCEL_WITHIN):
+            # Its state is known; what it came to is shown if it still can be.
+            with contextlib.suppress(RunError):
+                finish(handle, form=form, quiet=quiet)
+        else:
+            note(f"run {handle.id} is being cancelled: a node has not ended yet\n{next_}")
+    except KeyboardInterrupt:
+        note(f"run {handle.id} is being cancelled\n{next_}")

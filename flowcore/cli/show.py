@@ -6,20 +6,25 @@ In: filters or a run's id. Out: rows. Not here: everything about one run (detail
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
 
 from flowcore.assembly.session import Session
+from flowcore.cli.addressing import find_place
+from flowcore.cli.clock import Absolute, iso, show_time
 from flowcore.cli.follow import node_row
 from flowcore.cli.given import RunId
+from flowcore.cli.hints import command, hint_lines, next_steps
+from flowcore.cli.inner_runs import InnerRuns
 from flowcore.cli.outcome import ExitCode, complain
 from flowcore.cli.printing import (
     Format,
     Output,
     Quiet,
-    iso,
     note,
     note_damage,
     paint,
@@ -29,10 +34,12 @@ from flowcore.cli.printing import (
     write_json,
 )
 from flowcore.cli.refused import list_refused
+from flowcore.cli.situation import situation
+from flowcore.cli.terminal import one_line
 from flowcore.cli.watch import unattended
 from flowcore.client.handle import Run
 from flowcore.errors import UsageError
-from flowcore.graph.diagnostic import clean
+from flowcore.plan.plan import Plan
 from flowcore.run.record import NodeRecord, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.types import format_duration
@@ -62,14 +69,6 @@ _MOST_ROWS = 50
 #: What can be done about entries of runs that cannot be read.
 _DAMAGED = "something else than flowcore wrote there: restore the server from a backup"
 
-#: What to do next with a run that does not simply go on.
-_NEXT = {
-    RunState.PAUSED: "resume",
-    RunState.SUCCEEDED: "inspect",
-    RunState.FAILED: "inspect",
-    RunState.CANCELLED: "inspect",
-}
-
 
 def list_runs(  # noqa: PLR0917  (typer calls it, by name)
     state: Annotated[
@@ -93,6 +92,7 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
     drop: Annotated[
         bool, typer.Option("--drop", help="With --refused: forget them, and their number.")
     ] = False,
+    absolute: Absolute = False,  # noqa: ARG001  (read by the clock)
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
@@ -117,15 +117,21 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
     rows = [run_row(each) for each in found]
     if output is Format.TABLE:
         if not rows:
-            note("no runs; start one: flowcore run FLOW", quiet=quiet)
+            note(_none(filtered=bool(state or flow or tag or part_of)), quiet=quiet)
             return ExitCode.OK
         for row in rows:
             row["done"] = f"{row['settled']}/{row['total']}"
             row["took"] = _took(row["duration_s"])
     show_rows(output, rows, _COLUMNS)
     if output is Format.TABLE:
-        note(f"next: flowcore status {rows[0]['run_id']}", quiet=quiet)
+        note(f"next: {command('status', rows[0]['run_id'])}", quiet=quiet)
     return ExitCode.OK
+
+
+def _none(*, filtered: bool) -> str:
+    if filtered:
+        return "no such runs; all there are: flowcore list"
+    return "no runs; start one: flowcore run FLOW"
 
 
 def _refuse_mixed(*, dead: bool, refused: bool, drop: bool, filtered: Sequence[Any]) -> None:
@@ -155,28 +161,45 @@ def _list_dead(limit: int, *, quiet: bool, output: Format) -> int:
         return ExitCode.OK
     show_rows(output, rows, _DEAD_COLUMNS)
     if output is Format.TABLE:
-        note(f"next: flowcore requeue {rows[0]['run_id']} {rows[0]['node']}", quiet=quiet)
+        note(f"next: {command('requeue', found[0].run, found[0].node)}", quiet=quiet)
     return ExitCode.OK
 
 
-def status(run: RunId, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
-    """Show where a run and its nodes stand.
+def status(
+    run: RunId,
+    absolute: Absolute = False,  # noqa: ARG001  (read by the clock)
+    quiet: Quiet = False,
+    output: Output = Format.TABLE,
+) -> int:
+    """Show where a run and its nodes stand, or one node: RUN/NODE, RUN/NODE[3].
 
     Example: flowcore status order-42
     """
     with Session() as session:
-        handle = Run.get(run, session=session)
-        record = handle.record()
+        place = find_place(session, run)
+        handle = place.run
+        record, plan = handle.record(), handle.plan()
+        if place.node is not None:
+            record = replace(record, nodes={place.node: record.nodes[place.node]})
+        inside = InnerRuns(session, handle.id, plan)
+        inside.look(record.nodes.values())
         hint = unattended(session, handle)
     if output is Format.TABLE:
-        write(run_head(record) + "\n" + node_table(record))
-        word = _NEXT.get(record.state, "watch")
-        note(f"{hint}\n" * bool(hint) + f"next: flowcore {word} {run}", quiet=quiet)
+        write(run_head(record) + "\n" + node_table(record, plan, inside.progress))
+        steps = next_steps(record, plan, inside.questions)
+        note(f"{hint}\n" * bool(hint) + hint_lines(steps), quiet=quiet)
         return ExitCode.OK
-    nodes = {name: node_row(node) for name, node in record.nodes.items()}
+    nodes = {
+        name: {**node_row(node), **_inside(inside.progress, name)}
+        for name, node in record.nodes.items()
+    }
     row = {**run_row(record), "nodes": nodes}
     write_json(row, indent=2 if output is Format.JSON else None)
     return ExitCode.OK
+
+
+def _inside(progress: Mapping[str, str], name: str) -> dict[str, str]:
+    return {"inside": progress[name]} if name in progress else {}
 
 
 def run_row(summary: RunSummary) -> dict[str, Any]:
@@ -217,27 +240,35 @@ def run_head(record: RunRecord) -> str:
     """Say in a few lines where a run stands."""
     lines = [
         f"{record.id}  {paint(record.state.value)}",
-        f"flow {clean(record.flow)} version {clean(record.version)}",
+        f"flow {one_line(record.flow)} version {one_line(record.version)}",
         f"{record.settled} of {record.total} nodes settled",
-        f"created {iso(record.created)}, took {_took(_duration(record)) or '-'}",
+        f"created {show_time(record.created)}, took {_took(_duration(record)) or '-'}",
     ]
     if record.origin:
         where = f" from node {record.origin.node} on" if record.origin.node else ""
-        lines.append(clean(f"rerun of {record.origin.run}{where}"))
+        lines.append(one_line(f"rerun of {record.origin.run}{where}"))
     if record.parent:
-        lines.append(clean(f"part of {record.parent.run}, node {record.parent.name}"))
+        lines.append(one_line(f"part of {record.parent.run}, node {record.parent.name}"))
     if record.tags:
-        lines.append(f"tags {clean(', '.join(record.tags))}")
+        lines.append(f"tags {one_line(', '.join(record.tags))}")
     if record.error:
         where = f"node {record.error.node}: " if record.error.node else ""
-        lines.append(clean(f"error {where}{record.error.type}: {record.error.message}"))
+        lines.append(one_line(f"error {where}{record.error.type}: {record.error.message}"))
     if record.stop and not record.error:
-        lines.append(clean(f"stopped: {record.stop}"))
+        lines.append(one_line(f"stopped: {record.stop}"))
     return "\n".join(lines) + "\n"
 
 
-def node_table(record: RunRecord) -> str:
-    """List the nodes; of a large run those that have not succeeded, and a count of the others."""
+def node_table(
+    record: RunRecord, plan: Plan, progress: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """List the nodes; of a large run those that have not succeeded, and a count of the others.
+
+    Args:
+        record: The run.
+        plan: Its plan.
+        progress: How far the runs inside are, by node.
+    """
     nodes = list(record.nodes.values())
     head = ""
     if len(nodes) > _MOST_ROWS:
@@ -248,11 +279,11 @@ def node_table(record: RunRecord) -> str:
         if not nodes:
             return head
     titles = ["NODE", "STATE", "ATTEMPTS", "STARTED", "TOOK", "ABOUT"]
-    return head + table(titles, map(_node_cells, nodes))
+    return head + table(titles, (_node_cells(node, plan, progress) for node in nodes))
 
 
-def _node_cells(node: NodeRecord) -> list[str]:
-    said = f"{node.error.type}: {node.error.message}" if node.error else node.waits or ""
+def _node_cells(node: NodeRecord, plan: Plan, progress: Mapping[str, str]) -> list[str]:
+    said = situation(node, plan, progress=progress)
     if node.child is not None:
         said = f"{said} ({node.child})" if said else node.child
     took = None
@@ -263,9 +294,9 @@ def _node_cells(node: NodeRecord) -> list[str]:
         node.id,
         node.state.value,
         str(node.attempts),
-        iso(node.started) or "",
+        show_time(node.started),
         _took(took),
-        clean(said[:160]),
+        said,
     ]
 
 

@@ -8,11 +8,13 @@ halves of surrogate pairs come from outputs, errors and logs. They are written a
 so that JSON on a terminal is still that JSON. A file or a pipe gets what there is.
 """
 
+import os
 import re
+import shutil
 import unicodedata
 from typing import TextIO
 
-__all__ = ["for_terminal"]
+__all__ = ["columns", "escape", "for_terminal", "one_line", "speaks_unicode"]
 
 #: Kinds of characters that are not to be seen: controls, formats, surrogates, ends of lines.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -22,6 +24,8 @@ _KEPT = frozenset("\n\t\u200c\u200d")
 
 #: Nearly all text has none of them.
 _SUSPECT = re.compile(r"[^\n\t\x20-\x7e\u00a1-\u00ac\u00ae-\u05ff]")
+
+_BREAKS = re.compile(r"[\n\t]")
 
 _MOST_BMP = 0xFFFF
 
@@ -34,6 +38,26 @@ def for_terminal(text: str, stream: TextIO) -> str:
         stream: Where.
     """
     return escape(text) if stream.isatty() else text
+
+
+def one_line(text: str) -> str:
+    """Make text safe for a place among others on a line, such as a cell of a table."""
+    return escape(_BREAKS.sub(" ", text))
+
+
+def columns(stream: TextIO) -> int | None:
+    """Say how many cells a line has that is written to a stream; None: no terminal, any number."""
+    return max(1, shutil.get_terminal_size().columns) if stream.isatty() else None
+
+
+def speaks_unicode(encoding: str | None) -> bool:
+    """Say whether a terminal shows more than ASCII: not where the locale is C, by name.
+
+    Args:
+        encoding: What Python writes. It is UTF-8 in that locale, too.
+    """
+    chosen = os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
+    return chosen not in {"C", "POSIX"} and (encoding or "").lower().startswith("utf")
 
 
 def escape(text: str) -> str:

@@ -39,7 +39,7 @@ def watch(
         try:
             if hint := unattended(session, handle):
                 note(hint, quiet=quiet)
-            follow(handle, timeout=wait, form=output, quiet=quiet)
+            follow(handle, session, timeout=wait, form=output, quiet=quiet)
             return finish(handle, form=output, quiet=quiet)
         except WaitTimeoutError as error:
             note(f"flowcore: {error}; it goes on\nnext: flowcore watch {run}")

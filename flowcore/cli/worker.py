@@ -136,6 +136,10 @@ def worker(
     agents: Annotated[
         str | None, typer.Option("--agents", help="Modules whose agents to host, by comma.")
     ] = None,
+    capture_print: Annotated[
+        bool,
+        typer.Option("--capture-print", help="What nodes print becomes records of their logs."),
+    ] = False,
     until_idle: Annotated[
         float | None,
         typer.Option(
@@ -164,6 +168,8 @@ def worker(
     check_imports(options.include, _named(agents))  # says at once what is wrong
     if agents:
         os.environ["FLOWCORE_AGENTS"] = agents
+    if capture_print:
+        os.environ["FLOWCORE_CAPTURE_PRINT"] = "on"
     with Session() as session:
         names = _named(asked.queues) or [session.runtime.settings.queue]
         wanted = sorted(map(session.runtime.queue, names))

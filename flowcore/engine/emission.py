@@ -87,6 +87,15 @@ class Emission:
         self._flusher.wake(self)
         return True
 
+    def make_way(self) -> None:
+        """Write what waits if there is no room for more: who says this waits for the store.
+
+        Raises:
+            StoreUnreachableError: Nothing was written and nothing is forgotten; likewise others.
+        """
+        if len(self._waiting) >= self._size:
+            self.write()
+
     def close(self) -> None:
         """Write what is left: called before the end of the attempt is recorded.
 

@@ -109,6 +109,7 @@ class Executor:
         self._on_stuck = on_stuck
         self._on_first = on_first
         self._speaker = Speaker(events, limits, memory)
+        self._attempt = self._speaker.hearing(self.attempt)
         self._guard = Guard(
             shared,
             keeper,
@@ -230,7 +231,7 @@ class Executor:
         policy = work.plan.policies[work.plan.policy_of[work.node]]
         if policy.own is not None and (waits := self.marked.waits(work, alone=False)):
             return ended(work, waits)
-        return self.attempt(work)
+        return self._attempt(work)
 
     def attempt(self, work: Assignment, *, asked: bool = False) -> bytes | Attempt:
         """Make an attempt that is claimed already.
@@ -271,7 +272,7 @@ class Executor:
     def _once(self, work: Assignment, *, asked: bool = False) -> bytes | Attempt:
         """Make an attempt, or decide on one that has failed in a process that is gone."""
         if (failure := work.failure) is None:
-            return self.attempt(work, asked=asked)
+            return self._attempt(work, asked=asked)
         error = NodeTimeoutError(failure.message)
         forget_task(work, error, self._sender)
         return ended(work, self._failures.decided(failure, work), error=error)

@@ -22,9 +22,11 @@ MOST_TRACEBACK = 50_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The largest things a node may leave, in bytes of msgpack."""
+    """What a node may leave, and how large, in bytes of msgpack."""
 
     event: int = 64 * 2**10
+    prints: bool = False
+    """Whether what a node prints is among what it leaves."""
 
     def pack_event(self, data: Any, *, node: str) -> bytes:
         """Pack the data of a node's event, unless it is too large.

@@ -8,13 +8,15 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from flowcore.engine.assignment import Assignment
 from flowcore.engine.emission import Emission, Flusher
 from flowcore.engine.limits import Limits
 from flowcore.engine.memory import MemoryRules, ThreadMemory
+from flowcore.engine.printing import MOST_LINE, capture
 from flowcore.engine.streaming import NodeLogger, token
+from flowcore.errors import FlowcoreError
 from flowcore.expr.template import compile_template
 from flowcore.nodes.context import Context, Resumed
 from flowcore.nodes.memory import Memory
@@ -22,9 +24,12 @@ from flowcore.ports.memory import MemoryStore
 from flowcore.ports.store import EventLog
 from flowcore.run.event import EventType
 from flowcore.run.note import Note
+from flowcore.run.text import to_utf8
 from flowcore.run.wire import pack, unpack
 
 __all__ = ["Speaker"]
+
+_Attempt = TypeVar("_Attempt", bound=Callable[..., Any])
 
 _log = logging.getLogger("flowcore.node")
 
@@ -82,6 +87,37 @@ class Speaker:
             work.held = ""
         if work.emission is not None:
             work.emission.close()
+
+    def hearing(self, attempt: _Attempt) -> _Attempt:
+        """Return what makes attempts, so that what they print is heard, if it is to be."""
+        if not self._limits.prints:
+            return attempt
+
+        def heard(work: Assignment, **how: Any) -> Any:
+            if not work.plan.streaming:
+                return attempt(work, **how)
+            try:
+                with capture(partial(self._print, work)):
+                    return attempt(work, **how)
+            finally:
+                if work.emission is not None:
+                    work.emission.close()
+
+        return cast("_Attempt", heard)
+
+    def _print(self, work: Assignment, line: str) -> bool:
+        """Make a line that was printed a record of the node's log; none is dropped for others."""
+        try:
+            text = to_utf8(work.hidden_text(line))
+            emission = self._emission(work)
+            for at in range(0, max(1, len(text)), MOST_LINE):
+                emission.make_way()
+                about = {"level": "INFO", "message": text[at : at + MOST_LINE], "stream": "stdout"}
+                if not self._say(work, EventType.NODE_LOG, about):
+                    return False
+        except FlowcoreError:
+            return False
+        return True
 
     def _tokens(self, work: Assignment) -> Callable[[Any], bool]:
         """What says a node's tokens; a secret is hidden that comes in several of them."""

@@ -27,11 +27,12 @@ class Wait:
     """Whether the node wants to know what ended its wait; otherwise it just has its turn again."""
 
     def about(self) -> dict[str, Any]:
-        """What its event says."""
+        """What its event says; how long it waits for a limit at most is no promise to anybody."""
         words = {
             "reason": self.reason,
             "signal": self.signal,
             "until": self.until,
+            "seconds": self.seconds if self.resumes else None,
             "child": self.child,
         }
         return {key: value for key, value in words.items() if value}

@@ -5,6 +5,7 @@ In: events in order. Out: a record per node. Not here: where events come from.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from flowcore.run.event import Event, EventType
 from flowcore.run.record import Failure, NodeRecord
@@ -51,8 +52,11 @@ def apply_event(nodes: dict[str, NodeRecord], event: Event) -> None:
         else:
             ended = state in _ENDS and record.started is not None
             record = replace(record, state=state, finished=event.time if ended else None)
-        waits = event.data.get("reason") if state is NodeState.WAITING else None
-        record = replace(record, waits=waits, child=event.data.get("child") or record.child)
+        record = replace(
+            record,
+            **_wait(event, state),
+            child=event.data.get("child") or record.child,
+        )
         if event.type is EventType.RUN_RESUMED:
             record = replace(record, started=None, worker=None, error=None)
         if error := event.data.get("error"):
@@ -60,6 +64,20 @@ def apply_event(nodes: dict[str, NodeRecord], event: Event) -> None:
         elif state is NodeState.SUCCEEDED:
             record = replace(record, error=None)
         nodes[name] = record
+
+
+def _wait(event: Event, state: NodeState) -> dict[str, Any]:
+    """What a node waits for after this event: nothing, unless it says so."""
+    if state is NodeState.RETRYING:
+        return {"waits": None, "signal": None, "until": _later(event, event.data.get("delay"))}
+    if state is not NodeState.WAITING:
+        return {"waits": None, "signal": None, "until": None}
+    until = event.data.get("until") or _later(event, event.data.get("seconds"))
+    return {"waits": event.data.get("reason"), "signal": event.data.get("signal"), "until": until}
+
+
+def _later(event: Event, seconds: object) -> float | None:
+    return event.time + seconds if isinstance(seconds, int | float) else None
 
 
 def fold_nodes(

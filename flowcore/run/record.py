@@ -67,6 +67,10 @@ class NodeRecord:
     error: Failure | None = None
     waits: str | None = None
     """What it waits for, in words, while it does."""
+    signal: str | None = None
+    """The signal that it waits for; an approval's is the node's id."""
+    until: float | None = None
+    """Unix seconds at which it goes on by itself, while it waits or is to be tried again."""
     child: str | None = None
     """The run that it has started, or the last of several."""
 

@@ -41,6 +41,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         callbacks=(),
         replicas=0,
         unprotected_redis=False,
+        capture_print=False,
         log_level="INFO",
     )
 
@@ -71,6 +72,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "FLOWCORE_CALLBACKS": "audit, shop.hooks:Metrics",
             "FLOWCORE_REPLICAS": "1",
             "FLOWCORE_UNPROTECTED_REDIS": "on",
+            "FLOWCORE_CAPTURE_PRINT": "on",
             "FLOWCORE_LOG_LEVEL": "debug",
         }
     )
@@ -100,6 +102,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         callbacks=("audit", "shop.hooks:Metrics"),
         replicas=1,
         unprotected_redis=True,
+        capture_print=True,
         log_level="DEBUG",
     )
 

@@ -87,8 +87,8 @@ class HostOptions:
     """Seconds after which a worker that receives nothing, though messages wait, ends itself."""
     heartbeat: float = 1.5
     """Seconds between renewals of leases."""
-    max_event: int = 64 * 2**10
-    """Bytes of one event that a node emits."""
+    limits: Limits
+    """What nodes may leave in the log of their run."""
     work_first: bool = True
     """Whether a worker goes on with a node that it made ready."""
     engines: Callable[[], Mapping[str, str]] = dict
@@ -112,7 +112,7 @@ class NodeHost:
             events=services.events,
             keeper=self._keeper,
             shared=services.shared,
-            limits=Limits(event=options.max_event),
+            limits=options.limits,
             payloads=services.payloads,
             memory=services.memory,
             sender=services.tasks,
