@@ -13,6 +13,7 @@ What the operators mean, and the traps of their precedence, stands in ``flowcore
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
+from itertools import pairwise, product
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,12 +24,14 @@ from flowcore.graph.link import (
     Linkable,
     Needs,
     NodeFunction,
+    Operand,
     Step,
     close_flow,
     is_innermost,
     node,
     open_flow,
     parallel,
+    span_of,
 )
 from flowcore.graph.policy import Concurrency, Join, RateLimit, Retry
 from flowcore.graph.shapes import Shapes
@@ -255,6 +258,30 @@ class FlowBuilder(Shapes):
         if self._bare.get(name) is not function:
             self.add(name, function)
         return Step(name, self)
+
+    def chain(self, *steps: Operand) -> Group:
+        """Let each of these run after the one before it: ``>>`` as a call.
+
+        ``flow.chain(fetch, split, [index, report], notify)`` is ``fetch >> split >> [index, report]
+        >> notify``; checkers that warn of expressions without a use do not warn of it.
+
+        Args:
+            *steps: Nodes, chains, and lists of what runs side by side.
+
+        Raises:
+            UsageError: There are none, or one is of another flow.
+        """
+        open_flow(self)
+        try:
+            spans = [span_of(step) for step in steps]
+            if not spans:
+                raise UsageError("chain() needs at least one node")
+            for before, after in pairwise(spans):
+                for source, target in product(before.last, after.first):
+                    self.edge(source, target)
+        finally:
+            close_flow()
+        return Group(first=spans[0].first, last=spans[-1].last)
 
     def edge(
         self,

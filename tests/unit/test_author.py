@@ -166,6 +166,26 @@ def test_the_bar_is_not_side_by_side() -> None:
     assert written["c"] == ["b"], "a >> b | c runs c after b, not beside it"
 
 
+def test_a_chain_as_a_call_is_the_same_as_with_operators() -> None:
+    with FlowBuilder("f") as flow:
+        flow.chain(fetch, split, [index, report], notify)
+    with FlowBuilder("f") as same:
+        fetch >> split >> [index, report] >> notify
+    assert flow.definition() == same.definition()
+    outside = FlowBuilder("f")
+    whole = outside.chain(fetch, parallel(outside.chain(split, index), outside.add("x", "start")))
+    outside.chain(whole, notify)
+    assert _needs(outside) == {
+        "x": ["fetch"],
+        "fetch": [],
+        "split": ["fetch"],
+        "index": ["split"],
+        "notify": ["index", "x"],
+    }
+    with pytest.raises(UsageError, match=r"chain\(\) needs at least one node"):
+        outside.chain()
+
+
 def test_chains_inside_parallel_keep_their_own_order() -> None:
     with FlowBuilder("f") as flow:
         fetch >> parallel(split >> index, report) >> notify

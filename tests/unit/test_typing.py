@@ -5,12 +5,13 @@
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, assert_type
 
 import pytest
 
-from flowcore import ExecutionResult, Flow, Retry, Run, node
+from flowcore import ExecutionResult, Flow, Retry, Run, node, parallel
+from flowcore.graph.link import Group, Step
 from flowcore.ports.listing import Listing
 from flowcore.run.record import RunSummary
 
@@ -41,6 +42,27 @@ def test_a_decorated_function_keeps_its_types() -> None:
         double(item="no", by=[], to=1)  # type: ignore[arg-type, call-arg]
     with pytest.raises(TypeError):
         fetch()  # type: ignore[call-arg]
+
+
+@node
+async def pages(url: str) -> AsyncIterator[str]:
+    yield url
+
+
+@node
+def words(text: str) -> Iterator[str]:
+    yield from text.split()
+
+
+def test_generators_and_operators_keep_theirs() -> None:
+    assert_type(pages("a"), AsyncIterator[str])
+    assert list(assert_type(words("a b"), Iterator[str])) == ["a", "b"]
+    with Flow("typed") as flow:
+        assert_type(fetch >> total, Group)
+        assert_type(fetch >> [double, total], Group)
+        assert_type(flow.chain([fetch, double], total), Group)
+        assert_type(fetch.step("other", url="x"), Step)
+        assert_type(parallel(fetch, double >> total), Group)
 
 
 def test_a_configured_function_keeps_them_too() -> None:
