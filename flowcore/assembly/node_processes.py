@@ -11,6 +11,7 @@ from flowcore.backends.a2a.node_watch import NodeProcess, NodeRole
 from flowcore.backends.a2a.services import HostedWork
 from flowcore.backends.native.app import Bridge
 from flowcore.backends.native.host import NodeHost
+from flowcore.backends.native.proxies import lose_for
 from flowcore.backends.native.watchdog import Watchdog
 from flowcore.engine.work_table import RunningWork, WorkTable
 from flowcore.ports.store import Ticket
@@ -34,12 +35,10 @@ class _Watch:
         return self._host.ended.pop(pid, None) is not None
 
     def lose(self, work: RunningWork) -> None:
-        if work.unit:
-            unit = UnitTicket(run=work.run, unit=work.unit)
-            self._host.lose_unit(unit, work.plan, worker=self._worker)
-        else:
-            ticket = Ticket(run=work.run, node=work.node, attempt=work.attempt)
-            self._host.lose(ticket, work.plan, worker=self._worker)
+        unit = UnitTicket(run=work.run, unit=work.unit)
+        ticket = Ticket(run=work.run, node=work.node, attempt=work.attempt)
+        held = unit if work.unit else ticket
+        lose_for(self._host, held, work.plan, work, worker=self._worker)
 
 
 def node_role(queue: str, work: HostedWork, *, watching: Runtime, inside: Runtime) -> NodeRole:

@@ -29,6 +29,8 @@ class Assignment:
     plan: Plan
     node: int
     attempt: int = 1
+    turn: int | None = 0
+    """Which turn of the attempt this is: see ``Ticket``."""
     lost: int = 0
     """How many earlier attempts ended with the loss of their worker."""
     before: int = 0
@@ -63,7 +65,7 @@ class Assignment:
     @property
     def ticket(self) -> Ticket:
         """What the attempt is recorded by."""
-        return Ticket(run=self.run, node=self.node, attempt=self.attempt)
+        return Ticket(run=self.run, node=self.node, attempt=self.attempt, turn=self.turn)
 
     @property
     def name(self) -> str:

@@ -145,6 +145,7 @@ class Executor:
         claim = self._store.claim(ticket, worker=worker, outputs_of=wanted)
         if claim is None:
             return None
+        ticket = claim.ticket
         if claim.first:
             self._on_first(ticket.run, plan, worker)
         work = Assignment(
@@ -152,6 +153,7 @@ class Executor:
             plan=plan,
             node=ticket.node,
             attempt=ticket.attempt,
+            turn=ticket.turn,
             lost=claim.lost,
             before=claim.before,
             upstream=Upstream(

@@ -162,5 +162,5 @@ def _enter(record: WorkRecord, ticket: Ticket | UnitTicket, plan: str, claim: Cl
         record.open(ticket.run, plan=plan, unit=ticket.unit)
     else:
         past = (claim.lost, claim.before, claim.failure is not None) if claim else (0, 0, False)
-        record.open(ticket.run, plan=plan, past=past)
+        record.open(ticket.run, plan=plan, past=past, turn=ticket.turn or 0)
         record.begin(ticket.node, ticket.attempt)

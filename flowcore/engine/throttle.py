@@ -99,7 +99,7 @@ class Throttle:
         for holder in self._limiter.kept(places.name):
             ticket = _ticket_of(holder)
             mine = (ticket.run, ticket.node) == (self._ticket.run, self._ticket.node)
-            if (mine and ticket != self._ticket) or not self._stands(ticket):
+            if (mine and ticket.attempt != self._ticket.attempt) or not self._stands(ticket):
                 self._give_back(places, holder, wake)
                 given = True
         return given

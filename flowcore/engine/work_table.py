@@ -20,10 +20,11 @@ work that may run at once. A child takes one with ``table.take(index)`` and keep
 - ``beat(now)`` from the thread that renews its leases: heard only while the interpreter is free;
 - ``close()`` when the message is done.
 
-The parent calls ``table.read(index)`` now and then. All times are on the monotonic clock, which the
-processes of a machine share. One thread writes a record (``beat``, ``arm`` and ``ask`` may come
-from others: each writes one aligned number). A read that meets a write sees that by the serial
-numbers, which are written first and last, and looks again; a record that stays torn reads as
+The parent calls ``table.read(index)`` now and then, and ``table.last_words(pid)`` when a child has
+died: what a record held is kept when the next child takes it. All times are on the monotonic clock,
+which the processes of a machine share. One thread writes a record (``beat``, ``arm`` and ``ask``
+may come from others: each writes one aligned number). A read that meets a write sees that by the
+serial numbers, which are written first and last, and looks again; a record that stays torn reads as
 ``None``, and so does that of an idle child.
 """
 
@@ -47,9 +48,10 @@ _HEAD = struct.Struct("=dddQqQQ")
 _NUMBER = struct.Struct("=d")
 _SERIAL = struct.Struct("=Q")
 _HEARTBEAT, _DEADLINE, _ASKED, _FIRST, _TOLD, _FELL = 0, 8, 16, 24, 40, 48
+_PID = 4
 
-#: Serial, losses and attempts before, whether it was deferred, lengths of run, unit and plan.
-_ABOUT = struct.Struct("=QiiHHHH4x")
+#: Serial, losses and attempts before, whether it was deferred, lengths of run, unit and plan, turn.
+_ABOUT = struct.Struct("=QiiHHHHi")
 _ABOUT_AT = _HEAD.size
 _TEXT_AT = _ABOUT_AT + _ABOUT.size
 _TEXT = 2000
@@ -96,6 +98,8 @@ class RunningWork:
     """Never the same for two nodes of one record."""
     node: int
     attempt: int
+    turn: int
+    """Which turn of the attempt this is: see ``Ticket``."""
     started: float
     deadline: float | None
     """When the time limit of what it does ends."""
@@ -108,6 +112,11 @@ class RunningWork:
     ran: tuple[int, ...]
     """Nodes of the unit that have run and are not recorded yet."""
 
+    @property
+    def begun(self) -> tuple[int, ...]:
+        """The nodes of the unit that were begun and are not recorded yet."""
+        return (*self.ran, self.node)
+
 
 class WorkTable:
     """Records in an anonymous shared mapping; pages that nobody writes cost nothing."""
@@ -115,7 +124,8 @@ class WorkTable:
     def __init__(self, records: int) -> None:
         """Make it before the fork; ``records`` is how many pieces of work may run at once."""
         self._count = records
-        self._memory = mmap.mmap(-1, records * _SIZE)
+        # The second half is for the last words of those whose records others have by now.
+        self._memory = mmap.mmap(-1, 2 * records * _SIZE)
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -125,7 +135,17 @@ class WorkTable:
         """Take a record for the life of this process; None when there is none of this number."""
         if not 0 <= index < self._count:
             return None
-        return WorkRecord(self._memory, index * _SIZE)
+        base, kept = index * _SIZE, (index + self._count) * _SIZE
+        if _pid_in(self._memory, base):
+            self._memory[kept : kept + _SIZE] = self._memory[base : base + _SIZE]
+        return WorkRecord(self._memory, base)
+
+    def last_words(self, pid: int) -> RunningWork | None:
+        """Read what a process that is dead was doing; None when it did nothing, or nobody knows."""
+        for at in range(2 * self._count):
+            if _pid_in(self._memory, at * _SIZE) == pid:
+                return _read(self._copy(at))
+        return None
 
     def tell(self, index: int, serial: int) -> None:
         """Let the child know that the start of this node is recorded."""
@@ -166,7 +186,13 @@ class WorkRecord:
         self.close()
 
     def open(
-        self, run: str, *, plan: str, unit: str = "", past: tuple[int, int, bool] = (0, 0, False)
+        self,
+        run: str,
+        *,
+        plan: str,
+        unit: str = "",
+        past: tuple[int, int, bool] = (0, 0, False),
+        turn: int = 0,
     ) -> None:
         """Say what the following nodes belong to.
 
@@ -175,16 +201,18 @@ class WorkRecord:
             plan: The hash of its plan.
             unit: The unit; empty for a node with a message of its own.
             past: Of such a node: ``lost``, ``before`` and ``deferred`` of ``RunningWork``.
+            turn: Of such a node: which turn of its attempt this is.
         """
         texts = [text.encode() for text in (run, unit, plan)]
         joined = b"".join(texts)
-        if len(joined) > _TEXT:
-            # Nobody can act on half a name: the work is not watched.
-            self.close()
-            return
         memory, base = self._memory, self._base
         serial = self._serial = self._serial + 1
-        _ABOUT.pack_into(memory, base + _ABOUT_AT, serial, *past, *map(len, texts))
+        if len(joined) > _TEXT:
+            # Nobody can act on half a name: without a second serial the work is not watched.
+            _ABOUT.pack_into(memory, base + _ABOUT_AT, serial, *past, 0, 0, 0, 0)
+            self.close()
+            return
+        _ABOUT.pack_into(memory, base + _ABOUT_AT, serial, *past, *map(len, texts), turn)
         memory[base + _TEXT_AT : base + _TEXT_AT + len(joined)] = joined
         _SERIAL.pack_into(memory, base + _ABOUT_END, serial)
         _NUMBER.pack_into(memory, base + _ASKED, 0.0)
@@ -284,7 +312,7 @@ def _read(text: bytes) -> RunningWork | None:
     serial, node, attempt, started, again = entries[-1]
     if serial != again:
         return None
-    _, lost, before, deferred, *sizes = about
+    _, lost, before, deferred, *sizes, turn = about
     run, unit, plan = _texts(text, sizes)
     return RunningWork(
         pid=pid,
@@ -299,6 +327,7 @@ def _read(text: bytes) -> RunningWork | None:
         serial=serial,
         node=node,
         attempt=attempt,
+        turn=turn,
         started=started,
         deadline=abs(deadline) or None,
         busy=deadline < 0,
@@ -306,6 +335,11 @@ def _read(text: bytes) -> RunningWork | None:
         places=_places(text, places_size),
         ran=tuple(entry[1] for entry in entries[:-1]),
     )
+
+
+def _pid_in(memory: mmap.mmap, base: int) -> int:
+    pid: int = _HEAD.unpack_from(memory, base)[_PID]
+    return pid
 
 
 def _used(text: bytes, work: RunningWork) -> tuple[bytes, bytes]:

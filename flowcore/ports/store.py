@@ -8,7 +8,7 @@ Every write is one atomic, idempotent step on the store's own clock. A node's st
 fencing token: each claim raises it, and a write that names an older one is refused.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -71,6 +71,10 @@ class Ticket:
     run: str
     node: int
     attempt: int
+    turn: int | None = 0
+    """How often the attempt was claimed before: after a wait, and when somebody has to decide what
+    comes of its failure, it is claimed anew, and who had it before is not heard. None: unknown, as
+    to whoever has seen a process die; then any turn counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,8 +302,17 @@ class RunStore(Protocol):
         """
         ...
 
-    def lose(self, unit: UnitTicket) -> Advance:
-        """The process that ran a unit is dead: its lease need not run out."""
+    def lose(
+        self, unit: UnitTicket, *, begun: Collection[int] | None = None, worker: str = ""
+    ) -> Advance:
+        """The process that ran a unit is dead: its lease need not run out.
+
+        Args:
+            unit: The unit.
+            begun: The nodes that it had begun and not recorded, ready or not: they have had an
+                attempt, which is lost. The others have had none. None: nobody knows, so all have.
+            worker: The worker of that process.
+        """
         ...
 
     def sweep(self, *, limit: int = 200) -> Sweep:

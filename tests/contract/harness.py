@@ -197,13 +197,20 @@ class Harness:
         return self.store.claim(ticket, worker="w1", outputs_of=outputs_of)
 
     def settle(
-        self, node: int, attempt: int = 1, *, run: str = RUN, kind: Any = "succeeded", **more: Any
+        self,
+        node: int,
+        attempt: int = 1,
+        *,
+        run: str = RUN,
+        kind: Any = "succeeded",
+        turn: int | None = None,
+        **more: Any,
     ) -> Advance:
         if kind == "succeeded":
             more.setdefault("output", msgpack.packb(node))
         else:
             more.setdefault("failure", BOOM)
-        ticket = Ticket(run=run, node=node, attempt=attempt)
+        ticket = Ticket(run=run, node=node, attempt=attempt, turn=turn)
         return self.store.settle(ticket, Outcome(kind=kind, **more))
 
     def say(

@@ -6,7 +6,7 @@ same states, events and agenda. ``make schedules`` runs more of them than CI doe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgpack
@@ -140,7 +140,6 @@ class Duel(RuleBasedStateMachine):
         self.mail: list[Ticket | UnitTicket] = []
         self.units: dict[UnitTicket, Worker] = {}
         self.claimed: list[Ticket] = []
-        self.running: set[Ticket] = set()
         self.read: dict[str, int] = {}
         self.looks = 0
 
@@ -212,9 +211,8 @@ class Duel(RuleBasedStateMachine):
         wanted = self.plans[ticket.run].pred[ticket.node]
         claim = self.both(lambda it: it.store.claim(ticket, worker="w", outputs_of=wanted))
         if claim is not None:
-            assert ticket not in self.running, "claimed twice"
-            self.running.add(ticket)
-            self.claimed.append(ticket)
+            assert claim.ticket not in self.claimed, "each claim of an attempt is another turn"
+            self.claimed.append(claim.ticket)
 
     @precondition(lambda self: self.mail)
     @rule(index=INDEX)
@@ -237,11 +235,19 @@ class Duel(RuleBasedStateMachine):
         kind=st.sampled_from(KINDS),
         cut=st.integers(0, 7),
         lose=st.booleans(),
+        knows=st.booleans(),
         grain=st.none() | grains(),
     )
-    def settle(self, index: int, kind: Any, cut: int, grain: Grain | None, *, lose: bool) -> None:
-        """Any attempt that was ever claimed reports, be it the first time or not."""
+    def settle(
+        self, index: int, kind: Any, cut: int, grain: Grain | None, *, lose: bool, knows: bool
+    ) -> None:
+        """Any attempt that was ever claimed reports, be it the first time or not.
+
+        Whoever has seen a process die may not know which turn of an attempt that had.
+        """
         ticket = self.claimed[index % len(self.claimed)]
+        if kind == "lost" and not knows:
+            ticket = replace(ticket, turn=None)
         self.report(ticket, kind, cut, lose=lose, grain=grain, unit=None)
 
     @precondition(lambda self: any(worker.kept for worker in self.units.values()))
@@ -284,7 +290,6 @@ class Duel(RuleBasedStateMachine):
         )
         advance = self.both(lambda it: it.store.settle(ticket, outcome, unit=unit, grain=grain))
         if advance.accepted:
-            self.running.discard(ticket)  # one that waits is claimed again, as the same attempt
             self.keep(ticket.run, advance)
         if not (lose and kind != "succeeded"):
             self.post(advance.dispatch)
@@ -397,10 +402,14 @@ class Duel(RuleBasedStateMachine):
         return advance
 
     @precondition(lambda self: self.units)
-    @rule(index=INDEX)
-    def a_unit_is_lost(self, index: int) -> None:
+    @rule(index=INDEX, bits=st.none() | st.integers(0, 255))
+    def a_unit_is_lost(self, index: int, bits: int | None) -> None:
+        """Somebody may know what it had begun, nodes that were not ready among it."""
         unit = list(self.units)[index % len(self.units)]
-        self.post(self.both(lambda it: it.store.lose(unit)).dispatch)
+        worker, plan = self.units[unit], self.plans[unit.run]
+        able = sorted({*worker.kept, *worker.fresh, *worker.next(plan)})
+        begun = None if bits is None else [node for node in able if bits >> node & 1]
+        self.post(self.both(lambda it: it.store.lose(unit, begun=begun, worker="w")).dispatch)
 
     @precondition(lambda self: self.claimed)
     @rule(index=INDEX)

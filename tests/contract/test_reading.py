@@ -138,13 +138,16 @@ def test_notes_that_are_said_again_count_once(it: Harness) -> None:
     ]
     it.settle(0, 1, kind="waiting", wait=Wait(signal="go"), failure=None)
     it.store.signal(RUN, "go", b"\x01")
-    it.claim(0)
-    assert it.say(ticket, {"n": 4}, number=1) is Heard.HEARD
+    claim = it.claim(0)
+    assert claim is not None
+    assert it.say(ticket, {"n": 4}, number=1) is Heard.STALE
+    assert it.say(claim.ticket, {"n": 4}, number=1) is Heard.HEARD
     assert it.log()[-1].data == {"n": 4}, "an attempt that has waited counts anew"
     it.settle(0, 1, kind="retry", delay=0.0)
     it.store.sweep()
-    it.claim(0, 2)
-    assert it.say(Ticket(run=RUN, node=0, attempt=2), {"n": 3}, number=1) is Heard.HEARD
+    claim = it.claim(0, 2)
+    assert claim is not None
+    assert it.say(claim.ticket, {"n": 3}, number=1) is Heard.HEARD
     assert it.log()[-1].data == {"n": 3}, "another attempt counts anew"
 
 

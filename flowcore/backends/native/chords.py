@@ -15,9 +15,10 @@ from celery.exceptions import WorkerLostError as PoolChildLostError
 
 from flowcore.backends.native.ending import record_end
 from flowcore.backends.native.host import NodeHost
-from flowcore.backends.native.proxies import overrun
+from flowcore.backends.native.proxies import lose_for, overrun
 from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
 from flowcore.backends.native.signing import accept
+from flowcore.engine.work_table import RunningWork
 from flowcore.ports.store import Ticket
 from flowcore.ports.unit import UnitTicket
 
@@ -63,7 +64,7 @@ def _end_of_unit(host: NodeHost, request: Any, result: Any) -> None:
     """A unit records its nodes itself, but if its process is dead."""
     if isinstance(result, PoolChildLostError) and (given := _given(host, request, UNIT_TASK)):
         unit = UnitTicket(run=given["run"], unit=given["unit"])
-        host.lose_unit(unit, given["plan"], worker=request.hostname or "")
+        lose_for(host, unit, given["plan"], _words(request), worker=request.hostname or "")
 
 
 class SentinelWebBackend(WebBackend, SentinelBackend):
@@ -76,14 +77,20 @@ def _without_attempt(host: NodeHost, request: Any, result: Any) -> None:
     worker = request.hostname or ""
     if not (given := _given(host, request, NODE_TASK)):
         return
-    ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
+    ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"], turn=None)
     if isinstance(result, TimeLimitExceeded):
         overrun(host, ticket, given["plan"], worker=worker)
     elif isinstance(result, PoolChildLostError):
-        host.lose(ticket, given["plan"], worker=worker)
+        lose_for(host, ticket, given["plan"], _words(request), worker=worker)
     else:
         killed = result.args == ("terminated",)
         host.revoke(ticket, given["plan"], worker=worker, killed=killed)
+
+
+def _words(request: Any) -> RunningWork | None:
+    """What the process was doing that is dead, as its parent has read it."""
+    words: RunningWork | None = getattr(request, "flowcore_words", None)
+    return words
 
 
 def _given(host: NodeHost, request: Any, task: str) -> dict[str, Any] | None:

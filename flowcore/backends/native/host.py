@@ -5,7 +5,7 @@ One per process; Celery's prefork children make their own after the fork.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,14 +36,7 @@ from flowcore.ports.presence import WorkerBoard
 from flowcore.ports.refusals import RefusalLog
 from flowcore.ports.room import Room
 from flowcore.ports.secrets import SecretSource
-from flowcore.ports.store import (
-    Advance,
-    EventLog,
-    Outcome,
-    RunReader,
-    RunStore,
-    Ticket,
-)
+from flowcore.ports.store import Advance, EventLog, Outcome, RunReader, RunStore, Ticket
 from flowcore.ports.tasks import TaskSender
 from flowcore.ports.troubles import TroubleBook
 from flowcore.ports.unit import UnitTicket
@@ -292,17 +285,21 @@ class NodeHost:
         elif state is not None and state.is_terminal:
             show_end(services, ticket.run, worker=worker)
 
-    def lose(self, ticket: Ticket, plan_hash: str, *, worker: str) -> None:
+    def lose(
+        self, ticket: Ticket, plan_hash: str, *, worker: str, begun: Collection[int] | None = None
+    ) -> None:
         """The process that ran the attempt is dead: let another one have its nodes at once."""
         plan = self.services.store.get_plan(plan_hash)
         self._settle(ticket, plan, Outcome(kind="lost", failure=WORKER_LOST), worker)
-        self.lose_unit(unit_of(ticket), plan_hash, worker=worker)
+        self.lose_unit(unit_of(ticket), plan_hash, worker=worker, begun=begun)
 
-    def lose_unit(self, unit: UnitTicket, plan_hash: str, *, worker: str) -> None:
-        """The process that ran the unit is dead: let another one have its nodes at once."""
+    def lose_unit(
+        self, unit: UnitTicket, plan_hash: str, *, worker: str, begun: Collection[int] | None = None
+    ) -> None:
+        """The same for a unit; of what it had ``begun``, see ``RunStore.lose``."""
         store = self.services.store
         plan = store.get_plan(plan_hash)
-        self.write(lambda: store.lose(unit), plan, unit.run, worker)
+        self.write(lambda: store.lose(unit, begun=begun, worker=worker), plan, unit.run, worker)
 
     def _settle(self, ticket: Ticket, plan: Plan, outcome: Outcome, worker: str) -> Advance:
         store = self.services.store

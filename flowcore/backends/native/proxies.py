@@ -4,13 +4,18 @@ In: what is known of a child's work. Out: it is on record, and what that set in 
 Not here: the reasons (watchdog, chords).
 """
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from flowcore.backends.native.host import NodeHost
 from flowcore.engine.describe import describe
 from flowcore.engine.invoke import timed_out
+from flowcore.engine.unit import unit_of
+from flowcore.engine.work_table import RunningWork
 from flowcore.ports.store import Advance, Outcome, Ticket
 from flowcore.ports.unit import Flush, UnitTicket
 
-__all__ = ["overrun", "settle_for", "speak_for"]
+__all__ = ["lose_for", "overrun", "settle_for", "speak_for"]
 
 
 def settle_for(
@@ -43,3 +48,40 @@ def overrun(host: NodeHost, ticket: Ticket, plan_hash: str, *, worker: str) -> N
     failure = describe(error, node=name, attempt=ticket.attempt, worker=worker)
     outcome = Outcome(kind="deferred", failure=failure)
     settle_for(host, ticket, plan_hash, outcome, worker=worker)
+
+
+def lose_for(
+    host: NodeHost,
+    held: Ticket | UnitTicket,
+    plan_hash: str,
+    words: RunningWork | None,
+    *,
+    worker: str,
+) -> None:
+    """Let others have at once what a child had that is dead.
+
+    Args:
+        host: Of the child's parent.
+        held: What its message was about.
+        plan_hash: The plan of it.
+        words: What the child was doing, if that is known: only what it had begun has had an
+            attempt.
+        worker: This worker's name.
+    """
+    if isinstance(held, UnitTicket):
+        host.lose_unit(held, plan_hash, worker=worker, begun=_begun(held, words))
+        return
+    mine = words is not None and _is_about(words, held)
+    ticket = replace(held, turn=words.turn if words is not None and mine else None)
+    host.lose(ticket, plan_hash, worker=worker, begun=_begun(unit_of(held), words))
+
+
+def _begun(unit: UnitTicket, words: RunningWork | None) -> Collection[int] | None:
+    if words is None or (words.run, words.unit) != (unit.run, unit.unit):
+        return None
+    return words.begun
+
+
+def _is_about(words: RunningWork, ticket: Ticket) -> bool:
+    said = words.run, words.unit, words.node, words.attempt
+    return said == (ticket.run, "", ticket.node, ticket.attempt)

@@ -87,9 +87,12 @@ class NodeRequest(SignedRequest):
     ) -> None:
         """Called in the worker's parent; a child that its watchdog has ended was not lost."""
         request: Any = self
-        told = request.app.flowcore.host().ended.pop(self.worker_pid, None)
+        bridge, pid = request.app.flowcore, self.worker_pid
+        told = bridge.host().ended.pop(pid, None)
         if told is not None:
             exc_info = _as_info(told)
+        elif pid and bridge.table is not None:
+            request._context.flowcore_words = bridge.table.last_words(pid)  # noqa: SLF001
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:  # noqa: FBT001, FBT002  (celery's)
@@ -104,7 +107,8 @@ class NodeRequest(SignedRequest):
                 unit = UnitTicket(run=given["run"], unit=given["unit"])
                 host.lose_unit(unit, given["plan"], worker=worker)
             else:
-                ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
+                about = {name: given[name] for name in ("run", "node", "attempt")}
+                ticket = Ticket(**about, turn=None)
                 host.lose(ticket, given["plan"], worker=worker)
         except (FlowcoreError, Reject) as error:
             _log.warning("%s was not handed back: %s", self.id, error)

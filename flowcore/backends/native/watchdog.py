@@ -25,7 +25,7 @@ from celery.concurrency.prefork import TaskPool
 from celery.exceptions import Ignore, Retry
 
 from flowcore.backends.native.host import NodeHost
-from flowcore.backends.native.proxies import settle_for, speak_for
+from flowcore.backends.native.proxies import lose_for, settle_for, speak_for
 from flowcore.backends.native.tasks import NodeFailed
 from flowcore.engine.leases import STOP_GRACE
 from flowcore.engine.liveness import (
@@ -225,8 +225,8 @@ class Watchdog:
                 return
             try:
                 now = self._table.read(index)
-                if now is None or now.serial != work.serial:
-                    return  # it has gone on meanwhile
+                if now is None or (now.serial, now.deadline) != (work.serial, work.deadline):
+                    return  # it has gone on meanwhile, perhaps to a fallback
                 told = self._told(index, now, why, seen)
                 self._host.ended[work.pid] = told
                 _log.warning(
@@ -245,25 +245,19 @@ class Watchdog:
         return Ignore() if seen.lost else self._record(index, work, why, seen)
 
     def _lose(self, work: RunningWork) -> None:
-        """Let others have what a frozen child holds; most likely they have it already."""
-        if work.unit:
-            unit = UnitTicket(run=work.run, unit=work.unit)
-            self._host.lose_unit(unit, work.plan, worker=self._worker)
-        else:
-            ticket = Ticket(run=work.run, node=work.node, attempt=work.attempt)
-            self._host.lose(ticket, work.plan, worker=self._worker)
+        """Let others have what a child holds that is as good as dead."""
+        lose_for(self._host, _held(work), work.plan, work, worker=self._worker)
 
     def _record(self, index: int, work: RunningWork, why: Excess, seen: _Seen) -> Exception:
         """Record what the work came to; return what Celery is told of its message."""
         if work.unit:
             if not seen.spoken:
                 self._give_back(index, work, time.monotonic())
-            unit = UnitTicket(run=work.run, unit=work.unit)
-            self._host.lose_unit(unit, work.plan, worker=self._worker)
+            self._lose(work)
             return Ignore()
         plan = self._host.services.store.get_plan(work.plan)
         outcome = outcome_of(why, work, plan, worker=self._worker, random=random.random)
-        ticket = Ticket(run=work.run, node=work.node, attempt=work.attempt)
+        ticket = Ticket(run=work.run, node=work.node, attempt=work.attempt, turn=work.turn)
         advance = settle_for(self._host, ticket, work.plan, outcome, worker=self._worker)
         if outcome.kind == "cancelled":
             self._host.show_cancelled(ticket, work.plan, worker=self._worker)
@@ -283,7 +277,7 @@ def _held(work: RunningWork) -> Ticket | UnitTicket:
     """What the lease is for."""
     if work.unit:
         return UnitTicket(run=work.run, unit=work.unit)
-    return Ticket(run=work.run, node=work.node, attempt=work.attempt)
+    return Ticket(run=work.run, node=work.node, attempt=work.attempt, turn=work.turn)
 
 
 def _kill(pid: int) -> None:

@@ -116,6 +116,7 @@ def _again(step: Step, ticket: Ticket, outcome: Outcome) -> None:
     run, node, failure = step.run, ticket.node, _reason(outcome)
     if outcome.kind == "deferred":
         run.deferred[node] = failure
+        run.turns[node] += 1
         run.heard.pop(node, None)
         run.attempts[node] -= 1
         step.unschedule(node)

@@ -117,10 +117,21 @@ class KeptRun:
     answers: dict[int, bytes] = field(default_factory=dict)
     """Answers to nodes that have not asked yet."""
     resumed: dict[int, bytes] = field(default_factory=dict)
+    turns: Counter[int] = field(default_factory=Counter)
+    """By node: how often a turn of it has ended without its attempt."""
+    undecided: Counter[int] = field(default_factory=Counter)
+    """By node whose attempt has failed: how many of those who were to decide were lost."""
+    ran_ahead: bool = False
+    """Whether a unit was lost that had begun a node which was not ready."""
     deferred: dict[int, Failure] = field(default_factory=dict)
     """By node whose attempt has failed: why, until somebody has decided what comes of that."""
     failures: dict[str, Failure] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a node that is not ready may have had attempts."""
+        return self.resumes > 0 or self.ran_ahead
 
     @property
     def accepts_work(self) -> bool:
@@ -136,7 +147,7 @@ class KeptRun:
         """Whether a lease is what its ticket says."""
         if isinstance(ticket, UnitTicket):
             return ticket.unit in self.units and self.units[ticket.unit].adopted
-        return self.holds(ticket.node, ticket.attempt)
+        return self.hears(ticket)
 
     def waits_inside(self, node: int) -> bool:
         """Whether a node waits for a run that it has started and that has not ended."""
@@ -157,6 +168,11 @@ class KeptRun:
             and self.nodes[ticket.node] is NodeState.WAITING
             and self.attempts[ticket.node] + 1 == ticket.attempt
         )
+
+    def hears(self, ticket: Ticket) -> bool:
+        """Whether this turn of this attempt is the one that is running."""
+        turn = self.turns[ticket.node] if ticket.turn is None else ticket.turn
+        return self.holds(ticket.node, ticket.attempt) and self.turns[ticket.node] == turn
 
     def holds(self, node: int, attempt: int) -> bool:
         """Whether this attempt is the one that is running."""

@@ -6,7 +6,7 @@ shipped for tests, where the clock may be moved by hand. Not here: the moves (tr
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from flowcore.plan.plan import Plan
@@ -30,6 +30,7 @@ from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory import settling
 from flowcore.stores.inmemory.control import adopt, begin, frontier_of, pause, resume, signal
 from flowcore.stores.inmemory.flushing import flush
+from flowcore.stores.inmemory.losing import lose_begun
 from flowcore.stores.inmemory.reader import InMemoryReader
 from flowcore.stores.inmemory.state import FINISH, KeptRun, World
 from flowcore.stores.inmemory.sweeping import sweep
@@ -131,7 +132,7 @@ class InMemoryStore(InMemoryReader):
                 step.event(EventType.NODE_STARTED, [node], ticket.attempt, {"worker": worker})
             self._changed.notify_all()
             return Claim(
-                ticket=ticket,
+                ticket=replace(ticket, turn=run.turns[node]),
                 first=first,
                 lost=run.lost[node],
                 before=run.base[node],
@@ -154,7 +155,7 @@ class InMemoryStore(InMemoryReader):
                 run.attempts[node] = 1
             first = settling.start(step)
             self._changed.notify_all()
-            return Adopted(nodes=tuple(sorted(kept.nodes)), first=first, resumed=run.resumes > 0)
+            return Adopted(nodes=tuple(sorted(kept.nodes)), first=first, resumed=run.repeats)
 
     def settle(
         self,
@@ -167,7 +168,7 @@ class InMemoryStore(InMemoryReader):
         """Record how an attempt ended, in one step with all that follows from it."""
         with self._changed:
             run = self._world.runs.get(ticket.run)
-            if run is None or not run.holds(ticket.node, ticket.attempt):
+            if run is None or not run.hears(ticket):
                 return Advance(accepted=False)
             owned: frozenset[int] | None = None
             if unit is not None:
@@ -259,14 +260,20 @@ class InMemoryStore(InMemoryReader):
                 return given
             return replace(self._advanced(step), inside=given)
 
-    def lose(self, unit: UnitTicket) -> Advance:
+    def lose(
+        self, unit: UnitTicket, *, begun: Collection[int] | None = None, worker: str = ""
+    ) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""
         with self._changed:
             run = self._world.runs.get(unit.run)
             if run is None or not run.has(unit):
                 return Advance(accepted=False)
             step = Step(self._world, run, self._now())
-            step.lose_unit(unit.unit, WORKER_LOST, {"error": WORKER_LOST.as_dict()})
+            data = {"error": WORKER_LOST.as_dict()}
+            if begun is None:
+                step.lose_unit(unit.unit, WORKER_LOST, data)
+            else:
+                lose_begun(step, unit.unit, begun, worker)
             return self._advanced(step)
 
     def _advanced(self, step: Step, unit: str | None = None) -> Advance:
@@ -284,7 +291,7 @@ class InMemoryStore(InMemoryReader):
             parent=step.told,
             stopping=run.state is RunState.STOPPING,
             paused=run.is_paused,
-            resumed=run.resumes > 0,
+            resumed=run.repeats,
         )
 
     def sweep(self, *, limit: int = 200) -> Sweep:
@@ -344,7 +351,7 @@ class InMemoryStore(InMemoryReader):
         """Add what a node has said, if its attempt is still the valid one."""
         with self._changed:
             run = self._world.runs.get(ticket.run)
-            if run is None or not run.holds(ticket.node, ticket.attempt):
+            if run is None or not run.hears(ticket):
                 return Heard.STALE
             step = Step(self._world, run, self._now())
             heard = settling.say(step, ticket, notes, number)

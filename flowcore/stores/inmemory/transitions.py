@@ -59,6 +59,7 @@ class Step(Dispatching):
         """Let a node wait without a worker."""
         run = self.run
         run.nodes[node] = NodeState.WAITING
+        run.turns[node] += 1
         self.event(EventType.NODE_WAITING, [node], run.attempts[node], wait.about())
         run.attempts[node] -= 1  # this attempt goes on later
         run.heard.pop(node, None)
@@ -309,15 +310,22 @@ class Step(Dispatching):
         """Take over from a worker that is gone, or give the node up after too many losses."""
         run = self.run
         attempt = run.attempts[node]
-        run.lost[node] += 1
+        # An attempt that had failed has not begun again: what comes of it is to be decided all the
+        # same.
+        failed = node in run.deferred
+        counts = run.undecided if failed else run.lost
+        counts[node] += 1
         self.take_slots(-1)
         self.unschedule(node)
         del run.late[node]
         self.event(EventType.NODE_LOST, [node], attempt)
         if run.state is RunState.STOPPING:
             self.cancel(node)
-        elif run.lost[node] <= self.world.max_lost:
-            self.dispatch([(node, attempt + 1)])
+        elif counts[node] <= self.world.max_lost:
+            if failed:
+                run.turns[node] += 1
+                run.attempts[node] -= 1
+            self.dispatch([(node, run.attempts[node] + 1)])
         else:
             self.world.dead[run.new.id, node] = self.now
             self.stop_children(node)

@@ -16,6 +16,7 @@ from flowcore.stores.redis.event_codec import events_in
 from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.script import Line, Script, script_source
 from flowcore.stores.redis.watch import RedisRunWatch
+from flowcore.stores.redis.wire import wire_fence
 
 __all__ = ["RedisEventLog"]
 
@@ -39,7 +40,7 @@ class RedisEventLog:
 
     def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
         """Add what a node has said, if its attempt is still the valid one: one entry for all."""
-        about = (ticket.run, ticket.node, ticket.attempt)
+        about = (ticket.run, ticket.node, wire_fence(ticket))
         with translated():
             answer = self._emit(
                 args=(*about, pack_notes(notes), len(notes), self._most_said, number)

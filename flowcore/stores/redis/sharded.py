@@ -7,7 +7,7 @@ Nothing spans two servers: a run's plan, events and part of the agenda are where
 server that is down takes its own runs out of reach and no others'.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -211,9 +211,11 @@ class ShardedStore:
             _is_none,
         )
 
-    def lose(self, unit: UnitTicket) -> Advance:
+    def lose(
+        self, unit: UnitTicket, *, begun: Collection[int] | None = None, worker: str = ""
+    ) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""
-        return self._advance(unit.run, lambda store: store.lose(unit))
+        return self._advance(unit.run, lambda store: store.lose(unit, begun=begun, worker=worker))
 
     def sweep(self, *, limit: int = 200) -> Sweep:
         """Deal with what is overdue on every server that answers."""

@@ -5,8 +5,8 @@ In: the engine's commands. Out: what the scripts answered. Not here: reading (re
 
 import functools
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
@@ -46,6 +46,7 @@ from flowcore.stores.redis.wire import (
     read_unit,
     shares,
     wire_delay,
+    wire_fence,
     wire_outcome,
     wire_parent,
     wire_wait,
@@ -194,7 +195,7 @@ class RedisStore:
             return None
         found = zip(outputs_of, answer[2], strict=True)
         return Claim(
-            ticket=ticket,
+            ticket=replace(ticket, turn=int(answer[6] or 0)),
             first=bool(answer[0]),
             lost=answer[1],
             before=answer[4],
@@ -224,7 +225,7 @@ class RedisStore:
             "settle",
             ticket.run,
             ticket.node,
-            ticket.attempt,
+            wire_fence(ticket),
             outcome.kind,
             blob,
             brief,
@@ -277,7 +278,7 @@ class RedisStore:
             if isinstance(ticket, UnitTicket):
                 flat += (ticket.run, ticket.unit, "")
             else:
-                flat += (ticket.run, ticket.node, ticket.attempt)
+                flat += (ticket.run, ticket.node, wire_fence(ticket))
         verdicts = self._call("renew", *flat)
         return {
             t: verdict == _LOST for t, verdict in zip(tickets, verdicts, strict=True) if verdict
@@ -301,7 +302,9 @@ class RedisStore:
         about, asked = msgpack.packb({"name": name}), "" if node is None else node
         return read_signal(run, self._call("signal", run, name, value, about, most, asked))
 
-    def lose(self, unit: UnitTicket) -> Advance:
+    def lose(
+        self, unit: UnitTicket, *, begun: Collection[int] | None = None, worker: str = ""
+    ) -> Advance:
         """Let others have the nodes of a unit whose process is dead."""
         answer = self._call(
             "lose",
@@ -310,6 +313,8 @@ class RedisStore:
             self._leases.max_lost,
             msgpack.packb(WORKER_LOST.as_dict()),
             msgpack.packb({"error": WORKER_LOST.as_dict()}),
+            b"" if begun is None else msgpack.packb(list(begun)),
+            msgpack.packb({"worker": worker}),
         )
         return read_advance(unit.run, answer)
 

@@ -12,7 +12,7 @@ import msgpack
 
 from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import Frontier
-from flowcore.ports.store import Advance, Dispatch, Outcome, Sweep, Wait
+from flowcore.ports.store import Advance, Dispatch, Outcome, Sweep, Ticket, Wait
 from flowcore.ports.unit import Bundle, Grain
 from flowcore.run.record import Failure, Parent
 from flowcore.run.status import RunState
@@ -32,6 +32,7 @@ __all__ = [
     "read_unit",
     "shares",
     "wire_delay",
+    "wire_fence",
     "wire_outcome",
     "wire_parent",
     "wire_wait",
@@ -146,6 +147,13 @@ def read_signal(run: str, answer: Any) -> Advance | None:
         return Advance(accepted=False, refused=why.decode(), answer=first)
     inside = tuple(one.decode() for one in answer.pop())
     return replace(read_advance(run, answer), inside=inside)
+
+
+def wire_fence(ticket: Ticket) -> str | int:
+    """The attempt and its turn, as ``is_held`` in core.lua reads them."""
+    if ticket.turn is None:
+        return f"{ticket.attempt}.?"
+    return f"{ticket.attempt}.{ticket.turn}" if ticket.turn else ticket.attempt
 
 
 def wire_parent(parent: Parent | None) -> bytes:

@@ -7,4 +7,4 @@ if not text or text:sub(1, 1) ~= 'd' then return false end
 redis.call('HSET', R.base .. 'own', ARGV[2], 'x' .. text:sub(2) .. '!@' .. string.format('%.0f', R.tick))
 redis.call('ZADD', AGENDA, R.now + R.lease, R.run .. '|' .. ARGV[2])
 for list in text:gmatch(':([%d,%-]+)') do put_letters(R, unranges(list), 'x') end
-return { start(R), text:sub(2), R.resumes and 1 or 0 }
+return { start(R), text:sub(2), (R.resumes or R.retried == '2') and 1 or 0 }

@@ -8,7 +8,7 @@ if attempt_of(R, node) ~= attempt then return false end
 if not turn(R, node, 'd', 'x') then return false end
 redis.call('ZADD', AGENDA, R.now + R.lease, R.run .. '|' .. node)
 local first = start(R)
-local waited = R.waited and redis.call('HMGET', R.base .. 'sig', 'p:' .. node, 'f:' .. node) or {}
+local waited = R.waited and redis.call('HMGET', R.base .. 'sig', 'p:' .. node, 'f:' .. node, 't:' .. node) or {}
 -- An attempt that has failed already began long ago.
 if not waited[2] then event(R, 'node.started', node, attempt, ARGV[4]) end
 local lost, before = 0, 0
@@ -21,4 +21,4 @@ for from = 5, #ARGV, 1000 do -- Lua cannot unpack a join of 8,000 predecessors a
   local part = redis.call('HMGET', R.base .. 'out', unpack(ARGV, from, math.min(from + 999, #ARGV)))
   for k = 1, #part do outputs[#outputs + 1] = part[k] end
 end
-return { first, lost, outputs, waited[1] or false, before, waited[2] or false }
+return { first, lost, outputs, waited[1] or false, before, waited[2] or false, waited[3] or false }

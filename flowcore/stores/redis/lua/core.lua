@@ -8,8 +8,9 @@
 -- attempts before the run was resumed), {base}sig (hash: 's:' and a name for how
 -- many signals were kept, 'h:' and a name for how many of these were taken, 'v:' and both for one that
 -- nobody has taken, 'a:' and a node for an answer that it has not taken, 'n:' and a node for what it waits for, 'p:' and a node for what ended its wait, 'f:' and a
--- node for why its attempt has failed, 'e:' and
--- a node while whose turn a run has ended that it has started),
+-- node for why its attempt has failed, 'l:' and a node for how many of those who were to decide what
+-- comes of that were lost, 't:' and a node for how often a turn of it has ended without its attempt, 'e:'
+-- and a node while whose turn a run has ended that it has started),
 -- {base}heard (hash by node: attempt and number of the latest notes),
 -- {base}kids (hash by id of a run that a node has started: 'o' and the node, 'e' once it has ended),
 -- {base}own (hash by unit: the nodes that travel or run together), {base}ev (stream, ids 0-1,
@@ -169,6 +170,17 @@ end
 -- The latest attempt of a node that was dispatched. Most runs never see a second one.
 local function attempt_of(R, node)
   return R.retried and tonumber(redis.call('HGET', R.base .. 'att', node)) or 1
+end
+
+-- Whether the one who speaks holds a node. An attempt is claimed anew after a wait, and when somebody is
+-- to decide what comes of its failure: each time that is another turn, and who had an earlier one (or
+-- says twice how it ended) is not heard. `fence` is the attempt, then '.' and the turn, if it is not the
+-- first; '.?' is said by those who do not know the turn.
+local function is_held(R, node, fence)
+  local attempt, turn = fence:match('^(%d+)%.?(.*)$')
+  if attempt_of(R, node) ~= tonumber(attempt) then return false end
+  if not R.waited or turn == '?' then return true end
+  return (redis.call('HGET', R.base .. 'sig', 't:' .. node) or '') == turn
 end
 
 -- The first claim starts the run; says whether this is it.

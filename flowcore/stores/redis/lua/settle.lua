@@ -1,14 +1,15 @@
 -- Record how one attempt ended; count down its chords; say what to publish. Idempotent: only the
 -- attempt that is running is heard, and only once.
--- ARGV: run, node, attempt, kind, blob, event data, delay ms, dead successors (msgpack), most losses,
+-- ARGV: run, node, attempt and turn, kind, blob, event data, delay ms, dead successors (msgpack), most losses,
 --       unit that owns the node or '', how to share out what becomes ready (msgpack) or '',
 --       what a waiting node waits for, until when (ms)
 local R = open_run(ARGV[1])
 if not R then return false end
-local node, attempt, kind, blob = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local node, attempt = tonumber(ARGV[2]), tonumber(ARGV[3]:match('^%d+'))
+local kind, blob = ARGV[4], ARGV[5]
 local good = kind == 'succeeded'
 if not good and letter_of(R, node) ~= 'x' then return false end
-if attempt_of(R, node) ~= attempt then return false end
+if not is_held(R, node, ARGV[3]) then return false end
 local member = R.run .. '|' .. node
 local unit, owned, policy_of, from = ARGV[10], {}, {}, nil
 if unit ~= '' then

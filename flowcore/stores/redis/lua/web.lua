@@ -140,18 +140,24 @@ local function kept_signal(R, node, name)
   end
 end
 
+-- The turn of an attempt ends, and the attempt goes on in another one.
+local function end_turn(R, node)
+  if not R.waited then
+    R.waited = '1'
+    redis.call('HSET', R.base .. 'run', 'waited', '1')
+  end
+  redis.call('HINCRBY', R.base .. 'sig', 't:' .. node, 1)
+end
+
 -- Let a node wait without a worker. `due` (ms) is less than 0 for ever; `what` is '' for a turn,
 -- 't' for a time, 's' and a name for a signal, 'c' and the id of a run that the node has started.
 local function park(R, node, attempt, due, what, data)
   put_letter(R, node, 'q')
+  end_turn(R, node)
   event(R, 'node.waiting', node, attempt, data)
   redis.call('HDEL', R.base .. 'heard', node) -- its next turn is the same attempt, and counts anew
   local sig = R.base .. 'sig'
   if what ~= '' then
-    if not R.waited then
-      R.waited = '1'
-      redis.call('HSET', R.base .. 'run', 'waited', '1')
-    end
     redis.call('HDEL', sig, 'p:' .. node)
     redis.call('HSET', sig, 'n:' .. node, what)
     if keeps_slot(R, what) then take_slots(R, 1) end
@@ -172,10 +178,7 @@ end
 
 -- An attempt has failed; who claims it next, as the attempt that it was, decides what comes of that.
 local function defer(R, node, attempt, failure)
-  if not R.waited then
-    R.waited = '1'
-    redis.call('HSET', R.base .. 'run', 'waited', '1')
-  end
+  end_turn(R, node)
   redis.call('HSET', R.base .. 'sig', 'f:' .. node, failure)
   redis.call('HDEL', R.base .. 'heard', node) -- as in `park`
   redis.call('ZREM', AGENDA, R.run .. '|' .. node)
@@ -250,6 +253,10 @@ local function arrivals(R, node, count, dead)
   return list
 end
 
+-- Whether a node that is not ready may have had attempts: in a run that was resumed, or where a unit
+-- that ran ahead of the record was lost.
+local function repeats(R) return R.resumes or R.retried == '2' end
+
 -- Count what has settled in all the joins it arrives at: `list` is {target, in-degree, rule,
 -- policy, count, ...}, one entry a target. Follow dead paths; share out what became ready.
 local function arrive(R, list)
@@ -279,8 +286,7 @@ local function arrive(R, list)
         local bad = math.floor(count / BAD)
         local ok = math.floor((count - bad * BAD) / OK)
         if holds(rule, ok, bad) then
-          -- Only in a run that was resumed can a node that was not ready have had attempts.
-          ready[#ready + 1] = { target, R.resumes and attempt_of(R, target) or 1, list[k + 3] }
+          ready[#ready + 1] = { target, repeats(R) and attempt_of(R, target) or 1, list[k + 3] }
         else
           put_letter(R, target, 'k')
           R.left = R.left - 1
@@ -418,7 +424,9 @@ end
 -- The worker of a running node is gone: dispatch a new attempt, or give the node up.
 local function lost(R, node, most, blob, brief)
   local attempt = attempt_of(R, node)
-  local count = redis.call('HINCRBY', R.base .. 'lost', node, 1)
+  -- An attempt that had failed has not begun again: what comes of it is to be decided all the same.
+  local failed = R.waited and redis.call('HEXISTS', R.base .. 'sig', 'f:' .. node) == 1
+  local count = redis.call('HINCRBY', R.base .. (failed and 'sig' or 'lost'), (failed and 'l:' or '') .. node, 1)
   take_slots(R, -1)
   redis.call('ZREM', AGENDA, R.run .. '|' .. node)
   redis.call('HDEL', R.base .. 'late', node) -- a new attempt is not late yet
@@ -432,7 +440,8 @@ local function lost(R, node, most, blob, brief)
     stop_children(R, node)
     fail(R, node, attempt, blob, brief, {})
   else
-    dispatch(R, { { node, attempt + 1 } })
+    if failed then end_turn(R, node) end
+    dispatch(R, { { node, failed and attempt or attempt + 1 } })
   end
   if R.state ~= 'stopping' then release(R) end
 end
@@ -442,6 +451,42 @@ local function lose_unit(R, unit, text, most, blob, brief)
   write_unit(R, unit, 'x', {})
   for _, node in ipairs(read_unit(text)) do
     if letter_of(R, node) == 'x' then lost(R, node, most, blob, brief) end
+  end
+end
+
+-- The worker of a unit is dead, and these are the nodes that it had begun: only they have lost it.
+local function lose_begun(R, unit, text, begun, worker, most, blob, brief)
+  write_unit(R, unit, 'x', {})
+  local has_begun, back, told = {}, {}, tonumber(text:match('!(%d+)'))
+  if told then has_begun[told] = true end
+  for _, node in ipairs(begun) do
+    has_begun[node] = true
+    if letter_of(R, node) == 'p' then -- the unit had run what leads to it, and not recorded that
+      R.retried = '2'
+      redis.call('HSET', R.base .. 'run', 'retried', '2')
+      redis.call('HSET', R.base .. 'att', node, attempt_of(R, node) + 1)
+      redis.call('HINCRBY', R.base .. 'lost', node, 1)
+      event(R, 'node.lost', node, 1)
+    end
+  end
+  for _, node in ipairs(read_unit(text)) do
+    if letter_of(R, node) == 'x' then
+      if not has_begun[node] then
+        back[#back + 1] = { node, 1 }
+      else
+        if node ~= told then event(R, 'node.started', node, 1, worker) end
+        lost(R, node, most, blob, brief)
+      end
+    end
+  end
+  if R.state ~= 'stopping' then return dispatch(R, back) end
+  local gone = {}
+  for k, pair in ipairs(back) do gone[k] = pair[1] end
+  table.sort(gone)
+  if #gone > 0 then
+    put_letters(R, gone, 'c')
+    R.left = R.left - #gone
+    event(R, 'nodes.cancelled', ranges(gone))
   end
 end
 
@@ -483,7 +528,7 @@ end
 local function answer(R, final, unit, owned)
   return {
     final, R.plan, R.flow, R.ns, R.prio, R.out, R.bundles, unit or '', owned or '',
-    (R.state == 'stopping' and 1 or 0) + (R.state == 'paused' and 2 or 0) + (R.resumes and 4 or 0),
+    (R.state == 'stopping' and 1 or 0) + (R.state == 'paused' and 2 or 0) + (repeats(R) and 4 or 0),
     R.told or '',
   }
 end
