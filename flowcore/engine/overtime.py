@@ -5,8 +5,9 @@ what comes of a failure where the node's own process can tell (failures).
 
 A parent runs no user code, be it a fallback's function or the condition of an edge: where such
 have a say, the attempt is deferred to whoever claims it next. Only once: whoever takes longer than
-it may to decide has nothing to decide. A fallback that was called is never called again: the
-failure says so to whoever claims the attempt to tell its circuit or to work out its conditions.
+it may to decide has nothing to decide, but for what comes of a fallback. A fallback that was called
+is never called again: the failure says so to whoever claims the attempt to tell its circuit or to
+work out its conditions.
 """
 
 from collections.abc import Callable
@@ -46,8 +47,8 @@ def outcome_of(
     if why is Excess.CANCELLED:
         return Outcome(kind="cancelled", failure=failure)
     if work.fallen:
-        asked = not work.deferred and (policy.guarded or plan.is_conditional(work.node))
-        if asked:
+        if policy.guarded or plan.is_conditional(work.node):
+            # Nothing but that: whoever claims it calls no function, so there is no third time.
             return Outcome(kind="deferred", failure=replace(failure, fallen=True))
         return Outcome(kind="failed", failure=failure)
     if policy.guarded and not work.deferred:

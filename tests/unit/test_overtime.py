@@ -86,17 +86,16 @@ def test_a_fallback_that_was_called_is_not_called_again(
     guard: dict[str, Any], edges: list[dict[str, str]]
 ) -> None:
     plan = _plan(edges, **guard, **RETRY, fallback={"uses": "passthrough"})
-    fallen = replace(_work(), fallen=True)
-    outcome = outcome_of(Excess.TIMEOUT, fallen, plan, worker="w", random=lambda: 0.0)
-    assert outcome.failure is not None
-    if guard or edges:
-        assert outcome.kind == "deferred"
-        assert outcome.failure.fallen
-    else:
-        assert outcome.kind == "failed"
-        assert outcome.failure.fallen is None
-    again = replace(_work(deferred=True), fallen=True)
-    assert _kind(plan, again) == "failed"
+    for deferred in (False, True):
+        fallen = replace(_work(deferred=deferred), fallen=True)
+        outcome = outcome_of(Excess.TIMEOUT, fallen, plan, worker="w", random=lambda: 0.0)
+        assert outcome.failure is not None
+        if guard or edges:
+            assert outcome.kind == "deferred"
+            assert outcome.failure.fallen
+        else:
+            assert outcome.kind == "failed"
+            assert outcome.failure.fallen is None
 
 
 def test_losses_and_earlier_lives_are_no_chances() -> None:
