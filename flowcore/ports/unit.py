@@ -99,5 +99,8 @@ class Flush:
     """The unit ends: what it has not begun goes back to the queue."""
     keep: Collection[int] = ()
     """Nodes that stay with the unit all the same: it has run them, and will record them itself."""
+    proxy: bool = False
+    """The parent of the unit's process says it, as far as it knows: should ``current`` not be open
+    any more, the unit has gone on, and the parent is not heard."""
     ahead: int | None = None
     """A node from which on to say where nodes stand."""

@@ -378,15 +378,16 @@ class Duel(RuleBasedStateMachine):
         worker.seen = {node for node, letter in enumerate(advance.ahead) if letter == "s"}
 
     @precondition(lambda self: any(worker.kept for worker in self.units.values()))
-    @rule(index=INDEX, bits=st.integers(0, 255), grain=grains())
-    def a_parent_gives_back(self, index: int, bits: int, grain: Grain) -> None:
+    @rule(index=INDEX, bits=st.integers(0, 255), grain=grains(), proxy=st.booleans())
+    def a_parent_gives_back(self, index: int, bits: int, grain: Grain, *, proxy: bool) -> None:
         """The process of a unit cannot be heard: what it has not begun goes to others."""
         able = [unit for unit, worker in self.units.items() if worker.kept]
         unit = able[index % len(able)]
         worker = self.units[unit]
         keep = [node for at, node in enumerate(sorted(worker.kept)) if bits >> at & 1]
         busy = keep.pop() if keep else None
-        news = Flush(current=busy, since=2, give_back=True, keep=keep)
+        proxy = proxy and busy is not None
+        news = Flush(current=busy, since=2, give_back=True, keep=keep, proxy=proxy)
         advance = self.flush_both(unit, news, grain)
         assert set(advance.kept) <= {*keep, busy}
         if busy is not None:

@@ -202,6 +202,16 @@ def test_who_speaks_for_a_unit_gives_back_what_it_has_not_begun(it: Harness) -> 
     assert [event.node for event in it.log() if event.type.value == "node.started"] == ["n1", "n0"]
 
 
+def test_who_speaks_for_a_unit_that_has_gone_on_is_not_heard(it: Harness) -> None:
+    """What its process is at now would be given to others, and run twice."""
+    unit = _adopt(it)
+    done = [Done(0, msgpack.packb(0), 1, 9)]
+    assert it.store.flush(unit, Flush(done=done, current=1), WIDE, worker="w", grain=ALL).accepted
+    late = Flush(current=0, since=5, give_back=True, proxy=True)
+    assert not it.store.flush(unit, late, WIDE, worker="w", grain=ALL).accepted
+    assert it.nodes() == "sxxx"
+
+
 def test_what_a_unit_has_run_stays_with_it_when_its_run_is_stopped(it: Harness) -> None:
     unit = _adopt(it)
     it.store.stop(RUN, reason="test")

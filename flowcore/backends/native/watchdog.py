@@ -210,10 +210,11 @@ class Watchdog:
             since=round((now - work.started) * 1000),
             give_back=True,
             keep=work.ran,
+            proxy=True,
         )
         unit = UnitTicket(run=work.run, unit=work.unit)
-        speak_for(self._host, unit, work.plan, news, worker=self._worker)
-        self._table.tell(index, work.serial)
+        if speak_for(self._host, unit, work.plan, news, worker=self._worker).accepted:
+            self._table.tell(index, work.serial)
 
     def _end(self, index: int, work: RunningWork, why: Excess, seen: _Seen) -> None:
         """End a child; what its attempt came to is on record before it is dead.

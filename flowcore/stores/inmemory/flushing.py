@@ -28,6 +28,8 @@ def flush(  # noqa: PLR0913  (the port's arguments, and what the unit owns)
 ) -> bool:
     """Record it; False when it is not what a unit may say."""
     run = step.run
+    if news.proxy and news.current is not None and run.nodes[news.current] not in _OPEN:
+        return False
     if run.is_paused:
         news = replace(news, give_back=True)
     at = step.tick if news.age is None else run.units[unit].since + news.age

@@ -256,6 +256,8 @@ class RedisStore:
             head["age"] = news.age
         if news.keep:
             head["keep"] = list(news.keep)
+        if news.proxy:
+            head["proxy"] = True
         if news.ahead is not None:
             head |= {"ahead": news.ahead, "many": AHEAD}
         told = [part for one in news.done for part in (one.node, one.took, one.ago, int(one.told))]

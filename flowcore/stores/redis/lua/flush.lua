@@ -9,6 +9,7 @@ local unit = ARGV[2]
 local text = redis.call('HGET', R.base .. 'own', unit)
 if not text or text:sub(1, 1) ~= 'x' then return false end
 local head = cmsgpack.unpack(ARGV[3])
+if head.proxy and not ('xp'):find(letter_of(R, head.current), 1, true) then return false end
 if R.state == 'paused' then head.back = true end
 local owned, policy_of = read_unit(text)
 local from = tonumber(text:match('@(%d+)$'))
