@@ -355,11 +355,8 @@ class _Builder:
 
     def _shard(self, url: str) -> Shard:
         settings = self._settings
-        client = connect(
-            url,
-            unprotected=settings.unprotected_redis,
-            is_one_of_several=len(split_urls(self._redis_url)) > 1,
-        )
+        several = len(split_urls(self._redis_url)) > 1
+        client = connect(url, unprotected=settings.unprotected_redis, is_one_of_several=several)
         leases = Leases(
             lease=settings.lease,
             dispatch=settings.dispatch_lease,
@@ -373,10 +370,10 @@ class _Builder:
         listening = connect(url, blocking=True, unprotected=settings.unprotected_redis)
         events = RedisEventLog(client, listening, plans=store)
         return Shard(
-            name=server_name(url),
+            name=(name := server_name(url)),
             store=store,
             reader=RedisReader(client, plans=store, events=events),
             events=events,
             board=RedisWorkerBoard(client),
-            room=RedisRoom(client),
+            room=RedisRoom(client, name=None if several else name),
         )

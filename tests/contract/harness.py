@@ -312,7 +312,7 @@ def on_redis(client: "redis.Redis", clock: Clock | None = None, leases: Leases =
     clock = clock or Clock()
 
     def open_store() -> RedisStore:
-        store = RedisStore(client, leases=leases)
+        store = RedisStore(client, leases=leases, clock=clock)
         store._scripts = {name: _script(client, name) for name in store._scripts}
         return store
 

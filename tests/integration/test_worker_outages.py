@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ import redis
 
 from flowcore import Run
 from flowcore.assembly.valkey_process import find_binary
-from flowcore.errors import FlowcoreError
+from flowcore.errors import FlowcoreError, StoreUnreachableError
 from tests.brokers import Replicated, running_replicated
 from tests.command import flowcore_worker
+from tests.deep import count
 from tests.engine import Engine, poll, running_engine
 
 pytestmark = pytest.mark.integration
@@ -116,6 +118,51 @@ def test_a_function_that_ends_while_redis_is_away_is_not_run_again(
             assert (tmp_path / f"mark{turn}").read_text().count("\n") == 1, "one execution"
             assert run.record().nodes["held"].attempts == 1
             (tmp_path / "go").unlink()
+
+
+@pytest.mark.deep
+def test_a_server_that_is_frozen_under_load_repeats_nothing(
+    server: Restartable, tmp_path: Path
+) -> None:
+    """What was asked of it meanwhile it does when it goes on: no sweep of a janitor is among it."""
+    log = tmp_path / "log"
+    chain = {
+        f"n{at}": {
+            "uses": "engine_nodes:append_slowly",
+            "with": {"path": str(log), "seconds": 0.2},
+            "needs": [f"n{at - 1}"] if at else [],
+        }
+        for at in range(8)
+    }
+    short = {"lease": "2", "heartbeat": "0.5"}
+    settings = {f"FLOWCORE_{name.upper()}": value for name, value in short.items()}
+    with (
+        running_engine(server.url, tmp_path, **short) as engine,
+        flowcore_worker(server.url, tmp_path, "--concurrency", "4", **settings) as command,
+    ):
+        worker = command.worker()
+        runs = [engine.start(chain, run_id=f"r{at}") for at in range(6)]
+        poll(log.exists, what="the load to begin")
+        _pass(0.5)  # a sign of life is good for less than that
+        server.send(signal.SIGSTOP)
+        try:
+            frozen = time.monotonic()
+            with pytest.raises(StoreUnreachableError, match=str(server.home)):
+                engine.start(chain)
+            took = time.monotonic() - frozen
+            _pass(max(0.0, count(6, 20) - took))
+        finally:
+            server.send(signal.SIGCONT)
+        assert took < 10, "some 5 seconds, on a machine that is not busy"
+        for run in runs:
+            result = run.wait(60)
+            assert result.success, result.error
+            assert {node.attempts for node in result.nodes.values()} == {1}
+        begun = Counter(log.read_text().split("\n")[:-1])
+        assert set(begun.values()) == {1}, begun
+        assert len(begun) == len(runs) * len(chain)
+        assert engine.run({"a": {"uses": "spinning_nodes:where"}}).success
+        assert command.worker() == worker, command.log.read_text()
 
 
 def test_nor_does_it_under_bare_celery(server: Restartable, tmp_path: Path) -> None:

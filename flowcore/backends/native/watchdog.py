@@ -25,6 +25,7 @@ from celery.concurrency.prefork import TaskPool
 from celery.exceptions import Ignore, Retry
 
 from flowcore.backends.native.host import NodeHost
+from flowcore.backends.native.pools import refuse_greenlets
 from flowcore.backends.native.proxies import lose_for, settle_for, speak_for
 from flowcore.backends.native.tasks import NodeFailed
 from flowcore.engine.leases import STOP_GRACE
@@ -313,7 +314,10 @@ class WatchdogStep(bootsteps.StartStopStep):
         """Celery makes one for each worker, before any step starts."""
         super().__init__(worker, **options)
         self._table: WorkTable | None = None
-        forks = isinstance(worker.pool_cls, type) and issubclass(worker.pool_cls, TaskPool)
+        known = isinstance(worker.pool_cls, type)
+        if known:
+            refuse_greenlets(worker.pool_cls)
+        forks = known and issubclass(worker.pool_cls, TaskPool)
         if forks and worker.pool_start_method == "fork":
             most = max(worker.max_concurrency or 0, 2 * (worker.concurrency or 0), _ROOM)
             self._table = worker.app.flowcore.table = WorkTable(most)

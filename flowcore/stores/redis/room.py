@@ -17,7 +17,14 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from flowcore.errors import StoreFullError
 from flowcore.forks import renew_after_fork
-from flowcore.stores.redis.connect import MAKE_ROOM, Client, is_full, refusal_of, translated
+from flowcore.stores.redis.connect import (
+    MAKE_ROOM,
+    Client,
+    is_full,
+    ping,
+    refusal_of,
+    translated,
+)
 
 __all__ = ["REFUSE_AT", "WARN_AT", "Fill", "RedisRoom"]
 
@@ -26,6 +33,8 @@ REFUSE_AT = 0.85
 
 #: Seconds for which an answer of the server is good.
 _FRESH = 2.0
+#: Seconds for which a sign of life is good.
+_ALIVE = 0.2
 #: Seconds for which writes have to be refused before anybody is told.
 _PATIENCE = 3.0
 
@@ -60,9 +69,16 @@ class Fill:
 class RedisRoom:
     """Implements ``Room``; threads may share it."""
 
-    def __init__(self, client: Client) -> None:
-        """Look through ``client``; nothing is sent yet."""
+    def __init__(self, client: Client, *, name: str | None = None) -> None:
+        """Look through ``client``; nothing is sent yet.
+
+        Args:
+            client: Of the server.
+            name: How errors name a server that is the only one: of several, others look after it.
+        """
         self._client = client
+        self._name = name
+        self._alive: float | None = None
         self._renew()
         renew_after_fork(self, RedisRoom._renew)
         self._fill = Fill(used=0, most=0)
@@ -84,11 +100,13 @@ class RedisRoom:
         )
 
     def admit(self) -> None:
-        """Refuse above 85 % of maxmemory.
+        """Refuse above 85 % of maxmemory, and when there is no sign of life for some seconds.
 
         Raises:
             StoreFullError: It is fuller than that; nothing was started.
+            StoreUnreachableError: The server hangs; nothing was started.
         """
+        self._require_life()
         fill = self._look()
         if fill.share > REFUSE_AT:
             msg = (
@@ -112,6 +130,14 @@ class RedisRoom:
                 f"Redis refuses to write: {self._refused[1]}; its runs wait, and go on when it "
                 f"has room: {MAKE_ROOM}"
             )
+
+    def _require_life(self) -> None:
+        """Notice in seconds a server that hangs: its answers are waited for longer than that."""
+        now = time.monotonic()
+        if self._name is None or (self._alive is not None and now - self._alive < _ALIVE):
+            return
+        ping(self._client, name=self._name)
+        self._alive = time.monotonic()
 
     def _look(self) -> Fill:
         with self._lock:

@@ -4,8 +4,9 @@ In: the engine's commands. Out: what the scripts answered. Not here: reading (re
 """
 
 import functools
+import time
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from operator import attrgetter
@@ -29,11 +30,12 @@ from flowcore.ports.store import (
 )
 from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
 from flowcore.run.protocol import WIRE
-from flowcore.run.record import DEADLINE_PASSED, GIVEN_UP, WORKER_LOST, Failure, Parent
+from flowcore.run.record import WORKER_LOST, Failure, Parent
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connect import Client, translated
 from flowcore.stores.redis.keys import plan_key, run_key, web_entries, web_key
 from flowcore.stores.redis.script import ON_CORE, ON_WEB, Line, Script, script_source
+from flowcore.stores.redis.sweeping import Sweeper
 from flowcore.stores.redis.troubles import RedisTroubles
 from flowcore.stores.redis.wire import (
     arrivals,
@@ -42,7 +44,6 @@ from flowcore.stores.redis.wire import (
     read_advance,
     read_dispatch,
     read_signal,
-    read_sweep,
     read_unit,
     shares,
     wire_delay,
@@ -82,13 +83,17 @@ class Leases:
 class RedisStore:
     """Implements ``RunStore``; see the port for the obligations."""
 
-    def __init__(self, client: Client, *, leases: Leases) -> None:
-        """Prepare the scripts; nothing is sent yet."""
+    def __init__(
+        self, client: Client, *, leases: Leases, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Prepare the scripts; nothing is sent yet. Of the ``clock``, see ``Sweeper``."""
         self.client = client
         self._leases = leases
         self._troubles = RedisTroubles(client)
         self.line = line = Line(client)
         self._scripts = {name: Script(line, script_source(name)) for name in (*ON_CORE, *ON_WEB)}
+        sweep = functools.partial(self._call, "sweep")
+        self._sweeper = Sweeper(sweep, max_lost=leases.max_lost, lease=leases.lease, clock=clock)
         self.get_plan = functools.lru_cache(maxsize=64)(self._load_plan)
 
     def put_plan(self, plan: Plan) -> None:
@@ -322,16 +327,7 @@ class RedisStore:
 
     def sweep(self, *, limit: int = 200) -> Sweep:
         """Deal with what is overdue on this server."""
-        runs, ahead = self._call(
-            "sweep",
-            limit,
-            self._leases.max_lost,
-            msgpack.packb(WORKER_LOST.as_dict()),
-            msgpack.packb(DEADLINE_PASSED.as_dict()),
-            msgpack.packb({"error": WORKER_LOST.as_dict()}),
-            GIVEN_UP,
-        )
-        found, odd = read_sweep(runs, ahead)
+        found, odd = self._sweeper.sweep(limit)
         for run, error in odd.items():
             self._troubles.note("runs", run, f"{type(error).__name__}: {error}")
         return found

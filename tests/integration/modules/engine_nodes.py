@@ -166,6 +166,13 @@ def wait_for(path: str, mark: str | None = None, seconds: float = 60.0) -> str:
     return Path(path).read_text()
 
 
+def append_slowly(ctx: Context, path: str, seconds: float) -> None:
+    """Note the run and the node, and take some time."""
+    with Path(path).open("a") as file:
+        file.write(f"{ctx.run_id} {ctx.node_id}\n")
+    time.sleep(seconds)
+
+
 def die_once(mark: str) -> str:
     """Kill the process that runs this node, the first time."""
     try:

@@ -1,8 +1,10 @@
 -- Deal with what is overdue on the agenda. Every worker runs this; it needs no leader, because
 -- each entry is moved or removed in the same step that reads it.
 -- ARGV: limit, most losses, failure of a lost node (msgpack), failure of a late run (msgpack),
---       event data of a lost node (msgpack), why a run is stopped with the one that started it
+--       event data of a lost node (msgpack), why a run is stopped with the one that started it, by when
+--       (ms) this is to be done or '': it may have waited for the server, as those have who hold something
 local now = clock()
+if ARGV[7] ~= '' and now > tonumber(ARGV[7]) then return { 'late', now } end
 local most = tonumber(ARGV[2])
 local opened, order = {}, {}
 
@@ -133,4 +135,4 @@ for _, R in ipairs(order) do
   end
 end
 local ahead = redis.call('ZRANGE', AGENDA, 0, 0, 'WITHSCORES')
-return { answers, ahead[2] and math.max(0, tonumber(ahead[2]) - now) or -1 }
+return { answers, ahead[2] and math.max(0, tonumber(ahead[2]) - now) or -1, now }
