@@ -77,3 +77,29 @@ def test_a_trouble_that_is_no_outage_delays_nothing() -> None:
         scene.outage.after(step)
     scene.outage.note(lambda: None)
     assert scene.sweep() == 0.2
+
+
+def test_a_process_that_was_held_up_itself_lets_others_renew_first() -> None:
+    """It may be the one that renews for its children, and it has not."""
+    scene = Scene()
+    assert scene.sweep() == 0.2
+    scene.now += 0.2 + 1.4
+    assert scene.sweep() == 0.2, "late, but within a heartbeat"
+    scene.now += 0.2 + 1.6
+    assert scene.sweep() == 3.5
+    scene.now += 3.5
+    assert scene.sweep() == 0.2
+    assert scene.swept == 3
+
+
+def test_a_pause_after_trouble_is_not_taken_for_that() -> None:
+    scene = Scene()
+
+    def step() -> float:
+        raise FlowcoreError("a run of another kind")
+
+    scene.sweep()
+    with pytest.raises(FlowcoreError):
+        scene.outage.after(step)
+    scene.now += 10.0
+    assert scene.sweep() == 0.2

@@ -137,6 +137,41 @@ def test_names_that_do_not_fit_leave_the_work_unwatched() -> None:
     record.begin(0)
     record.open("r" * 3000, plan="plan")
     assert table.read(0) is None
+    record.begin(1)
+    assert table.read(0) is None, "nor is it taken for the work before"
+    record.open("run2", plan="plan")
+    record.begin(2)
+    assert _read(table).run == "run2"
+
+
+def test_the_last_words_of_a_process_outlive_its_record() -> None:
+    table = WorkTable(2)
+    child = os.fork()
+    if child == 0:
+        record = _record(table)
+        record.open("run", plan="plan", unit="u1")
+        for node in (3, 5):
+            record.begin(node)
+        os._exit(0)
+    os.waitpid(child, 0)
+    for _ in range(2):  # once in its record, once when another process has that
+        words = table.last_words(child)
+        assert words is not None
+        assert (words.run, words.unit, words.begun) == ("run", "u1", (3, 5))
+        _record(table).open("other", plan="plan")
+        assert table.last_words(os.getpid()) is None, "it has begun nothing"
+    assert table.last_words(2**22 + 1) is None
+
+
+def test_a_turn_is_read_as_it_was_written() -> None:
+    table = WorkTable(1)
+    record = _record(table)
+    record.open("run", plan="plan", turn=3)
+    record.begin(0)
+    assert _read(table).turn == 3
+    record.open("run", plan="plan")
+    record.begin(0)
+    assert _read(table).turn == 0
 
 
 def test_the_next_owner_of_a_record_begins_afresh() -> None:
