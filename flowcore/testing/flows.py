@@ -377,10 +377,9 @@ class Flows:
             attempt = self._executor.run(ticket, plan, worker=_WORKER)
             if attempt is None:
                 continue
-            outcome = attempt.outcome
 
-            def write(outcome: Any = outcome) -> Any:
-                return self.store.settle(ticket, outcome)
+            def write(attempt: Any = attempt) -> Any:
+                return self.store.settle(attempt.ticket, attempt.outcome)
 
             advance = complete(write, self._post, plan)
             if self.duplicate:
