@@ -64,7 +64,7 @@ class AgentSupervisorProcess:
             self._process.wait(grace)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(grace)
+            self._process.wait()  # whatever the grace was: nobody survives that
         self._lifeline.close()
 
     def _early_end(self) -> str | None:

@@ -74,6 +74,16 @@ def test_a_module_that_cannot_be_imported_is_named_with_the_place_of_its_error(
     assert "Traceback" not in done.stderr
 
 
+def test_a_module_of_agents_that_cannot_be_imported_is_a_sentence_too(
+    place: Path, valkey: str
+) -> None:
+    env = {"FLOWCORE_REDIS_URL": valkey, "FLOWCORE_AGENTS": "nosuch"}
+    done = _celery("-A", "flowcore", "worker", "-P", "solo", **env)
+    assert done.returncode == 1
+    assert "flowcore: cannot import the agents of 'nosuch': No module named" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("app", ["flowcore", "worker"])
 def test_a_setting_that_is_none_is_a_sentence_under_every_name_of_the_app(
     place: Path, app: str
