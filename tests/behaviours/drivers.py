@@ -3,8 +3,8 @@
 In: a behaviour. Out: what is seen of its run.
 
 What may be done to a run: ``signal NAME {…}``, ``approve NODE``, ``reject NODE``, ``cancel``,
-``pause``, ``resume``, ``rerun FROM INPUT``, ``touch FILE`` and ``remove FILE`` in the directory that
-the run's input names.
+``pause``, ``resume``, ``rerun FROM INPUT``, ``schedule NAME FLOW INPUT`` (which is run now),
+``touch FILE`` and ``remove FILE`` in the directory that the run's input names.
 """
 
 import time
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from flowcore import Flow, Run, Session
+from flowcore import Flow, Run, Schedules, Session
 from flowcore.client.flow import start_run
 from flowcore.errors import FlowcoreError, WaitTimeoutError
 from flowcore.run.event import Event
@@ -38,7 +38,7 @@ def _input(behaviour: Behaviour, home: Path) -> Any:
     return behaviour.input
 
 
-def _do(run: Any, step: tuple[Any, ...], home: Path) -> Any:
+def _do(run: Any, step: tuple[Any, ...], home: Path, schedules: Schedules) -> Any:
     """Do something to a run; return the run that is looked at from then on."""
     what, *more = step
     if what == "touch":
@@ -47,6 +47,10 @@ def _do(run: Any, step: tuple[Any, ...], home: Path) -> Any:
         (home / more[0]).unlink()
     elif what == "signal":
         run.signal(more[0], **(more[1] if len(more) > 1 else {}))
+    elif what == "schedule":
+        name, flow, given = more
+        schedules.put(name, flow, every="10h", input=given, tags=["scheduled"])
+        return schedules.run_now(name)
     elif what == "rerun":
         return run.rerun(*more)
     else:
@@ -55,13 +59,17 @@ def _do(run: Any, step: tuple[Any, ...], home: Path) -> Any:
 
 
 def _script(
-    run: Any, behaviour: Behaviour, home: Path, settle: Callable[[Any], object]
+    run: Any,
+    behaviour: Behaviour,
+    home: Path,
+    settle: Callable[[Any], object],
+    schedules: Schedules,
 ) -> tuple[Any, list[str | None]]:
     steps: list[str | None] = []
     for step in behaviour.do:
         settle(run)
         try:
-            run = _do(run, step, home)
+            run = _do(run, step, home, schedules)
             steps.append(None)
         except FlowcoreError as error:
             steps.append(type(error).__name__)
@@ -76,7 +84,7 @@ def on_kit(behaviour: Behaviour, home: Path, *, duplicate: bool = False) -> Seen
     for one in behaviour.deploys:
         flows.deploy(one)
     started = flows.start(behaviour.flow, _input(behaviour, home))
-    run, steps = _script(started, behaviour, home, lambda _: None)
+    run, steps = _script(started, behaviour, home, lambda _: None, flows.schedules)
     flows.run_out()
     return observe(
         run.id,
@@ -119,7 +127,7 @@ def _finish(at: int, behaviour: Behaviour, run: Run, session: Session, home: Pat
             assert time.monotonic() < ends, f"{behaviour.name}: never still"
             time.sleep(0.02)
 
-    run, steps = _script(run, behaviour, home / str(at), settle)
+    run, steps = _script(run, behaviour, home / str(at), settle, Schedules(session=session))
     if behaviour.state in {"running", "paused"}:
         settle(run)
         result = run._collect()

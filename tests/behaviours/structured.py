@@ -206,3 +206,10 @@ def _moves() -> Iterator[Behaviour]:
             steps=("RunStateError",))  # fmt: skip
     yield B("no dead letter", {"a": uses("fail")}, do=(("requeue",),), state="failed",
             steps=("RunStateError",))  # fmt: skip
+    yield B("the run of a schedule", {"a": ONE}, deploys=({**SUB, "id": "behaviours-timed"},),
+            do=(("schedule", "timed", "behaviours-timed", {"n": 8}),), output=9, steps=(None,))  # fmt: skip
+    yield B("a schedule of no flow", {"a": ONE}, steps=("UsageError",),
+            do=(("schedule", "timed-not", "behaviours-nosuch", {}),))  # fmt: skip
+    yield B("a schedule whose input is none", {"a": ONE}, steps=("UsageError",),
+            deploys=({**SUB, "id": "behaviours-typed", "inputs": {"n": {"type": "integer"}}},),
+            do=(("schedule", "timed-odd", "behaviours-typed", {"n": "x"}),))  # fmt: skip
