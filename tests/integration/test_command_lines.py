@@ -1,12 +1,9 @@
 """Random command lines: each ends with a sentence and a documented exit code, never a traceback."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,32 +11,15 @@ from flowcore.assembly.embedded import EmbeddedServer
 from tests.commands.judging import judged
 from tests.commands.lines import Line, lines
 from tests.commands.place import furnish
+from tests.commands.shell import Shell, running_shell
 from tests.commands.tree import commands
 from tests.commands.values import World
 from tests.deep import count
-from tests.engine import MODULES
 from tests.integration.conftest import MakeEngine
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(count(300, 3600))]
 
-ROOT = Path(__file__).parents[2]
 SEED = 11
-
-
-class Shell:
-    """Runs lines, each in a process of its own."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def run(self, line: Line) -> dict[str, Any]:
-        """Run one, and say how it ended."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps(line.asked()) + "\n")
-        self._process.stdin.flush()
-        ended: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return ended
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +37,8 @@ def world(make_engine: MakeEngine, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def shell(world: World) -> Iterator[Shell]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.commands.zygote"],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(MODULES)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield Shell(process)  # it ends with its input
+    with running_shell() as shell:
+        yield shell
 
 
 def _report(world: World, line: Line, found: list[str]) -> str:
