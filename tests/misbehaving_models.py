@@ -311,6 +311,11 @@ said(
     Gives({"text": "x", "extra": {"annotations": [{"url": "a"}]}}),
     {"content": "x", "annotations": [{"url": "a"}]},
 )
+said(
+    "thought-that-is-no-text",
+    Gives({"text": "x", "reasoning": None, "extra": {"reasoning": {"summary": "Hm"}}}),
+    {"content": "x", "reasoning": {"summary": "Hm"}},
+)
 said("content-no-text", Fails(FAILED, "the content of the message is no text: 5"), {"content": 5})
 
 # ── how it may end ──────────────────────────────────────────────────────────────────────────────

@@ -255,6 +255,12 @@ BEHAVIOURS["several-choices"] = Behaviour(
     body(TWO_CHOICES),
     {"options": {"n": 2}},
 )
+BEHAVIOURS["one-of-several-choices-without-reason"] = Behaviour(
+    Gives({"text": "A"}),
+    stream(chunk({"content": "A"}), chunk({"content": "B"}, index=1), chunk({}, "stop")),
+    None,
+    {"options": {"n": 2}},
+)
 BEHAVIOURS["one-of-several-choices-cut"] = Behaviour(
     Fails(FAILED, "the stream ends without its end"),
     stream(chunk({"content": "A"}, "stop"), chunk({"content": "B"}, index=1), done=False),

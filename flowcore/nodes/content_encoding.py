@@ -98,6 +98,8 @@ class _Layer:
             piece = self._inside.decompress(data, _PIECE)
             while piece:  # it may hold back more, though it has taken all
                 yield piece
+                if self._inside.eof:
+                    break  # what is left is in unused_data, and may be in the tail, too
                 piece = self._inside.decompress(self._inside.unconsumed_tail, _PIECE)
             data = self._inside.unconsumed_tail
             if self._inside.eof:

@@ -30,6 +30,9 @@ _OF_MESSAGE = frozenset(
 #: Names that servers have for what a model thought before it spoke; the first one counts.
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 
+#: Those of a message that are texts; what else they hold says something, too.
+_TEXTS = frozenset({*_REASONING, "refusal"})
+
 #: Texts of a message beside its content that come in pieces.
 _IN_PIECES = frozenset({"data", "transcript"})
 
@@ -84,7 +87,8 @@ class Choice:
         elif message.get("function_call"):
             self._calls.add_function(message["function_call"])
         for key, value in message.items():
-            if key not in _OF_MESSAGE and value not in (None, "", [], {}):
+            is_known = key in _OF_MESSAGE and not (key in _TEXTS and not isinstance(value, str))
+            if not is_known and value not in (None, "", [], {}):
                 self._extra[key] = _merged(self._extra.get(key), value, key)
         return self._content(message.get("content"))
 

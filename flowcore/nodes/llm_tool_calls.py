@@ -22,6 +22,7 @@ class ToolCalls:
         """None is asked for yet."""
         self._calls: list[dict[str, Any]] = []
         self._at: dict[int, int] = {}
+        self._numbers: list[int] = []
 
     def add(self, pieces: Any, *, are_whole: bool = False) -> None:
         """Add calls, or pieces of them.
@@ -51,12 +52,13 @@ class ToolCalls:
         place = self._at.get(index) if is_numbered else len(self._calls) - 1  # type: ignore[arg-type]
         call = self._calls[place] if place is not None and place >= 0 else None
         if call is None or _begins(call, piece, is_numbered=is_numbered):
-            call = self._known(piece.get("id")) or self._new()
+            call = self._known(piece.get("id")) or self._new(index if is_numbered else 0)
         if is_numbered:
             self._at[index] = self._calls.index(call)  # type: ignore[index]
         return call
 
-    def _new(self) -> dict[str, Any]:
+    def _new(self, number: Any = 0) -> dict[str, Any]:
+        self._numbers.append(number)
         self._calls.append({"id": None, "type": "function"})
         return self._calls[-1]
 
@@ -73,7 +75,8 @@ class ToolCalls:
 
     def ended(self) -> list[dict[str, Any]]:
         """The calls, with ``name``, and ``args`` as data; None where they are no mapping."""
-        return [_ended(call) for call in self._calls]
+        order = sorted(range(len(self._calls)), key=self._numbers.__getitem__)
+        return [_ended(self._calls[at]) for at in order]
 
 
 def _begins(call: Mapping[str, Any], piece: Mapping[str, Any], *, is_numbered: bool) -> bool:
