@@ -89,7 +89,7 @@ def from_canvas(
     else:
         made.add(signature, None)
     if not made.nodes and not made.problems:
-        made.problems.append("a canvas without tasks")
+        made.problems.append("a canvas without tasks: was the list that it is made of empty?")
     if made.problems:
         raise CanvasError(list(dict.fromkeys(made.problems)))
     return {"id": id, "nodes": made.nodes}

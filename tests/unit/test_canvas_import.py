@@ -138,3 +138,65 @@ def test_a_countdown_is_waited_for(app: Celery, countdown: float) -> None:
 def test_a_countdown_that_is_no_time_is_refused_by_task(app: Celery, countdown: Any) -> None:
     with pytest.raises(CanvasError, match=r"shop\.one: its countdown is no time to wait"):
         from_canvas(_sig(app, "one").set(countdown=countdown))
+
+
+#: Parts without tasks, as headers that are made while a program runs often are: Celery passes over
+#: them, a chord's body gets an empty list, and items are none.
+EMPTY: dict[str, tuple[Any, dict[str, tuple[list[str], Any]]]] = {
+    "group last": (
+        lambda app: chain(_sig(app, "one", 1), group([])),
+        {"one": ([], [1])},
+    ),
+    "group within": (
+        lambda app: chain(_sig(app, "one", 1), group([]), _sig(app, "two", 2)),
+        {"one": ([], [1]), "two": (["one"], ["${{ one.output }}", 2])},
+    ),
+    "group in a group": (
+        lambda app: group(group([]), _sig(app, "one", 1)),
+        {"one": ([], [1])},
+    ),
+    "header": (
+        lambda app: chord([], _sig(app, "one", 2)),
+        {"one": ([], ["${{ [] }}", 2])},
+    ),
+    "header of empty groups": (
+        lambda app: chord([group([]), group(group([]))], _sig(app, "one", 2)),
+        {"one": ([], ["${{ [] }}", 2])},
+    ),
+    "header from a generator": (
+        lambda app: chord((_sig(app, "one", at) for at in range(0)), _sig(app, "two")),
+        {"two": ([], ["${{ [] }}"])},
+    ),
+    "header after a task": (
+        lambda app: chain(_sig(app, "one", 1), chord([], _sig(app, "two", 2))),
+        {"one": ([], [1]), "two": (["one"], ["${{ [] }}", 2])},
+    ),
+    "link": (
+        lambda app: _sig(app, "one", 1).set(link=[group([])]),
+        {"one": ([], [1])},
+    ),
+    "items": (
+        lambda app: {"task": "celery.map", "kwargs": {"task": dict(_sig(app, "one")), "it": []}},
+        {"one": ([], ["${{ item }}"])},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_empty_parts_of_a_canvas_are_what_they_are_for_celery(app: Celery, case: str) -> None:
+    make, told = EMPTY[case]
+    tree = from_canvas(make(app))
+    nodes = tree["nodes"]
+    found = {id: (one.get("needs", []), one["with"]["args"]) for id, one in nodes.items()}
+    assert found == told
+    check(load_tree(tree), resolve=False)
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [group([]), group(group([])), {"task": "celery.chain", "kwargs": {"tasks": []}}],
+    ids=["group", "nested", "chain"],
+)
+def test_a_canvas_that_is_empty_as_a_whole_is_refused(empty: Any) -> None:
+    with pytest.raises(CanvasError, match=r"without tasks: was the list .* empty\?"):
+        from_canvas(empty)

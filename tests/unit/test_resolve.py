@@ -1,5 +1,6 @@
 """`uses` finds functions in allowed modules, and nothing else."""
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,37 @@ def test_a_module_may_not_start_a_run_while_it_is_imported(module: str) -> None:
         resolve(f"acme.{module}:f")
     assert f"module 'acme.{module}' starts a run while it is imported" in str(error.value)
     assert '__name__ == "__main__"' in str(error.value)
+
+
+def test_a_script_that_parses_arguments_on_import_is_shown_by_its_own_line(acme: Path) -> None:
+    text = (
+        "import argparse\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--n', required=True)\n"
+        "args = parser.parse_args([])\n"
+        "def f(): ...\n"
+    )
+    (acme / "script.py").write_text(text)
+    with pytest.raises(ResolveError) as raised:
+        resolve("acme.script:f")
+    told = str(raised.value)
+    assert told.startswith("importing 'acme.script' raised SystemExit: 2 (see ")
+    assert f"{acme / 'script.py'}, line 4; what a script does belongs under if __name__" in told
+
+
+def test_a_file_with_the_name_of_a_module_of_pythons_own_is_told_to_be_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importlib.import_module("statistics")  # as a worker may have
+    file = tmp_path / "statistics.py"
+    file.write_text("def f(): ...\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    with pytest.raises(ResolveError) as raised:
+        resolve("statistics:f")
+    assert str(raised.value) == (
+        "'statistics:f' is not allowed: 'statistics' is a module of Python's standard library, "
+        f"whose name your {file} has (rename that file)"
+    )
 
 
 def test_a_refused_import_shows_the_users_line() -> None:
