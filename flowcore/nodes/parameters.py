@@ -74,13 +74,13 @@ class Refused(Exception):  # noqa: N818  (never leaves this module's callers)
 class Reader:
     """Reads values of one parameter."""
 
-    __slots__ = ("_adapter", "_default", "_exact", "annotation")
+    __slots__ = ("_adapter", "_default", "annotation", "exact")
 
     def __init__(self, annotation: Any, adapter: TypeAdapter[Any], *, default: Any) -> None:
         """Read by ``adapter``, which was made of ``annotation``; a default is taken as it is."""
         self.annotation = annotation
         self._adapter = adapter
-        self._exact = annotation if isinstance(annotation, type) and annotation in _PLAIN else None
+        self.exact = annotation if isinstance(annotation, type) and annotation in _PLAIN else None
         self._default = default
 
     def read(self, value: Any) -> Any:
@@ -90,7 +90,7 @@ class Reader:
             Refused: It cannot be that.
             Exception: What a validator of the user's raises that pydantic lets through.
         """
-        if type(value) is self._exact or value is self._default:
+        if type(value) is self.exact or value is self._default:
             return value
         try:
             return self._validated(value)
@@ -201,9 +201,11 @@ class Parameters:
             Both, and sentences about what is wrong with them.
         """
         wrong: list[str] = []
+        readers, more = self.readers, self.more
         for name, value in kwargs.items():
-            reader = self.readers.get(name, self.more)
-            if reader is not None:
+            reader = readers.get(name, more)
+            # Here, too: most values are of the very type, and most calls short.
+            if reader is not None and type(value) is not reader.exact:
                 kwargs[name] = _told(reader, name, value, wrong)
         if args:
             placed = list(args)
