@@ -312,10 +312,8 @@ class Executor:
             raise UsageError(f"node {work.name!r} starts a run, which cannot be done here")
         try:
             if body.source:
-                drain = partial(self._drain, work)
-                came_to = self._spawner.sources.turn(
-                    work, body, drain, partial(self._source_key, work)
-                )
+                drain, key = partial(self._drain, work), partial(self._source_key, work)
+                came_to = self._spawner.sources.turn(work, body, drain, key)
             else:
                 came_to = self._spawner.turn(work, body)
         except ChildFailed as child:
