@@ -13,7 +13,7 @@ from flowcore.plan.explain import dot, mermaid, svg
 from flowcore.plan.explain.bundles import bundled
 from flowcore.plan.explain.kinds import KINDS, kind_of
 from flowcore.plan.explain.layout import arrange
-from flowcore.plan.explain.lettering import columns, plain, shorten, wrap
+from flowcore.plan.explain.lettering import columns, plain, shorten, shorten_middle, wrap
 from flowcore.plan.explain.palette import _DARK, _LIGHT, MARKS
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body, BodyKind, Policy
@@ -156,6 +156,9 @@ def test_text_is_cut_and_wrapped_by_its_width() -> None:
     assert shorten("abc", 3) == "abc"
     assert shorten("abcd", 3) == "ab…"
     assert columns(shorten("漢" * 30, 20)) <= 20
+    assert shorten_middle("abc", 3) == "abc"
+    assert shorten_middle("NFCORE.HIC.MAP_STATS_16", 10) == "NFCO…TS_16"
+    assert all(columns(shorten_middle("漢a" * 30, most)) <= most for most in range(4, 40))
     assert wrap("a b c", most=3, lines=3) == ["a b", "c"]
     assert wrap("x" * 7, most=3, lines=2) == ["xxx", "xx…"]
     assert wrap("x" * 7, most=3, lines=3) == ["xxx", "xxx", "x"]

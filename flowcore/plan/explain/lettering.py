@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from html import escape
 
-__all__ = ["columns", "plain", "shorten", "wrap"]
+__all__ = ["columns", "plain", "shorten", "shorten_middle", "wrap"]
 
 #: Invisible characters that belong to what they join: emoji, and words of some scripts.
 _JOINERS = "\u200c\u200d"
@@ -52,6 +52,14 @@ def shorten(text: str, most: int) -> str:
             break
         kept.append(char)
     return "".join(kept).rstrip() + "…"
+
+
+def shorten_middle(text: str, most: int) -> str:
+    """Cut the middle out: names that begin alike differ in their ends."""
+    if columns(text) <= most:
+        return text
+    tail = shorten(text[::-1], most * 3 // 5)[::-1]  # begins with the ellipsis
+    return shorten(text, most - columns(tail) + 1).removesuffix("…") + tail
 
 
 def wrap(text: str, *, most: int, lines: int) -> Sequence[str]:

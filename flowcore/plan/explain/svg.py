@@ -15,7 +15,7 @@ from flowcore.errors import UsageError
 from flowcore.plan.explain.bundles import Bundle, bundled
 from flowcore.plan.explain.kinds import KINDS, caption, kind_of
 from flowcore.plan.explain.layout import Layout, arrange
-from flowcore.plan.explain.lettering import columns, plain, shorten, wrap
+from flowcore.plan.explain.lettering import columns, plain, shorten, shorten_middle, wrap
 from flowcore.plan.explain.palette import MARKS, STYLE
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Policy
@@ -156,9 +156,12 @@ def _sheet(
 def _width(plan: Plan, node: int) -> float:
     """Width of one node's box."""
     policy = plan.policy(node)
-    id, facts = shorten(plan.ids[node], _MAX_TEXT), shorten(_facts(plan, node), _MAX_TEXT)
+    id, facts = shorten_middle(plan.ids[node], _MAX_TEXT), shorten(_facts(plan, node), _MAX_TEXT)
+    capitals = sum(map(str.isupper, id))
     word = columns(kind_of(policy)) * 6.2 + 34
-    return float(round(max(columns(id) * 8.8 + 24, columns(facts) * 6.8 + 24, word, 60)))
+    return float(
+        round(max(columns(id) * 8.8 + capitals * 1.8 + 24, columns(facts) * 6.8 + 24, word, 60))
+    )
 
 
 def _facts(plan: Plan, node: int) -> str:
@@ -196,7 +199,7 @@ def _node(sheet: _Sheet, node: int) -> str:
         f'<g class="node {plain(state)}" data-node="{plain(id)}">',
         f"<title>{plain(chr(10).join(filter(None, said)))}</title>",
         _box(kind, left, top, width),
-        f'<text class="id" x="{x}" y="{first}">{plain(shorten(id, _MAX_TEXT))}</text>',
+        f'<text class="id" x="{x}" y="{first}">{plain(shorten_middle(id, _MAX_TEXT))}</text>',
         f'<text class="uses" x="{x}" y="{second}">{plain(shorten(facts, _MAX_TEXT))}</text>',
         _word(kind, left + width - 8, top) if kind else "",
         _mark(state, left, top) if sheet.states is not None else "",
