@@ -31,7 +31,7 @@ class Line:
     """Files of stdin, stdout and stderr; None: closed."""
     within: float = 2.0
     """Seconds after which it is told to end."""
-    patience: float = 30.0
+    patience: float = 60.0
     """Seconds after which it is killed: it hangs."""
     signal: int = signal.SIGINT
     gone: bool = False

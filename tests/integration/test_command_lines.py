@@ -73,7 +73,7 @@ def test_a_real_process_ends_as_its_fork_does(world: World, shell: Shell) -> Non
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=200,
         )
         assert b"Traceback" not in real.stderr or "--debug" in line.argv, str(line)
         if line.argv and line.argv[0] in _CHANGING:

@@ -107,7 +107,8 @@ def _lines(command: Command, scene: Scene) -> Iterator[Line]:
 
 def _line(argv: list[str], scene: Scene) -> Line:
     streams: list[str | None] = ["/dev/null", str(scene.root / "out"), str(scene.root / "err")]
-    return Line(argv=argv, env=scene.env, cwd=str(scene.root), streams=streams, within=1.0)
+    within = 1.0 if argv[0] in {"dev", "worker"} else 20.0
+    return Line(argv=argv, env=scene.env, cwd=str(scene.root), streams=streams, within=within)
 
 
 def _said(scene: Scene) -> str:
