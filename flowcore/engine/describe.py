@@ -8,6 +8,7 @@ import ctypes
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType, WrapperDescriptorType
 from typing import Any
@@ -19,7 +20,13 @@ from flowcore.run.record import Failure
 
 __all__ = ["describe"]
 
-_HERE = str(Path(__file__).parent)
+#: Where frames are the engine's: here, and in what calls functions in tests.
+_OURS = (
+    str(Path(__file__).parent),
+    *(str(Path(__file__).parents[1] / "testing" / name) for name in ("standing.py", "stubs.py")),
+)
+
+_FUTURES = Future.result.__code__.co_filename
 
 #: Seconds that an exception of a user's class may take to say what it is.
 _PATIENCE = 2.0
@@ -145,13 +152,16 @@ def _frames(trace: TracebackType | None) -> Sequence[str]:
     """
     try:
         frames = traceback.extract_tb(trace)
-        return traceback.format_list([f for f in frames if not f.filename.startswith(_HERE)])
+        theirs = [f for f in frames if not f.filename.startswith(_OURS)]
+        # The engine has waited for an async function: those at the beginning are of that.
+        first = next((at for at, f in enumerate(theirs) if f.filename != _FUTURES), len(theirs))
+        return traceback.format_list(theirs[first:])
     except Exception:  # noqa: BLE001
         codes = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)]
         return [
             f'  File "{code.co_filename}", line {line}, in {code.co_name}\n'
             for code, line in codes
-            if not code.co_filename.startswith(_HERE)
+            if not code.co_filename.startswith(_OURS)
         ]
 
 

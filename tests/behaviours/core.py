@@ -138,8 +138,10 @@ def _runs(run: str, way: str, children: Callable[[str], list[str]]) -> Iterator[
 
 def _node(node: NodeRecord, run: str) -> tuple[Any, ...]:
     error = node.error
-    told = None if error is None else (error.type, error.message.replace(run, "RUN"), error.code)
-    return node.state.value, node.attempts, told
+    if error is None:
+        return node.state.value, node.attempts, None
+    words, trace = (str(text).replace(run, "RUN") for text in (error.message, error.traceback))
+    return node.state.value, node.attempts, (error.type, words, error.code, trace)
 
 
 _SAID = {
