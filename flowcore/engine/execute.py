@@ -218,13 +218,9 @@ class Executor:
         Raises:
             Exception: Whatever the node raised.
         """
+        known = self.marked.plan(plan, node)
         work = Assignment(
-            run=run,
-            plan=self.marked.plan(plan, node),
-            node=node,
-            upstream=upstream,
-            stopper=Stopper(),
-            attempt=attempt,
+            run=run, plan=known, node=node, upstream=upstream, stopper=Stopper(), attempt=attempt
         )
         return self._value(self._prepared.of(plan, node), work)
 
