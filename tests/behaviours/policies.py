@@ -64,7 +64,7 @@ def _retries() -> Iterator[Behaviour]:
 
 def _timeouts() -> Iterator[Behaviour]:
     for function in ("nap_later", "nap"):
-        yield B(f"{function} takes too long", {"a": uses(function, seconds=0.4, timeout="100ms")},
+        yield B(f"{function} takes too long", {"a": uses(function, seconds=20, timeout="100ms")},
                 state="failed", attempts={"a": 1},
                 error="node 'a': NodeTimeoutError: timed out after 100 ms")  # fmt: skip
     yield B("a timeout is tried again", {
