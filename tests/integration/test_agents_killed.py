@@ -68,7 +68,7 @@ def test_nothing_is_lost_or_answered_twice_though_hosts_are_killed(
             said[client.start("naps-and-tells", given)] = number
             if number % 10 == 0:
                 assert client.send("hello", str(number), timeout=90).text == f"hello {number}"
-        killer.join(120)
+        killer.join(count(120, 900))
         for task in said:
             assert client.wait(task, timeout=90).text == "rested"
             updates = list(client.follow(task))
