@@ -10,8 +10,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AgentClient": "flowcore.client.agents",
-    "AgentContext": "flowcore.backends.a2a.context",
-    "BlockingAgentContext": "flowcore.backends.a2a.context",
+    "AgentContext": "flowcore.engine.agents.context",
+    "BlockingAgentContext": "flowcore.engine.agents.context",
     "Callbacks": "flowcore.run.callbacks",
     "Context": "flowcore.nodes.context",
     "Event": "flowcore.run.event",
@@ -35,11 +35,11 @@ _HOMES = {
     "Fallback": "flowcore.graph.policy",
     "RateLimit": "flowcore.graph.policy",
     "Retry": "flowcore.graph.policy",
-    "Run": "flowcore.client.handle",
+    "Run": "flowcore.client.run",
     "Schedules": "flowcore.client.schedules",
     "Session": "flowcore.assembly.session",
-    "node": "flowcore.graph.author",
-    "parallel": "flowcore.graph.author",
+    "node": "flowcore.graph.builder",
+    "parallel": "flowcore.graph.builder",
 }
 
 __all__ = [

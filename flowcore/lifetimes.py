@@ -1,7 +1,7 @@
 """Processes that the kernel kills when the one that keeps them is gone.
 
 In: the read end of a pipe whose write end is nowhere but in that process. Out: a kill, whatever the
-killed one is at. Not here: gentler ends (assembly.lifeline).
+killed one is at. Not here: gentler ends (assembly.process_lifetime).
 
 A thread that waits for the end of a pipe has no turn while other code keeps the interpreter; the
 kernel needs none. ``PR_SET_PDEATHSIG`` would do the same for the end of the *thread* that started a

@@ -10,9 +10,9 @@ import time
 
 import numpy as np
 
-from flowcore.engine.memory import MemoryRules, ThreadMemory
-from flowcore.engine.recall import VECTOR, nearest, packed_vector
-from flowcore.stores.redis.connect import connect
+from flowcore.engine.memory.embeddings import VECTOR, nearest, packed_vector
+from flowcore.engine.memory.thread import MemoryRules, ThreadMemory
+from flowcore.stores.redis.connection.connect import connect
 from flowcore.stores.redis.memory import RedisMemory
 from tests.services import running_valkey
 

@@ -15,7 +15,7 @@ import redis
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from flowcore.assembly.build import build_runtime
+from flowcore.assembly.runtime import build_runtime
 from flowcore.assembly.settings import Settings
 from flowcore.ports.store import NewRun, Outcome, Ticket
 from tests.contract.harness import make_plan

@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 from flowcore.cli import main as command
-from flowcore.cli.stored_help import FILE, WIDTH
+from flowcore.cli.help_cache import FILE, WIDTH
 
 
 def texts() -> dict[str, str]:

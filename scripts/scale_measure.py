@@ -20,11 +20,11 @@ from typing import Any
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings
 from flowcore.bench.dags import named
-from flowcore.bench.stand import MODES, Stand, Worker
+from flowcore.bench.harness import MODES, Stand, Worker
 from flowcore.bench.throughput import Ceilings, idle_flows
 from flowcore.client.flow import start_run
 from flowcore.ports.store import Dispatch
-from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.connection.connect import connect
 from scripts.scale_meter import Scripts, broker_prices, flow, server, store_prices
 
 IDLE_SECONDS = 10.0

@@ -17,13 +17,13 @@ from typing import Any
 from flowcore.assembly.session import Session
 from flowcore.assembly.valkey_process import find_binary
 from flowcore.bench.dags import Work, named
-from flowcore.bench.stand import compiled
+from flowcore.bench.harness import compiled
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import NewRun, Outcome, Submitted, Ticket
 from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
-from flowcore.stores.redis.connect import connect
-from flowcore.stores.redis.script import script_source
-from flowcore.stores.redis.store import Leases, RedisStore
+from flowcore.stores.redis.connection.connect import connect
+from flowcore.stores.redis.connection.script import script_source
+from flowcore.stores.redis.runs.store import Leases, RedisStore
 
 __all__ = ["OUTPUT", "Meter", "Scripts", "broker_prices", "flow", "server", "store_prices"]
 

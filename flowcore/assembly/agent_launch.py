@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from flowcore.assembly.lifeline import Pipe
 from flowcore.assembly.payloads import payload_url
+from flowcore.assembly.process_lifetime import Pipe
 from flowcore.assembly.settings import Settings
-from flowcore.backends.a2a.services import HostedWork
+from flowcore.celery.agents.services import HostedWork
 
 __all__ = ["AgentSupervisorProcess", "launcher"]
 

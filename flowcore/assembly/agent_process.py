@@ -9,12 +9,12 @@ import os
 import sys
 from typing import Any
 
-from flowcore.assembly.build import build_runtime
 from flowcore.assembly.node_processes import node_role
+from flowcore.assembly.runtime import build_runtime
 from flowcore.assembly.settings import Settings
-from flowcore.backends.a2a.agent_watch import AgentRole
-from flowcore.backends.a2a.services import HostedWork
-from flowcore.backends.a2a.supervisor import Role, Supervisor
+from flowcore.celery.agents.agent_watch import AgentRole
+from flowcore.celery.agents.services import HostedWork
+from flowcore.celery.agents.supervisor import Role, Supervisor
 
 __all__ = ["main"]
 

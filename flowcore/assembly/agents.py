@@ -9,20 +9,20 @@ from typing import Any
 from flowcore.agents.message import Json
 from flowcore.assembly.agent_launch import launcher
 from flowcore.assembly.settings import Settings, split_urls
-from flowcore.backends.a2a.nodes import NodeAgents
-from flowcore.backends.a2a.ringing import KombuBell
-from flowcore.backends.a2a.services import AgentServices
-from flowcore.backends.a2a.step import AgentStep
-from flowcore.backends.native.announcement import marked_callables
-from flowcore.backends.native.producing import Producers
-from flowcore.backends.native.publish import CeleryDispatcher, queue_name
-from flowcore.engine.agents import Caller
+from flowcore.celery.agents.node_dispatcher import NodeAgents
+from flowcore.celery.agents.notifier import KombuBell
+from flowcore.celery.agents.services import AgentServices
+from flowcore.celery.dispatcher import CeleryDispatcher, queue_name
+from flowcore.celery.kombu.producers import Producers
+from flowcore.celery.monitoring.worker_info import marked_callables
+from flowcore.celery.steps.agents import AgentStep
+from flowcore.engine.agents.caller import Caller
 from flowcore.ports.agents import Signer
 from flowcore.ports.store import Dispatch
 from flowcore.ports.troubles import TroubleBook
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents, RedisDirectory
-from flowcore.stores.redis.connect import connect
-from flowcore.stores.redis.presence import RedisWorkerBoard
+from flowcore.stores.redis.connection.connect import connect
+from flowcore.stores.redis.workers import RedisWorkerBoard
 
 __all__ = ["HostStep", "build_agents", "with_agents"]
 
@@ -31,7 +31,7 @@ class HostStep(AgentStep):
     """Starts after the worker has said which queues it serves: some of them become agents'."""
 
     # By name, as workers alone import it.
-    requires = ("flowcore.backends.native.janitor:JanitorStep",)
+    requires = ("flowcore.celery.steps.janitor:JanitorStep",)
 
 
 def with_agents(

@@ -32,7 +32,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from flowcore.assembly.lifeline import OwnFd
+from flowcore.assembly.process_lifetime import OwnFd
 from flowcore.assembly.settings import data_home
 from flowcore.assembly.valkey_process import (
     ask,

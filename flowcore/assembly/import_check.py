@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flowcore.backends.a2a.services import import_module, load_agents
+from flowcore.celery.agents.services import import_module, load_agents
 from flowcore.errors import UsageError
 
 __all__ = ["check_imports", "main"]

@@ -6,14 +6,14 @@ since backends do not know each other.
 
 from collections.abc import Callable, Iterable
 
-from flowcore.assembly.build import Runtime
-from flowcore.backends.a2a.node_watch import NodeProcess, NodeRole
-from flowcore.backends.a2a.services import HostedWork
-from flowcore.backends.native.app import Bridge
-from flowcore.backends.native.host import NodeHost
-from flowcore.backends.native.proxies import lose_for
-from flowcore.backends.native.watchdog import Watchdog
-from flowcore.engine.work_table import RunningWork, WorkTable
+from flowcore.assembly.runtime import Runtime
+from flowcore.celery.agents.node_watch import NodeProcess, NodeRole
+from flowcore.celery.agents.services import HostedWork
+from flowcore.celery.app import Bridge
+from flowcore.celery.node_runner import NodeHost
+from flowcore.celery.parent_records import lose_for
+from flowcore.celery.steps.watchdog import Watchdog
+from flowcore.engine.attempts.work_table import RunningWork, WorkTable
 from flowcore.ports.store import Ticket
 from flowcore.ports.unit import UnitTicket
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from flowcore.assembly.settings import Settings
-from flowcore.engine.payloads import LOOK, MAX_OUTPUT, Payloads
+from flowcore.engine.values.payloads import LOOK, MAX_OUTPUT, Payloads
 from flowcore.ports.payloads import PayloadLedger, PayloadStore
 from flowcore.stores.files import FilePayloads
 from flowcore.stores.objects import ObjectPayloads

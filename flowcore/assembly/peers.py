@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from flowcore.errors import VersionMismatchError
 from flowcore.plan.plan import Plan
-from flowcore.ports.presence import WorkerBoard, WorkerNote
+from flowcore.ports.workers import WorkerBoard, WorkerNote
 
 __all__ = ["Peers", "worker_command"]
 

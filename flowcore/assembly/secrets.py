@@ -1,6 +1,6 @@
 """Secrets from the worker's environment, or from a directory of files.
 
-In: settings. Out: values by name. Not here: hiding them (engine.redaction).
+In: settings. Out: values by name. Not here: hiding them (engine.values.redaction).
 
 A definition may read what was put there for definitions, and nothing else: the files of
 ``FLOWCORE_SECRETS_DIR``, the variables that begin with ``FLOWCORE_SECRET_``, and the variables that

@@ -1,16 +1,16 @@
 """URLs of servers, as settings name them.
 
 In: text. Out: the same, if it is the URL of a server that flowcore can use; else what is accepted.
-Not here: what is reached there (stores.redis.connect, backends.native.broker).
+Not here: what is reached there (stores.redis.connection.connect, celery.kombu.brokers).
 """
 
 import re
 from urllib.parse import parse_qsl, urlsplit
 
 from flowcore.nodes.credentials import mask_text
-from flowcore.stores.redis.placing import server_name
-from flowcore.stores.redis.sentinel import SCHEMES as SENTINEL_SCHEMES
-from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
+from flowcore.stores.redis.connection.placement import server_name
+from flowcore.stores.redis.connection.sentinel import SCHEMES as SENTINEL_SCHEMES
+from flowcore.stores.redis.connection.sentinel import SentinelAddress, is_sentinel
 
 __all__ = ["REDIS_SCHEMES", "broker_url", "is_url", "redacted", "redis_urls", "split_urls"]
 

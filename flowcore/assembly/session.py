@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeVar
 
-from flowcore.assembly.build import Runtime, build_runtime
 from flowcore.assembly.embedded import EmbeddedServer
 from flowcore.assembly.payloads import payload_url
-from flowcore.assembly.reach import check_broker, check_stores
+from flowcore.assembly.preflight import check_broker, check_stores
+from flowcore.assembly.runtime import Runtime, build_runtime
 from flowcore.assembly.settings import Settings, split_urls
 from flowcore.assembly.supervisor import LocalWorkers
 from flowcore.assembly.worker_options import WorkerOptions
-from flowcore.backends.native.node_names import unique_name
+from flowcore.celery.node_names import unique_name
 from flowcore.errors import ServiceError, StoreFullError, StoreUnreachableError, UsageError
 from flowcore.forks import leave_to_parent, renew_after_fork
 

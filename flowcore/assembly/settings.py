@@ -57,7 +57,7 @@ from flowcore.assembly.server_urls import (
     redis_urls,
     split_urls,
 )
-from flowcore.engine.payloads import THRESHOLD
+from flowcore.engine.values.payloads import THRESHOLD
 from flowcore.errors import ServiceError
 
 __all__ = ["REDIS_SCHEMES", "Settings", "SettingsError", "data_home", "split_urls"]

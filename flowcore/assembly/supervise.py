@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from flowcore.assembly.lifeline import report_ready, terminate_self, watch_parent
+from flowcore.assembly.process_lifetime import report_ready, terminate_self, watch_parent
 from flowcore.assembly.supervisor import LocalWorkers
 
 __all__ = ["GRACE", "Supervision", "main"]

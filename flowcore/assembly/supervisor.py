@@ -5,7 +5,8 @@ started again. Each is the leader of its own session, so that a terminal's Ctrl-
 alone, which then decides; and each holds a lifeline, so that none outlives an owner that was
 killed.
 
-Not here: what a worker does; its end of the lifeline (``lifeline``); the server (``embedded``).
+Not here: what a worker does; its end of the lifeline (``process_lifetime``); the server
+(``embedded``).
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from flowcore.assembly.lifeline import PARENT_FD, READY_FD, Pipe
+from flowcore.assembly.process_lifetime import PARENT_FD, READY_FD, Pipe
 
 __all__ = ["LocalWorkers"]
 

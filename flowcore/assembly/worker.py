@@ -15,14 +15,14 @@ from celery.concurrency import get_implementation
 from celery.concurrency.prefork import TaskPool
 from celery.signals import beat_init, worker_init, worker_ready
 
-from flowcore.assembly.build import Runtime, build_runtime
 from flowcore.assembly.embedded import EmbeddedServer
-from flowcore.assembly.lifeline import report_ready, terminate_self, watch_parent
+from flowcore.assembly.process_lifetime import report_ready, terminate_self, watch_parent
+from flowcore.assembly.runtime import Runtime, build_runtime
 from flowcore.assembly.session import project_namespace
 from flowcore.assembly.settings import Settings
 from flowcore.assembly.worker_names import others_named, taken
-from flowcore.backends.native.janitor import NOTE_KEPT
-from flowcore.backends.native.starting import is_celery_command
+from flowcore.celery.start import is_celery_command
+from flowcore.celery.steps.janitor import NOTE_KEPT
 from flowcore.errors import FlowcoreError, ServiceError, StoreUnreachableError
 
 __all__ = ["app"]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from celery.utils.nodenames import default_nodename, gethostname, host_format, nodesplit
 
 from flowcore.errors import UsageError
-from flowcore.ports.presence import WorkerBoard, WorkerNote
+from flowcore.ports.workers import WorkerBoard, WorkerNote
 
 __all__ = ["full_name", "others_named", "refuse_taken", "taken"]
 

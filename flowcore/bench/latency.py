@@ -1,6 +1,6 @@
 """Latency on an idle worker: from submission to the first node, and from node to node.
 
-In: a stand. Out: p50 and p99, in seconds. Not here: load (throughput, crowd).
+In: a stand. Out: p50 and p99, in seconds. Not here: load (throughput, many_runs).
 
 Nodes tell when they were called, in their outputs: events know only milliseconds. Everything runs
 on one machine, so the client's clock is the workers'.
@@ -12,11 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 from flowcore.bench.dags import Work, named
-from flowcore.bench.figures import percentile
-from flowcore.bench.stand import Stand, compiled
+from flowcore.bench.harness import Stand, compiled
+from flowcore.bench.stats import percentile
 from flowcore.bench.throughput import Tell
 from flowcore.client.flow import start_run
-from flowcore.client.handle import Run
+from flowcore.client.run import Run
 from flowcore.run.wire import unpack
 
 __all__ = ["latency"]

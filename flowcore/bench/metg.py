@@ -1,7 +1,7 @@
 """METG(50 %): how small nodes may be before the engine costs as much as they do.
 
 In: a stand. Out: for each Task Bench pattern the figure and its curve. Not here: the search
-(figures), the patterns (dags).
+(stats), the patterns (dags).
 """
 
 import os
@@ -11,8 +11,8 @@ import sys
 from typing import Any
 
 from flowcore.bench.dags import PATTERNS, Work, pattern
-from flowcore.bench.figures import LONGEST, Point, metg
-from flowcore.bench.stand import Stand, compiled
+from flowcore.bench.harness import Stand, compiled
+from flowcore.bench.stats import LONGEST, Point, metg
 from flowcore.bench.throughput import Tell
 
 __all__ = ["metg_of_patterns", "round_seconds"]

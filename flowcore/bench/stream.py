@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowcore.bench.dags import Work, named
-from flowcore.bench.figures import percentile
-from flowcore.bench.stand import Stand, compiled
+from flowcore.bench.harness import Stand, compiled
+from flowcore.bench.stats import percentile
 from flowcore.bench.throughput import Tell
 from flowcore.client.flow import start_run
 from flowcore.run.event import EventType

@@ -13,13 +13,13 @@ from enum import StrEnum
 from importlib.metadata import version
 from typing import Any
 
-from flowcore.bench.counters import server_version
-from flowcore.bench.crowd import small_runs
 from flowcore.bench.dags import STANDARD, named
-from flowcore.bench.growth import growth, memory
+from flowcore.bench.harness import MODES, Stand, Worker
 from flowcore.bench.latency import latency
+from flowcore.bench.many_runs import small_runs
 from flowcore.bench.metg import metg_of_patterns
-from flowcore.bench.stand import MODES, Stand, Worker
+from flowcore.bench.redis_counters import server_version
+from flowcore.bench.scaling import growth, memory
 from flowcore.bench.stream import streaming
 from flowcore.bench.throughput import Ceilings, Tell, idle_flows, merged, working_flows
 from flowcore.errors import UsageError

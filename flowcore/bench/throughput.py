@@ -1,6 +1,6 @@
 """Throughput of flows against the ceiling, and against an engine that costs nothing.
 
-In: a stand and flows. Out: the ``dags`` of the report. Not here: how a run is measured (stand).
+In: a stand and flows. Out: the ``dags`` of the report. Not here: how a run is measured (harness).
 """
 
 import statistics
@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flowcore.bench.dags import Dag, Work
+from flowcore.bench.harness import Measured, Stand, compiled
 from flowcore.bench.ideal import critical_path, ideal_makespan
-from flowcore.bench.stand import Measured, Stand, compiled
 
 __all__ = [
     "Ceilings",

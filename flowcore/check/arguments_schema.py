@@ -9,9 +9,9 @@ Wherever a value stands, a text with an expression may stand, too.
 from collections.abc import Mapping
 from typing import Any
 
-from flowcore.nodes.types.conversation import ANY_OPERATION, OPERATIONS, MemoryArguments
-from flowcore.nodes.types.model import Arguments
-from flowcore.nodes.types.registry import ARGUMENTS
+from flowcore.nodes.arguments.conversation import ANY_OPERATION, OPERATIONS, MemoryArguments
+from flowcore.nodes.arguments.model import Arguments
+from flowcore.nodes.arguments.registry import ARGUMENTS
 
 __all__ = ["argument_schemas", "type_rules"]
 

@@ -12,21 +12,21 @@ from typing import Any
 from flowcore.check.draft import Draft
 from flowcore.check.expression_size import check_expression_size
 from flowcore.check.naming import Naming
-from flowcore.check.rules_closing import check_closing
-from flowcore.check.rules_expressions import check_expressions
-from flowcore.check.rules_given import check_given
-from flowcore.check.rules_graph import Graph, check_graph
-from flowcore.check.rules_limits import check_limits
-from flowcore.check.rules_marks import give_marks
-from flowcore.check.rules_secrets import check_secrets
-from flowcore.check.rules_shape import check_shape
-from flowcore.check.rules_structure import check_sources, check_structure
-from flowcore.check.rules_uses import check_queues, check_uses
-from flowcore.check.rules_with import check_with
+from flowcore.check.rules.arguments import check_with
+from flowcore.check.rules.decorators import give_marks
+from flowcore.check.rules.expressions import check_expressions
+from flowcore.check.rules.finalizers import check_closing
+from flowcore.check.rules.graph import Graph, check_graph
+from flowcore.check.rules.limits import check_limits
+from flowcore.check.rules.secrets import check_secrets
+from flowcore.check.rules.shape import check_shape
+from flowcore.check.rules.structure import check_sources, check_structure
+from flowcore.check.rules.uses import check_queues, check_uses
+from flowcore.check.rules.values import check_given
+from flowcore.graph.decorators import POLICIES
 from flowcore.graph.diagnostic import InvalidFlowError, refuse
+from flowcore.graph.document import Document
 from flowcore.graph.flow import Config, FlowDefinition
-from flowcore.graph.marks import POLICIES
-from flowcore.graph.source import Document
 
 __all__ = ["CheckedFlow", "InvalidFlowError", "check"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from flowcore.graph.diagnostic import CODES, Diagnostic, InvalidFlowError, describe, quote
-from flowcore.graph.source import Path
+from flowcore.graph.document import Path
 
 __all__ = ["CODES", "Diagnostic", "InvalidFlowError", "Problems", "describe", "quote"]
 

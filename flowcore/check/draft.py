@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.check.diagnostic import Problems
+from flowcore.graph.document import Document, Path
 from flowcore.graph.flow import Config, Edge, NodeDefinition
-from flowcore.graph.source import Document, Path
 
 __all__ = ["Draft", "RawEdge", "RawNode"]
 

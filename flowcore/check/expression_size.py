@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowcore.graph.diagnostic import Diagnostic, refuse
-from flowcore.graph.source import Document, Path
+from flowcore.graph.document import Document, Path
 
 __all__ = ["check_expression_size"]
 

@@ -1,7 +1,7 @@
 """The names of callables in a definition, and the three ways to judge them.
 
 In: a name. Out: nothing, or the error that says why it may not be used. Not here: where names stand
-(rules_uses), which modules may be named (nodes.permission).
+(rules.uses), which modules may be named (nodes.permission).
 
 - ``import``: what is named is imported and looked at; for definitions of somebody who may run code.
 - ``listed``: by the name alone, against a list of modules.
@@ -15,10 +15,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from flowcore.nodes.builtin import BUILTIN
-from flowcore.nodes.celery_task import PREFIX
 from flowcore.nodes.permission import Permission
 from flowcore.nodes.resolve import RefusedError, UnresolvedError, resolve, split_reference
+from flowcore.nodes.types.builtin import BUILTIN
+from flowcore.nodes.types.celery_task import PREFIX
 
 __all__ = ["Naming"]
 

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from flowcore.check.arguments_schema import argument_schemas, type_rules
-from flowcore.check.rules_fields import SPELLINGS
-from flowcore.check.rules_shape import HEAD
-from flowcore.check.rules_structure import SOURCE_KEYS
+from flowcore.check.rules.fields import SPELLINGS
+from flowcore.check.rules.shape import HEAD
+from flowcore.check.rules.structure import SOURCE_KEYS
 from flowcore.graph.flow import Config, Edge, FlowDefinition, NodeDefinition
-from flowcore.nodes.types.registry import ARGUMENTS
+from flowcore.nodes.arguments.registry import ARGUMENTS
 
 __all__ = ["json_schema"]
 

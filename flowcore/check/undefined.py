@@ -1,7 +1,7 @@
 """Say that an expression reads a name that nothing has, and what was probably meant.
 
 In: a name, where it stands, the names that there are. Out: a problem. Not here: finding such names
-(rules_expressions).
+(rules.expressions).
 """
 
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ from typing import Protocol
 from flowcore.check.diagnostic import quote
 from flowcore.check.draft import Draft
 from flowcore.expr.template import Dashed
-from flowcore.graph.source import Path
+from flowcore.graph.document import Path
 
 __all__ = ["Undefined"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from flowcore.expr.cel import ExpressionSyntaxError
 from flowcore.expr.template import OPEN, compile_text
-from flowcore.nodes.types.model import UNKNOWN, Unfinished
+from flowcore.nodes.arguments.model import UNKNOWN, Unfinished
 
 __all__ = ["is_known", "opened"]
 

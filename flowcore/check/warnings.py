@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowcore.graph.diagnostic import Diagnostic
-from flowcore.graph.source import Document, Path
+from flowcore.graph.document import Document, Path
 from flowcore.nodes.credentials import find_credentials
 
 __all__ = ["find_warnings"]

@@ -5,7 +5,7 @@ In: the process's arguments. Out: an exit code. Not here: what commands do (main
 
 import sys
 
-from flowcore.cli.interrupt import end_at_once
+from flowcore.cli.interrupts import end_at_once
 
 __all__ = ["start"]
 

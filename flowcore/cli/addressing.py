@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from flowcore.assembly.session import Session
-from flowcore.cli.outcome import ThingNotFoundError
-from flowcore.client.handle import Run
+from flowcore.cli.exit_codes import ThingNotFoundError
+from flowcore.client.run import Run
 from flowcore.errors import RunNotFoundError
 from flowcore.plan.plan import Plan
 

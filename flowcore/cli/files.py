@@ -1,7 +1,7 @@
 """Files that are named on the command line, and standard input: read as text, within a bound.
 
 In: a path, or ``-``. Out: its text, or a sentence. Not here: definitions (graph.load), which have
-limits of their own; files that are written (printing).
+limits of their own; files that are written (output).
 
 A device such as ``/dev/zero`` has no end, and a mistyped path may be a disk image: nothing is read
 into memory beyond what a run could be given.

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flowcore.assembly.session import Session
+from flowcore.cli.child_runs import InnerRuns
+from flowcore.cli.exit_codes import ExitCode
 from flowcore.cli.hints import command, hint_lines, next_steps
-from flowcore.cli.inner_runs import InnerRuns
-from flowcore.cli.outcome import ExitCode
-from flowcore.cli.picture import Picture
-from flowcore.cli.printing import Format, iso, note, write, write_json
-from flowcore.cli.progress import choose
+from flowcore.cli.live_view import choose
+from flowcore.cli.output import Format, iso, note, write, write_json
+from flowcore.cli.run_state import Picture
 from flowcore.cli.terminal import one_line
-from flowcore.client.handle import Run
 from flowcore.client.outputs import Outputs
+from flowcore.client.run import Run
 from flowcore.errors import WaitTimeoutError
 from flowcore.ports.backend import ExecutionResult
 from flowcore.run.event import Event

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flowcore.cli.inner_runs import Question, questions_of
+from flowcore.cli.child_runs import Question, questions_of
 from flowcore.plan.plan import Plan
 from flowcore.run.record import WORKER_LOST, RunRecord
 from flowcore.run.status import RunState

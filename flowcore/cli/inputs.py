@@ -1,7 +1,7 @@
 """A run's input as it is typed on the command line.
 
 In: the words of ``-i``, and what the flow declares. Out: plain data. Not here: the rules for inputs
-(engine.inputs).
+(engine.runs.inputs).
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from flowcore.cli.files import read_text
 from flowcore.errors import UsageError
-from flowcore.graph.value_schema import value_problems
+from flowcore.graph.json_schema import value_problems
 
 __all__ = ["parse_input", "parse_map"]
 

@@ -1,7 +1,7 @@
 """What nodes have said, in a run and in the runs inside it.
 
 In: a run or one of its nodes. Out: events with the address of their node, in order of time. Not
-here: which of them are shown, and how (logs).
+here: which of them are shown, and how (commands.logs).
 
 Of one run the events keep their order, whatever their times: what a node said is written a moment
 later than it was said.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from flowcore.assembly.session import Session
 from flowcore.cli.addressing import Place
-from flowcore.client.following import nodes_tagged
+from flowcore.client.streaming import nodes_tagged
 from flowcore.plan.plan import Plan
 from flowcore.run.event import Event
 

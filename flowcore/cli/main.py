@@ -7,7 +7,7 @@ import. So a command is a name, a line of help and the place of its function (``
 the module is imported when the command is invoked, in ``_Commands.resolve_command``, the one door
 through which click leads every invocation and every completion of an option. Until then a stub
 stands in, so that help, completion of names and "did you mean" are click's own. What a command's
-own help says is stored (stored_help). Help is plain text: importing rich for it would take longer
+own help says is stored (help_cache). Help is plain text: importing rich for it would take longer
 than printing it.
 """
 
@@ -23,45 +23,81 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from flowcore import __version__
-from flowcore.cli.interrupt import raise_again
-from flowcore.cli.outcome import ExitCode, explain, hush
-from flowcore.cli.stored_help import stored_help
+from flowcore.cli.exit_codes import ExitCode, explain, hush
+from flowcore.cli.help_cache import stored_help
+from flowcore.cli.interrupts import raise_again
 from flowcore.errors import FlowcoreError, UsageError
 
 __all__ = ["COMMANDS", "main"]
 
 #: Name, place, help; the order is that of ``flowcore --help``.
 COMMANDS = (
-    ("run", "flowcore.cli.run:run", "Run a flow and wait for its end."),
-    ("submit", "flowcore.cli.run:submit", "Start a run and print its id."),
-    ("list", "flowcore.cli.show:list_runs", "List runs, newest first."),
-    ("status", "flowcore.cli.show:status", "Show where a run and its nodes stand."),
-    ("watch", "flowcore.cli.watch:watch", "Follow a run to its end."),
-    ("logs", "flowcore.cli.logs:logs", "Show what the nodes of a run have said."),
-    ("inspect", "flowcore.cli.detail:inspect", "Show all that is recorded of a run."),
-    ("cancel", "flowcore.cli.control:cancel", "Stop a run."),
-    ("pause", "flowcore.cli.control:pause", "Hold a run: no further node starts."),
-    ("resume", "flowcore.cli.control:resume", "Let a paused, failed or cancelled run go on."),
-    ("rerun", "flowcore.cli.control:rerun", "Run again, wholly or from a node on, as a new run."),
-    ("requeue", "flowcore.cli.control:requeue", "Resume a run with dead letters."),
-    ("signal", "flowcore.cli.signal:signal", "Give a signal to a run that waits for it."),
-    ("approve", "flowcore.cli.approve:approve", "Say yes or no to a run that asks."),
-    ("memory", "flowcore.cli.memory:app", "See, move and clear what flows remember."),
-    ("validate", "flowcore.cli.define:validate", "Check definitions; show every problem at once."),
-    ("graph", "flowcore.cli.define:graph", "Draw a flow."),
-    ("schema", "flowcore.cli.define:schema", "Write the JSON Schema of definitions."),
-    ("import", "flowcore.cli.convert:app", "Make a definition of another system's workflow."),
-    ("deploy", "flowcore.cli.flows:deploy", "Keep a flow, so that it can be run by name."),
-    ("flows", "flowcore.cli.flows:flows", "List the flows that are deployed."),
-    ("schedules", "flowcore.cli.schedules:app", "Run deployed flows at times."),
-    ("worker", "flowcore.cli.worker:worker", "Start a worker for this project."),
-    ("dev", "flowcore.cli.dev:dev", "A worker that starts again when code changes."),
-    ("agents", "flowcore.cli.agents:app", "See agents and their tasks; send them messages."),
-    ("bench", "flowcore.cli.bench:bench", "Measure the engine against Celery alone."),
-    ("nodes", "flowcore.cli.nodes:nodes", "List the built-in node types."),
-    ("backends", "flowcore.cli.define:backends", "List the backends of this installation."),
-    ("conformance", "flowcore.cli.conformance:conformance", "Check a backend, case by case."),
-    ("doctor", "flowcore.cli.doctor:doctor", "Check that everything a run needs is there."),
+    ("run", "flowcore.cli.commands.run:run", "Run a flow and wait for its end."),
+    ("submit", "flowcore.cli.commands.run:submit", "Start a run and print its id."),
+    ("list", "flowcore.cli.commands.runs:list_runs", "List runs, newest first."),
+    ("status", "flowcore.cli.commands.runs:status", "Show where a run and its nodes stand."),
+    ("watch", "flowcore.cli.commands.watch:watch", "Follow a run to its end."),
+    ("logs", "flowcore.cli.commands.logs:logs", "Show what the nodes of a run have said."),
+    ("inspect", "flowcore.cli.commands.inspect:inspect", "Show all that is recorded of a run."),
+    ("cancel", "flowcore.cli.commands.control:cancel", "Stop a run."),
+    ("pause", "flowcore.cli.commands.control:pause", "Hold a run: no further node starts."),
+    (
+        "resume",
+        "flowcore.cli.commands.control:resume",
+        "Let a paused, failed or cancelled run go on.",
+    ),
+    (
+        "rerun",
+        "flowcore.cli.commands.control:rerun",
+        "Run again, wholly or from a node on, as a new run.",
+    ),
+    ("requeue", "flowcore.cli.commands.control:requeue", "Resume a run with dead letters."),
+    ("signal", "flowcore.cli.commands.signals:signal", "Give a signal to a run that waits for it."),
+    ("approve", "flowcore.cli.commands.approve:approve", "Say yes or no to a run that asks."),
+    ("memory", "flowcore.cli.commands.memory:app", "See, move and clear what flows remember."),
+    (
+        "validate",
+        "flowcore.cli.commands.definitions:validate",
+        "Check definitions; show every problem at once.",
+    ),
+    ("graph", "flowcore.cli.commands.definitions:graph", "Draw a flow."),
+    ("schema", "flowcore.cli.commands.definitions:schema", "Write the JSON Schema of definitions."),
+    (
+        "import",
+        "flowcore.cli.commands.importers:app",
+        "Make a definition of another system's workflow.",
+    ),
+    (
+        "deploy",
+        "flowcore.cli.commands.deployments:deploy",
+        "Keep a flow, so that it can be run by name.",
+    ),
+    ("flows", "flowcore.cli.commands.deployments:flows", "List the flows that are deployed."),
+    ("schedules", "flowcore.cli.commands.schedules:app", "Run deployed flows at times."),
+    ("worker", "flowcore.cli.commands.worker:worker", "Start a worker for this project."),
+    ("dev", "flowcore.cli.commands.dev:dev", "A worker that starts again when code changes."),
+    (
+        "agents",
+        "flowcore.cli.commands.agents:app",
+        "See agents and their tasks; send them messages.",
+    ),
+    ("bench", "flowcore.cli.commands.bench:bench", "Measure the engine against Celery alone."),
+    ("nodes", "flowcore.cli.commands.nodes:nodes", "List the built-in node types."),
+    (
+        "backends",
+        "flowcore.cli.commands.definitions:backends",
+        "List the backends of this installation.",
+    ),
+    (
+        "conformance",
+        "flowcore.cli.commands.conformance:conformance",
+        "Check a backend, case by case.",
+    ),
+    (
+        "doctor",
+        "flowcore.cli.commands.doctor:doctor",
+        "Check that everything a run needs is there.",
+    ),
 )
 ALIASES = {"enqueue": "submit"}
 

@@ -1,7 +1,7 @@
 """Tables: columns as wide as they need, and no wider than the terminal.
 
 In: titles, rows of text, a width. Out: lines. Not here: what cells say (commands), writing them
-(printing).
+(output).
 
 Without a width, as in a pipe, nothing is cut or folded, so that ``awk`` finds one row on one line.
 Within a width the widest columns give way: their cells are folded into several lines, and no letter

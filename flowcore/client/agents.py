@@ -9,9 +9,9 @@ from typing import Any
 
 from flowcore.agents.message import Task, TaskState, TaskUpdate
 from flowcore.assembly.session import Session, default_session
-from flowcore.client.blocking import in_thread, refuse_in_loop
-from flowcore.engine.agent_messages import check_id
-from flowcore.engine.agents import Call, completed, find
+from flowcore.client.threads import in_thread, refuse_in_loop
+from flowcore.engine.agents.caller import Call, completed, find
+from flowcore.engine.agents.messages import check_id
 from flowcore.errors import AgentNotFoundError, AgentTaskStateError, AgentWaitError, UsageError
 from flowcore.ports.agents import AgentNote
 from flowcore.ports.listing import Listing

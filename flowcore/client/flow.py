@@ -1,6 +1,6 @@
 """A flow that runs: the author's builder, or a loaded definition, with the verbs of a run.
 
-In: a definition in any spelling. Out: runs. Not here: authoring (graph.author), rules (check).
+In: a definition in any spelling. Out: runs. Not here: authoring (graph.builder), rules (check).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from flowcore.assembly.session import Session, default_session
-from flowcore.backends.native.canvas import Canvas, to_canvas
+from flowcore.celery.canvas.export import Canvas, to_canvas
 from flowcore.check.check import CheckedFlow, check
-from flowcore.client.blocking import in_thread, refuse_in_import, refuse_in_loop
-from flowcore.client.handle import Run
 from flowcore.client.live import check_here, check_live, whole
-from flowcore.engine.callbacks import find_callbacks
-from flowcore.engine.pinning import find_flow, pinned
-from flowcore.engine.submit import submit
+from flowcore.client.run import Run
+from flowcore.client.threads import in_thread, refuse_in_import, refuse_in_loop
+from flowcore.engine.background.callbacks import find_callbacks
+from flowcore.engine.runs.deployments import find_flow, pinned
+from flowcore.engine.runs.submit import submit
 from flowcore.errors import StoreFullError, UsageError
-from flowcore.graph.author import FlowBuilder
+from flowcore.graph.builder import FlowBuilder
+from flowcore.graph.document import Document
 from flowcore.graph.dump import to_yaml
 from flowcore.graph.load import load_file, load_tree
-from flowcore.graph.source import Document
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult

@@ -1,7 +1,7 @@
 """The hub: all followers of a process share a few connections.
 
 In: what followers want to know: the next events of a run, or its end. Out: futures. Not here: what
-is made of events (following), and how a server is asked (ports.watch).
+is made of events (streaming), and how a server is asked (ports.watch).
 
 Each wish is for one page. A follower wishes for the next one when it has dealt with the last, so a
 slow one holds one page, holds up nobody, and reads on where it was. A server has two threads: one

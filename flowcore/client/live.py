@@ -9,10 +9,10 @@ from collections.abc import Callable
 from flowcore.assembly.peers import worker_command
 from flowcore.assembly.session import Session
 from flowcore.check.check import CheckedFlow, check
-from flowcore.engine.pinning import pinned
+from flowcore.engine.runs.deployments import pinned
 from flowcore.errors import ServiceError
 from flowcore.graph.diagnostic import Diagnostic, InvalidFlowError, refuse
-from flowcore.graph.source import Document
+from flowcore.graph.document import Document
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 

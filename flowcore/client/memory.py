@@ -1,16 +1,16 @@
 """Memory for programs: the threads that flows remember in, from anywhere.
 
 In: a memory's name (a flow's id, unless the flow says otherwise) and a thread's. Out: its
-conversation and its facts. Not here: what nodes are given (nodes.memory).
+conversation and its facts. Not here: what nodes are given (nodes.types.memory).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flowcore.assembly.session import Session, default_session
-from flowcore.client.blocking import in_thread
-from flowcore.engine.memory import MOST, MemoryRules, ThreadMemory
-from flowcore.engine.recall import VECTOR, floats_of
+from flowcore.client.threads import in_thread
+from flowcore.engine.memory.embeddings import VECTOR, floats_of
+from flowcore.engine.memory.thread import MOST, MemoryRules, ThreadMemory
 from flowcore.errors import UsageError
 from flowcore.ports.memory import Thread
 from flowcore.run.wire import unpack

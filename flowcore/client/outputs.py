@@ -1,6 +1,6 @@
 """The outputs of a run, as a dict that fetches large values when they are read.
 
-In: blobs by node. Out: values by node. Not here: which values are large (engine.payloads).
+In: blobs by node. Out: values by node. Not here: which values are large (engine.values.payloads).
 """
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView

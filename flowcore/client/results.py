@@ -1,6 +1,6 @@
 """What a run has come to, made of what is recorded.
 
-In: a run's record, its plan, its outputs. Out: an ExecutionResult. Not here: waiting (handle).
+In: a run's record, its plan, its outputs. Out: an ExecutionResult. Not here: waiting (run).
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """Schedules from Python: make, list, pause and remove them.
 
 In: a deployed flow and when it is to run. Out: it runs then, on whatever worker looks first. Every
-call has an async twin whose name starts with ``a``. Not here: when that is (engine.schedules).
+call has an async twin whose name starts with ``a``. Not here: when that is
+(engine.background.scheduler).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,12 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from flowcore.assembly.session import Session, default_session
-from flowcore.client.blocking import in_thread, refuse_in_loop
-from flowcore.client.handle import Run
-from flowcore.engine.firing import EngineFiring
-from flowcore.engine.inputs import accept_input
-from flowcore.engine.pinning import find_flow
-from flowcore.engine.schedules import (
+from flowcore.client.run import Run
+from flowcore.client.threads import in_thread, refuse_in_loop
+from flowcore.engine.background.scheduler import (
     check_schedule,
     first_due,
     input_for,
@@ -22,6 +20,9 @@ from flowcore.engine.schedules import (
     run_id,
     updated,
 )
+from flowcore.engine.runs.deployments import find_flow
+from flowcore.engine.runs.inputs import accept_input
+from flowcore.engine.runs.scheduled import EngineFiring
 from flowcore.errors import UsageError
 from flowcore.ports.schedules import Schedule
 from flowcore.types import parse_duration

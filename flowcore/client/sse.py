@@ -7,8 +7,8 @@ section 9.2.
 
 from collections.abc import AsyncIterator
 
-from flowcore.client.blocking import in_thread
-from flowcore.client.following import Following, check_event_id
+from flowcore.client.streaming import Following, check_event_id
+from flowcore.client.threads import in_thread
 from flowcore.errors import UsageError
 from flowcore.json_text import json_text
 from flowcore.run.event import Event

@@ -8,14 +8,14 @@
     ├── UsageError                   FC100  a call that cannot work as written
     │   ├── BlockingCallError        FC101  a blocking call inside a running event loop
     │   ├── UnsupportedValueError    FC102  a value that JSON/msgpack cannot carry
-    │   └── ThingNotFoundError       FC110  (cli.outcome) a file, node or flow that is not there
+    │   └── ThingNotFoundError       FC110  (cli.exit_codes) a file, node or flow that is not there
     ├── BackendError                 FC300
     │   ├── UnknownBackendError      FC301
     │   └── PlannedBackendError      FC302  known, but not available in this installation
     ├── RunError                     FC400
     │   ├── RunNotFoundError         FC401
     │   ├── RunFailedError           FC402
-    │   │   └── CanvasFailedError    FC402  (backends.native.canvas)
+    │   │   └── CanvasFailedError    FC402  (celery.canvas.export)
     │   ├── RunCancelledError        FC403
     │   ├── RunTimeoutError          FC404  the run passed its deadline
     │   ├── WaitTimeoutError         FC405  the run goes on; the caller stopped waiting

@@ -1,7 +1,7 @@
 """Advice about another attempt, which an error carries that is not one of ours.
 
 In: an exception of a library, and what the other side has said about trying again. Out: the same,
-where the engine decides on another attempt. Not here: the decision (engine.retry).
+where the engine decides on another attempt. Not here: the decision (engine.policies.retry).
 """
 
 from dataclasses import dataclass

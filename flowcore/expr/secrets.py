@@ -1,7 +1,7 @@
 """References to secrets in expressions: ``secrets.NAME``.
 
 In: the text of an expression, a tree of values with expressions. Out: the names of the secrets they
-read. Not here: their values (ports.secrets), which places may read them (check.rules_secrets).
+read. Not here: their values (ports.secrets), which places may read them (check.rules.secrets).
 
 A name is written out, as ``secrets.NAME`` or ``secrets["my-name"]``: a name that is worked out
 while a run goes on could be any.

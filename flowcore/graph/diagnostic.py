@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flowcore.errors import DefinitionError
-from flowcore.graph.source import Document, Mark, Path, Position
+from flowcore.graph.document import Document, Mark, Path, Position
 from flowcore.types import Json
 
 __all__ = [

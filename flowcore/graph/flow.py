@@ -1,7 +1,7 @@
 """The definition of a flow: one frozen value, whatever spelling it came in.
 
 In: validated fields. Out: FlowDefinition and its parts, and the content hash.
-Not here: reading YAML or Python (load, author), rules (check), order (plan).
+Not here: reading YAML or Python (load, builder), rules (check), order (plan).
 """
 
 import hashlib

@@ -21,9 +21,9 @@ from typing import Any, NoReturn
 import yaml
 
 from flowcore.graph.diagnostic import Diagnostic, quote, refuse
-from flowcore.graph.json_scan import scan_json
-from flowcore.graph.source import Document, Limits, LineIndex, Mark, Path, Position, Source
-from flowcore.graph.tree import INT_RANGE, NO_BOUND, Plain
+from flowcore.graph.document import Document, Limits, LineIndex, Mark, Path, Position, Source
+from flowcore.graph.json_positions import scan_json
+from flowcore.graph.plain_data import INT_RANGE, NO_BOUND, Plain
 from flowcore.graph.yaml_spaces import space_in_indentation, space_in_scalar
 from flowcore.types import Json
 

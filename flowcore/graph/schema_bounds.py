@@ -1,7 +1,7 @@
 """Bounds on the work that a JSON Schema asks of a validator.
 
 In: a schema (draft 2020-12). Out: to which depth values can be checked by it, or a sentence about
-what cannot be used. Not here: validating (value_schema).
+what cannot be used. Not here: validating (json_schema).
 
 A validator follows every way through ``$ref``, ``allOf``, ``anyOf``, ``oneOf`` and ``not`` that
 leads to a value. Thirty definitions that each refer to the next one twice are a billion ways, and a

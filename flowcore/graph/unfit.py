@@ -2,7 +2,7 @@
 
 In: whatever was decorated. Out: nothing, or a UsageError: one sentence about what it is, one way
 out. Not here: whether its name leads back to it, which only shows once its module is complete
-(address).
+(import_path).
 """
 
 import inspect
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flowcore.errors import UsageError
-from flowcore.graph.spec import NodeSpec
+from flowcore.graph.node_spec import NodeSpec
 
 __all__ = ["refuse_local", "refuse_options", "refuse_undecorable", "refuse_unfit"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flowcore.errors import UsageError
-from flowcore.nodes.memory import Memory
+from flowcore.nodes.types.memory import Memory
 
 __all__ = ["Context", "Resumed"]
 

@@ -1,8 +1,8 @@
 """Credentials that are written out where a secret belongs: found, and masked where people look.
 
 In: plain data, texts. Out: where something looks like a credential; the same data with ``***`` in
-its place. Not here: secrets that are read by reference (engine.redaction), which are known and not
-guessed.
+its place. Not here: secrets that are read by reference (engine.values.redaction), which are known
+and not guessed.
 
 What looks like one: a text under a name such as ``password`` or ``Authorization``, a URL's user and
 password, such a name in a URL's query, and the forms of tokens that large services give out. What

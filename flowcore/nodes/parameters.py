@@ -2,8 +2,8 @@
 
 In: a function. Out: for each parameter that is annotated, a reader: it makes a value what the
 annotation says, as pydantic does by default (lax), or tells what is wrong with it. Not here: which
-parameter gets which value (engine.bind), errors of nodes (engine.coercion), what is returned
-(engine.giving).
+parameter gets which value (engine.attempts.binding), errors of nodes (engine.attempts.coercion),
+what is returned (engine.attempts.output_validation).
 
 An annotation that pydantic cannot read is no contract: the value is passed as it is. So are values
 for parameters without one. What is read once per function stays in the process.

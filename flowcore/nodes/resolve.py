@@ -27,11 +27,11 @@ from types import ModuleType
 from typing import Any
 
 from flowcore.errors import ResolveError
-from flowcore.nodes.builtin import BUILTIN, PLANNED
-from flowcore.nodes.celery_task import PREFIX, celery_node
 from flowcore.nodes.origin import Origin, origin_of_file
 from flowcore.nodes.permission import Permission, Refusal
 from flowcore.nodes.permission import forget as forget_installed
+from flowcore.nodes.types.builtin import BUILTIN, PLANNED
+from flowcore.nodes.types.celery_task import PREFIX, celery_node
 
 __all__ = [
     "MARKER",

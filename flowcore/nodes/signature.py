@@ -1,7 +1,7 @@
 """What a node's function takes.
 
 In: a function. Out: its parameters, as far as giving it arguments goes. Not here: which parameter
-gets which (engine.bind).
+gets which (engine.attempts.binding).
 """
 
 import functools

@@ -1,6 +1,7 @@
 """What the inside of a structured node reads of the outside, by name.
 
-In: the node's arguments and its body. Out: names. Not here: their values (engine.spawn).
+In: the node's arguments and its body. Out: names. Not here: their values
+(engine.child_runs.structured).
 """
 
 from collections.abc import Mapping

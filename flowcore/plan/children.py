@@ -1,7 +1,8 @@
 """The plans of the runs that structured nodes start: the items of a map, a loop, branches.
 
 In: a plan, one of its structured nodes, and how many items or iterations. Out: another plan. Not
-here: what these nodes are given (engine.scope), when their runs start (engine.spawn).
+here: what these nodes are given (engine.attempts.scope), when their runs start
+(engine.child_runs.structured).
 
 A map of 1,000 items is a plan of 1,000 nodes beside each other; a loop is a chain, whose edges hold
 while its condition does not. So they run like any other plan: in units, with every policy.

@@ -14,13 +14,13 @@ from dataclasses import replace
 from typing import Any
 
 from flowcore.check.check import CheckedFlow
-from flowcore.check.rules_closing import UNDO
-from flowcore.check.rules_structure import CHOOSING, as_template, choices
+from flowcore.check.rules.finalizers import UNDO
+from flowcore.check.rules.structure import CHOOSING, as_template, choices
 from flowcore.errors import UnsupportedValueError
+from flowcore.graph.decorators import POLICIES
 from flowcore.graph.flow import Config, FlowDefinition, MemoryConfig, NodeDefinition
-from flowcore.graph.marks import POLICIES
-from flowcore.nodes.celery_task import PREFIX, task_params
-from flowcore.nodes.structured import EPILOGUE, STRUCTURED, WITH_FLOW
+from flowcore.nodes.types.celery_task import PREFIX, task_params
+from flowcore.nodes.types.structured import EPILOGUE, STRUCTURED, WITH_FLOW
 from flowcore.plan.plan import Plan, layers, successors
 from flowcore.plan.policy import Body, Policy
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
+from flowcore.graph.decorators import laid_over, marked_keys
 from flowcore.graph.flow import NodeDefinition
-from flowcore.graph.marks import laid_over, marked_keys
 from flowcore.graph.policy import (
     Cache,
     CircuitBreaker,

@@ -1,6 +1,7 @@
 """Memory: conversations and facts that outlive a run, by thread.
 
-In: packed messages and values. Out: what is kept. Not here: what is shown of it (engine.memory).
+In: packed messages and values. Out: what is kept. Not here: what is shown of it
+(engine.memory.thread).
 """
 
 from collections.abc import Mapping, Sequence

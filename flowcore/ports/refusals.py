@@ -1,7 +1,7 @@
 """Messages that no worker would take: a bounded list of them, and their number.
 
 In: what was refused. Out: the list, latest first. Not here: why a message is refused
-(backends.native.gate).
+(celery.gate.validation).
 """
 
 from collections.abc import Sequence

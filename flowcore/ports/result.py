@@ -1,6 +1,6 @@
 """The result of an execution: what a run came to, and no output of a run that did not succeed.
 
-In: what was recorded of the run. Out: ``ExecutionResult``. Not here: waiting (client.handle).
+In: what was recorded of the run. Out: ``ExecutionResult``. Not here: waiting (client.run).
 
 ``print(flow.run(…).output)`` is the first program that anybody writes. Of a failed run it has to
 end with the run's error, as ``handle.result()`` does, and not with None and exit code 0. So

@@ -1,6 +1,7 @@
 """Schedules: flows that run at times.
 
-In: schedules. Out: those that are due. Not here: when a schedule is due (engine.schedules).
+In: schedules. Out: those that are due. Not here: when a schedule is due
+(engine.background.scheduler).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Values of secrets, as workers have them.
 
 In: a name that a definition reads. Out: its value. Not here: which places of a definition may read
-secrets (check.rules_secrets), hiding the values afterwards (engine.redaction).
+secrets (check.rules.secrets), hiding the values afterwards (engine.values.redaction).
 """
 
 from typing import Protocol

@@ -18,7 +18,7 @@ from flowcore.ports.outcome import Outcome, Wait
 from flowcore.ports.reader import RunQuery, RunReader
 from flowcore.ports.unit import Adopted, Bundle, Flush, Grain, UnitTicket
 from flowcore.run.event import Event
-from flowcore.run.note import Note
+from flowcore.run.node_event import Note
 from flowcore.run.record import Failure, Origin, Parent
 from flowcore.run.status import RunState
 

@@ -1,6 +1,6 @@
 """Callbacks: which of their methods an event is told to.
 
-In: events. Out: calls. Not here: making them (client.following).
+In: events. Out: calls. Not here: making them (client.streaming).
 """
 
 from collections.abc import Iterator, Mapping

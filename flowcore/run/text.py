@@ -1,7 +1,8 @@
 """Text from outside: what is no Unicode becomes replacement characters.
 
-In: text of somebody else's, such as a file's name as Python decodes it. Out: text that UTF-8,
-JSON and msgpack can carry. Not here: what a terminal may be shown (cli), sizes (engine.limits).
+In: text of somebody else's, such as a file's name as Python decodes it. Out: text that UTF-8, JSON
+and msgpack can carry. Not here: what a terminal may be shown (cli), sizes
+(engine.values.event_limits).
 """
 
 __all__ = ["to_utf8"]

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowcore.engine.leases import LeaseKeeper
+from flowcore.engine.attempts.heartbeat import LeaseKeeper
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Dispatch, Ticket
 

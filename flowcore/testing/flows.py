@@ -22,22 +22,22 @@ from typing import Any, Self, cast
 from flowcore.assembly.session import Session
 from flowcore.client.flow import Definition, deploy_plan, start_run
 from flowcore.client.memory import Memory
-from flowcore.engine.callbacks import find_callbacks, tell_all
-from flowcore.engine.complete import complete
-from flowcore.engine.invoke import timed_out
+from flowcore.engine.attempts.invocation import timed_out
+from flowcore.engine.background.callbacks import find_callbacks, tell_all
+from flowcore.engine.values.store_writes import complete
 from flowcore.errors import RunNotFoundError, UsageError
 from flowcore.nodes.resolve import resolving_afresh
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
+from flowcore.ports.external_tasks import answer_name
 from flowcore.ports.store import Ticket
-from flowcore.ports.tasks import answer_name
 from flowcore.run.event import Event
 from flowcore.run.record import RunRecord
 from flowcore.run.wire import pack
 from flowcore.testing.definitions import Definitions
-from flowcore.testing.executing import make_executor
+from flowcore.testing.environment import InProcess
+from flowcore.testing.executor import make_executor
 from flowcore.testing.loops import outside_of_loops
-from flowcore.testing.place import InProcess
 from flowcore.testing.report import report_of
 from flowcore.testing.run import TestRun
 from flowcore.testing.schedules import TestSchedules

@@ -1,6 +1,6 @@
 """Running nodes from inside a running event loop, as async tests do.
 
-In: a call. Out: its answer. Not here: the loop of async nodes (engine.event_loop).
+In: a call. Out: its answer. Not here: the loop of async nodes (engine.attempts.event_loop).
 """
 
 import asyncio

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from flowcore.ports.reader import RunQuery
 from flowcore.run.record import NodeRecord, RunRecord
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.inmemory.store import InMemoryStore
+from flowcore.stores.inmemory.runs.store import InMemoryStore
 
 __all__ = ["report_of"]
 

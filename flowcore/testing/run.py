@@ -11,16 +11,16 @@ from difflib import get_close_matches
 from typing import Any, Protocol, Self, cast
 
 from flowcore.assembly.session import Session
-from flowcore.client.controls import Controls
+from flowcore.client.control import Controls
 from flowcore.client.outputs import Outputs
 from flowcore.client.results import result_of
-from flowcore.engine.control import require_dead_letter
+from flowcore.engine.runs.control import require_dead_letter
 from flowcore.errors import UsageError
 from flowcore.ports.backend import ExecutionResult
 from flowcore.run.event import Event
 from flowcore.run.record import RunRecord
 from flowcore.run.status import RunState
-from flowcore.testing.place import InProcess
+from flowcore.testing.environment import InProcess
 
 __all__ = ["Runner", "TestRun"]
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from flowcore.assembly.session import Session
 from flowcore.client.schedules import Schedules
-from flowcore.testing.place import InProcess
+from flowcore.testing.environment import InProcess
 from flowcore.testing.run import TestRun
 
 __all__ = ["TestSchedules"]

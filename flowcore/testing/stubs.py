@@ -1,7 +1,7 @@
 """What stands in a test for the functions of nodes, and what goes wrong in them.
 
 In: nodes by name, functions, errors. Out: for each attempt, what is called instead. Not here: how a
-stub is called (standing), running it (the engine).
+stub is called (stub_functions), running it (the engine).
 """
 
 from collections import Counter
@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any
 
 from flowcore.errors import UsageError
-from flowcore.graph.marks import is_imported
+from flowcore.graph.decorators import is_imported
 from flowcore.nodes.resolve import RefusedError, UnresolvedError
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Body, Policy
-from flowcore.testing.standing import called_like, stand_in
+from flowcore.testing.stub_functions import called_like, stand_in
 
 __all__ = ["Stubs"]
 

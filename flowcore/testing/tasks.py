@@ -1,7 +1,7 @@
 """Celery tasks of somebody else in a test: what the test says that they do.
 
 In: functions by the names of tasks. Out: their answers, as nodes wait for them. Not here: real
-tasks (backends.native.foreign).
+tasks (celery.external_tasks).
 """
 
 from collections import deque

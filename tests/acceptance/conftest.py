@@ -6,9 +6,9 @@ from typing import TypeAlias
 import pytest
 
 from flowcore import Session
-from flowcore.client import finding as finding_module
 from flowcore.client import flow as flow_module
-from flowcore.client import handle as handle_module
+from flowcore.client import queries as finding_module
+from flowcore.client import run as handle_module
 from tests.engine import running_engine
 from tests.services import running_valkey
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from flowcore.cli.dev import changed, snapshot
+from flowcore.cli.commands.dev import changed, snapshot
 from tests.engine import poll
 
 

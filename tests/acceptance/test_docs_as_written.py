@@ -130,7 +130,7 @@ def test_every_worker_command_of_the_docs_is_one(page: str, line: str) -> None:
         context = celery_worker.make_context("worker", options, resilient_parsing=True)
         assert context.args == []
         return
-    command = _Stub("worker", "flowcore.cli.worker:worker", "").load()
+    command = _Stub("worker", "flowcore.cli.commands.worker:worker", "").load()
     with command.make_context("worker", options) as context:
         assert context.args == []
 

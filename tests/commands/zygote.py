@@ -66,11 +66,11 @@ def _warm() -> None:
     idle = SimpleNamespace(Popen=lambda *_: SimpleNamespace(poll=lambda: 0, wait=lambda *_: 0))
     stand_ins: list[tuple[str, str, Any]] = [
         ("flowcore.assembly.session", "LocalWorkers", _NoWorkers),
-        ("flowcore.cli.background", "_start", lambda *_: None),
-        ("flowcore.cli.worker", "_become_supervisor", _supervise),
-        ("flowcore.cli.bench", "measure", lambda *_: {}),
-        ("flowcore.cli.conformance", "run", _conform),
-        ("flowcore.cli.dev", "subprocess", idle),
+        ("flowcore.cli.background_worker", "_start", lambda *_: None),
+        ("flowcore.cli.commands.worker", "_become_supervisor", _supervise),
+        ("flowcore.cli.commands.bench", "measure", lambda *_: {}),
+        ("flowcore.cli.commands.conformance", "run", _conform),
+        ("flowcore.cli.commands.dev", "subprocess", idle),
     ]
     for place, name, stand_in in stand_ins:
         module = importlib.import_module(place)

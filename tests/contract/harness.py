@@ -26,20 +26,20 @@ from flowcore.ports.store import (
     Ticket,
 )
 from flowcore.run.event import Event, EventType
-from flowcore.run.note import Note
+from flowcore.run.node_event import Note
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory import InMemoryStore
-from flowcore.stores.redis.event_log import RedisEventLog
+from flowcore.stores.redis.connection.capacity import RedisRoom
+from flowcore.stores.redis.connection.script import Line, Script, script_source
 from flowcore.stores.redis.keys import run_key
-from flowcore.stores.redis.presence import RedisWorkerBoard
-from flowcore.stores.redis.reader import RedisReader
-from flowcore.stores.redis.room import RedisRoom
-from flowcore.stores.redis.script import Line, Script, script_source
-from flowcore.stores.redis.sharded import Shard, ShardedReader, ShardedStore
-from flowcore.stores.redis.sharded_events import ShardedEventLog
-from flowcore.stores.redis.store import Leases, RedisStore
-from flowcore.stores.redis.wire import read_unit
+from flowcore.stores.redis.runs.codec import read_unit
+from flowcore.stores.redis.runs.event_log import RedisEventLog
+from flowcore.stores.redis.runs.reader import RedisReader
+from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.sharding.events import ShardedEventLog
+from flowcore.stores.redis.sharding.runs import Shard, ShardedReader, ShardedStore
+from flowcore.stores.redis.workers import RedisWorkerBoard
 
 __all__ = [
     "LEASES",

@@ -38,7 +38,7 @@ from flowcore.ports.store import (
 from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
 from flowcore.run.record import Failure, Origin, Parent
 from flowcore.run.status import RunState
-from flowcore.stores.inmemory.state import PLAN_GRACE
+from flowcore.stores.inmemory.runs.run import PLAN_GRACE
 from tests.contract.harness import LEASES, Clock, Harness, in_memory, make_plan, on_redis
 
 RULES = ["all_success", "all_done", "any_success", "none_failed"]

@@ -9,7 +9,7 @@ import redis
 from flowcore.ports.breaker import Breakers, Circuit
 from flowcore.stores.inmemory.breaker import InMemoryBreakers
 from flowcore.stores.redis.breaker import RedisBreakers
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.connection.script import Line, Script
 from tests.contract.harness import Clock, on_clock
 
 API = Circuit(name="api", failures=3, within=10.0, reset_after=5.0)

@@ -10,8 +10,8 @@ from flowcore.ports.store import Dispatch, NewRun, Ticket, Wait
 from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
 from flowcore.run.record import Origin
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.inmemory.state import PLAN_GRACE
-from flowcore.stores.redis.store import RedisStore
+from flowcore.stores.inmemory.runs.run import PLAN_GRACE
+from flowcore.stores.redis.runs.store import RedisStore
 from tests.contract.harness import LEASES, RUN, Harness, make_plan
 
 CHAIN = make_plan([[], [0], [1]])

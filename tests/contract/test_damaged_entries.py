@@ -15,13 +15,13 @@ from flowcore.errors import ServiceError
 from flowcore.ports.agents import NewTask
 from flowcore.ports.flows import DeployedFlow
 from flowcore.ports.listing import Listing
-from flowcore.ports.presence import WorkerNote
 from flowcore.ports.refusals import Refusal
 from flowcore.ports.store import NewRun, RunQuery
+from flowcore.ports.workers import WorkerNote
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents, RedisDirectory
 from flowcore.stores.redis.flows import RedisFlows
-from flowcore.stores.redis.presence import RedisWorkerBoard
 from flowcore.stores.redis.refusals import RedisRefusals
+from flowcore.stores.redis.workers import RedisWorkerBoard
 from tests.contract.harness import make_plan, on_redis, on_shards
 from tests.deep import count
 

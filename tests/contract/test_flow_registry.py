@@ -6,9 +6,9 @@ import redis
 from flowcore.ports.flows import DeployedFlow, FlowRegistry
 from flowcore.ports.store import RunStore
 from flowcore.stores.inmemory.flows import InMemoryFlows
-from flowcore.stores.inmemory.store import InMemoryStore
+from flowcore.stores.inmemory.runs.store import InMemoryStore
 from flowcore.stores.redis.flows import RedisFlows
-from flowcore.stores.redis.store import Leases, RedisStore
+from flowcore.stores.redis.runs.store import Leases, RedisStore
 from tests.contract.harness import make_plan
 
 ONE, TWO = make_plan([[]]), make_plan([[], [0]])

@@ -16,14 +16,14 @@ from flowcore.assembly.settings import Settings
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.reader import RunQuery
 from flowcore.ports.store import NewRun
-from flowcore.stores.redis.connect import connect
-from flowcore.stores.redis.event_log import RedisEventLog
-from flowcore.stores.redis.placing import server_name
-from flowcore.stores.redis.presence import RedisWorkerBoard
-from flowcore.stores.redis.reader import RedisReader
-from flowcore.stores.redis.room import RedisRoom
-from flowcore.stores.redis.sharded import Shard, ShardedReader, ShardedStore
-from flowcore.stores.redis.store import Leases, RedisStore
+from flowcore.stores.redis.connection.capacity import RedisRoom
+from flowcore.stores.redis.connection.connect import connect
+from flowcore.stores.redis.connection.placement import server_name
+from flowcore.stores.redis.runs.event_log import RedisEventLog
+from flowcore.stores.redis.runs.reader import RedisReader
+from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.sharding.runs import Shard, ShardedReader, ShardedStore
+from flowcore.stores.redis.workers import RedisWorkerBoard
 from tests.contract.harness import make_plan
 from tests.services import running_valkey
 

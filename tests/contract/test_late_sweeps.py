@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from flowcore.errors import StoreUnreachableError
-from flowcore.stores.redis.store import RedisStore
+from flowcore.stores.redis.runs.store import RedisStore
 from tests.contract.harness import LEASES, RUN, Clock, Harness, make_plan, on_redis
 
 ONE = make_plan([[]])

@@ -10,8 +10,8 @@ import redis
 
 from flowcore.ports.limiter import Limiter, Places, Rate
 from flowcore.stores.inmemory.limiter import InMemoryLimiter
+from flowcore.stores.redis.connection.script import Line, Script
 from flowcore.stores.redis.limiter import RedisLimiter
-from flowcore.stores.redis.script import Line, Script
 from tests.contract.harness import Clock, on_clock
 
 TWO = Places("db", 2)

@@ -11,7 +11,7 @@ import redis
 
 from flowcore.ports.memory import MemoryStore, Written
 from flowcore.stores.inmemory.memory import InMemoryMemory
-from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.connection.connect import connect
 from flowcore.stores.redis.memory import RedisMemory, ShardedMemory
 from tests.engine import poll
 

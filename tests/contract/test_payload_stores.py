@@ -14,7 +14,7 @@ from flowcore.ports.payloads import PayloadStore
 from flowcore.run.reference import Reference
 from flowcore.stores.files import FilePayloads
 from flowcore.stores.objects import ObjectPayloads
-from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.connection.connect import connect
 from flowcore.stores.redis.payloads import CHUNK, RedisPayloads
 
 SPACE = "order-42.0123456789abcdef"

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from flowcore.agents.message import Message, Part
-from flowcore.engine.janitor import Janitor
+from flowcore.engine.background.janitor import Janitor
 from flowcore.errors import StoreFullError
 from flowcore.plan.plan import Plan
 from flowcore.ports.agents import NewTask
@@ -19,8 +19,8 @@ from flowcore.ports.store import Dispatch, NewRun, RunStore
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents
 from flowcore.stores.redis.callbacks import RedisCallbackDesk
 from flowcore.stores.redis.payloads import RedisLedger
+from flowcore.stores.redis.runs.store import Leases, RedisStore
 from flowcore.stores.redis.schedules import RedisSchedules
-from flowcore.stores.redis.store import Leases, RedisStore
 from flowcore.stores.redis.troubles import RedisTroubles
 from tests.contract.harness import make_plan
 from tests.deep import count

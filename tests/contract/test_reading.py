@@ -7,9 +7,9 @@ import pytest
 
 from flowcore.ports.store import Heard, NewRun, RunQuery, Ticket, Wait
 from flowcore.run.event import EventType
-from flowcore.run.note import MOST_SAID, Note
+from flowcore.run.node_event import MOST_SAID, Note
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.inmemory.state import PLAN_GRACE
+from flowcore.stores.inmemory.runs.run import PLAN_GRACE
 from tests.contract.harness import LEASES, RUN, Harness, make_plan
 
 ONE = make_plan([[]])

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from flowcore.ports.store import NewRun, Outcome, Sweep, Ticket
-from flowcore.stores.redis.store import Leases, RedisStore
+from flowcore.stores.redis.runs.store import Leases, RedisStore
 from tests.contract.harness import RUN, make_plan
 
 pytestmark = pytest.mark.integration

@@ -13,23 +13,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from flowcore.errors import StoreFullError, StoreUnreachableError
-from flowcore.ports.presence import WorkerNote
 from flowcore.ports.store import NewRun, RunQuery, Sweep, Ticket
+from flowcore.ports.workers import WorkerNote
 from flowcore.run.reference import Reference
 from flowcore.run.status import RunState
-from flowcore.stores.redis.connect import connect
-from flowcore.stores.redis.event_log import RedisEventLog
+from flowcore.stores.redis.connection.capacity import RedisRoom
+from flowcore.stores.redis.connection.connect import connect
+from flowcore.stores.redis.connection.placement import home_of
 from flowcore.stores.redis.keys import plan_key, run_key
 from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
-from flowcore.stores.redis.placing import home_of
-from flowcore.stores.redis.presence import RedisWorkerBoard
-from flowcore.stores.redis.reader import RedisReader
-from flowcore.stores.redis.room import RedisRoom
-from flowcore.stores.redis.sharded import Shard, ShardedReader, ShardedStore
-from flowcore.stores.redis.sharded_events import ShardedEventLog
-from flowcore.stores.redis.sharded_payloads import ShardedLedger, ShardedPayloads
-from flowcore.stores.redis.sharded_watch import ShardedRoom, ShardedWorkerBoard
-from flowcore.stores.redis.store import Leases, RedisStore
+from flowcore.stores.redis.runs.event_log import RedisEventLog
+from flowcore.stores.redis.runs.reader import RedisReader
+from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.sharding.events import ShardedEventLog
+from flowcore.stores.redis.sharding.payloads import ShardedLedger, ShardedPayloads
+from flowcore.stores.redis.sharding.runs import Shard, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharding.workers import ShardedRoom, ShardedWorkerBoard
+from flowcore.stores.redis.workers import RedisWorkerBoard
 from tests.contract.harness import Clock, Harness, in_memory, make_plan, on_shards
 from tests.contract.test_both_stores_agree import Duel
 from tests.engine import poll

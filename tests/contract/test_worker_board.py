@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
-from flowcore.ports.presence import WorkerNote
+from flowcore.ports.workers import WorkerNote
 from flowcore.run.protocol import WIRE, WIRE_BEFORE
-from flowcore.stores.redis.presence import RedisWorkerBoard
+from flowcore.stores.redis.workers import RedisWorkerBoard
 
 if TYPE_CHECKING:
     import redis

@@ -6,7 +6,7 @@ In: a case, the run's handle. Out: what is wrong, in sentences; the events, for 
 from collections import Counter
 from collections.abc import Sequence
 
-from flowcore.client.handle import Run
+from flowcore.client.run import Run
 from flowcore.ports.backend import ExecutionResult
 from flowcore.run.event import Event, EventType
 from tests.faults.cases import Case

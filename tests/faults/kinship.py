@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from flowcore.assembly.session import Session
-from flowcore.client.handle import Run
+from flowcore.client.run import Run
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
 from flowcore.run.event import Event, EventType

@@ -14,7 +14,7 @@ from typing import Self
 
 from flowcore.assembly.session import Session
 from flowcore.client.flow import start_run
-from flowcore.client.handle import Run
+from flowcore.client.run import Run
 from flowcore.errors import FlowcoreError
 from flowcore.ports.store import RunQuery
 from flowcore.run.event import Event

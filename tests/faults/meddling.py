@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from flowcore.assembly.session import Session
-from flowcore.client.handle import Run
+from flowcore.client.run import Run
 from flowcore.errors import FlowcoreError
 from flowcore.run.record import RunSummary
 from flowcore.run.status import NodeState, RunState

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from flowcore.assembly.worker import app
-from flowcore.backends.native.consuming import DoorbellQoS
-from flowcore.backends.native.janitor import JanitorStep
-from flowcore.backends.native.publish import CeleryDispatcher
-from flowcore.engine.children import EngineChildren
-from flowcore.engine.spawn import Spawner
-from flowcore.stores.redis.event_log import RedisEventLog
-from flowcore.stores.redis.store import RedisStore
+from flowcore.celery.dispatcher import CeleryDispatcher
+from flowcore.celery.gate.redis_consumer import DoorbellQoS
+from flowcore.celery.steps.janitor import JanitorStep
+from flowcore.engine.child_runs.structured import Spawner
+from flowcore.engine.runs.children import EngineChildren
+from flowcore.stores.redis.runs.event_log import RedisEventLog
+from flowcore.stores.redis.runs.store import RedisStore
 from tests.faults.crash import DIRECTORY, pass_by
 
 __all__ = ["app"]

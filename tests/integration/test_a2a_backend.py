@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from flowcore import Run
 from flowcore.backends import BackendRegistry
-from flowcore.client.a2a import A2ABackend
+from flowcore.backends.a2a import A2ABackend
 from flowcore.client.flow import start_run
 from tests.engine import Engine, poll
 from tests.integration.conftest import MakeEngine

@@ -13,7 +13,7 @@ from flowcore.check.check import check
 from flowcore.errors import VersionMismatchError
 from flowcore.graph.diagnostic import InvalidFlowError
 from flowcore.graph.load import load_tree
-from flowcore.ports.presence import WorkerNote
+from flowcore.ports.workers import WorkerNote
 from flowcore.run.protocol import WIRE
 from tests.engine import MODULES, Engine, poll
 from tests.integration.conftest import MakeEngine

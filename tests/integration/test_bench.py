@@ -13,13 +13,13 @@ import psutil
 import pytest
 import redis
 
-from flowcore.bench.counters import usage
-from flowcore.bench.crowd import small_runs
 from flowcore.bench.dags import PATTERNS, Work, named
-from flowcore.bench.growth import growth, memory
+from flowcore.bench.harness import Stand, Worker, compiled
 from flowcore.bench.latency import latency
+from flowcore.bench.many_runs import small_runs
 from flowcore.bench.metg import metg_of_patterns
-from flowcore.bench.stand import Stand, Worker, compiled
+from flowcore.bench.redis_counters import usage
+from flowcore.bench.scaling import growth, memory
 from flowcore.bench.stream import streaming
 from flowcore.client.flow import start_run
 from flowcore.errors import RunFailedError, ServiceError

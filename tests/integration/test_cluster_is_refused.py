@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flowcore.cli.doctor import doctor
-from flowcore.cli.printing import Format
+from flowcore.cli.commands.doctor import doctor
+from flowcore.cli.output import Format
 from flowcore.errors import WrongServerError
 from tests.brokers import running_cluster_node
 from tests.engine import running_engine

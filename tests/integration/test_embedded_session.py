@@ -11,7 +11,7 @@ import pytest
 from flowcore import Flow, Session
 from flowcore.assembly.settings import Settings
 from flowcore.client.flow import start_run
-from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.connection.connect import connect
 from tests.engine import MODULES, poll
 
 

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from flowcore import Run
-from flowcore.assembly.build import place
+from flowcore.assembly.runtime import place
 from flowcore.ports.store import Dispatch
 from tests.canary import CANARY as SECRET
 from tests.canary import leaks_in

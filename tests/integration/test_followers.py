@@ -18,12 +18,12 @@ from flowcore.client.sse import sse
 from flowcore.errors import RunNotFoundError, ServiceError, StoreUnreachableError, WaitTimeoutError
 from flowcore.ports.store import NewRun, Outcome, Ticket
 from flowcore.run.event import EventType
-from flowcore.run.note import Note
+from flowcore.run.node_event import Note
 from flowcore.run.wire import pack
-from flowcore.stores.redis.event_log import RedisEventLog
-from flowcore.stores.redis.placing import home_of, server_name
-from flowcore.stores.redis.pools import BoundedPool, PoolExhaustedError
-from flowcore.stores.redis.store import Leases, RedisStore
+from flowcore.stores.redis.connection.placement import home_of, server_name
+from flowcore.stores.redis.connection.pools import BoundedPool, PoolExhaustedError
+from flowcore.stores.redis.runs.event_log import RedisEventLog
+from flowcore.stores.redis.runs.store import Leases, RedisStore
 from tests.contract.harness import make_plan
 from tests.engine import poll
 from tests.services import running_valkey
@@ -366,7 +366,7 @@ def test_runs_of_several_servers_are_followed_by_one_process(
 
 
 def test_a_pool_that_is_used_up_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowcore.stores.redis.pools._PATIENCE", 0.05)
+    monkeypatch.setattr("flowcore.stores.redis.connection.pools._PATIENCE", 0.05)
     pool = BoundedPool.from_url(url, max_connections=1)
     held = pool.get_connection()
     with pytest.raises(PoolExhaustedError, match="connections of this process have been in use"):

@@ -22,7 +22,7 @@ ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 # A worker with one forked pool child. Pids go to a file, since its output goes to the log.
 WORKER = """
 import os, signal, sys, time
-from flowcore.assembly.lifeline import report_ready, terminate_self, watch_parent
+from flowcore.assembly.process_lifetime import report_ready, terminate_self, watch_parent
 if "stubborn" in sys.argv:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if not os.fork():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowcore.client.handle import Run
+from flowcore.client.run import Run
 from flowcore.run.event import Event, EventType
 from tests.engine import Engine
 from tests.integration.modules.engine_nodes import mix

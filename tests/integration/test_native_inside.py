@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from flowcore import Run
-from flowcore.engine import answers, control
+from flowcore.engine.runs import control
+from flowcore.engine.runs import signals as answers
 from flowcore.ports.store import RunReader
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.redis.store import RedisStore
+from flowcore.stores.redis.runs.store import RedisStore
 from tests.engine import Engine, poll
 from tests.integration.conftest import MakeEngine
 

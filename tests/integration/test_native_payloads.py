@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowcore.client.outputs import Outputs
-from flowcore.engine.portions import MOST_BYTES
+from flowcore.engine.values.output_batches import MOST_BYTES
 from flowcore.errors import PayloadLostError, PayloadTooLargeError
 from flowcore.run.reference import is_reference, read_reference
 from tests.engine import Engine, poll, running_engine

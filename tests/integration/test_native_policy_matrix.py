@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowcore import Flow, Run
-from flowcore.client.a2a import A2ABackend
+from flowcore.backends.a2a import A2ABackend
 from flowcore.client.flow import start_run
 from flowcore.errors import UsageError
 from tests import policy_matrix, typed_matrix

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flowcore.cli.main import main
-from flowcore.client.handle import Run
+from flowcore.client.run import Run
 from flowcore.run.event import EventType
 from flowcore.run.status import NodeState
 from tests.engine import Engine

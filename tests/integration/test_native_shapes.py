@@ -9,7 +9,7 @@ from kombu.message import Message
 
 from flowcore import Flow
 from flowcore.client.flow import start_run
-from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.connection.connect import connect
 from tests.engine import Engine, running_engine
 from tests.services import running_valkey
 

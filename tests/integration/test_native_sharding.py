@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from flowcore import Run
-from flowcore.stores.redis.sharded import ShardedStore
+from flowcore.stores.redis.sharding.runs import ShardedStore
 from tests.engine import Engine, poll, running_engine
 from tests.services import running_valkey
 

@@ -10,8 +10,8 @@ import msgpack
 import pytest
 
 from flowcore import Flow, Run
-from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
-from flowcore.backends.native.signing import Keyring, sign_message
+from flowcore.celery.dispatcher import NODE_TASK, UNIT_TASK
+from flowcore.celery.signing import Keyring, sign_message
 from flowcore.run.status import RunState
 from tests.engine import Engine, poll, running_engine
 from tests.services import running_valkey

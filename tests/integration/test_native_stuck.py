@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from flowcore import Run
-from flowcore.cli.doctor_workers import check_notes
+from flowcore.cli.commands.doctor_workers import check_notes
 from flowcore.run.event import EventType
 from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine, poll, running_engine

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.backends.native.inline import InlineRows
+from flowcore.celery.monitoring.unit_events import InlineRows
 from flowcore.check.check import check
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan

@@ -11,8 +11,8 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from flowcore import Flow
-from flowcore.cli.doctor import doctor
-from flowcore.cli.printing import Format
+from flowcore.cli.commands.doctor import doctor
+from flowcore.cli.output import Format
 from flowcore.client.flow import start_run
 from flowcore.run.status import RunState
 from tests.brokers import RabbitServer, running_rabbitmq

@@ -12,12 +12,12 @@ import pytest
 import redis
 
 from flowcore import Session
-from flowcore.assembly import reach
+from flowcore.assembly import preflight as reach
 from flowcore.assembly.settings import Settings
 from flowcore.errors import BrokerUnreachableError, StoreRefusedError, StoreUnreachableError
-from flowcore.stores.redis import connect as connect_module
-from flowcore.stores.redis.connect import connect, translated
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.connection import connect as connect_module
+from flowcore.stores.redis.connection.connect import connect, translated
+from flowcore.stores.redis.connection.script import Line, Script
 from tests.engine import Engine
 from tests.services import running_valkey
 

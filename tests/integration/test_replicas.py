@@ -13,7 +13,7 @@ from flowcore import Flow, Session
 from flowcore.assembly.settings import Settings
 from flowcore.client.flow import start_run
 from flowcore.errors import FlowcoreError, StoreUnreachableError
-from flowcore.stores.redis import replicas as replicas_module
+from flowcore.stores.redis.runs import replicas as replicas_module
 from tests.brokers import Replicated, running_replicated
 from tests.engine import poll
 

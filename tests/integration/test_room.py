@@ -10,9 +10,9 @@ import redis
 from flowcore import Run
 from flowcore.errors import StoreFullError
 from flowcore.run.event import EventType
-from flowcore.stores.redis import room as room_module
-from flowcore.stores.redis.connect import translated
-from flowcore.stores.redis.room import RedisRoom
+from flowcore.stores.redis.connection import capacity as room_module
+from flowcore.stores.redis.connection.capacity import RedisRoom
+from flowcore.stores.redis.connection.connect import translated
 from tests.engine import Engine, poll, running_engine
 from tests.services import running_valkey
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from flowcore.cli.doctor import doctor
-from flowcore.cli.printing import Format
+from flowcore.cli.commands.doctor import doctor
+from flowcore.cli.output import Format
 from flowcore.errors import ServiceError, StoreUnreachableError
-from flowcore.stores.redis.connect import connect, translated
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.connection.connect import connect, translated
+from flowcore.stores.redis.connection.script import Line, Script
 from tests.brokers import Replicated, running_replicated
 from tests.engine import Engine, poll, running_engine
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from flowcore import Run
-from flowcore.engine.submit import submit
+from flowcore.engine.runs.submit import submit
 from flowcore.plan.children import map_plan
 from flowcore.ports.store import Outcome, Ticket, Wait
 from flowcore.run.record import Failure, Parent

@@ -11,9 +11,9 @@ import msgpack
 import pytest
 
 from flowcore import Run
-from flowcore.backends.native import signing
+from flowcore.celery import signing
 from flowcore.errors import RunCancelledError, VersionMismatchError
-from flowcore.ports.presence import WorkerNote
+from flowcore.ports.workers import WorkerNote
 from flowcore.run.protocol import WIRE
 from flowcore.stores.redis.keys import run_key
 from tests.engine import Engine, poll, running_engine

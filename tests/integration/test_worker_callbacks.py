@@ -12,7 +12,7 @@ import pytest
 
 from flowcore.assembly.session import Session
 from flowcore.client.flow import Flow, start_run
-from flowcore.client.handle import Run
+from flowcore.client.run import Run
 from flowcore.run.callbacks import METHODS, calls_of
 from tests.engine import MODULES, PATIENCE, Engine, poll
 from tests.integration.conftest import MakeEngine

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from flowcore.backends.native.activity import Activity
-from flowcore.engine.janitor import Janitor
+from flowcore.celery.steps.idle_backoff import Activity
+from flowcore.engine.background.janitor import Janitor
 from flowcore.ports.store import Sweep
-from flowcore.stores.inmemory.store import InMemoryStore
+from flowcore.stores.inmemory.runs.store import InMemoryStore
 
 
 class Clock:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowcore.agents.message import Artifact, Message, Part, TaskState, TaskUpdate, artifacts_of
-from flowcore.backends.a2a.event_writer import MAX_TASK, EventWriter
+from flowcore.engine.agents.event_writer import MAX_TASK, EventWriter
 from flowcore.errors import AgentTaskStateError, UnsupportedValueError
 from flowcore.ports.agents import TaskClaim, TaskHold
 from tests.deep import count

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from flowcore import Message, Part, Skill, agent
 from flowcore.agents.message import Artifact, Role
-from flowcore.engine.agent_messages import (
+from flowcore.engine.agents.caller import chain_of, hops_of
+from flowcore.engine.agents.messages import (
     MAX_MESSAGE,
     UNREADABLE,
     artifact_body,
@@ -21,7 +22,6 @@ from flowcore.engine.agent_messages import (
     read_artifact,
     read_message,
 )
-from flowcore.engine.agents import chain_of, hops_of
 from flowcore.errors import UnsupportedValueError, UsageError
 from tests.deep import count
 

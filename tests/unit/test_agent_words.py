@@ -7,7 +7,7 @@ import pytest
 
 from flowcore import Message, Skill, agent
 from flowcore.agents.message import Artifact, Part, Role, Task, TaskState
-from flowcore.backends.a2a.ringing import opened
+from flowcore.celery.agents.notifier import opened
 from flowcore.errors import UsageError
 from flowcore.run.protocol import WIRE
 

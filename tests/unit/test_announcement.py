@@ -10,11 +10,11 @@ import pytest
 
 import flowcore
 from flowcore.assembly.peers import Peers, worker_command
-from flowcore.backends.native.announcement import make_note, marked_callables, with_memory
 from flowcore.backends.registry import BackendRegistry, engine_versions
-from flowcore.cli.doctor_workers import check_notes
+from flowcore.celery.monitoring.worker_info import make_note, marked_callables, with_memory
+from flowcore.cli.commands.doctor_workers import check_notes
 from flowcore.errors import VersionMismatchError
-from flowcore.ports.presence import WorkerNote
+from flowcore.ports.workers import WorkerNote
 from flowcore.run.protocol import WIRE, mismatch
 
 OURS = """

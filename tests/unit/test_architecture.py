@@ -117,7 +117,7 @@ def test_a_lock_names_no_address_and_no_absolute_path() -> None:
 
 
 def test_a_client_imports_nothing_of_celerys_worker_and_pools() -> None:
-    script = "import sys, flowcore.client.native; print(*sorted(sys.modules))"
+    script = "import sys, flowcore.backends.native; print(*sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )

@@ -16,11 +16,11 @@ from flowcore.check.schema import json_schema
 from flowcore.errors import FlowcoreError, UsageError
 from flowcore.graph.diagnostic import CODES, InvalidFlowError
 from flowcore.graph.load import load_text, load_tree
-from flowcore.nodes.builtin import BUILTIN, Park
+from flowcore.nodes.arguments.model import misfits
+from flowcore.nodes.arguments.registry import ARGUMENTS
 from flowcore.nodes.context import Resumed
 from flowcore.nodes.resolve import forget
-from flowcore.nodes.types.model import misfits
-from flowcore.nodes.types.registry import ARGUMENTS
+from flowcore.nodes.types.builtin import BUILTIN, Park
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.types import LONGEST, format_duration, parse_duration
@@ -125,7 +125,7 @@ CELLS = [
 
 
 def test_every_argument_of_every_type_is_in_the_table() -> None:
-    from flowcore.nodes.types.conversation import OPERATIONS
+    from flowcore.nodes.arguments.conversation import OPERATIONS
 
     there = {
         (uses, name)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from flowcore.check.check import check
 from flowcore.errors import UsageError
-from flowcore.graph.author import FlowBuilder, Group, NodeFunction, Step, node, parallel
+from flowcore.graph.builder import FlowBuilder, Group, NodeFunction, Step, node, parallel
 from flowcore.graph.load import load_tree
 from flowcore.graph.policy import Retry
 from flowcore.plan.compile import compile_plan

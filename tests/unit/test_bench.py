@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from flowcore.bench.counters import Usage
 from flowcore.bench.dags import PATTERNS, STANDARD, Dag, Work, named, pattern
-from flowcore.bench.figures import LONGEST, Point, exponent, metg, percentile, slope
+from flowcore.bench.harness import Measured, compiled
 from flowcore.bench.ideal import critical_path, ideal_makespan
 from flowcore.bench.metg import round_seconds
 from flowcore.bench.nodes import calibrate
 from flowcore.bench.processes import cpu_seconds, family, forget_peak, peak_bytes, resident_bytes
-from flowcore.bench.stand import Measured, compiled
+from flowcore.bench.redis_counters import Usage
+from flowcore.bench.stats import LONGEST, Point, exponent, metg, percentile, slope
 from flowcore.bench.suite import Options
 from flowcore.bench.throughput import figures_of, merged
 from flowcore.errors import UsageError

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowcore.bench.suite import Options
-from flowcore.cli import bench as command
+from flowcore.cli.commands import bench as command
 from flowcore.cli.main import main
 
 IDLE = {

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from flowcore import Context, node
 from flowcore.check.check import check
-from flowcore.engine.bind import bind
-from flowcore.engine.upstream import Upstream
+from flowcore.engine.attempts.binding import bind
+from flowcore.engine.attempts.upstream import Upstream
 from flowcore.errors import BindingError
 from flowcore.graph.load import load_tree
 from flowcore.nodes.signature import signature_of

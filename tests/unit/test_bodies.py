@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from flowcore.errors import AnswerError, PayloadTooLargeError
-from flowcore.nodes.charset import body_of
-from flowcore.nodes.content_encoding import decoded
-from flowcore.nodes.retry_after import may_pass, retry_after
+from flowcore.nodes.http.charset import body_of
+from flowcore.nodes.http.content_encoding import decoded
+from flowcore.nodes.http.retry_after import may_pass, retry_after
 from tests.deep import count
 
 WORDS = ["", "a", "é", "日本", "😀", "\n", '"', "\u2028", "{}", "\x00"]

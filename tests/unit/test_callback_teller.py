@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 
-from flowcore.engine.callbacks import CallbackTeller
+from flowcore.engine.background.callbacks import CallbackTeller
 from flowcore.ports.callbacks import Turn
 from flowcore.ports.store import Heard, Ticket
 from flowcore.run.event import Event, EventType
-from flowcore.run.note import Note
+from flowcore.run.node_event import Note
 
 
 class Desk:

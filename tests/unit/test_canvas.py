@@ -9,11 +9,11 @@ from celery.exceptions import Reject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowcore.backends.native import canvas
-from flowcore.backends.native.canvas import CanvasFailedError, canvas_text, register, to_canvas
-from flowcore.backends.native.signing import Keyring
+from flowcore.celery.canvas import export as canvas
+from flowcore.celery.canvas.export import CanvasFailedError, canvas_text, register, to_canvas
+from flowcore.celery.signing import Keyring
 from flowcore.check.check import check
-from flowcore.engine.upstream import Upstream
+from flowcore.engine.attempts.upstream import Upstream
 from flowcore.errors import UnsupportedValueError, UsageError
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan

@@ -6,7 +6,7 @@ import pytest
 from celery import Celery, chain, chord, group
 
 from flowcore.check.check import check
-from flowcore.cli.convert import queue_of
+from flowcore.cli.commands.importers import queue_of
 from flowcore.graph.load import load_tree
 from flowcore.importers.canvas import CanvasError, from_canvas
 

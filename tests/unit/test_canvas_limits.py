@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from flowcore import Flow
-from flowcore.backends.native import canvas_limits
-from flowcore.backends.native.canvas_limits import refuse_unkept
+from flowcore.celery.canvas import unsupported as canvas_limits
+from flowcore.celery.canvas.unsupported import refuse_unkept
 from flowcore.check.check import check
 from flowcore.errors import UsageError
 from flowcore.graph.load import load_tree
-from flowcore.nodes.builtin import BUILTIN
+from flowcore.nodes.types.builtin import BUILTIN
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Policy

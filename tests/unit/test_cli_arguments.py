@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.cli.given import read_flow, seconds
+from flowcore.cli.arguments import read_flow, seconds
 from flowcore.cli.inputs import parse_input
 from flowcore.cli.main import ALIASES, COMMANDS, main
 from flowcore.errors import DefinitionError, UsageError

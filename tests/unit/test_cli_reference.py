@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from flowcore.cli.exit_codes import ExitCode
+from flowcore.cli.help_cache import stored_help
 from flowcore.cli.main import ALIASES, COMMANDS, main
-from flowcore.cli.outcome import ExitCode
-from flowcore.cli.stored_help import stored_help
 from scripts.cli_help import texts
 
 TEXT = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text("utf-8")

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from flowcore.assembly.settings import SettingsError
 from flowcore.check.check import check
-from flowcore.cli.doctor import check_server
+from flowcore.cli.commands.doctor import check_server
+from flowcore.cli.exit_codes import ExitCode, explain
 from flowcore.cli.follow import code_of, result_object
-from flowcore.cli.outcome import ExitCode, explain
-from flowcore.cli.picture import Picture
-from flowcore.cli.printing import iso, paint, table, write
-from flowcore.cli.progress import Lines, Tree, choose, draw
+from flowcore.cli.live_view import Lines, Tree, choose, draw
+from flowcore.cli.output import iso, paint, table, write
+from flowcore.cli.run_state import Picture
 from flowcore.errors import (
     BackendError,
     DefinitionError,

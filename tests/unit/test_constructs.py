@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowcore.graph.flow import FlowDefinition, NodeDefinition
-from flowcore.nodes.builtin import BUILTIN
+from flowcore.nodes.types.builtin import BUILTIN
 
 ROOT = Path(__file__).parents[2]
 TABLE = (ROOT / "docs/reference/constructs.md").read_text("utf-8")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from flowcore import Flow
 from flowcore.check.check import check
-from flowcore.engine.marked import Marked
+from flowcore.engine.attempts.decorator_policies import Marked
 from flowcore.errors import DefinitionError
+from flowcore.graph.decorators import POLICIES, laid_over
 from flowcore.graph.load import load_text, load_tree
-from flowcore.graph.marks import POLICIES, laid_over
-from flowcore.graph.spec import NodeSpec
+from flowcore.graph.node_spec import NodeSpec
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.explain.policies import policies_of
 from flowcore.plan.explain.text import render

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowcore.assembly.settings import Settings
-from flowcore.cli.doctor_home import check_home
+from flowcore.cli.commands.doctor_home import check_home
 from flowcore.cli.main import main
 
 

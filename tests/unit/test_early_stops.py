@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine.invoke import Invoker, Stopper
-from flowcore.engine.streaming import streaming
+from flowcore.engine.attempts.generators import streaming
+from flowcore.engine.attempts.invocation import Invoker, Stopper
 from flowcore.errors import NodeTimeoutError
 
 LONG = 600

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import msgpack
 import pytest
 
-from flowcore.engine.emission import Emission, Flusher
+from flowcore.engine.attempts.event_emitter import Emission, Flusher
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.store import Heard, Ticket
 from flowcore.run.event import Event, EventType
-from flowcore.run.note import Note
+from flowcore.run.node_event import Note
 
 TICKET = Ticket(run="run", node=0, attempt=1)
 

@@ -8,7 +8,7 @@ import pytest
 
 import flowcore
 from flowcore import errors
-from flowcore.engine.describe import describe
+from flowcore.engine.values.failure import describe
 from flowcore.errors import FlowcoreError, RunError, RunFailedError, RunNotFoundError
 
 

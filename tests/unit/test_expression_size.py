@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from flowcore.check import rules_expressions
 from flowcore.check.check import check
 from flowcore.check.expression_size import check_expression_size
+from flowcore.check.rules import expressions as rules_expressions
 from flowcore.errors import DefinitionError
+from flowcore.graph.document import STRICT, Limits
 from flowcore.graph.load import DEFAULT_LIMITS, load_text, load_tree
-from flowcore.graph.source import STRICT, Limits
 
 LONG = "inputs.n + " + "1 + " * 900
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine.feeding import MOST_ITEMS, Feed, feeding
+from flowcore.engine.child_runs.item_feed import MOST_ITEMS, Feed, feeding
 from flowcore.errors import UsageError
 
 

@@ -6,8 +6,8 @@ import pytest
 from celery import Celery
 from celery.utils.serialization import get_pickleable_exception
 
-from flowcore.backends.native.foreign import _error_of
-from flowcore.engine.retry import error_names
+from flowcore.celery.external_tasks import _error_of
+from flowcore.engine.policies.retry import error_names
 from flowcore.errors import CeleryTaskError
 from flowcore.testing import Flows
 

@@ -6,7 +6,7 @@ import sys
 SCRIPT = """
 import os, sys, threading
 from kombu.transport import redis
-from flowcore.backends.native.forking import free_locks_in_forks
+from flowcore.celery.fork_safety import free_locks_in_forks
 
 if sys.argv[1] == "free":
     free_locks_in_forks()

@@ -8,13 +8,13 @@ import flowcore
 PACKAGE = Path(flowcore.__file__).parent
 
 #: Who has to do something before a fork, too: descriptors that are being opened, signals.
-HOOKS = {"forks.py", "assembly/lifeline.py", "backends/native/forking.py"}
+HOOKS = {"forks.py", "assembly/process_lifetime.py", "celery/fork_safety.py"}
 
 #: Whose process it is that owns something outside, which a child must not end; or leads a group.
 OWNERS = {
     "assembly/embedded.py",
-    "assembly/lifeline.py",
-    "backends/native/announcement.py",
+    "assembly/process_lifetime.py",
+    "celery/monitoring/worker_info.py",
 }
 
 

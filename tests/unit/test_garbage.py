@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flowcore.backends.native.garbage import GarbageCollection
+from flowcore.celery.garbage_collection import GarbageCollection
 from tests.engine import poll
 
 

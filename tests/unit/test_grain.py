@@ -3,7 +3,7 @@
 import pytest
 
 from flowcore.check.check import check
-from flowcore.engine.grain import GRAIN, Estimates
+from flowcore.engine.runs.granularity import GRAIN, Estimates
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan

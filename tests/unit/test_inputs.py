@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine.inputs import accept_input, fitting
+from flowcore.engine.runs.inputs import accept_input, fitting
 from flowcore.errors import UsageError
 
 DECLARED = {

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from flowcore.engine.chores import Chore, look_after
-from flowcore.engine.isolation import Deadline, Isolation, sentence_of
+from flowcore.engine.background.periodic import Chore, look_after
+from flowcore.engine.values.isolation import Deadline, Isolation, sentence_of
 from flowcore.errors import StoreUnreachableError, UsageError
 from flowcore.ports.troubles import Trouble
 

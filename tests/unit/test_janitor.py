@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowcore.engine.janitor import Janitor
+from flowcore.engine.background.janitor import Janitor
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Dispatch
 from flowcore.stores.inmemory import InMemoryStore

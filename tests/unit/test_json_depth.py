@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.cli.printing import Format, show_object
+from flowcore.cli.output import Format, show_object
 from flowcore.errors import UnsupportedValueError
 from flowcore.json_text import json_text
 from flowcore.run.values import DEEPEST, plain_value

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from kombu.utils import json as celery_json
 
 import flowcore
-from flowcore.backends.native.signing import Keyring
+from flowcore.celery.signing import Keyring
 from flowcore.client.memory_lines import thread_line, thread_lines
 from flowcore.errors import UnsupportedValueError, UsageError
 from flowcore.json_text import strict_json
-from flowcore.nodes.types.calls import LlmArguments
+from flowcore.nodes.arguments.calls import LlmArguments
 from flowcore.run.wire import pack
 
 ROOT = Path(flowcore.__file__).parent
@@ -25,18 +25,18 @@ ROOT = Path(flowcore.__file__).parent
 OF_OUR_OWN = {
     "json_text.py": "the encoder",
     "client/memory_lines.py": "exported threads, with marks for what JSON does not have",
-    "backends/native/signing.py": "what is signed, read by nobody",
-    "backends/native/canvas.py": "the size of a canvas",
-    "graph/value_schema.py": "the start of a sentence of the validator",
-    "engine/redaction.py": "the spellings of a secret",
+    "celery/signing.py": "what is signed, read by nobody",
+    "celery/canvas/export.py": "the size of a canvas",
+    "graph/json_schema.py": "the start of a sentence of the validator",
+    "engine/values/redaction.py": "the spellings of a secret",
     "plan/plan.py": "literals of a definition, to be hashed",
     "nodes/parameters.py": "values that pydantic reads at once, in the same process",
     "plan/compile.py": "literals of a definition, to be compared",
-    "cli/define.py": "the schema of definitions",
-    "cli/convert.py": "a definition",
+    "cli/commands/definitions.py": "the schema of definitions",
+    "cli/commands/importers.py": "a definition",
     "assembly/embedded.py": "a record of a server",
     "assembly/agent_launch.py": "what an agent's process is told",
-    "bench/stand.py": "messages to be counted",
+    "bench/harness.py": "messages to be counted",
 }
 
 

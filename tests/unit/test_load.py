@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from flowcore.check.check import check
 from flowcore.errors import DefinitionError
+from flowcore.graph.document import STRICT, Document, Limits, Mark, Position
 from flowcore.graph.dump import to_yaml
 from flowcore.graph.load import load_file, load_text, load_tree
-from flowcore.graph.source import STRICT, Document, Limits, Mark, Position
 
 YAML = """\
 # a comment

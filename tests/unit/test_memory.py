@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine.memory import LARGEST, MemoryRules, ThreadMemory
+from flowcore.engine.memory.thread import LARGEST, MemoryRules, ThreadMemory
 from flowcore.errors import PayloadTooLargeError, UsageError
-from flowcore.nodes.memory import memory
+from flowcore.nodes.types.memory import memory
 from flowcore.stores.inmemory.memory import InMemoryMemory
 
 HERE = "tests.unit.test_memory"

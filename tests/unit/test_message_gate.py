@@ -14,13 +14,13 @@ from kombu.exceptions import SerializationError
 from kombu.message import Message
 from kombu.serialization import dumps
 
-from flowcore.backends.native.decompressing import LARGEST, judge_size
-from flowcore.backends.native.gate import (
+from flowcore.celery.gate.body_size import LARGEST, judge_size
+from flowcore.celery.gate.refusal import Refuser, shown, shown_error
+from flowcore.celery.gate.validation import (
     judge_command,
     judge_envelope,
     judge_task,
 )
-from flowcore.backends.native.refusing import Refuser, shown, shown_error
 from flowcore.ports.refusals import Refusal
 from tests.deep import count
 from tests.engine import poll

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flowcore.errors import AnswerError
-from flowcore.nodes.llm_answer import Answer
-from flowcore.nodes.llm_events import Reader
+from flowcore.nodes.llm.answer import Answer
+from flowcore.nodes.llm.events import Reader
 from tests.deep import count
 from tests.misbehaving_models import chunk, event, events, plain_answer
 

@@ -13,8 +13,8 @@ import yaml
 
 from flowcore.errors import AnswerError
 from flowcore.graph.diagnostic import InvalidFlowError
-from flowcore.nodes.llm_answer import Answer
-from flowcore.nodes.llm_events import Reader
+from flowcore.nodes.llm.answer import Answer
+from flowcore.nodes.llm.events import Reader
 from flowcore.testing import Flows
 from tests.deep import count
 from tests.misbehaving import Asked, Line, Misbehaving, misbehaving

@@ -2,8 +2,8 @@
 
 import pytest
 
-from flowcore.engine.describe import describe
-from flowcore.engine.limits import MOST_MESSAGE, MOST_TRACEBACK, Limits, shorten
+from flowcore.engine.values.event_limits import MOST_MESSAGE, MOST_TRACEBACK, Limits, shorten
+from flowcore.engine.values.failure import describe
 from flowcore.errors import PayloadTooLargeError, UnsupportedValueError
 
 LIMITS = Limits(event=50)

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from flowcore.cli.main import main
-from flowcore.nodes.types.conversation import OPERATIONS
-from flowcore.nodes.types.registry import ARGUMENTS
+from flowcore.nodes.arguments.conversation import OPERATIONS
+from flowcore.nodes.arguments.registry import ARGUMENTS
 
 
 @pytest.mark.parametrize("uses", sorted(ARGUMENTS))

@@ -10,9 +10,9 @@ from typing import Any
 import msgpack
 import pytest
 
-from flowcore.backends.native.ending import record_end, record_unfinished
-from flowcore.engine.describe import describe
-from flowcore.engine.limits import MOST_MESSAGE, MOST_TRACEBACK
+from flowcore.celery.attempt_end import record_end, record_unfinished
+from flowcore.engine.values.event_limits import MOST_MESSAGE, MOST_TRACEBACK
+from flowcore.engine.values.failure import describe
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.store import Outcome
 from flowcore.run.record import Failure
@@ -82,7 +82,7 @@ def test_the_words_of_ordinary_errors_are_asked_without_a_thread(
     def no_thread(*_: Any, **__: Any) -> Any:
         pytest.fail("a thread for each failure costs too much")
 
-    monkeypatch.setattr("flowcore.engine.describe.threading.Thread", no_thread)
+    monkeypatch.setattr("flowcore.engine.values.failure.threading.Thread", no_thread)
     assert _raised(lambda: KeyError("k")).message == "'k'"
     assert "No such file" in _raised(lambda: FileNotFoundError(2, "No such file", "x")).message
     assert _raised(lambda: ZeroDivisionError("by zero")).message == "by zero"
@@ -111,7 +111,7 @@ class Host:
 
 
 def _attempt() -> Any:
-    from flowcore.engine.assignment import Attempt
+    from flowcore.engine.attempts.attempt import Attempt
 
     plan: Any = SimpleNamespace(ids=["n"])
     ticket: Any = SimpleNamespace(run="r", node=0, attempt=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowcore.engine.outage import Outage
+from flowcore.engine.background.outage import Outage
 from flowcore.errors import FlowcoreError, StoreUnreachableError
 
 

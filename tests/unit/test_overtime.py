@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from flowcore.check.check import check
-from flowcore.engine.liveness import Excess
-from flowcore.engine.overtime import outcome_of
-from flowcore.engine.work_table import RunningWork, WorkTable
+from flowcore.engine.attempts.work_table import RunningWork, WorkTable
+from flowcore.engine.worker.liveness import Excess
+from flowcore.engine.worker.overtime import outcome_of
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan

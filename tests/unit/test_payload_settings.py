@@ -7,9 +7,9 @@ import pytest
 
 from flowcore.assembly.payloads import make_payloads, payload_url
 from flowcore.assembly.settings import Settings
-from flowcore.engine.payloads import Payloads
+from flowcore.engine.values.payloads import Payloads
 from flowcore.errors import PayloadTooLargeError
-from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.connection.connect import connect
 from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 
 HOME = "/home/ann"

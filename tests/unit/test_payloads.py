@@ -9,9 +9,9 @@ import msgpack
 import pytest
 from pydantic import BaseModel
 
-from flowcore.engine.payloads import Payloads
-from flowcore.engine.portions import FEW, MOST_BYTES, portions
-from flowcore.engine.upstream import Upstream
+from flowcore.engine.attempts.upstream import Upstream
+from flowcore.engine.values.output_batches import FEW, MOST_BYTES, portions
+from flowcore.engine.values.payloads import Payloads
 from flowcore.errors import (
     PayloadLostError,
     PayloadStoreError,

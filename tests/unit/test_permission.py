@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from flowcore.check.check import check
-from flowcore.engine.callbacks import find_callbacks
+from flowcore.engine.background.callbacks import find_callbacks
 from flowcore.errors import UsageError
 from flowcore.graph.diagnostic import InvalidFlowError
 from flowcore.graph.load import load_tree
@@ -259,7 +259,7 @@ def test_no_callable_of_another_can_be_named_directly_or_through_ones_own(
         "made_mine:os.system", "made_mine:subprocess.run", "made_mine:Shell.communicate",
         "made_mine:Inner.run", "made_mine:where.joinpath", "made_mine:table.update",
         "made_mine:logged_run", "made_mine:Model.model_validate", "made_mine:json_loads",
-        "flowcore.engine.calling:call", "flowcore.nodes.http:http",
+        "flowcore.engine.memory.user_functions:call", "flowcore.nodes.types.http:http",
     ],
 )  # fmt: skip
 def test_every_way_to_a_foreign_callable_is_refused(

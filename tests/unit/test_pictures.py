@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowcore.errors import UsageError
-from flowcore.nodes.types.registry import ARGUMENTS
+from flowcore.nodes.arguments.registry import ARGUMENTS
 from flowcore.plan.explain import dot, mermaid, svg
 from flowcore.plan.explain.bundles import bundled
 from flowcore.plan.explain.kinds import KINDS, kind_of

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcore.errors import ServiceError, StoreUnreachableError
-from flowcore.stores.redis.fanout import Fanout
-from flowcore.stores.redis.health import Health
-from flowcore.stores.redis.placing import Placement, home_of, server_name
+from flowcore.stores.redis.connection.fanout import Fanout
+from flowcore.stores.redis.connection.health import Health
+from flowcore.stores.redis.connection.placement import Placement, home_of, server_name
 from tests.engine import poll
 
 NAMES = [f"redis-{at}:6379/0" for at in range(8)]

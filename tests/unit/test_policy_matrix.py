@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from flowcore import node
-from flowcore.engine.giving import model_of
+from flowcore.engine.attempts.output_validation import model_of
 from flowcore.testing import Flows
 from tests import policy_matrix
 from tests.policy_matrix import Seen

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from celery.concurrency import prefork, solo, thread
 
-from flowcore.backends.native.pools import refuse_greenlets
+from flowcore.celery.pools import refuse_greenlets
 
 
 def _pool(name: str) -> type:

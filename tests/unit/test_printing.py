@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flowcore.engine.printing import MOST_LINE, capture
+from flowcore.engine.attempts.print_capture import MOST_LINE, capture
 from tests.deep import count
 
 

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from flowcore.errors import UsageError
-from flowcore.nodes.reach import SETTING, reachable
+from flowcore.nodes.egress import SETTING, reachable
 
 
 @pytest.mark.parametrize(

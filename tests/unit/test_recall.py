@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine.memory import MemoryRules, ThreadMemory
-from flowcore.engine.recall import floats_of, packed_vector
+from flowcore.engine.memory.embeddings import floats_of, packed_vector
+from flowcore.engine.memory.thread import MemoryRules, ThreadMemory
 from flowcore.errors import UsageError
-from flowcore.nodes.memory import memory
+from flowcore.nodes.types.memory import memory
 from flowcore.stores.inmemory.memory import InMemoryMemory
 
 HERE = "tests.unit.test_recall"

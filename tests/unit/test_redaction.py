@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowcore.engine.redaction import MASK, SHORTEST, Redactor
+from flowcore.engine.values.redaction import MASK, SHORTEST, Redactor
 from tests.deep import count
 
 CANARY = 'canary/Qz7+"value"=42&ü'

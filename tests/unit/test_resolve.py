@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from flowcore.errors import NodeCancelledError, ResolveError
-from flowcore.nodes.builtin import BUILTIN, PLANNED
 from flowcore.nodes.resolve import PlannedNodeError, RefusedError, forget, resolve
+from flowcore.nodes.types.builtin import BUILTIN, PLANNED
 
 MODULE = """
 import os

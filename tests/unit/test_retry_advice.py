@@ -3,7 +3,7 @@
 import random
 from functools import partial
 
-from flowcore.engine.retry import next_delay
+from flowcore.engine.policies.retry import next_delay
 from flowcore.errors import AnswerError, HttpStatusError
 from flowcore.errors.advice import RetryAdvice, advice_of, advise
 from flowcore.graph.policy import Retry

@@ -9,8 +9,8 @@ from typing import Any
 import cronsim
 import pytest
 
-from flowcore.engine import schedule_times
-from flowcore.engine.schedule_times import MOST_MISSED, latest_times, times_after
+from flowcore.engine.background import schedule_times
+from flowcore.engine.background.schedule_times import MOST_MISSED, latest_times, times_after
 from flowcore.ports.schedules import Schedule
 from tests.deep import count
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, reset_tzpath
 
 import pytest
 
-from flowcore.engine.schedules import (
+from flowcore.engine.background.scheduler import (
     Scheduler,
     check_schedule,
     first_due,
@@ -269,7 +269,9 @@ def test_a_step_is_short_and_the_rest_has_its_turn_at_the_next(
     world.now += 30 * 86400
     clock = iter(range(10**9))
     # Each look at this clock takes 10 ms.
-    monkeypatch.setattr("flowcore.engine.isolation.time.monotonic", lambda: next(clock) / 100)
+    monkeypatch.setattr(
+        "flowcore.engine.values.isolation.time.monotonic", lambda: next(clock) / 100
+    )
     steps = []
     while len(world.fired.runs) < 1000:
         steps.append(world.scheduler.step())

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from flowcore.check.check import check
 from flowcore.errors import DefinitionError
+from flowcore.graph.json_schema import _checker, schema_problem, value_problems
 from flowcore.graph.load import load_tree
 from flowcore.graph.schema_bounds import SchemaProblem, deepest_value
-from flowcore.graph.value_schema import _checker, schema_problem, value_problems
 
 
 def _doubling(count: int, keys: bool = False) -> dict[str, Any]:

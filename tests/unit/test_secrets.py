@@ -9,7 +9,7 @@ import pytest
 from flowcore.assembly.secrets import WorkerSecrets
 from flowcore.assembly.settings import Settings, SettingsError
 from flowcore.check.check import InvalidFlowError, check
-from flowcore.engine.secrets import read_secrets
+from flowcore.engine.attempts.secrets import read_secrets
 from flowcore.errors import SecretError, UsageError
 from flowcore.graph.load import load_text, load_tree
 from flowcore.testing.flows import Flows
@@ -170,7 +170,7 @@ def test_a_secret_of_three_characters_is_refused_for_it_cannot_be_hidden(flows: 
 
 
 def test_a_canvas_refuses_it_by_name(flows: Flows) -> None:
-    from flowcore.backends.native.canvas_limits import refuse_unkept
+    from flowcore.celery.canvas.unsupported import refuse_unkept
     from flowcore.client.flow import Flow
 
     plan = Flow.load({"nodes": {"a": {"uses": "end", "with": {"t": READS}}}}).plan()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from flowcore.assembly.build import place
+from flowcore.assembly.runtime import place
 from flowcore.assembly.settings import Settings, SettingsError
-from flowcore.stores.redis.sentinel import SentinelAddress, is_sentinel
+from flowcore.stores.redis.connection.sentinel import SentinelAddress, is_sentinel
 
 
 def test_a_short_url_has_defaults() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from kombu.transport import redis
 
-from flowcore.assembly.build import build_runtime, place
+from flowcore.assembly.runtime import build_runtime, place
 from flowcore.assembly.settings import Settings, SettingsError
-from flowcore.stores.redis.connect import connect
+from flowcore.stores.redis.connection.connect import connect
 
 
 def _store(url: str) -> dict[str, Any]:

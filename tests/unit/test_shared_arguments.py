@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcore.errors import UsageError
-from flowcore.nodes.types.model import Arguments, misfits
-from flowcore.nodes.types.registry import ARGUMENTS
+from flowcore.nodes.arguments.model import Arguments, misfits
+from flowcore.nodes.arguments.registry import ARGUMENTS
 
 SHARED = sorted({model for model in ARGUMENTS.values() if model.is_shared}, key=str)
 

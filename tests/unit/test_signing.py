@@ -11,8 +11,8 @@ from celery.exceptions import Reject
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcore.backends.native.publish import NODE_TASK, UNIT_TASK
-from flowcore.backends.native.signing import SIGNATURE, Keyring, accept, sign_message
+from flowcore.celery.dispatcher import NODE_TASK, UNIT_TASK
+from flowcore.celery.signing import SIGNATURE, Keyring, accept, sign_message
 from flowcore.errors import StoreUnreachableError
 
 KEYS = Keyring(["known to this test only"])
@@ -227,7 +227,7 @@ def test_the_key_of_a_server_that_was_emptied_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server, now = Server(), [1000.0]
-    monkeypatch.setattr("flowcore.backends.native.signing.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("flowcore.celery.signing.time.monotonic", lambda: now[0])
     worker = Keyring(vault=server)
     assert _accept(_node(keys=worker), keys=worker)
     server.key = None
@@ -273,7 +273,7 @@ def test_a_signature_is_not_called_wrong_while_a_key_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server, now = Server(), [1000.0]
-    monkeypatch.setattr("flowcore.backends.native.signing.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("flowcore.celery.signing.time.monotonic", lambda: now[0])
     keys = Keyring(vault=server)
     keys.refresh()
     request = _node(keys=keys)

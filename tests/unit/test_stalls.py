@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from flowcore.backends.native.stalls import Stall
+from flowcore.celery.steps.stalls import Stall
 
 
 @dataclass

@@ -6,8 +6,14 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine.invoke import Invoker, Stopper
-from flowcore.engine.streaming import NodeLogger, is_generator, output_of, streaming, token
+from flowcore.engine.attempts.generators import (
+    NodeLogger,
+    is_generator,
+    output_of,
+    streaming,
+    token,
+)
+from flowcore.engine.attempts.invocation import Invoker, Stopper
 
 
 def words() -> Iterator[str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine import summarising
-from flowcore.engine.memory import LARGEST, MemoryRules, ThreadMemory
+from flowcore.engine.memory import summaries as summarising
+from flowcore.engine.memory.thread import LARGEST, MemoryRules, ThreadMemory
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.memory import Written
 from flowcore.stores.inmemory.memory import InMemoryMemory

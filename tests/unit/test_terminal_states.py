@@ -8,13 +8,13 @@ from itertools import product
 import pytest
 
 from flowcore.check.check import check
+from flowcore.cli.child_runs import Question, questions_of
+from flowcore.cli.commands.runs import node_table, run_head
 from flowcore.cli.hints import hint_lines, next_steps
-from flowcore.cli.inner_runs import Question, questions_of
-from flowcore.cli.looks import NODE_LOOKS, RUN_LOOKS, UNKNOWN, ansi, look
-from flowcore.cli.picture import Picture
-from flowcore.cli.progress import Lines, draw
-from flowcore.cli.show import node_table, run_head
-from flowcore.cli.situation import situation
+from flowcore.cli.live_view import Lines, draw
+from flowcore.cli.node_status import situation
+from flowcore.cli.run_state import Picture
+from flowcore.cli.state_styles import NODE_LOOKS, RUN_LOOKS, UNKNOWN, ansi, look
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan

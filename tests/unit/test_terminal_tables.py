@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flowcore.cli.clock import Time, iso, show_time
-from flowcore.cli.printing import Format, show_rows
+from flowcore.cli.output import Format, show_rows
 from flowcore.cli.tables import fold, table, width_of
 from flowcore.cli.terminal import one_line, speaks_unicode
+from flowcore.cli.times import Time, iso, show_time
 from flowcore.json_text import json_text
 from tests.deep import count
 

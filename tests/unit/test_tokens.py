@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine.memory import MemoryRules, ThreadMemory
-from flowcore.engine.tokens import _encoding, approximate_tokens, counted, guess
+from flowcore.engine.memory.thread import MemoryRules, ThreadMemory
+from flowcore.engine.memory.tokens import _encoding, approximate_tokens, counted, guess
 from flowcore.errors import UsageError
 from flowcore.stores.inmemory.memory import InMemoryMemory
 

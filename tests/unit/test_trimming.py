@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine import memory as memory_module
-from flowcore.engine.memory import MemoryRules, ThreadMemory
-from flowcore.engine.trimming import boundaries, newest, without_orphans
+from flowcore.engine.memory import thread as memory_module
+from flowcore.engine.memory.thread import MemoryRules, ThreadMemory
+from flowcore.engine.memory.trimming import boundaries, newest, without_orphans
 from flowcore.stores.inmemory.memory import InMemoryMemory
 from tests.deep import count
 

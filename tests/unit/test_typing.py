@@ -11,7 +11,7 @@ from typing import Any, assert_type
 import pytest
 
 from flowcore import ExecutionResult, Flow, Retry, Run, node, parallel
-from flowcore.graph.link import Group, Step
+from flowcore.graph.operators import Group, Step
 from flowcore.ports.listing import Listing
 from flowcore.run.record import RunSummary
 

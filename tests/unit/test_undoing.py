@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcore.engine.control import resume
+from flowcore.engine.runs.control import resume
 from flowcore.errors import RunStateError
 from flowcore.run.status import NodeState, RunState
 from flowcore.testing import Flows

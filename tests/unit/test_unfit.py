@@ -20,7 +20,7 @@ from celery import Celery
 
 from flowcore import Flow, node
 from flowcore.errors import UsageError
-from flowcore.graph.author import FlowBuilder
+from flowcore.graph.builder import FlowBuilder
 
 app = Celery("unfit", set_as_current=False)
 

@@ -9,15 +9,15 @@ import pytest
 
 from flowcore import Context
 from flowcore.check.check import check
-from flowcore.engine import unit as module
-from flowcore.engine.execute import Executor
-from flowcore.engine.grain import Estimates
-from flowcore.engine.guard import Shared
-from flowcore.engine.leases import LeaseKeeper
-from flowcore.engine.limits import Limits
-from flowcore.engine.payloads import Payloads
-from flowcore.engine.unit import Unit, UnitHost, UnitWatch
-from flowcore.engine.upstream import Upstream
+from flowcore.engine.attempts.heartbeat import LeaseKeeper
+from flowcore.engine.attempts.upstream import Upstream
+from flowcore.engine.policies.pipeline import Shared
+from flowcore.engine.runs.granularity import Estimates
+from flowcore.engine.values.event_limits import Limits
+from flowcore.engine.values.payloads import Payloads
+from flowcore.engine.worker import unit as module
+from flowcore.engine.worker.executor import Executor
+from flowcore.engine.worker.unit import Unit, UnitHost, UnitWatch
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.stores.redis.protection import is_unprotected
+from flowcore.stores.redis.connection.protection import is_unprotected
 
 
 def _connection(peer: Any, **more: Any) -> Any:

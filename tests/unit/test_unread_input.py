@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flowcore import Context, Flow
-from flowcore.client.unread import refuse_unread
+from flowcore.client.unused_input import refuse_unread
 from flowcore.errors import UsageError
 
 HERE = f"{Path(__file__).stem}:"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flowcore.engine.liveness import (
+from flowcore.engine.attempts.work_table import MOST_NODES, RunningWork, WorkRecord, WorkTable
+from flowcore.engine.worker.liveness import (
     CpuWatch,
     Excess,
     ProcessUsage,
@@ -18,7 +19,6 @@ from flowcore.engine.liveness import (
     parse_stat,
     read_usage,
 )
-from flowcore.engine.work_table import MOST_NODES, RunningWork, WorkRecord, WorkTable
 
 
 def _record(table: WorkTable, index: int = 0) -> WorkRecord:

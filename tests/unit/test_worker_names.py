@@ -12,10 +12,10 @@ from celery.bin.worker import worker as celery_worker
 from celery.utils.nodenames import gethostname
 
 from flowcore.assembly.worker_names import full_name, others_named, refuse_taken
-from flowcore.backends.native.node_names import unique_name
-from flowcore.backends.native.starting import is_celery_command, name_of_worker
+from flowcore.celery.node_names import unique_name
+from flowcore.celery.start import is_celery_command, name_of_worker
 from flowcore.errors import UsageError
-from flowcore.ports.presence import WorkerBoard, WorkerNote
+from flowcore.ports.workers import WorkerBoard, WorkerNote
 
 HOST = gethostname()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from celery.bin.celery import celery as celery_group
 
-from flowcore.backends.native.starting import find_modules_here, import_modules
+from flowcore.celery.start import find_modules_here, import_modules
 
 MODULES = {
     "good_one": "WAS_HERE = True",

@@ -6,8 +6,8 @@ import tracemalloc
 import pytest
 
 from flowcore.errors import DefinitionError
+from flowcore.graph.document import STRICT, Limits
 from flowcore.graph.load import load_text, load_tree
-from flowcore.graph.source import STRICT, Limits
 
 MIB = 1024 * 1024
 

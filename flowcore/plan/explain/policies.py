@@ -1,6 +1,6 @@
 """The policies of a node, and where each comes from: the definition, or its function's decorator.
 
-In: a policy. Out: words. Not here: how the two are merged (graph.marks).
+In: a policy. Out: words. Not here: how the two are merged (graph.decorators).
 """
 
 from typing import Any

@@ -25,13 +25,13 @@ from flowcore.agents.message import (
     TaskUpdate,
     artifacts_of,
 )
-from flowcore.engine.agent_messages import read_artifact, read_message
+from flowcore.engine.agents.messages import read_artifact, read_message
 from flowcore.errors import VersionMismatchError
 from flowcore.ports.agents import AgentNote, Doorbell, NewTask, TaskClaim, TaskHold, Told
 from flowcore.ports.listing import Listing
 from flowcore.run.protocol import WIRE, WIRE_BEFORE, mismatch
-from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.script import Line, Script, script_text
+from flowcore.stores.redis.connection.connect import Client, translated
+from flowcore.stores.redis.connection.script import Line, Script, script_text
 
 __all__ = ["AgentLeases", "RedisAgents", "RedisDirectory"]
 

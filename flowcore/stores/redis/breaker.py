@@ -6,8 +6,8 @@ In: how attempts ended. Out: the scripts' answers.
 from importlib import resources
 
 from flowcore.ports.breaker import Circuit, Verdict
-from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.connection.connect import Client, translated
+from flowcore.stores.redis.connection.script import Line, Script
 
 __all__ = ["RedisBreakers"]
 

@@ -3,7 +3,7 @@
 In: packed outputs. Out: the same.
 """
 
-from flowcore.stores.redis.connect import Client, translated
+from flowcore.stores.redis.connection.connect import Client, translated
 
 __all__ = ["RedisCache"]
 

@@ -10,9 +10,9 @@ from importlib import resources
 
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.callbacks import Turn
-from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.health import Health
-from flowcore.stores.redis.script import Line, Script, script_text
+from flowcore.stores.redis.connection.connect import Client, translated
+from flowcore.stores.redis.connection.health import Health
+from flowcore.stores.redis.connection.script import Line, Script, script_text
 
 __all__ = ["RedisCallbackDesk", "ShardedCallbackDesk"]
 

@@ -10,8 +10,8 @@ import msgpack
 
 from flowcore.ports.flows import DeployedFlow
 from flowcore.ports.listing import Listing
-from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.connection.connect import Client, translated
+from flowcore.stores.redis.connection.script import Line, Script
 
 __all__ = ["RedisFlows"]
 

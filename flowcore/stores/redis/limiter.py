@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from importlib import resources
 
 from flowcore.ports.limiter import Places, Rate
-from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.connection.connect import Client, translated
+from flowcore.stores.redis.connection.script import Line, Script
 
 __all__ = ["RedisLimiter"]
 

@@ -22,9 +22,9 @@ from flowcore.ports.memory import (
     Unsummarised,
     Written,
 )
-from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.placing import home_of
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.connection.connect import Client, translated
+from flowcore.stores.redis.connection.placement import home_of
+from flowcore.stores.redis.connection.script import Line, Script
 
 __all__ = ["RedisMemory", "ShardedMemory"]
 

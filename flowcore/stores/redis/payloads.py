@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 
 from flowcore.errors import PayloadStoreError
 from flowcore.run.reference import Reference
-from flowcore.stores.redis.connect import Client, translated
+from flowcore.stores.redis.connection.connect import Client, translated
+from flowcore.stores.redis.connection.script import script_source, script_text
 from flowcore.stores.redis.keys import run_key
-from flowcore.stores.redis.script import script_source, script_text
 
 __all__ = ["CHUNK", "RedisLedger", "RedisPayloads"]
 

@@ -10,7 +10,7 @@ import msgpack
 
 from flowcore.ports.listing import Listing
 from flowcore.ports.refusals import Refusal
-from flowcore.stores.redis.connect import Client, translated
+from flowcore.stores.redis.connection.connect import Client, translated
 
 __all__ = ["KEPT", "RedisRefusals"]
 

@@ -9,8 +9,8 @@ from importlib import resources
 
 from flowcore.ports.schedules import Schedule, unreadable
 from flowcore.run.wire import pack, unpack
-from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.script import Line, Script
+from flowcore.stores.redis.connection.connect import Client, translated
+from flowcore.stores.redis.connection.script import Line, Script
 
 __all__ = ["RedisSchedules"]
 

@@ -9,10 +9,10 @@ import msgpack
 
 from flowcore.errors import FlowcoreError, StoreUnreachableError
 from flowcore.ports.troubles import MOST_TROUBLES, Trouble
-from flowcore.stores.redis.connect import Client, translated
-from flowcore.stores.redis.fanout import Fanout
-from flowcore.stores.redis.health import Health
-from flowcore.stores.redis.script import Line, Script, script_text
+from flowcore.stores.redis.connection.connect import Client, translated
+from flowcore.stores.redis.connection.fanout import Fanout
+from flowcore.stores.redis.connection.health import Health
+from flowcore.stores.redis.connection.script import Line, Script, script_text
 
 __all__ = ["RedisTroubles", "ShardedTroubles"]
 

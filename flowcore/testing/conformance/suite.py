@@ -14,11 +14,11 @@ from typing import Any
 
 from flowcore.backends.registry import BackendRegistry
 from flowcore.ports.capability import Capability
-from flowcore.testing.conformance.behaviour import BEHAVIOUR
 from flowcore.testing.conformance.case import Case, Mismatch, Subject
-from flowcore.testing.conformance.hearing import HEARING
-from flowcore.testing.conformance.nesting import NESTING
-from flowcore.testing.conformance.shapes import SHAPES
+from flowcore.testing.conformance.events import HEARING
+from flowcore.testing.conformance.execution import BEHAVIOUR
+from flowcore.testing.conformance.graph import SHAPES
+from flowcore.testing.conformance.structured import NESTING
 
 __all__ = ["CASES", "Outcome", "Report", "Result", "check", "run", "verify"]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import psutil
 
-from flowcore.client.handle import Run
+from flowcore.client.run import Run
 from flowcore.errors import FlowcoreError
 from flowcore.run.event import EventType
 from tests.faults.executions import Execution

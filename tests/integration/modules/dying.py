@@ -9,9 +9,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from flowcore.engine.assignment import Assignment
-from flowcore.engine.children import EngineChildren
-from flowcore.engine.spawn import Spawner
+from flowcore.engine.attempts.attempt import Assignment
+from flowcore.engine.child_runs.structured import Spawner
+from flowcore.engine.runs.children import EngineChildren
 from flowcore.plan.policy import Body
 
 _start, _go_on = EngineChildren.start, Spawner._go_on

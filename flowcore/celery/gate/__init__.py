@@ -1,0 +1,1 @@
+"""Messages before Celery unpacks them: validated, and refused if they would end the worker."""

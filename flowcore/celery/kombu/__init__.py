@@ -1,0 +1,1 @@
+"""Brokers as kombu knows them."""

@@ -1,0 +1,1 @@
+"""Task events for Flower, and the worker's own record."""

@@ -1,0 +1,1 @@
+"""Bootsteps: the parts of a Celery worker that are flowcore's."""

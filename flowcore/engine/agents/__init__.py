@@ -1,0 +1,1 @@
+"""Agents: calling them, and hosting their functions."""

@@ -1,0 +1,1 @@
+"""Work that no run waits for: schedules, callbacks, and the janitor's sweeps."""

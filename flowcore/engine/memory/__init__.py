@@ -1,0 +1,1 @@
+"""Memory of threads: messages, facts, and recall by meaning."""

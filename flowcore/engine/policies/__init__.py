@@ -1,0 +1,1 @@
+"""Policies of a node: limits, circuit breakers, caches, retries and fallbacks."""

@@ -1,0 +1,1 @@
+"""Runs: creating them, and pausing, resuming, signalling and undoing them."""

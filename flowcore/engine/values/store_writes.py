@@ -1,0 +1,122 @@
+"""RECORD: an attempt has ended; write it down and ring for what became ready.
+
+In: a write to the store. Out: it is made, and messages are sent. And which edges of a node hold.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from flowcore.engine.attempts.conditions import holds
+from flowcore.engine.attempts.upstream import Upstream
+from flowcore.errors import RecordingError, StoreFullError, StoreUnreachableError
+from flowcore.plan.plan import Plan
+from flowcore.ports.dispatcher import Dispatcher
+from flowcore.ports.store import Advance
+from flowcore.run.record import Failure
+
+__all__ = ["complete", "dead_edges", "insist", "unrecordable"]
+
+_T = TypeVar("_T")
+
+_TRIES = 6
+
+
+def insist(write: Callable[[], _T], *, patience: int = _TRIES) -> _T:
+    """Make a write that is safe to repeat; a store out of reach, or full, is asked each second.
+
+    One of several servers that hangs is not: what was written to it may arrive when it goes on, and
+    if not, the lease runs out there.
+
+    Args:
+        write: A call to the store.
+        patience: How often to try.
+
+    Raises:
+        StoreUnreachableError: The store stays out of reach.
+        StoreFullError: It stays full.
+    """
+    for _ in range(patience - 1):
+        try:
+            return write()
+        except (StoreUnreachableError, StoreFullError) as error:
+            if isinstance(error, StoreUnreachableError) and not error.is_worth_waiting:
+                raise
+            time.sleep(1.0)
+    return write()
+
+
+def complete(write: Callable[[], Advance], dispatcher: Dispatcher, plan: Plan) -> Advance:
+    """Make a write, and publish what the store recorded as dispatched.
+
+    Work that is done should not be done again, so it insists. Should that be in vain, the lease
+    runs out, and the nodes are run again.
+
+    Args:
+        write: A call to the run store.
+        dispatcher: Rings for what became ready.
+        plan: The plan of the run.
+
+    Raises:
+        StoreUnreachableError: The store stays out of reach.
+        StoreFullError: It stays full.
+    """
+    advance = insist(write)
+    if advance.dispatch is not None:
+        dispatcher.publish(advance.dispatch, plan)
+    return advance
+
+
+def unrecordable(trouble: Exception, node: str, attempt: int) -> Failure:
+    """Make the failure of a node whose function has ended, but whose end cannot be recorded.
+
+    Such an attempt is not made again: it would end in the same way.
+
+    Args:
+        trouble: What the engine stumbled over.
+        node: The node's id.
+        attempt: The number of the attempt.
+    """
+    return Failure(
+        type="flowcore.errors.RecordingError",
+        code=RecordingError.code,
+        message=(
+            "the function has ended, but its end could not be recorded: "
+            f"{ascii(f'{type(trouble).__name__}: {trouble}'[:500])[1:-1]}; "
+            "this is a bug in flowcore, and the worker's log shows where"
+        ),
+        node=node,
+        attempt=attempt,
+    )
+
+
+def dead_edges(plan: Plan, node: int, upstream: Upstream, *, state: str) -> tuple[int, ...]:
+    """Evaluate the conditions of a node's edges.
+
+    Args:
+        plan: The plan.
+        node: The node that has just ended.
+        upstream: What it could see, with its own output put in.
+        state: How it ended, as expressions see it.
+
+    Returns:
+        The successors whose edge does not hold.
+
+    Raises:
+        ExpressionError: A condition failed on its data, or gave something else than true or false.
+    """
+    if not plan.when:
+        return ()
+    dead: list[int] = []
+    is_loop = plan.scope == "loop"
+    for target in plan.succ[node]:
+        text = plan.when.get((node, target))
+        if text is None:
+            continue
+        what = f"condition of edge {plan.ids[node]} -> {plan.ids[target]}"
+        if is_loop:
+            what = f"'until' of node {plan.label(node)!r}"
+        # A loop goes on while its condition does not hold.
+        if holds(text, upstream, what=what, node=node, states={node: state}) == is_loop:
+            dead.append(target)
+    return tuple(dead)

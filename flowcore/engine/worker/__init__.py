@@ -1,0 +1,1 @@
+"""Running nodes in a worker: the executor, units of many nodes, and time limits."""

@@ -1,0 +1,1 @@
+"""The arguments of built-in node types, as models."""

@@ -1,0 +1,1 @@
+"""Talking HTTP: one client for the nodes that call services and models."""

@@ -1,0 +1,1 @@
+"""Runs in memory: the counterpart of the Lua scripts."""

@@ -1,0 +1,1 @@
+"""Connections to Redis: pools, scripts, Sentinel, and the choice among servers."""

@@ -1,0 +1,1 @@
+"""Runs on one Redis: the run store, its reader, and the event log."""
