@@ -9,11 +9,11 @@ from typing import Any
 from celery import Celery
 
 from flowcore.assembly.agents import HostStep, build_agents, with_agents
+from flowcore.assembly.engines import engine_versions
 from flowcore.assembly.payloads import make_payloads, payload_look
 from flowcore.assembly.peers import Peers
 from flowcore.assembly.secrets import WorkerSecrets
 from flowcore.assembly.settings import REDIS_SCHEMES, Settings, split_urls
-from flowcore.backends.registry import engine_versions
 from flowcore.celery.agents.services import AgentServices
 from flowcore.celery.app import AppOptions, Bridge, make_app
 from flowcore.celery.capacity import Slots

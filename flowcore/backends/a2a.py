@@ -7,7 +7,7 @@ settled sends its successors their messages, and nobody coordinates.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from flowcore.backends.native import NativeBackend
+from flowcore.backends.celery_based import CeleryBackend
 from flowcore.celery.agents.node_dispatcher import node_queue
 from flowcore.client.flow import Definition, Flow, document_of
 
@@ -17,7 +17,7 @@ __all__ = ["A2ABackend"]
 _PARTS = ("nodes", "on_failure", "finally")
 
 
-class A2ABackend(NativeBackend):
+class A2ABackend(CeleryBackend):
     """Runs flows as messages between agents on Celery workers; same definition, same results."""
 
     name: ClassVar[str] = "a2a"

@@ -5,28 +5,19 @@ Built-in backends come through the same entry points as third parties' do.
 """
 
 import json
-from contextlib import suppress
 from functools import cache
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.resources import files
 from inspect import isclass
 from typing import Any, ClassVar
 
+from flowcore.assembly.engines import installed_backends
 from flowcore.backends.base import BaseBackend
 from flowcore.errors import BackendError, PlannedBackendError, UnknownBackendError, UsageError
 
-__all__ = ["BackendRegistry", "engine_versions"]
+__all__ = ["BackendRegistry"]
 
-_GROUP = "flowcore.backends"
 _FIRST = "native"
 
-#: Whose package does a backend's work; a third party's is its own.
-_VENDORS = {
-    "native": "celery",
-    "a2a": "flowcore",
-    "langgraph": "langgraph",
-    "crewai": "crewai",
-}
 _PLANNED = {
     "langgraph": "the LangGraph backend is planned",
     "crewai": "the CrewAI backend is planned",
@@ -77,7 +68,10 @@ class BackendRegistry:
         Args:
             all: Also those that are planned.
         """
-        names = [*sorted(_installed(), key=lambda name: (name != _FIRST, name)), *cls._registered]
+        names = [
+            *sorted(installed_backends(), key=lambda name: (name != _FIRST, name)),
+            *cls._registered,
+        ]
         if all:
             names += _PLANNED
         return list(dict.fromkeys(names))
@@ -89,7 +83,7 @@ class BackendRegistry:
         The features of a built-in backend are those whose every case it passes in the conformance
         suite (``scripts/conformance_matrix.py``); those of others are what they say of themselves.
         """
-        if name in _PLANNED and name not in cls._registered and name not in _installed():
+        if name in _PLANNED and name not in cls._registered and name not in installed_backends():
             return {"name": name, "version": None, "features": [], "status": "planned"}
         kind = cls._load(name)
         return {
@@ -121,7 +115,7 @@ class BackendRegistry:
     def _load(cls, name: str) -> type[Any]:
         if name in cls._registered:
             return cls._registered[name]
-        point = _installed().get(name)
+        point = installed_backends().get(name)
         if point is None:
             known = ", ".join(cls.list_backends())
             if name in _PLANNED:
@@ -144,20 +138,3 @@ def _conformance() -> dict[str, Any]:
         files("flowcore.backends").joinpath("conformance.json").read_text("utf-8")
     )
     return found
-
-
-def engine_versions() -> dict[str, str]:
-    """Name the backends of this installation whose vendor's package is there, with its version.
-
-    Nothing is imported: what the packages' metadata say is enough.
-    """
-    found = {}
-    for name, point in _installed().items():
-        vendor = _VENDORS.get(name) or (point.dist.name if point.dist is not None else name)
-        with suppress(PackageNotFoundError):
-            found[name] = version(vendor)
-    return found
-
-
-def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=_GROUP)}

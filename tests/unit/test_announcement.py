@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import flowcore
+from flowcore.assembly.engines import engine_versions
 from flowcore.assembly.peers import Peers, worker_command
-from flowcore.backends.registry import BackendRegistry, engine_versions
+from flowcore.backends.registry import BackendRegistry
 from flowcore.celery.monitoring.worker_info import make_note, marked_callables, with_memory
 from flowcore.cli.commands.doctor_workers import check_notes
 from flowcore.errors import VersionMismatchError

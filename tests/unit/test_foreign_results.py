@@ -7,7 +7,7 @@ from celery import Celery
 from celery.utils.serialization import get_pickleable_exception
 
 from flowcore.celery.external_tasks import _error_of
-from flowcore.engine.policies.retry import error_names
+from flowcore.engine.values.failure import error_names
 from flowcore.errors import CeleryTaskError
 from flowcore.testing import Flows
 

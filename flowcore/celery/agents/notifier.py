@@ -15,11 +15,12 @@ from kombu.common import maybe_declare
 from kombu.exceptions import KombuError
 
 from flowcore.agents.message import Json
+from flowcore.engine.agents.queues import agent_queue
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.agents import Signer
 from flowcore.run.protocol import WIRE, WIRE_BEFORE, mismatch
 
-__all__ = ["KombuBell", "agent_queue", "opened", "queue_of"]
+__all__ = ["KombuBell", "opened", "queue_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,11 +30,6 @@ _SIGNED = b"flowcore.a2a:"
 
 #: The key that says which wire number the message is written in.
 _NUMBER = "flowcore/v"
-
-
-def agent_queue(agent: str, *, namespace: str) -> str:
-    """Name the broker's queue of an agent."""
-    return f"{namespace}.a2a.{agent}" if namespace else f"a2a.{agent}"
 
 
 def queue_of(name: str, *, quorum: bool) -> Queue:

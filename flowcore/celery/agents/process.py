@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 from flowcore.celery.agents.consumer import consume
-from flowcore.celery.agents.notifier import agent_queue
 from flowcore.celery.agents.services import AgentServices, load_agents
 from flowcore.celery.agents.supervisor import REPLACE
 from flowcore.celery.agents.threads import start_loop
 from flowcore.engine.agents.call_table import CallRecords
 from flowcore.engine.agents.host import AgentHost
+from flowcore.engine.agents.queues import agent_queue
 from flowcore.errors import FlowcoreError
 
 __all__ = ["RETIRE", "AgentProcess"]

@@ -31,10 +31,11 @@ from celery.canvas import Signature
 from flowcore.celery.canvas.reader import Seen
 from flowcore.celery.canvas.unsupported import refuse_large, refuse_unkept
 from flowcore.celery.signing import SIGNATURE, Keyring
+from flowcore.engine.attempts.conditions import dead_edges
 from flowcore.engine.attempts.upstream import Upstream
-from flowcore.engine.policies.retry import error_names, next_delay, qualified_name
+from flowcore.engine.policies.retry import next_delay
 from flowcore.engine.runs.inputs import accept_input
-from flowcore.engine.values.store_writes import dead_edges
+from flowcore.engine.values.failure import error_names, qualified_name
 from flowcore.errors import RunFailedError
 from flowcore.errors.advice import advice_of
 from flowcore.graph.policy import Retry

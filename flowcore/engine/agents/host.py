@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 
 from flowcore.agents.agent import AgentSpec, InputRequired, Rejected
 from flowcore.agents.message import Json, TaskState
-from flowcore.celery.agents.notifier import agent_queue
 from flowcore.engine.agents.call_table import CallRecords
 from flowcore.engine.agents.caller import Caller
 from flowcore.engine.agents.context import (
@@ -37,6 +36,7 @@ from flowcore.engine.agents.context import (
 )
 from flowcore.engine.agents.invocation import Invocation, TimedOut
 from flowcore.engine.agents.messages import error_text
+from flowcore.engine.agents.queues import agent_queue
 from flowcore.engine.agents.slots import Places
 from flowcore.engine.agents.waiting import Ears, TurnWaiting
 from flowcore.engine.values.event_limits import MOST_TRACEBACK, shorten

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from flowcore.engine.attempts.upstream import Upstream
 from flowcore.errors import ExpressionError
 from flowcore.expr.cel import compile_expression
+from flowcore.plan.plan import Plan
 
-__all__ = ["holds"]
+__all__ = ["dead_edges", "holds"]
 
 
 def holds(
@@ -44,3 +45,35 @@ def holds(
     if not isinstance(found, bool):
         raise ExpressionError(f"{what}: {text.strip()}: it is {found!r}, not true or false")
     return found
+
+
+def dead_edges(plan: Plan, node: int, upstream: Upstream, *, state: str) -> tuple[int, ...]:
+    """Evaluate the conditions of a node's edges.
+
+    Args:
+        plan: The plan.
+        node: The node that has just ended.
+        upstream: What it could see, with its own output put in.
+        state: How it ended, as expressions see it.
+
+    Returns:
+        The successors whose edge does not hold.
+
+    Raises:
+        ExpressionError: A condition failed on its data, or gave something else than true or false.
+    """
+    if not plan.when:
+        return ()
+    dead: list[int] = []
+    is_loop = plan.scope == "loop"
+    for target in plan.succ[node]:
+        text = plan.when.get((node, target))
+        if text is None:
+            continue
+        what = f"condition of edge {plan.ids[node]} -> {plan.ids[target]}"
+        if is_loop:
+            what = f"'until' of node {plan.label(node)!r}"
+        # A loop goes on while its condition does not hold.
+        if holds(text, upstream, what=what, node=node, states={node: state}) == is_loop:
+            dead.append(target)
+    return tuple(dead)

@@ -9,12 +9,13 @@ import random
 from dataclasses import replace
 
 from flowcore.engine.attempts.attempt import Assignment
+from flowcore.engine.attempts.conditions import dead_edges
 from flowcore.engine.attempts.context import Speaker
 from flowcore.engine.policies.fallback import Fallbacks, NothingLeft
-from flowcore.engine.policies.retry import error_names, names_of, next_delay
-from flowcore.engine.values.failure import describe
+from flowcore.engine.policies.retry import next_delay
+from flowcore.engine.values.failure import describe, error_names, names_of
 from flowcore.engine.values.payloads import Payloads
-from flowcore.engine.values.store_writes import dead_edges, unrecordable
+from flowcore.engine.values.store_writes import unrecordable
 from flowcore.errors import (
     FlowcoreError,
     NodeCancelledError,

@@ -21,7 +21,7 @@ from flowcore.engine.attempts.conditions import holds
 from flowcore.engine.attempts.heartbeat import LeaseKeeper
 from flowcore.engine.child_runs.child_run import ChildFailed
 from flowcore.engine.policies.limits import Throttle, holder_of, limits_of, named
-from flowcore.engine.policies.retry import error_names, names_of
+from flowcore.engine.values.failure import error_names, names_of
 from flowcore.errors import (
     CircuitOpenError,
     ExpressionError,

@@ -5,59 +5,14 @@ wait. Out: a delay or None. Pure.
 Source of the jitter: "equal jitter", M. Brooker, Exponential Backoff And Jitter (AWS, 2015).
 """
 
-import builtins
-import sys
 from collections.abc import Callable
 
-from flowcore import errors
 from flowcore.graph.policy import Retry
 
-__all__ = ["error_names", "names_of", "next_delay", "qualified_name"]
+__all__ = ["next_delay"]
 
 #: The part of a wait that another side has asked for by which it may become longer.
 _SPREAD = 0.1
-
-
-def qualified_name(kind: type[BaseException]) -> str:
-    """Name an exception class as people write it: built-ins bare, others with their module."""
-    if kind.__module__ in {"builtins", "flowcore.errors"}:
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def error_names(error: BaseException) -> frozenset[str]:
-    """All names ``retry_on`` may use for an error: its class's and its base classes'.
-
-    A Celery task's own error is named as well as the one that stands for it.
-    """
-    names = _names(type(error))
-    if isinstance(error, errors.CeleryTaskError) and error.task_error:
-        names |= names_of(error.task_error)
-    return names
-
-
-def names_of(kind: str) -> frozenset[str]:
-    """The same names for an error of which only its class's name is known.
-
-    Those of its base classes are among them if the class is here: a built-in one, one of ours, or
-    one of a module that this process has imported.
-    """
-    module, _, name = kind.rpartition(".")
-    homes = [builtins, errors] if not module else [sys.modules.get(module)]
-    for home in homes:
-        found = getattr(home, name, None)
-        if isinstance(found, type) and issubclass(found, BaseException):
-            return _names(found) | {kind}
-    return frozenset({kind, name})
-
-
-def _names(kind: type[BaseException]) -> frozenset[str]:
-    classes = [base for base in kind.__mro__ if issubclass(base, BaseException)]
-    return frozenset(
-        name
-        for base in classes
-        for name in (base.__name__, f"{base.__module__}.{base.__qualname__}")
-    )
 
 
 def next_delay(

@@ -4,7 +4,9 @@ In: an exception, which may raise, hang or be huge when it is asked for its word
 whose words have a bounded length and are text. Not here: what becomes of the node (policies.retry).
 """
 
+import builtins
 import ctypes
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,12 +15,12 @@ from pathlib import Path
 from types import TracebackType, WrapperDescriptorType
 from typing import Any
 
-from flowcore.engine.policies.retry import qualified_name
+from flowcore import errors
 from flowcore.engine.values.event_limits import MOST_MESSAGE, MOST_TRACEBACK, shorten
 from flowcore.errors import FlowcoreError
 from flowcore.run.record import Failure
 
-__all__ = ["describe"]
+__all__ = ["describe", "error_names", "names_of", "qualified_name"]
 
 #: Where frames are the engine's: here, and in what calls functions in tests.
 _OURS = (
@@ -179,4 +181,46 @@ def _is_plain_syntax(error: SyntaxError) -> bool:
     return type(error).__str__ is SyntaxError.__str__ and all(
         type(part) in _PLAIN_ARGUMENTS and (not isinstance(part, str) or len(part) < MOST_MESSAGE)
         for part in parts
+    )
+
+
+def qualified_name(kind: type[BaseException]) -> str:
+    """Name an exception class as people write it: built-ins bare, others with their module."""
+    if kind.__module__ in {"builtins", "flowcore.errors"}:
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def error_names(error: BaseException) -> frozenset[str]:
+    """All names ``retry_on`` may use for an error: its class's and its base classes'.
+
+    A Celery task's own error is named as well as the one that stands for it.
+    """
+    names = _names(type(error))
+    if isinstance(error, errors.CeleryTaskError) and error.task_error:
+        names |= names_of(error.task_error)
+    return names
+
+
+def names_of(kind: str) -> frozenset[str]:
+    """The same names for an error of which only its class's name is known.
+
+    Those of its base classes are among them if the class is here: a built-in one, one of ours, or
+    one of a module that this process has imported.
+    """
+    module, _, name = kind.rpartition(".")
+    homes = [builtins, errors] if not module else [sys.modules.get(module)]
+    for home in homes:
+        found = getattr(home, name, None)
+        if isinstance(found, type) and issubclass(found, BaseException):
+            return _names(found) | {kind}
+    return frozenset({kind, name})
+
+
+def _names(kind: type[BaseException]) -> frozenset[str]:
+    classes = [base for base in kind.__mro__ if issubclass(base, BaseException)]
+    return frozenset(
+        name
+        for base in classes
+        for name in (base.__name__, f"{base.__module__}.{base.__qualname__}")
     )

@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from flowcore.engine.attempts.conditions import holds
-from flowcore.engine.attempts.upstream import Upstream
 from flowcore.errors import RecordingError, StoreFullError, StoreUnreachableError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
 from flowcore.ports.store import Advance
 from flowcore.run.record import Failure
 
-__all__ = ["complete", "dead_edges", "insist", "unrecordable"]
+__all__ = ["complete", "insist", "unrecordable"]
 
 _T = TypeVar("_T")
 
@@ -88,35 +86,3 @@ def unrecordable(trouble: Exception, node: str, attempt: int) -> Failure:
         node=node,
         attempt=attempt,
     )
-
-
-def dead_edges(plan: Plan, node: int, upstream: Upstream, *, state: str) -> tuple[int, ...]:
-    """Evaluate the conditions of a node's edges.
-
-    Args:
-        plan: The plan.
-        node: The node that has just ended.
-        upstream: What it could see, with its own output put in.
-        state: How it ended, as expressions see it.
-
-    Returns:
-        The successors whose edge does not hold.
-
-    Raises:
-        ExpressionError: A condition failed on its data, or gave something else than true or false.
-    """
-    if not plan.when:
-        return ()
-    dead: list[int] = []
-    is_loop = plan.scope == "loop"
-    for target in plan.succ[node]:
-        text = plan.when.get((node, target))
-        if text is None:
-            continue
-        what = f"condition of edge {plan.ids[node]} -> {plan.ids[target]}"
-        if is_loop:
-            what = f"'until' of node {plan.label(node)!r}"
-        # A loop goes on while its condition does not hold.
-        if holds(text, upstream, what=what, node=node, states={node: state}) == is_loop:
-            dead.append(target)
-    return tuple(dead)

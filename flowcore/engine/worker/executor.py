@@ -14,6 +14,7 @@ from typing import Any
 from flowcore.engine.attempts.arguments import given_of, packed_arguments, rendered
 from flowcore.engine.attempts.attempt import Assignment, Attempt, ended, shown_error
 from flowcore.engine.attempts.binding import bind
+from flowcore.engine.attempts.conditions import dead_edges
 from flowcore.engine.attempts.context import Speaker
 from flowcore.engine.attempts.decorator_policies import Marked
 from flowcore.engine.attempts.generators import streaming
@@ -31,7 +32,6 @@ from flowcore.engine.policies.fallback import Fallbacks
 from flowcore.engine.policies.pipeline import Guard, Hooks, Shared, is_wanted, plain_digest
 from flowcore.engine.values.event_limits import Limits
 from flowcore.engine.values.payloads import Payloads
-from flowcore.engine.values.store_writes import dead_edges
 from flowcore.errors import (
     FlowcoreError,
     NodeTimeoutError,

@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from flowcore.engine.attempts.invocation import timed_out
 from flowcore.engine.attempts.work_table import RunningWork
-from flowcore.engine.policies.retry import error_names, next_delay
-from flowcore.engine.values.failure import describe
+from flowcore.engine.policies.retry import next_delay
+from flowcore.engine.values.failure import describe, error_names
 from flowcore.engine.worker.liveness import Excess
 from flowcore.errors import NodeCancelledError
 from flowcore.plan.plan import Plan

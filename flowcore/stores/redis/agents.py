@@ -55,7 +55,7 @@ class RedisAgents:
 
     def __init__(self, client: Client, blocking: Client, *, leases: AgentLeases) -> None:
         """Use ``client``, and ``blocking`` where one waits; nothing is sent yet."""
-        folder = resources.files(__package__) / "lua" / "agents"
+        folder = resources.files("flowcore.stores.redis") / "lua" / "agents"
         core = (folder / "core.lua").read_text("utf-8")
         line = Line(client)
 

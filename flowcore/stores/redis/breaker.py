@@ -17,7 +17,7 @@ class RedisBreakers:
 
     def __init__(self, client: Client) -> None:
         """Use ``client``."""
-        line, folder = Line(client), resources.files(__package__) / "lua" / "breakers"
+        line, folder = Line(client), resources.files("flowcore.stores.redis") / "lua" / "breakers"
         self._enter = Script(line, (folder / "enter.lua").read_text())
         self._leave = Script(line, (folder / "leave.lua").read_text())
 

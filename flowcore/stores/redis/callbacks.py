@@ -22,7 +22,7 @@ class RedisCallbackDesk:
 
     def __init__(self, client: Client, *, namespace: str = "") -> None:
         """Give turns of this namespace's runs only; nothing is sent yet."""
-        line, folder = Line(client), resources.files(__package__) / "lua" / "callbacks"
+        line, folder = Line(client), resources.files("flowcore.stores.redis") / "lua" / "callbacks"
         self._namespace = namespace
         self._take = Script(line, script_text("trouble", "callbacks/take"))
         self._keep = Script(line, (folder / "keep.lua").read_text())

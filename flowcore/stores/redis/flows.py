@@ -23,7 +23,7 @@ class RedisFlows:
 
     def __init__(self, client: Client, *, namespace: str = "") -> None:
         """Keep the flows of a namespace; nothing is sent yet."""
-        line, folder = Line(client), resources.files(__package__) / "lua" / "flows"
+        line, folder = Line(client), resources.files("flowcore.stores.redis") / "lua" / "flows"
         self._client = client
         self._namespace = namespace
         self._deploy = Script(line, (folder / "deploy.lua").read_text())

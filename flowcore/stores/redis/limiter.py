@@ -26,7 +26,7 @@ class RedisLimiter:
 
     def __init__(self, client: Client, *, lease: float) -> None:
         """Use ``client``; a place that is not renewed for ``lease`` seconds is free again."""
-        line, folder = Line(client), resources.files(__package__) / "lua"
+        line, folder = Line(client), resources.files("flowcore.stores.redis") / "lua"
         self._client = client
         self._acquire = Script(line, (folder / "acquire.lua").read_text())
         self._release = Script(line, (folder / "release.lua").read_text())

@@ -45,7 +45,7 @@ class RedisMemory:
             space: Keeps the threads of projects apart that share a server.
         """
         self._space = f"{space}|" if space else ""
-        line, folder = Line(client), resources.files(__package__) / "lua" / "memory"
+        line, folder = Line(client), resources.files("flowcore.stores.redis") / "lua" / "memory"
         self._client = client
         self._scripts = {
             name: Script(line, (folder / f"{name}.lua").read_text())

@@ -22,7 +22,7 @@ class RedisSchedules:
 
     def __init__(self, client: Client, *, namespace: str = "") -> None:
         """Keep the schedules of a namespace; nothing is sent yet."""
-        folder = resources.files(__package__) / "lua" / "schedules"
+        folder = resources.files("flowcore.stores.redis") / "lua" / "schedules"
         self._client = client
         self._namespace = namespace
         self._put = Script(Line(client), (folder / "put.lua").read_text())

@@ -119,5 +119,5 @@ def script_source(name: str) -> str:
 
 def script_text(*parts: str) -> str:
     """Return these files of the ``lua`` folder as one text."""
-    folder = resources.files(__package__) / "lua"
+    folder = resources.files("flowcore.stores.redis") / "lua"
     return "".join((folder / f"{part}.lua").read_text() for part in parts)
