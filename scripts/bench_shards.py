@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from flowcore.assembly.runtime import build_runtime
 from flowcore.assembly.settings import Settings
-from flowcore.ports.store import NewRun, Outcome, Ticket
+from flowcore.ports.store import AttemptRef, NewRun, Outcome
 from tests.contract.harness import make_plan
 from tests.services import running_valkey
 
@@ -31,7 +31,7 @@ def live(url: str, client: int, *, fresh: bool) -> None:
     for number in range(RUNS):
         run = f"c{client}-{number}"
         store.submit(NewRun(id=run, plan=ONE.hash, input=b"\x80", fresh=fresh), ONE)
-        ticket = Ticket(run=run, node=0, attempt=1)
+        ticket = AttemptRef(run=run, node=0, attempt=1)
         store.claim(ticket, worker="w")
         store.settle(ticket, Outcome(kind="succeeded", output=b"\x01"))
 

@@ -20,7 +20,7 @@ from typing import Any
 from flowcore.assembly.session import Session
 from flowcore.assembly.settings import Settings
 from flowcore.bench.dags import named
-from flowcore.bench.harness import MODES, Stand, Worker
+from flowcore.bench.harness import MODES, BenchHarness, Worker
 from flowcore.bench.throughput import Ceilings, idle_flows
 from flowcore.client.flow import start_run
 from flowcore.ports.store import Dispatch
@@ -87,7 +87,7 @@ def engine_prices() -> dict[str, Any]:
     """What whole flows cost on one worker with two children, and the worker when idle."""
     found: dict[str, Any] = {}
     for mode in MODES:
-        with Stand(Worker(mode=mode)) as stand:
+        with BenchHarness(Worker(mode=mode)) as stand:
             found[mode] = idle_flows(
                 stand,
                 [named(name) for name in FLOWS],
@@ -99,7 +99,7 @@ def engine_prices() -> dict[str, Any]:
     return found
 
 
-def idle(stand: Stand) -> dict[str, Any]:
+def idle(stand: BenchHarness) -> dict[str, Any]:
     """Commands and CPU of one idle worker and its server, per second."""
     stand.redis.config_resetstat()
     before = stand.cpu()

@@ -19,8 +19,8 @@ from flowcore.assembly.valkey_process import find_binary
 from flowcore.bench.dags import Work, named
 from flowcore.bench.harness import compiled
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import NewRun, Outcome, Submitted, Ticket
-from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
+from flowcore.ports.store import AttemptRef, NewRun, Outcome, SubmitResult
+from flowcore.ports.unit import BatchSize, CompletedNode, Granularity, UnitProgress, UnitRef
 from flowcore.stores.redis.connection.connect import connect
 from flowcore.stores.redis.connection.script import script_source
 from flowcore.stores.redis.runs.store import Leases, RedisStore
@@ -121,7 +121,7 @@ class Scripts:
         self._written = _Written(self.meter)
         self._runs = 0
 
-    def submit(self, plan: Plan, *, grain: Grain | None = None) -> Submitted:
+    def submit(self, plan: Plan, *, grain: Granularity | None = None) -> SubmitResult:
         """Create a run; nobody is rung for."""
         self._runs += 1
         self.store.put_plan(plan)
@@ -144,7 +144,7 @@ class Scripts:
         )
 
     def settle(
-        self, run: str, nodes: Iterable[int], *, grain: Grain | None = None
+        self, run: str, nodes: Iterable[int], *, grain: Granularity | None = None
     ) -> dict[str, float]:
         """Settle nodes."""
         ended = Outcome(kind="succeeded", output=OUTPUT)
@@ -159,8 +159,8 @@ def flow(name: str) -> Plan:
     return compiled(named(name), Work())
 
 
-def _tickets(run: str, nodes: Iterable[int]) -> Iterator[Ticket]:
-    return (Ticket(run=run, node=node, attempt=1) for node in nodes)
+def _tickets(run: str, nodes: Iterable[int]) -> Iterator[AttemptRef]:
+    return (AttemptRef(run=run, node=node, attempt=1) for node in nodes)
 
 
 def store_prices(session: Session) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def store_prices(session: Session) -> dict[str, Any]:
     return found
 
 
-def _run(submitted: Submitted) -> str:
+def _run(submitted: SubmitResult) -> str:
     """The id of a run that has nodes to dispatch."""
     if submitted.dispatch is None:
         sys.exit("nothing became ready")
@@ -227,26 +227,28 @@ def unit_prices(it: Scripts) -> dict[str, Any]:
     """Adopting units and recording all that they have done, by the nodes of a unit."""
     run = _run(it.submit(flow("fan5002")))
     it.claim(run, [0])
-    many = Grain(packs={0: Pack(cost=1e-5, least=100, most=100)})
+    many = Granularity(packs={0: BatchSize(cost=1e-5, least=100, most=100)})
     found = {"settle, 5000 become ready together": it.settle(run, [0], grain=many)}
     for size in SIZES:
         nodes = min(20_000, 1_000 * size)
         plan = flow(f"layered1x{nodes}")
-        pack = Pack(cost=1e-5, least=size, most=size)
-        submitted = it.submit(plan, grain=Grain(packs={0: pack}))
+        pack = BatchSize(cost=1e-5, least=size, most=size)
+        submitted = it.submit(plan, grain=Granularity(packs={0: pack}))
         run = _run(submitted)
         bundles = submitted.dispatch.bundles if submitted.dispatch else ()
-        tickets = [UnitTicket(run=run, unit=bundle.unit) for bundle in bundles]
+        tickets = [UnitRef(run=run, unit=bundle.unit) for bundle in bundles]
         found[f"adopt {size}"] = it.calls(
             lambda store, t=ticket: store.adopt(t, worker="w") for ticket in tickets
         )
         news = [
-            Flush(done=[Done(node, OUTPUT, 0, 1) for node in range(b.node, b.node + b.count)])
+            UnitProgress(
+                done=[CompletedNode(node, OUTPUT, 0, 1) for node in range(b.node, b.node + b.count)]
+            )
             for b in bundles
         ]
         found[f"flush {size}"] = it.calls(
             lambda store, t=t, n=n, p=plan: store.flush(
-                t, n, p, worker="celery@somewhere", grain=Grain()
+                t, n, p, worker="celery@somewhere", grain=Granularity()
             )
             for t, n in zip(tickets, news, strict=True)
         )

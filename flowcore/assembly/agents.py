@@ -16,7 +16,7 @@ from flowcore.celery.dispatcher import CeleryDispatcher, queue_name
 from flowcore.celery.kombu.producers import Producers
 from flowcore.celery.monitoring.worker_info import marked_callables
 from flowcore.celery.steps.agents import AgentStep
-from flowcore.engine.agents.caller import Caller
+from flowcore.engine.agents.caller import AgentCaller
 from flowcore.ports.agents import Signer
 from flowcore.ports.store import Dispatch
 from flowcore.ports.troubles import TroubleBook
@@ -81,7 +81,7 @@ def build_agents(
     store = RedisAgents(client, listening, leases=leases)
     bell = KombuBell(producers.batch, keys=keys, namespace=settings.namespace, quorum=quorum)
     return AgentServices(
-        caller=Caller(store, RedisDirectory(client, namespace=settings.namespace), bell),
+        caller=AgentCaller(store, RedisDirectory(client, namespace=settings.namespace), bell),
         listener=store,
         keys=keys,
         namespace=settings.namespace,

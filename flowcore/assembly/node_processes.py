@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from flowcore.assembly.runtime import Runtime
 from flowcore.celery.agents.node_watch import NodeProcess, NodeRole
 from flowcore.celery.agents.services import HostedWork
-from flowcore.celery.app import Bridge
+from flowcore.celery.app import WorkerBootstrap
 from flowcore.celery.node_runner import NodeHost
 from flowcore.celery.parent_records import lose_for
 from flowcore.celery.steps.watchdog import Watchdog
 from flowcore.engine.attempts.work_table import RunningWork, WorkTable
-from flowcore.ports.store import Ticket
-from flowcore.ports.unit import UnitTicket
+from flowcore.ports.store import AttemptRef
+from flowcore.ports.unit import UnitRef
 
 __all__ = ["node_role"]
 
@@ -35,8 +35,8 @@ class _Watch:
         return self._host.ended.pop(pid, None) is not None
 
     def lose(self, work: RunningWork) -> None:
-        unit = UnitTicket(run=work.run, unit=work.unit)
-        ticket = Ticket(run=work.run, node=work.node, attempt=work.attempt)
+        unit = UnitRef(run=work.run, unit=work.unit)
+        ticket = AttemptRef(run=work.run, node=work.node, attempt=work.attempt)
         held = unit if work.unit else ticket
         lose_for(self._host, held, work.plan, work, worker=self._worker)
 
@@ -75,6 +75,6 @@ def node_role(queue: str, work: HostedWork, *, watching: Runtime, inside: Runtim
     return NodeRole(queue, count=work.slots, worker=work.worker, inside=enter, watch=watch)
 
 
-def _bridge(runtime: Runtime) -> Bridge:
-    bridge: Bridge = runtime.app.flowcore  # type: ignore[attr-defined]
+def _bridge(runtime: Runtime) -> WorkerBootstrap:
+    bridge: WorkerBootstrap = runtime.app.flowcore  # type: ignore[attr-defined]
     return bridge

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from flowcore.errors import VersionMismatchError
 from flowcore.plan.plan import Plan
-from flowcore.ports.workers import WorkerBoard, WorkerNote
+from flowcore.ports.workers import WorkerInfo, WorkerRegistry
 
 __all__ = ["Peers", "worker_command"]
 
@@ -32,7 +32,7 @@ class Peers:
 
     def __init__(
         self,
-        board: WorkerBoard,
+        board: WorkerRegistry,
         *,
         namespace: str = "",
         clock: Callable[[], float] = time.monotonic,
@@ -106,7 +106,7 @@ def worker_command(queues: Collection[str], namespace: str = "") -> str:
     return f"flowcore worker --queues {','.join(sorted(q.removeprefix(prefix) for q in queues))}"
 
 
-def refuse(notes: Sequence[WorkerNote]) -> None:
+def refuse(notes: Sequence[WorkerInfo]) -> None:
     """Raise ``VersionMismatchError`` if one of these workers speaks another wire number."""
     for note in notes:
         if sentence := note.mismatch():

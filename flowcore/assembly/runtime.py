@@ -15,7 +15,7 @@ from flowcore.assembly.peers import Peers
 from flowcore.assembly.secrets import WorkerSecrets
 from flowcore.assembly.settings import REDIS_SCHEMES, Settings, split_urls
 from flowcore.celery.agents.services import AgentServices
-from flowcore.celery.app import AppOptions, Bridge, make_app
+from flowcore.celery.app import AppOptions, WorkerBootstrap, make_app
 from flowcore.celery.capacity import Slots
 from flowcore.celery.dispatcher import CeleryDispatcher, queue_name
 from flowcore.celery.external_tasks import CelerySender
@@ -27,13 +27,13 @@ from flowcore.celery.kombu.brokers import (
     sentinel_place,
 )
 from flowcore.celery.kombu.producers import Producers
-from flowcore.celery.monitoring.task_events import RunRow, TaskEvents
+from flowcore.celery.monitoring.task_events import RunTaskEvents, TaskEvents
 from flowcore.celery.node_runner import HostOptions, Services
-from flowcore.celery.signing import Keyring, Vault
+from flowcore.celery.signing import Keyring, SigningKeyStore
 from flowcore.celery.steps.callbacks import CallbackStep
-from flowcore.engine.background.callbacks import CallbackTeller, find_callbacks
+from flowcore.engine.background.callbacks import CallbackRunner, find_callbacks
 from flowcore.engine.background.scheduler import Scheduler
-from flowcore.engine.policies.pipeline import Shared
+from flowcore.engine.policies.pipeline import SharedState
 from flowcore.engine.runs.scheduled import EngineFiring
 from flowcore.engine.values.event_limits import Limits
 from flowcore.engine.values.isolation import Isolation
@@ -81,7 +81,7 @@ class Runtime:
     reader: RedisReader | ShardedReader
     events: RedisEventLog | ShardedEventLog
     dispatcher: CeleryDispatcher
-    rows: RunRow
+    rows: RunTaskEvents
     board: RedisWorkerBoard | ShardedWorkerBoard
     room: RedisRoom | ShardedRoom
     producers: Producers
@@ -157,7 +157,7 @@ def build_runtime(settings: Settings, redis_url: str) -> Runtime:
             queue=queue_name(None, default=settings.queue, namespace=settings.namespace),
             namespace=settings.namespace,
         ),
-        Bridge(
+        WorkerBootstrap(
             services.build,
             HostOptions(
                 heartbeat=settings.heartbeat,
@@ -253,7 +253,7 @@ class _Builder:
         ledgers = [RedisLedger(client, look=look) for client in clients]
         threads = [RedisMemory(client, space=settings.namespace) for client in clients]
         boxes = [RedisPayloads(client) for client in clients]
-        vault: Vault
+        vault: SigningKeyStore
         ledger: PayloadLedger
         box: PayloadStore
         if len(shards) == 1:
@@ -313,9 +313,9 @@ class _Builder:
             reader=self.reader,
             events=self.events,
             dispatcher=dispatcher,
-            rows=RunRow(told),
+            rows=RunTaskEvents(told),
             board=self.board,
-            shared=Shared(
+            shared=SharedState(
                 limiter=RedisLimiter(clients[0], lease=settings.lease),
                 breakers=RedisBreakers(clients[0]),
                 cache=RedisCache(clients[0]),
@@ -340,7 +340,7 @@ class _Builder:
             ),
         )
 
-    def teller(self) -> CallbackTeller:
+    def teller(self) -> CallbackRunner:
         """Make what a worker tells its callbacks with; ``UsageError`` if one cannot be found."""
         settings = self._settings
         heard = [find_callbacks(name) for name in settings.callbacks]
@@ -349,7 +349,7 @@ class _Builder:
         desks = [RedisCallbackDesk(client, namespace=settings.namespace) for client in clients]
         health = self.store.health if isinstance(self.store, ShardedStore) else None
         desk = desks[0] if len(desks) == 1 else ShardedCallbackDesk(desks, health)
-        return CallbackTeller(
+        return CallbackRunner(
             heard, desk=desk, events=self.events, lease=settings.lease, troubles=self.troubles
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from celery.utils.nodenames import default_nodename, gethostname, host_format, nodesplit
 
 from flowcore.errors import UsageError
-from flowcore.ports.workers import WorkerBoard, WorkerNote
+from flowcore.ports.workers import WorkerInfo, WorkerRegistry
 
 __all__ = ["full_name", "others_named", "refuse_taken", "taken"]
 
@@ -25,12 +25,12 @@ def full_name(given: str) -> str:
     return host_format(default_nodename(given))
 
 
-def others_named(board: WorkerBoard, name: str) -> list[WorkerNote]:
+def others_named(board: WorkerRegistry, name: str) -> list[WorkerInfo]:
     """Return the notes of live workers with this name."""
     return [note for note in board.workers() if note.name == name and not _is_dead(note)]
 
 
-def taken(name: str, others: Sequence[WorkerNote]) -> str:
+def taken(name: str, others: Sequence[WorkerInfo]) -> str:
     """Say who has the name, and the way out."""
     who = ", ".join(f"process {note.pid}" for note in others)
     return (
@@ -39,7 +39,7 @@ def taken(name: str, others: Sequence[WorkerNote]) -> str:
     )
 
 
-def refuse_taken(board: WorkerBoard, name: str, *, patience: float) -> None:
+def refuse_taken(board: WorkerRegistry, name: str, *, patience: float) -> None:
     """Wait until nobody has the name.
 
     Args:
@@ -58,7 +58,7 @@ def refuse_taken(board: WorkerBoard, name: str, *, patience: float) -> None:
         pause.wait(_LOOK)
 
 
-def _is_dead(note: WorkerNote) -> bool:
+def _is_dead(note: WorkerInfo) -> bool:
     """Tell whether it is known that the process of a note has ended: it was one of this host."""
     if nodesplit(note.name)[1] != gethostname():
         return False

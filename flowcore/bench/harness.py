@@ -37,7 +37,7 @@ from flowcore.run.record import RunSummary
 from flowcore.run.status import RunState
 from flowcore.stores.redis.connection.connect import connect
 
-__all__ = ["MODES", "Measured", "Stand", "Worker", "compiled", "seconds_of"]
+__all__ = ["MODES", "BenchHarness", "Measured", "Worker", "compiled", "seconds_of"]
 
 #: How nodes travel, and the value of FLOWCORE_WORK_FIRST that makes them do so.
 MODES = {"grain": "on", "one-message": "off"}
@@ -91,7 +91,7 @@ def compiled(dag: Dag, work: Work, *, id: str | None = None) -> Plan:
     return compile_plan(check(load_tree(dag.definition(work, id=id)), resolve=False))
 
 
-class Stand:
+class BenchHarness:
     """One server, one worker, many measurements; both end with the ``with`` block."""
 
     def __init__(self, worker: Worker) -> None:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from flowcore.bench.dags import Work, named
-from flowcore.bench.harness import Stand, compiled
+from flowcore.bench.harness import BenchHarness, compiled
 from flowcore.bench.stats import percentile
 from flowcore.bench.throughput import Tell
 from flowcore.client.flow import start_run
@@ -24,7 +24,7 @@ __all__ = ["latency"]
 _WARM = 10
 
 
-def latency(stand: Stand, *, runs: int, chain: int, tell: Tell) -> dict[str, Any]:
+def latency(stand: BenchHarness, *, runs: int, chain: int, tell: Tell) -> dict[str, Any]:
     """Measure latencies.
 
     Args:
@@ -61,7 +61,7 @@ def latency(stand: Stand, *, runs: int, chain: int, tell: Tell) -> dict[str, Any
     return found
 
 
-def _moments(stand: Stand, run: Run) -> list[float]:
+def _moments(stand: BenchHarness, run: Run) -> list[float]:
     outputs = stand.session.runtime.reader.outputs(run.id)
     return [unpack(outputs[node]) for node in sorted(outputs)]
 

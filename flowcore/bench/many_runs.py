@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from flowcore.bench.dags import Work, named
-from flowcore.bench.harness import Stand, compiled, seconds_of
+from flowcore.bench.harness import BenchHarness, compiled, seconds_of
 from flowcore.bench.stats import percentile
 from flowcore.bench.throughput import Tell
 from flowcore.client.flow import start_run
@@ -15,7 +15,7 @@ from flowcore.client.flow import start_run
 __all__ = ["small_runs"]
 
 
-def small_runs(stand: Stand, *, runs: int, nodes: int, tell: Tell) -> dict[str, Any]:
+def small_runs(stand: BenchHarness, *, runs: int, nodes: int, tell: Tell) -> dict[str, Any]:
     """Submit runs as fast as one client can, and wait for all of them.
 
     Args:

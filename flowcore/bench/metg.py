@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from flowcore.bench.dags import PATTERNS, Work, pattern
-from flowcore.bench.harness import Stand, compiled
+from flowcore.bench.harness import BenchHarness, compiled
 from flowcore.bench.stats import LONGEST, Point, metg
 from flowcore.bench.throughput import Tell
 
@@ -37,7 +37,7 @@ def round_seconds(cores: int) -> float:
     return statistics.fmean(float(spinner.communicate()[0]) for spinner in spinners)
 
 
-def metg_of_patterns(stand: Stand, *, steps: int, repeat: int, tell: Tell) -> dict[str, Any]:
+def metg_of_patterns(stand: BenchHarness, *, steps: int, repeat: int, tell: Tell) -> dict[str, Any]:
     """Search METG(50 %) of each pattern.
 
     Args:

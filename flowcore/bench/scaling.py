@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowcore.bench.dags import Dag, Work, named
-from flowcore.bench.harness import Stand, compiled, seconds_of
+from flowcore.bench.harness import BenchHarness, compiled, seconds_of
 from flowcore.bench.redis_counters import usage
 from flowcore.bench.stats import exponent, slope
 from flowcore.bench.throughput import Tell
@@ -24,7 +24,7 @@ _SMALL = 10_000
 _TRIES = 3
 
 
-def growth(stand: Stand, *, sizes: Sequence[int], tell: Tell) -> dict[str, Any]:
+def growth(stand: BenchHarness, *, sizes: Sequence[int], tell: Tell) -> dict[str, Any]:
     """Measure how the cost of a flow grows with its nodes, from compiling it to its end.
 
     Args:
@@ -58,7 +58,7 @@ def growth(stand: Stand, *, sizes: Sequence[int], tell: Tell) -> dict[str, Any]:
     return found
 
 
-def _point(stand: Stand, dag: Dag) -> dict[str, Any]:
+def _point(stand: BenchHarness, dag: Dag) -> dict[str, Any]:
     nodes = len(dag.needs)
     tries = _TRIES if nodes < _SMALL else 1
     times = [_once(stand, dag, f"{dag.name}-{number}") for number in range(tries)]
@@ -66,7 +66,7 @@ def _point(stand: Stand, dag: Dag) -> dict[str, Any]:
     return {"nodes": nodes, "edges": dag.edges, **best}
 
 
-def _once(stand: Stand, dag: Dag, id: str) -> dict[str, float]:
+def _once(stand: BenchHarness, dag: Dag, id: str) -> dict[str, float]:
     """Take one new flow all the way; nobody has its plan yet."""
     stand.drain()
     began = time.process_time()
@@ -92,7 +92,7 @@ def _exponents(points: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def memory(stand: Stand, *, runs: int, nodes: int, tell: Tell) -> dict[str, Any]:
+def memory(stand: BenchHarness, *, runs: int, nodes: int, tell: Tell) -> dict[str, Any]:
     """Measure what the worker and the server hold after each of some equal runs.
 
     Args:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowcore.bench.dags import Work, named
-from flowcore.bench.harness import Stand, compiled
+from flowcore.bench.harness import BenchHarness, compiled
 from flowcore.bench.stats import percentile
 from flowcore.bench.throughput import Tell
 from flowcore.client.flow import start_run
@@ -22,7 +22,9 @@ __all__ = ["streaming"]
 _WARM = 5
 
 
-def streaming(stand: Stand, *, runs: int, tokens: int, events: int, tell: Tell) -> dict[str, Any]:
+def streaming(
+    stand: BenchHarness, *, runs: int, tokens: int, events: int, tell: Tell
+) -> dict[str, Any]:
     """Measure tokens from the worker to a reader that follows the run.
 
     Args:
@@ -49,7 +51,7 @@ def streaming(stand: Stand, *, runs: int, tokens: int, events: int, tell: Tell) 
     return found
 
 
-def _listen(stand: Stand, *, count: int, pause: float) -> Mapping[str, Any]:
+def _listen(stand: BenchHarness, *, count: int, pause: float) -> Mapping[str, Any]:
     """Follow a run of one node from its submission on."""
     plan = compiled(named("chain1"), Work.of("speak", count=count, pause=pause))
     stand.drain()

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from flowcore.bench.dags import STANDARD, named
-from flowcore.bench.harness import MODES, Stand, Worker
+from flowcore.bench.harness import MODES, BenchHarness, Worker
 from flowcore.bench.latency import latency
 from flowcore.bench.many_runs import small_runs
 from flowcore.bench.metg import metg_of_patterns
@@ -119,7 +119,7 @@ def measure(options: Options, tell: Tell) -> dict[str, Any]:
     if load > _BUSY * (os.cpu_count() or 1):
         tell(f"the machine is busy already (load {load:.1f}): figures will be worse than they are")
     for mode in _modes(options):
-        with Stand(Worker(pool=options.pool, slots=options.slots, mode=mode)) as stand:
+        with BenchHarness(Worker(pool=options.pool, slots=options.slots, mode=mode)) as stand:
             report["machine"].setdefault("server", server_version(stand.redis))
             for section in _sections(options, mode):
                 tell(f"{section}, {mode}:")
@@ -154,7 +154,7 @@ def _add_throughput(
         report["dags"][name][mode] = figures
 
 
-def _throughput(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
+def _throughput(stand: BenchHarness, options: Options, tell: Tell) -> dict[str, Any]:
     dags = [named(name) for name in options.dags]
     ceilings = Ceilings(stand, options.tasks)
     consumed = [stand.ceiling_consumed(options.tasks)]
@@ -184,35 +184,35 @@ def _throughput(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
     }
 
 
-def _metg(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
+def _metg(stand: BenchHarness, options: Options, tell: Tell) -> dict[str, Any]:
     steps = _FULL_STEPS if options.full else _QUICK_STEPS
     return metg_of_patterns(stand, steps=steps, repeat=options.repeat, tell=tell)
 
 
-def _latency(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
+def _latency(stand: BenchHarness, options: Options, tell: Tell) -> dict[str, Any]:
     return latency(stand, runs=1000 if options.full else 200, chain=1000, tell=tell)
 
 
-def _small_runs(stand: Stand, _options: Options, tell: Tell) -> dict[str, Any]:
+def _small_runs(stand: BenchHarness, _options: Options, tell: Tell) -> dict[str, Any]:
     return small_runs(stand, runs=1000, nodes=10, tell=tell)
 
 
-def _streaming(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
+def _streaming(stand: BenchHarness, options: Options, tell: Tell) -> dict[str, Any]:
     events = 200_000 if options.full else 50_000
     return streaming(stand, runs=100, tokens=200, events=events, tell=tell)
 
 
-def _memory(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
+def _memory(stand: BenchHarness, options: Options, tell: Tell) -> dict[str, Any]:
     return memory(stand, runs=10, nodes=10_000 if options.full else 1000, tell=tell)
 
 
-def _growth(stand: Stand, options: Options, tell: Tell) -> dict[str, Any]:
+def _growth(stand: BenchHarness, options: Options, tell: Tell) -> dict[str, Any]:
     return growth(
         stand, sizes=[10**power for power in range(2, 6 if options.full else 5)], tell=tell
     )
 
 
-_MEASURES: Mapping[Section, Callable[[Stand, Options, Tell], dict[str, Any]]] = {
+_MEASURES: Mapping[Section, Callable[[BenchHarness, Options, Tell], dict[str, Any]]] = {
     Section.THROUGHPUT: _throughput,
     Section.LATENCY: _latency,
     Section.SMALL_RUNS: _small_runs,

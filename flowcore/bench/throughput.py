@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flowcore.bench.dags import Dag, Work
-from flowcore.bench.harness import Measured, Stand, compiled
+from flowcore.bench.harness import BenchHarness, Measured, compiled
 from flowcore.bench.ideal import critical_path, ideal_makespan
 
 __all__ = [
@@ -31,7 +31,7 @@ Tell = Callable[[str], None]
 class Ceilings:
     """The ceiling, measured again and again: machines are noisy."""
 
-    def __init__(self, stand: Stand, tasks: int) -> None:
+    def __init__(self, stand: BenchHarness, tasks: int) -> None:
         """Warm the worker up."""
         self._stand, self._tasks = stand, tasks
         stand.ceiling(tasks)
@@ -49,7 +49,7 @@ class Ceilings:
 
 
 def idle_flows(
-    stand: Stand, dags: Sequence[Dag], ceilings: Ceilings, *, repeat: int, tell: Tell
+    stand: BenchHarness, dags: Sequence[Dag], ceilings: Ceilings, *, repeat: int, tell: Tell
 ) -> dict[str, dict[str, Any]]:
     """Measure flows of nodes that do nothing, each between two ceilings.
 
@@ -73,7 +73,7 @@ def idle_flows(
 
 
 def working_flows(
-    stand: Stand,
+    stand: BenchHarness,
     dags: Sequence[Dag],
     *,
     name: str,

@@ -27,7 +27,7 @@ from flowcore.engine.attempts.work_table import WorkTable
 from flowcore.forks import PerProcess
 from flowcore.lifetimes import kill_at_end_of
 
-__all__ = ["AppOptions", "Bridge", "make_app"]
+__all__ = ["AppOptions", "WorkerBootstrap", "make_app"]
 
 #: Queues are declared, durable and replicated. With a topic exchange of their own, and not a
 #: direct one, Celery can delay messages without a worker holding them (a canvas's retries).
@@ -66,7 +66,7 @@ class AppOptions:
     """Prefix of the names of queues."""
 
 
-class Bridge:
+class WorkerBootstrap:
     """What Celery's callbacks find on the app as ``app.flowcore``; safe across forks."""
 
     def __init__(self, build: Callable[[], Services], options: HostOptions) -> None:
@@ -132,7 +132,7 @@ class _App(Celery):
 _TASK = "flowcore.celery.tasks:GuardedTask"
 
 
-def make_app(options: AppOptions, bridge: Bridge) -> Celery:
+def make_app(options: AppOptions, bridge: WorkerBootstrap) -> Celery:
     """Make a Celery app that runs nodes; see RELIABILITY notes in docs for each setting."""
     broker, results = options.broker, options.results
     # Typed as Any: it gets an attribute of ours.
@@ -193,6 +193,6 @@ def _result_backend(results: Place) -> str:
 def _consume_lanes(instance: Any, **_: Any) -> None:
     """Let a worker consume the lanes of the queues it was started for."""
     bridge = getattr(instance.app, "flowcore", None)
-    if isinstance(bridge, Bridge):
+    if isinstance(bridge, WorkerBootstrap):
         queues = instance.app.amqp.queues
         queues.select(lanes(in_namespace(queues.consume_from, bridge.namespace)))

@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 
 from flowcore.celery.node_runner import NodeHost
-from flowcore.engine.attempts.attempt import Attempt
+from flowcore.engine.attempts.attempt import AttemptResult
 from flowcore.engine.values.store_writes import unrecordable
 from flowcore.errors import ServiceError
 from flowcore.ports.store import Outcome
@@ -21,7 +21,7 @@ __all__ = ["record_end", "record_unfinished"]
 _log = logging.getLogger(__name__)
 
 
-def record_end(host: NodeHost, attempt: Attempt, *, worker: str, queue: str) -> None:
+def record_end(host: NodeHost, attempt: AttemptResult, *, worker: str, queue: str) -> None:
     """Record an attempt, and go on with what it made ready.
 
     Args:
@@ -39,7 +39,7 @@ def record_end(host: NodeHost, attempt: Attempt, *, worker: str, queue: str) -> 
         _record_trouble(host, attempt, trouble, worker=worker)
 
 
-def record_unfinished(host: NodeHost, attempt: Attempt, *, worker: str) -> bool:
+def record_unfinished(host: NodeHost, attempt: AttemptResult, *, worker: str) -> bool:
     """Record an attempt that is no end of its node; say whether it still counted.
 
     Args:
@@ -57,7 +57,9 @@ def record_unfinished(host: NodeHost, attempt: Attempt, *, worker: str) -> bool:
     return False
 
 
-def _record_trouble(host: NodeHost, attempt: Attempt, trouble: Exception, *, worker: str) -> None:
+def _record_trouble(
+    host: NodeHost, attempt: AttemptResult, trouble: Exception, *, worker: str
+) -> None:
     ticket = attempt.ticket
     failure = unrecordable(trouble, attempt.plan.ids[ticket.node], ticket.attempt)
     told = replace(attempt, outcome=Outcome(kind="failed", failure=failure))
@@ -69,7 +71,7 @@ def _record_trouble(host: NodeHost, attempt: Attempt, trouble: Exception, *, wor
         _log.exception("nor could that be recorded")
 
 
-def _out_of_reach(attempt: Attempt, error: ServiceError) -> None:
+def _out_of_reach(attempt: AttemptResult, error: ServiceError) -> None:
     """The store does not answer: nobody can know that the function has ended."""
     _log.error(
         "the end of node %s is not recorded, so it is run again when its lease is over: %s",
@@ -78,5 +80,5 @@ def _out_of_reach(attempt: Attempt, error: ServiceError) -> None:
     )
 
 
-def _name(attempt: Attempt) -> str:
+def _name(attempt: AttemptResult) -> str:
     return f"{attempt.plan.ids[attempt.ticket.node]} of run {attempt.ticket.run}"

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from flowcore.errors import FlowcoreError
-from flowcore.ports.workers import WorkerBoard
+from flowcore.ports.workers import WorkerRegistry
 
 __all__ = ["Slots", "slots_of"]
 
@@ -29,7 +29,7 @@ def slots_of(worker: Any) -> int:
 class Slots:
     """Counts the slots of all workers, now and then."""
 
-    def __init__(self, board: WorkerBoard) -> None:
+    def __init__(self, board: WorkerRegistry) -> None:
         """Ask ``board``, when first needed."""
         self._board = board
         self._count = 1

@@ -18,7 +18,7 @@ from flowcore.celery.monitoring.task_events import BROKER_TROUBLE
 from flowcore.celery.signing import SIGNATURE, Keyring, sign_about, verify_about
 from flowcore.errors import BrokerUnreachableError, UnsupportedValueError
 from flowcore.ports.external_tasks import answer_name, task_id
-from flowcore.ports.store import RunStore, Ticket
+from flowcore.ports.store import AttemptRef, RunStore
 from flowcore.run.wire import pack, unpack
 
 __all__ = ["DONE_TASK", "FAILED_TASK", "CelerySender", "register_answers"]
@@ -53,7 +53,7 @@ class CelerySender:
         kwargs: dict[str, Any],
         *,
         queue: str | None,
-        ticket: Ticket,
+        ticket: AttemptRef,
     ) -> str:
         """Send a task; its id names the attempt, so that Flower shows what it belongs to."""
         id = task_id(ticket)
@@ -87,7 +87,7 @@ class CelerySender:
             raise BrokerUnreachableError(msg) from error
         return id
 
-    def revoke(self, tickets: Sequence[Ticket]) -> None:
+    def revoke(self, tickets: Sequence[AttemptRef]) -> None:
         """Have tasks not begin."""
         try:
             self._app.control.revoke([task_id(ticket) for ticket in tickets])
@@ -124,7 +124,7 @@ def _tell(app: Any, task: str, request: Any, given: dict[str, Any], answer: dict
     """Give a node the answer it waits for."""
     services = app.flowcore.services()
     about = verify_about(services.keys, task, request, given)
-    ticket = Ticket(run=about["run"], node=about["node"], attempt=about["attempt"])
+    ticket = AttemptRef(run=about["run"], node=about["node"], attempt=about["attempt"])
     store: RunStore = services.store
     try:
         value = pack(answer, what=f"the answer of a task to run {ticket.run}")

@@ -11,18 +11,18 @@ from typing import Any
 
 from flowcore.celery.capacity import Slots
 from flowcore.celery.dispatcher import CeleryDispatcher
-from flowcore.celery.monitoring.task_events import RunRow
-from flowcore.celery.monitoring.unit_events import InlineRows
+from flowcore.celery.monitoring.task_events import RunTaskEvents
+from flowcore.celery.monitoring.unit_events import UnitTaskEvents
 from flowcore.celery.signing import Keyring
-from flowcore.engine.attempts.attempt import Attempt
-from flowcore.engine.attempts.heartbeat import LeaseKeeper
+from flowcore.engine.attempts.attempt import AttemptResult
+from flowcore.engine.attempts.heartbeat import Heartbeater
 from flowcore.engine.attempts.upstream import Upstream
 from flowcore.engine.attempts.work_table import WorkRecord
 from flowcore.engine.background.scheduler import Scheduler
-from flowcore.engine.child_runs.structured import Spawner
-from flowcore.engine.policies.pipeline import Shared
+from flowcore.engine.child_runs.structured import StructuredNodes
+from flowcore.engine.policies.pipeline import SharedState
 from flowcore.engine.runs.children import EngineChildren
-from flowcore.engine.runs.granularity import Estimates
+from flowcore.engine.runs.granularity import DurationEstimates
 from flowcore.engine.values.event_limits import Limits
 from flowcore.engine.values.payloads import Payloads
 from flowcore.engine.values.store_writes import complete
@@ -31,15 +31,15 @@ from flowcore.engine.worker.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.errors import FlowcoreError
 from flowcore.nodes.types.celery_task import PREFIX
 from flowcore.plan.plan import Plan
-from flowcore.ports.capacity import Room
+from flowcore.ports.capacity import StoreCapacity
 from flowcore.ports.external_tasks import TaskSender
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.refusals import RefusalLog
 from flowcore.ports.secrets import SecretSource
-from flowcore.ports.store import Advance, EventLog, Outcome, RunReader, RunStore, Ticket
+from flowcore.ports.store import AttemptRef, EventLog, Outcome, RunReader, RunStore, Transition
 from flowcore.ports.troubles import TroubleBook
-from flowcore.ports.unit import UnitTicket
-from flowcore.ports.workers import WorkerBoard
+from flowcore.ports.unit import UnitRef
+from flowcore.ports.workers import WorkerRegistry
 from flowcore.run.record import WORKER_LOST, NodeRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 
@@ -58,10 +58,10 @@ class Services:
     reader: RunReader
     events: EventLog
     dispatcher: CeleryDispatcher
-    rows: RunRow
-    board: WorkerBoard
-    shared: Shared
-    room: Room
+    rows: RunTaskEvents
+    board: WorkerRegistry
+    shared: SharedState
+    room: StoreCapacity
     payloads: Payloads
     memory: MemoryStore
     keys: Keyring
@@ -98,7 +98,7 @@ class NodeHost:
         self.services = services
         self._work_first = options.work_first
         self._slots = Slots(services.board)
-        self._keeper = LeaseKeeper(services.store, interval=options.heartbeat, record=record)
+        self._keeper = Heartbeater(services.store, interval=options.heartbeat, record=record)
         self._executor = Executor(
             store=services.store,
             reader=services.reader,
@@ -111,7 +111,7 @@ class NodeHost:
             sender=services.tasks,
             secrets=services.secrets,
             digest=services.keys.digest,
-            spawner=Spawner(services.reader, services.payloads, self._children()),
+            spawner=StructuredNodes(services.reader, services.payloads, self._children()),
             on_stuck=self._settle,
             on_first=self._show_start,
             on_wake=self._wake,
@@ -120,7 +120,7 @@ class NodeHost:
         self.units = UnitHost(
             store=services.store,
             executor=self._executor,
-            estimates=Estimates(),
+            estimates=DurationEstimates(),
             record=self.write,
             slots=self._slots.count,
             watched=record,
@@ -139,7 +139,7 @@ class NodeHost:
             slots=slots,
         )
 
-    def run(self, ticket: Ticket, plan_hash: str, *, worker: str) -> Attempt | None:
+    def run(self, ticket: AttemptRef, plan_hash: str, *, worker: str) -> AttemptResult | None:
         """Run one attempt; its end is recorded by ``record``."""
         plan = self.services.store.get_plan(plan_hash)
         return self._executor.run(ticket, plan, worker=worker)
@@ -150,11 +150,11 @@ class NodeHost:
         """Run one node of a plan that a Celery canvas drives; nothing is recorded."""
         return self._executor.run_inline(plan, node, upstream=upstream, run=run, attempt=attempt)
 
-    def record(self, attempt: Attempt, *, worker: str) -> Advance:
+    def record(self, attempt: AttemptResult, *, worker: str) -> Transition:
         """Write down how an attempt ended and publish what became ready."""
         return self._settle(attempt.ticket, attempt.plan, attempt.outcome, worker)
 
-    def record_and_go_on(self, attempt: Attempt, *, worker: str, queue: str) -> None:
+    def record_and_go_on(self, attempt: AttemptResult, *, worker: str, queue: str) -> None:
         """Record an attempt, then run what it made ready here, one after the other.
 
         Args:
@@ -179,7 +179,7 @@ class NodeHost:
         if output is not None:
             attempt.upstream.put_packed(ticket.node, output)
         unit = self._unit(
-            UnitTicket(run=ticket.run, unit=advance.unit),
+            UnitRef(run=ticket.run, unit=advance.unit),
             plan,
             advance.kept,
             attempt.upstream,
@@ -188,7 +188,7 @@ class NodeHost:
         unit.resumed = advance.resumed
         self._run_unit(unit, advance.kept, queue=queue)
 
-    def run_unit(self, unit: UnitTicket, plan_hash: str, *, worker: str, queue: str) -> bool:
+    def run_unit(self, unit: UnitRef, plan_hash: str, *, worker: str, queue: str) -> bool:
         """Run the nodes of a bundle; False when somebody else has it.
 
         Args:
@@ -216,7 +216,7 @@ class NodeHost:
 
     def _unit(
         self,
-        ticket: UnitTicket,
+        ticket: UnitRef,
         plan: Plan,
         nodes: Sequence[int],
         upstream: Upstream,
@@ -234,7 +234,7 @@ class NodeHost:
 
     def _run_unit(self, unit: Unit, nodes: Sequence[int], *, queue: str) -> None:
         ticket = unit.ticket
-        rows = InlineRows(
+        rows = UnitTaskEvents(
             self.services.rows, ticket.run, unit.plan, worker=unit.worker, queue=queue
         )
         unit.ran = rows.add if rows.wanted() else None
@@ -257,7 +257,7 @@ class NodeHost:
         """Count the nodes of this process that were given up, and keep their slots."""
         return self._keeper.stuck()
 
-    def show_cancelled(self, ticket: Ticket, plan_hash: str, *, worker: str) -> bool:
+    def show_cancelled(self, ticket: AttemptRef, plan_hash: str, *, worker: str) -> bool:
         """Bring the row of a node to an end if its run was stopped; say whether it was."""
         services = self.services
         if services.reader.states(ticket.run, [ticket.node]).get(ticket.node) is not _CANCELLED:
@@ -267,7 +267,7 @@ class NodeHost:
         services.rows.revoked(run=ticket.run, flow=plan.flow, nodes=nodes, hostname=worker)
         return True
 
-    def revoke(self, ticket: Ticket, plan_hash: str, *, worker: str, killed: bool) -> None:
+    def revoke(self, ticket: AttemptRef, plan_hash: str, *, worker: str, killed: bool) -> None:
         """Somebody revoked a node with Celery or Flower: its run cannot go on.
 
         Args:
@@ -286,7 +286,12 @@ class NodeHost:
             show_end(services, ticket.run, worker=worker)
 
     def lose(
-        self, ticket: Ticket, plan_hash: str, *, worker: str, begun: Collection[int] | None = None
+        self,
+        ticket: AttemptRef,
+        plan_hash: str,
+        *,
+        worker: str,
+        begun: Collection[int] | None = None,
     ) -> None:
         """The process that ran the attempt is dead: let another one have its nodes at once."""
         plan = self.services.store.get_plan(plan_hash)
@@ -294,28 +299,32 @@ class NodeHost:
         self.lose_unit(unit_of(ticket), plan_hash, worker=worker, begun=begun)
 
     def lose_unit(
-        self, unit: UnitTicket, plan_hash: str, *, worker: str, begun: Collection[int] | None = None
+        self, unit: UnitRef, plan_hash: str, *, worker: str, begun: Collection[int] | None = None
     ) -> None:
         """The same for a unit; of what it had ``begun``, see ``RunStore.lose``."""
         store = self.services.store
         plan = store.get_plan(plan_hash)
         self.write(lambda: store.lose(unit, begun=begun, worker=worker), plan, unit.run, worker)
 
-    def _settle(self, ticket: Ticket, plan: Plan, outcome: Outcome, worker: str) -> Advance:
+    def _settle(self, ticket: AttemptRef, plan: Plan, outcome: Outcome, worker: str) -> Transition:
         store = self.services.store
         return self.write(lambda: store.settle(ticket, outcome), plan, ticket.run, worker)
 
-    def write(self, write: Callable[[], Advance], plan: Plan, run: str, worker: str) -> Advance:
+    def write(
+        self, write: Callable[[], Transition], plan: Plan, run: str, worker: str
+    ) -> Transition:
         """Make a write of a run and a worker, and publish what it has set in motion."""
         advance = complete(write, self.services.dispatcher, plan)
         if advance.finished is not None:
             show_end(self.services, run, worker=worker, state=advance.finished)
         if advance.parent is not None:
             over = advance.parent
-            self._wake(Ticket(run=over.run, node=over.node, attempt=over.attempt), worker=worker)
+            self._wake(
+                AttemptRef(run=over.run, node=over.node, attempt=over.attempt), worker=worker
+            )
         return advance
 
-    def _wake(self, ticket: Ticket, *, worker: str = "") -> None:
+    def _wake(self, ticket: AttemptRef, *, worker: str = "") -> None:
         """Give a node its turn that waits no more; should this fail, it gets it later.
 
         A run that is being stopped may have waited for it alone, and ends with that.
@@ -389,7 +398,7 @@ def _revoke_tasks(services: Services, summary: RunSummary, gone: Sequence[NodeRe
     plan = services.store.get_plan(summary.plan)
     number = {id: at for at, id in enumerate(plan.ids)}
     tickets = [
-        Ticket(run=summary.id, node=number[node.id], attempt=node.attempts)
+        AttemptRef(run=summary.id, node=number[node.id], attempt=node.attempts)
         for node in gone
         if plan.policy(number[node.id]).uses.startswith(PREFIX)
     ]

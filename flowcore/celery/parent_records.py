@@ -12,15 +12,15 @@ from flowcore.engine.attempts.invocation import timed_out
 from flowcore.engine.attempts.work_table import RunningWork
 from flowcore.engine.values.failure import describe
 from flowcore.engine.worker.unit import unit_of
-from flowcore.ports.store import Advance, Outcome, Ticket
-from flowcore.ports.unit import Flush, UnitTicket
+from flowcore.ports.store import AttemptRef, Outcome, Transition
+from flowcore.ports.unit import UnitProgress, UnitRef
 
 __all__ = ["lose_for", "overrun", "settle_for", "speak_for"]
 
 
 def settle_for(
-    host: NodeHost, ticket: Ticket, plan_hash: str, outcome: Outcome, *, worker: str
-) -> Advance:
+    host: NodeHost, ticket: AttemptRef, plan_hash: str, outcome: Outcome, *, worker: str
+) -> Transition:
     """Record how an attempt of a child has ended."""
     store = host.services.store
     plan = store.get_plan(plan_hash)
@@ -28,8 +28,8 @@ def settle_for(
 
 
 def speak_for(
-    host: NodeHost, unit: UnitTicket, plan_hash: str, news: Flush, *, worker: str
-) -> Advance:
+    host: NodeHost, unit: UnitRef, plan_hash: str, news: UnitProgress, *, worker: str
+) -> Transition:
     """Record what the unit of a child is at, and what it gives back."""
     store = host.services.store
     plan = store.get_plan(plan_hash)
@@ -40,7 +40,7 @@ def speak_for(
     )
 
 
-def overrun(host: NodeHost, ticket: Ticket, plan_hash: str, *, worker: str) -> None:
+def overrun(host: NodeHost, ticket: AttemptRef, plan_hash: str, *, worker: str) -> None:
     """The pool has ended the child that ran an attempt, long after its time limit."""
     plan = host.services.store.get_plan(plan_hash)
     error = timed_out(plan.policy(ticket.node).timeout or 0.0)
@@ -52,7 +52,7 @@ def overrun(host: NodeHost, ticket: Ticket, plan_hash: str, *, worker: str) -> N
 
 def lose_for(
     host: NodeHost,
-    held: Ticket | UnitTicket,
+    held: AttemptRef | UnitRef,
     plan_hash: str,
     words: RunningWork | None,
     *,
@@ -68,7 +68,7 @@ def lose_for(
             attempt.
         worker: This worker's name.
     """
-    if isinstance(held, UnitTicket):
+    if isinstance(held, UnitRef):
         host.lose_unit(held, plan_hash, worker=worker, begun=_begun(held, words))
         return
     mine = words is not None and _is_about(words, held)
@@ -76,12 +76,12 @@ def lose_for(
     host.lose(ticket, plan_hash, worker=worker, begun=_begun(unit_of(held), words))
 
 
-def _begun(unit: UnitTicket, words: RunningWork | None) -> Collection[int] | None:
+def _begun(unit: UnitRef, words: RunningWork | None) -> Collection[int] | None:
     if words is None or (words.run, words.unit) != (unit.run, unit.unit):
         return None
     return words.begun
 
 
-def _is_about(words: RunningWork, ticket: Ticket) -> bool:
+def _is_about(words: RunningWork, ticket: AttemptRef) -> bool:
     said = words.run, words.unit, words.node, words.attempt
     return said == (ticket.run, "", ticket.node, ticket.attempt)

@@ -18,8 +18,8 @@ from flowcore.celery.dispatcher import NODE_TASK, UNIT_TASK
 from flowcore.celery.gate.refusal import shown_error
 from flowcore.celery.signing import accept
 from flowcore.errors import FlowcoreError
-from flowcore.ports.store import Ticket
-from flowcore.ports.unit import UnitTicket
+from flowcore.ports.store import AttemptRef
+from flowcore.ports.unit import UnitRef
 
 __all__ = ["GuardedRequest", "NodeRequest", "SignedRequest"]
 
@@ -105,11 +105,11 @@ class NodeRequest(SignedRequest):
         try:
             given = accept(host.services.keys, request._context, task=task, chord=True)  # noqa: SLF001
             if task == UNIT_TASK:
-                unit = UnitTicket(run=given["run"], unit=given["unit"])
+                unit = UnitRef(run=given["run"], unit=given["unit"])
                 host.lose_unit(unit, given["plan"], worker=worker)
             else:
                 about = {name: given[name] for name in ("run", "node", "attempt")}
-                ticket = Ticket(**about, turn=None)
+                ticket = AttemptRef(**about, turn=None)
                 host.lose(ticket, given["plan"], worker=worker)
         except (FlowcoreError, Reject) as error:
             _log.warning("%s was not handed back: %s", self.id, error)

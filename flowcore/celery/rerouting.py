@@ -18,7 +18,7 @@ from functools import partial
 
 from flowcore.celery.dispatcher import HIGH, LOW, queue_name
 from flowcore.celery.node_runner import NodeHost
-from flowcore.engine.attempts.attempt import Attempt
+from flowcore.engine.attempts.attempt import AttemptResult
 from flowcore.engine.attempts.decorator_policies import Route, SentOn
 from flowcore.errors import FlowcoreError
 from flowcore.plan.policy import Policy
@@ -49,7 +49,7 @@ class Forwarding:
         """Note the queue of the message that this thread works on."""
         self._here.queue = queue
 
-    def send_on(self, attempt: Attempt, *, worker: str) -> None:
+    def send_on(self, attempt: AttemptResult, *, worker: str) -> None:
         """Send a node on that was recorded to wait for that; should it fail, that is done later.
 
         Args:

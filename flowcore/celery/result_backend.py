@@ -19,8 +19,8 @@ from flowcore.celery.node_runner import NodeHost
 from flowcore.celery.parent_records import lose_for, overrun
 from flowcore.celery.signing import accept
 from flowcore.engine.attempts.work_table import RunningWork
-from flowcore.ports.store import Ticket
-from flowcore.ports.unit import UnitTicket
+from flowcore.ports.store import AttemptRef
+from flowcore.ports.unit import UnitRef
 
 __all__ = ["SentinelWebBackend", "WebBackend"]
 
@@ -63,7 +63,7 @@ class WebBackend(RedisBackend):
 def _end_of_unit(host: NodeHost, request: Any, result: Any) -> None:
     """A unit records its nodes itself, but if its process is dead."""
     if isinstance(result, PoolChildLostError) and (given := _given(host, request, UNIT_TASK)):
-        unit = UnitTicket(run=given["run"], unit=given["unit"])
+        unit = UnitRef(run=given["run"], unit=given["unit"])
         lose_for(host, unit, given["plan"], _words(request), worker=request.hostname or "")
 
 
@@ -77,7 +77,7 @@ def _without_attempt(host: NodeHost, request: Any, result: Any) -> None:
     worker = request.hostname or ""
     if not (given := _given(host, request, NODE_TASK)):
         return
-    ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"], turn=None)
+    ticket = AttemptRef(run=given["run"], node=given["node"], attempt=given["attempt"], turn=None)
     if isinstance(result, TimeLimitExceeded):
         overrun(host, ticket, given["plan"], worker=worker)
     elif isinstance(result, PoolChildLostError):

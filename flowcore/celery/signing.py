@@ -28,7 +28,7 @@ __all__ = [
     "SIGNATURE",
     "Keyring",
     "OtherVersion",
-    "Vault",
+    "SigningKeyStore",
     "accept",
     "sign_about",
     "sign_message",
@@ -56,7 +56,7 @@ _DIGEST = b"digest:"
 _FRESH, _LOOK = 30.0, 1.0
 
 #: Given a key for servers that have none, returns the key of each server that answers.
-Vault = Callable[[bytes], Mapping[int, bytes]]
+SigningKeyStore = Callable[[bytes], Mapping[int, bytes]]
 
 
 class OtherVersion(Reject):
@@ -76,7 +76,7 @@ class Keyring:
         self,
         given: Sequence[str] = (),
         *,
-        vault: Vault | None = None,
+        vault: SigningKeyStore | None = None,
         servers: int = 1,
         on_refusal: Callable[[str, str], object] = lambda _what, _why: None,
     ) -> None:

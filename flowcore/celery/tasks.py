@@ -17,10 +17,10 @@ from flowcore.celery.monitoring.task_events import RESULTS
 from flowcore.celery.node_runner import NodeHost, Services, show_end
 from flowcore.celery.rerouting import Forwarding
 from flowcore.celery.signing import OtherVersion, accept
-from flowcore.engine.attempts.attempt import Attempt
+from flowcore.engine.attempts.attempt import AttemptResult
 from flowcore.errors import FlowcoreError
-from flowcore.ports.store import Ticket
-from flowcore.ports.unit import UnitTicket
+from flowcore.ports.store import AttemptRef
+from flowcore.ports.unit import UnitRef
 
 __all__ = ["GuardedTask", "NodeFailed", "register_tasks"]
 
@@ -51,7 +51,8 @@ def register_tasks(app: Any) -> None:
     """Register the tasks on a Celery app.
 
     Args:
-        app: The app, with a ``Bridge`` as ``app.flowcore``: no type of Celery's knows of that.
+        app: The app, with a ``WorkerBootstrap`` as ``app.flowcore``, which Celery's types do not
+            know.
     """
 
     @app.task(  # type: ignore[untyped-decorator]  # see Args
@@ -70,7 +71,7 @@ def register_tasks(app: Any) -> None:
         request: Any = self.request
         host = app.flowcore.host()
         given = _accept(host.services, request, NODE_TASK)
-        ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
+        ticket = AttemptRef(run=given["run"], node=given["node"], attempt=given["attempt"])
         plan, forwarding = given["plan"], app.flowcore.forwarding()
         forwarding.enter(_queue(request))
         done = host.run(ticket, plan, worker=request.hostname)
@@ -106,7 +107,7 @@ def register_tasks(app: Any) -> None:
         given = _accept(host.services, request, UNIT_TASK)
         queue = _queue(request)
         app.flowcore.forwarding().enter(queue)
-        ticket = UnitTicket(run=given["run"], unit=given["unit"])
+        ticket = UnitRef(run=given["run"], unit=given["unit"])
         host.run_unit(ticket, given["plan"], worker=request.hostname, queue=queue)
 
     @app.task(  # type: ignore[untyped-decorator]  # see Args
@@ -146,7 +147,7 @@ def _queue(request: Any) -> str:
 
 
 def _record_unfinished(
-    host: NodeHost, done: Attempt, plan: str, forwarding: Forwarding, *, worker: str
+    host: NodeHost, done: AttemptResult, plan: str, forwarding: Forwarding, *, worker: str
 ) -> None:
     """Record what is no end in Celery's eyes: the chord hook is not called for it.
 
@@ -169,6 +170,6 @@ def _record_unfinished(
     raise NodeFailed(text) from done.error
 
 
-def _sentence(done: Attempt) -> str:
+def _sentence(done: AttemptResult) -> str:
     failure = done.outcome.failure
     return f"{failure.type}: {failure.message}" if failure else done.outcome.kind

@@ -33,7 +33,7 @@ from flowcore.types import parse_duration
 
 __all__ = [
     "FlowArgument",
-    "Given",
+    "ParsedFlow",
     "RunId",
     "importing_here",
     "read_flow",
@@ -66,7 +66,7 @@ _DEPLOYED = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class ParsedFlow:
     """A definition that was read, and where the modules beside it are."""
 
     name: str
@@ -94,7 +94,7 @@ class Given:
         return compile_plan(checked)
 
 
-def read_flow(text: str) -> Given:
+def read_flow(text: str) -> ParsedFlow:
     """Read what FLOW names, and make the modules beside it importable.
 
     Raises:
@@ -103,7 +103,7 @@ def read_flow(text: str) -> Given:
     """
     if text == "-":
         _search(Path.cwd())
-        return Given(name="stdin", document=load_text(read_stdin(), name="stdin"))
+        return ParsedFlow(name="stdin", document=load_text(read_stdin(), name="stdin"))
     match = _OBJECT.fullmatch(text)
     if match and not is_there(text):
         return _object(text, match["place"], match["name"])
@@ -114,10 +114,10 @@ def read_flow(text: str) -> Given:
     # Not Path.resolve(), which raises upon links that lead to themselves.
     directory = Path(os.path.realpath(text)).parent
     _search(Path.cwd(), directory)
-    return Given(name=text, document=load_file(text), paths=(directory,))
+    return ParsedFlow(name=text, document=load_file(text), paths=(directory,))
 
 
-def _deployed(address: str) -> Given:
+def _deployed(address: str) -> ParsedFlow:
     """Find a flow that was deployed.
 
     Raises:
@@ -132,7 +132,7 @@ def _deployed(address: str) -> Given:
         plan = runtime.store.get_plan(found.plan)
     paths = tuple(map(Path, found.paths))
     _search(Path.cwd(), *paths)
-    return Given(name=address, document=None, paths=paths, deployed=plan)
+    return ParsedFlow(name=address, document=None, paths=paths, deployed=plan)
 
 
 def read_object(text: str) -> Any:
@@ -181,7 +181,7 @@ def _module(text: str, place: str) -> tuple[Any, tuple[Path, ...]]:
     return found, paths
 
 
-def _object(text: str, place: str, name: str) -> Given:
+def _object(text: str, place: str, name: str) -> ParsedFlow:
     """Import a Flow object by ``module:name`` or ``file.py:name``."""
     found, paths = _found(text, place, name)
     if not isinstance(found, FlowBuilder):
@@ -190,10 +190,10 @@ def _object(text: str, place: str, name: str) -> Given:
         raise UsageError(msg)
     document = getattr(found, "document", None)
     tree: Document = document() if document else load_tree(found.definition())
-    return Given(name=text, document=tree, paths=paths)
+    return ParsedFlow(name=text, document=tree, paths=paths)
 
 
-def _only_flow(text: str) -> Given:
+def _only_flow(text: str) -> ParsedFlow:
     """Import a script, and find the one Flow object that it has.
 
     Raises:

@@ -27,7 +27,7 @@ from flowcore.assembly.process_lifetime import READY_FD, OwnFd, Pipe
 from flowcore.assembly.session import IN_WORKER, Session
 from flowcore.errors import ServiceError
 
-__all__ = ["Turn", "leave_worker", "log_file"]
+__all__ = ["Turn", "ensure_background_worker", "log_file"]
 
 #: Seconds without an unfinished run after which a background worker leaves.
 UNTIL_IDLE = 5
@@ -86,7 +86,7 @@ def log_file(session: Session) -> Path:
     return session.log.parent / f"background-{name}.log"
 
 
-def leave_worker(
+def ensure_background_worker(
     session: Session,
     queues: Iterable[str | None],
     *,

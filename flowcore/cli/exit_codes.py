@@ -28,7 +28,7 @@ from flowcore.errors import (
     WaitTimeoutError,
 )
 
-__all__ = ["ExitCode", "ThingNotFoundError", "complain", "explain", "hush"]
+__all__ = ["ExitCode", "ThingNotFoundError", "explain", "flush_stdout", "print_error"]
 
 #: Characters of a path that are shown.
 _SHOWN = 200
@@ -87,17 +87,17 @@ def explain(error: Exception, *, debug: bool = False) -> ExitCode:
         The exit code that stands for it.
     """
     if debug:
-        complain("".join(traceback.format_exception(error)).rstrip())
+        print_error("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, typer.TyperException):
         _show(error)
         return ExitCode.USAGE
     if isinstance(error, typer.Abort):
         return ExitCode.INTERRUPTED
     if isinstance(error, DefinitionError):
-        complain(str(error))
+        print_error(str(error))
         return ExitCode.USAGE
     if isinstance(error, FlowcoreError):
-        complain(f"flowcore: error {error.code}: {error}")
+        print_error(f"flowcore: error {error.code}: {error}")
         return _code_of(error)
     if isinstance(error, OSError):
         return _of_the_system(error)
@@ -107,22 +107,22 @@ def explain(error: Exception, *, debug: bool = False) -> ExitCode:
 def _show(error: typer.TyperException) -> None:
     """Show an error of usage, which may quote what was typed, as everything is shown."""
     if not hasattr(error, "show"):
-        complain(f"Error: {error}")
+        print_error(f"Error: {error}")
         return
     shown = io.StringIO()
     error.show(file=shown)
-    complain(shown.getvalue().rstrip("\n"))
+    print_error(shown.getvalue().rstrip("\n"))
 
 
 def _of_the_system(error: OSError) -> ExitCode:
     """Tell what the operating system would not do."""
     if isinstance(error, FileNotFoundError) and not error.filename and _is_directory_gone():
-        complain("flowcore: the working directory is gone; cd to one that exists")
+        print_error("flowcore: the working directory is gone; cd to one that exists")
         return ExitCode.USAGE
     if error.filename:
-        complain(f"flowcore: cannot use {str(error.filename)[:_SHOWN]!r}: {error.strerror}")
+        print_error(f"flowcore: cannot use {str(error.filename)[:_SHOWN]!r}: {error.strerror}")
     else:
-        complain(f"flowcore: {error.strerror or error}")
+        print_error(f"flowcore: {error.strerror or error}")
     return ExitCode.FAILED
 
 
@@ -137,17 +137,17 @@ def _is_directory_gone() -> bool:
 def _unforeseen(error: Exception) -> ExitCode:
     if isinstance(error, UnicodeEncodeError):
         # Python keeps bytes that are no text as halves of surrogate pairs, which nothing can carry.
-        complain(f"flowcore: {error.object[:80]!r} is not UTF-8 text")
+        print_error(f"flowcore: {error.object[:80]!r} is not UTF-8 text")
         return ExitCode.USAGE
     sentence = str(error).partition("\n")[0][:200]
-    complain(
+    print_error(
         f"flowcore: unexpected {type(error).__name__}: {sentence}\n"
         "this is a bug in flowcore; the same command with --debug shows where"
     )
     return ExitCode.FAILED
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Write to stderr, if anybody reads it."""
     try:
         print(for_terminal(text, sys.stderr), file=sys.stderr, flush=True)  # noqa: T201  (the one way)
@@ -155,7 +155,7 @@ def complain(text: str) -> None:
         _discard(sys.stderr.fileno())
 
 
-def hush() -> None:
+def flush_stdout() -> None:
     """Flush what was written; a reader that has left (``| head -1``) is no error."""
     for stream in (sys.stdout, sys.stderr):
         try:

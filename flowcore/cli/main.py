@@ -23,7 +23,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from flowcore import __version__
-from flowcore.cli.exit_codes import ExitCode, explain, hush
+from flowcore.cli.exit_codes import ExitCode, explain, flush_stdout
 from flowcore.cli.help_cache import stored_help
 from flowcore.cli.interrupts import raise_again
 from flowcore.errors import FlowcoreError, UsageError
@@ -203,7 +203,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  (no traceback reaches a user who did not ask for it)
         code = explain(_told(error), debug=debug)
     finally:
-        hush()
+        flush_stdout()
         for each, handler in before.items():
             signal.signal(each, handler)
     return int(code)

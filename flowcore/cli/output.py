@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flowcore.cli.exit_codes import complain, hush
+from flowcore.cli.exit_codes import flush_stdout, print_error
 from flowcore.cli.state_styles import ansi
 from flowcore.cli.tables import table as lay_out
 from flowcore.cli.terminal import columns as columns_of
@@ -66,10 +66,10 @@ def write(text: str) -> bool:
         sys.stdout.write(_coloured(for_terminal(text, sys.stdout)))
         sys.stdout.flush()
     except BrokenPipeError:
-        hush()
+        flush_stdout()
         return False
     except OSError as error:
-        hush()  # what is left of it would be told of again when the process ends
+        flush_stdout()  # what is left of it would be told of again when the process ends
         why = f"cannot write to stdout: {error.strerror or error}"
         raise OSError(error.errno, why) from error
     except UnicodeEncodeError:
@@ -156,7 +156,7 @@ def _coloured(text: str) -> str:
 def note(text: str, *, quiet: bool = False) -> None:
     """Write a hint or a message to stderr."""
     if not quiet:
-        complain(text)
+        print_error(text)
 
 
 def note_damage(found: Listing[Any], what: str, *, way_out: str = "") -> None:
@@ -168,7 +168,7 @@ def note_damage(found: Listing[Any], what: str, *, way_out: str = "") -> None:
         way_out: What may be done about it.
     """
     if warning := found.warning(what):
-        complain(f"{warning}; {way_out}" if way_out else warning)
+        print_error(f"{warning}; {way_out}" if way_out else warning)
 
 
 def save(text: str, file: Path | None) -> None:

@@ -13,7 +13,7 @@ from flowcore.client.threads import in_thread, refuse_in_loop
 from flowcore.engine.agents.caller import Call, completed, find
 from flowcore.engine.agents.messages import check_id
 from flowcore.errors import AgentNotFoundError, AgentTaskStateError, AgentWaitError, UsageError
-from flowcore.ports.agents import AgentNote
+from flowcore.ports.agents import AgentInstance
 from flowcore.ports.listing import Listing
 
 __all__ = ["AgentClient"]
@@ -109,7 +109,7 @@ class AgentClient:
             raise AgentTaskStateError(msg)
         return self.get(task)
 
-    def agents(self, *, skill: str | None = None, tag: str | None = None) -> Listing[AgentNote]:
+    def agents(self, *, skill: str | None = None, tag: str | None = None) -> Listing[AgentInstance]:
         """Return who is there, dead ones included; ``.unreadable`` names damaged cards."""
         return find(self._caller.directory, skill=skill, tag=tag)
 

@@ -17,10 +17,10 @@ from flowcore.run.record import RunSummary
 from flowcore.run.status import RunState
 from flowcore.run.wire import pack
 
-__all__ = ["Controls"]
+__all__ = ["RunControl"]
 
 
-class Controls:
+class RunControl:
     """What may be done to a run."""
 
     def __init__(self, id: str, *, session: Session) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from flowcore.run.reference import Reference, shown
 
-__all__ = ["Elsewhere", "Outputs"]
+__all__ = ["Outputs", "PayloadRef"]
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class PayloadRef:
     """Stands for a value that has not been fetched yet."""
 
     reference: Reference
@@ -31,10 +31,10 @@ class Outputs(dict[str, Any]):
     """
 
     def __init__(self, values: Any = ()) -> None:
-        """Take values by node, some of them ``Elsewhere``."""
+        """Take values by node, some of them ``PayloadRef``."""
         super().__init__(values)
         kept = dict.items(self)
-        self._large = {key: v.reference for key, v in kept if isinstance(v, Elsewhere)}
+        self._large = {key: v.reference for key, v in kept if isinstance(v, PayloadRef)}
 
     def with_references(self) -> dict[str, Any]:
         """Return the values, with size and hash in place of the large ones."""
@@ -47,7 +47,7 @@ class Outputs(dict[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         value = super().__getitem__(key)
-        if isinstance(value, Elsewhere):
+        if isinstance(value, PayloadRef):
             value = value.fetch()
             self[key] = value
         return value

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Literal, Self
 
 from flowcore.assembly.session import Session, default_session
-from flowcore.client.control import Controls
+from flowcore.client.control import RunControl
 from flowcore.client.threads import in_thread, refuse_in_loop
 from flowcore.errors import FlowcoreError, RunError, UsageError
 from flowcore.ports.listing import Listing
@@ -28,7 +28,7 @@ _FOR: Mapping[Action, Sequence[str]] = {
 }
 
 
-class Finding(Controls):
+class Finding(RunControl):
     """What a run's class offers about all runs."""
 
     @classmethod

@@ -12,10 +12,10 @@ from typing import Any
 
 from flowcore.assembly.session import Session, default_session
 from flowcore.client.hub import hub_of
-from flowcore.client.outputs import Elsewhere, Outputs
+from flowcore.client.outputs import Outputs, PayloadRef
 from flowcore.client.queries import Finding
 from flowcore.client.results import result_of
-from flowcore.client.streaming import Following, Patience
+from flowcore.client.streaming import Patience, RunStreaming
 from flowcore.client.threads import in_thread, refuse_in_loop
 from flowcore.engine.values.output_batches import portions
 from flowcore.errors import RunNotFoundError
@@ -28,7 +28,7 @@ from flowcore.run.status import RunState
 __all__ = ["Run"]
 
 
-class Run(Following, Finding):
+class Run(RunStreaming, Finding):
     """One run, by its id."""
 
     def __init__(self, id: str, *, session: Session | None = None) -> None:
@@ -153,12 +153,12 @@ class Run(Following, Finding):
             PayloadLostError: It was large, and is not where it was put.
         """
         value = self._input()
-        return value.fetch() if isinstance(value, Elsewhere) else value
+        return value.fetch() if isinstance(value, PayloadRef) else value
 
     def input_reference(self) -> Reference | None:
         """Say where the run's input is kept, if it is a large one."""
         value = self._input()
-        return value.reference if isinstance(value, Elsewhere) else None
+        return value.reference if isinstance(value, PayloadRef) else None
 
     def _input(self) -> Any:
         try:
@@ -172,7 +172,7 @@ class Run(Following, Finding):
         reference = payloads.reference(blob, what=what)
         if reference is None:
             return payloads.unpack(blob, what=what)
-        return Elsewhere(reference, partial(payloads.unpack, blob, what=what))
+        return PayloadRef(reference, partial(payloads.unpack, blob, what=what))
 
     def _wait(self, timeout: float | None) -> ExecutionResult:
         hub, patience = hub_of(self._session), Patience(self.id, timeout)

@@ -7,7 +7,7 @@ section 9.2.
 
 from collections.abc import AsyncIterator
 
-from flowcore.client.streaming import Following, check_event_id
+from flowcore.client.streaming import RunStreaming, check_event_id
 from flowcore.client.threads import in_thread
 from flowcore.errors import UsageError
 from flowcore.json_text import json_text
@@ -22,7 +22,7 @@ _LONGEST = 19
 
 
 async def open_sse(
-    run: Following, *, last_event_id: str | int | None = None
+    run: RunStreaming, *, last_event_id: str | int | None = None
 ) -> AsyncIterator[bytes] | None:
     """Look whether a run has more events for a client, before anything is answered.
 
@@ -57,7 +57,7 @@ async def open_sse(
     return sse(run, last_event_id=after)
 
 
-async def sse(run: Following, *, last_event_id: str | int | None = None) -> AsyncIterator[bytes]:
+async def sse(run: RunStreaming, *, last_event_id: str | int | None = None) -> AsyncIterator[bytes]:
     """Give a run's events as they come, until it has ended.
 
     Without a look beforehand (``open_sse``) errors come when the response has begun. Of a run that

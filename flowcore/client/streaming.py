@@ -21,7 +21,7 @@ from flowcore.plan.plan import Plan
 from flowcore.run.event import Event, EventType
 from flowcore.types import format_duration
 
-__all__ = ["Following", "Patience", "check_event_id", "nodes_tagged"]
+__all__ = ["Patience", "RunStreaming", "check_event_id", "nodes_tagged"]
 
 #: Seconds after which somebody who waits hears that there is nothing yet.
 SLICE = 1.0
@@ -62,7 +62,7 @@ class Patience:
         raise WaitTimeoutError(msg, run_id=self._run)
 
 
-class Following:
+class RunStreaming:
     """What a run's handle tells of what happens."""
 
     id: str

@@ -10,7 +10,7 @@ from typing import Any
 
 from flowcore.expr.template import OPEN
 from flowcore.plan.plan import Plan
-from flowcore.plan.policy import Body, Policy
+from flowcore.plan.policy import Policy, StructuredSpec
 
 __all__ = ["Awaited", "awaited"]
 
@@ -60,7 +60,9 @@ def _of_node(
         yield name if isinstance(name, str) and OPEN not in name else None, False
 
 
-def _inside(body: Body, id: str, given: Mapping[str, Any]) -> Iterator[tuple[str | None, bool]]:
+def _inside(
+    body: StructuredSpec, id: str, given: Mapping[str, Any]
+) -> Iterator[tuple[str | None, bool]]:
     if body.kind in {"map", "loop"}:
         several = body.params or (given,)
         yield from _of_node(body.inner[0], id, several[0], several=True)

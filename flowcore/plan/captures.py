@@ -10,7 +10,7 @@ from typing import Any
 from flowcore.expr.cel import INPUTS, compile_expression
 from flowcore.expr.template import compile_template
 from flowcore.plan.plan import Plan
-from flowcore.plan.policy import Body, Policy
+from flowcore.plan.policy import Policy, StructuredSpec
 
 __all__ = ["SCOPED", "captured"]
 
@@ -24,7 +24,9 @@ _OWN: Mapping[str, frozenset[str]] = {
 }
 
 
-def captured(params: Mapping[str, Any], body: Body) -> tuple[frozenset[str], frozenset[str]]:
+def captured(
+    params: Mapping[str, Any], body: StructuredSpec
+) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names that expressions inside read and that are not theirs.
 
     Args:
@@ -58,14 +60,14 @@ class _Reads:
         self.keyed |= found.keyed.keys()
         self.bare |= found.bare.keys()
 
-    def inside(self, params: Mapping[str, Any], body: Body) -> None:
+    def inside(self, params: Mapping[str, Any], body: StructuredSpec) -> None:
         """What a body in a body reads of what is outside it."""
         bare, keyed = captured(params, body)
         self.bare |= bare
         self.keyed |= keyed
         self.template([body.over, *body.initial])
 
-    def body(self, params: Mapping[str, Any], body: Body) -> None:
+    def body(self, params: Mapping[str, Any], body: StructuredSpec) -> None:
         if body.kind == "flow":
             self.template(params)
             return
@@ -77,7 +79,7 @@ class _Reads:
         for policy, given in zip(body.inner, several, strict=True):
             self._node(policy, given)
 
-    def _epilogue(self, body: Body) -> None:
+    def _epilogue(self, body: StructuredSpec) -> None:
         """The names that parts of an epilogue read: their own nodes' among them, to no harm."""
         for packed in (body.plan, body.last):
             plan = Plan.from_bytes(packed) if packed else None

@@ -15,7 +15,7 @@ from typing import Any
 
 from flowcore.graph.policy import Concurrency
 from flowcore.plan.plan import Plan, layers, successors
-from flowcore.plan.policy import Body, Policy
+from flowcore.plan.policy import Policy, StructuredSpec
 
 __all__ = [
     "branches_plan",
@@ -35,7 +35,7 @@ _MOST = 1000
 
 
 def map_plan(
-    plan: Plan, node: int, body: Body, count: int, *, first: int = 0, limit: str = ""
+    plan: Plan, node: int, body: StructuredSpec, count: int, *, first: int = 0, limit: str = ""
 ) -> Plan:
     """Make the plan of a map: one node for each item (or chunk of them), none after another.
 
@@ -67,7 +67,7 @@ def map_plan(
     )
 
 
-def _limited(body: Body, limit: str) -> Body:
+def _limited(body: StructuredSpec, limit: str) -> StructuredSpec:
     """Have ``max_parallel`` hold for several plans together."""
     if body.max_parallel is None:
         return body
@@ -76,7 +76,7 @@ def _limited(body: Body, limit: str) -> Body:
     return replace(body, inner=(replace(inner, concurrency=places, keeps_place=True),))
 
 
-def end_plan(plan: Plan, node: int, body: Body) -> Plan:
+def end_plan(plan: Plan, node: int, body: StructuredSpec) -> Plan:
     """Make the plan of a run that says that a map has all its items: it does nothing else."""
     nothing = replace(body, inner=(Policy(uses="end", queue=body.inner[0].queue),))
     return _made(
@@ -90,7 +90,7 @@ def end_plan(plan: Plan, node: int, body: Body) -> Plan:
     )
 
 
-def loop_plan(plan: Plan, node: int, body: Body, first: int, count: int) -> Plan:
+def loop_plan(plan: Plan, node: int, body: StructuredSpec, first: int, count: int) -> Plan:
     """Make the plan of some iterations: a chain that ends early where ``until`` holds.
 
     Args:
@@ -115,7 +115,7 @@ def loop_plan(plan: Plan, node: int, body: Body, first: int, count: int) -> Plan
     )
 
 
-def segment(body: Body, first: int) -> int:
+def segment(body: StructuredSpec, first: int) -> int:
     """How many iterations from ``first`` on are one run: few, then more, for most loops are short.
 
     Of a loop that ends early, what is left of its chain is skipped; that costs something, too.
@@ -129,7 +129,7 @@ def segment(body: Body, first: int) -> int:
     return min(count, body.most - first) if body.most is not None else count
 
 
-def branches_plan(plan: Plan, node: int, body: Body) -> Plan:
+def branches_plan(plan: Plan, node: int, body: StructuredSpec) -> Plan:
     """Make the plan of the branches of a parallel node, whose time is that of all of them."""
     count = len(body.ids)
     return _made(
@@ -145,7 +145,7 @@ def branches_plan(plan: Plan, node: int, body: Body) -> Plan:
 
 
 def epilogue_plan(
-    plan: Plan, body: Body, undone: Sequence[tuple[str, str]], *, failed: bool
+    plan: Plan, body: StructuredSpec, undone: Sequence[tuple[str, str]], *, failed: bool
 ) -> Plan | None:
     """Make the plan of what runs at the end: first what undoes nodes, one after the other.
 
@@ -231,7 +231,7 @@ def flow_plan(packed: bytes, timeout: float | None) -> Plan:
     return replace(changed, hash=changed.digest())
 
 
-def _made(plan: Plan, body: Body, **fields: object) -> Plan:
+def _made(plan: Plan, body: StructuredSpec, **fields: object) -> Plan:
     pred: tuple[tuple[int, ...], ...] = fields["pred"]  # type: ignore[assignment]  # as it says
     made = Plan(
         **{  # type: ignore[arg-type]  # each field as its caller has it

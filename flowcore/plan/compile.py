@@ -22,7 +22,7 @@ from flowcore.graph.flow import Config, FlowDefinition, MemoryConfig, NodeDefini
 from flowcore.nodes.types.celery_task import PREFIX, task_params
 from flowcore.nodes.types.structured import EPILOGUE, STRUCTURED, WITH_FLOW
 from flowcore.plan.plan import Plan, layers, successors
-from flowcore.plan.policy import Body, Policy
+from flowcore.plan.policy import Policy, StructuredSpec
 
 __all__ = ["compile_plan"]
 
@@ -110,7 +110,7 @@ def _compile(flow: CheckedFlow) -> Plan:
     return replace(plan, hash=_digest(plan, definition))
 
 
-def _epilogue(flow: CheckedFlow) -> Body:
+def _epilogue(flow: CheckedFlow) -> StructuredSpec:
     """Put what runs at the end into one body."""
     undo = flow.closing.get(UNDO)
     done = compile_plan(undo) if undo is not None else None
@@ -121,7 +121,7 @@ def _epilogue(flow: CheckedFlow) -> Body:
         for part in ("on_failure", "finally")
         if part in flow.closing
     }
-    return Body(
+    return StructuredSpec(
         kind="epilogue",
         ids=tuple(done.ids[at] for at in order) if done else (),
         params=tuple(done.params[at] for at in order) if done else (),
@@ -131,7 +131,7 @@ def _epilogue(flow: CheckedFlow) -> Body:
     )
 
 
-def _with_epilogue(plan: Plan, body: Body) -> Plan:
+def _with_epilogue(plan: Plan, body: StructuredSpec) -> Plan:
     """Add the last node, which no edge leads to."""
     pred = (*plan.pred, ())
     return replace(
@@ -252,14 +252,14 @@ def _structured(policy: Policy, node: NodeDefinition, id: str, flow: CheckedFlow
     if node.uses in WITH_FLOW:
         sub = flow.flows[id]
         if isinstance(sub, CheckedFlow):
-            body = Body(kind="flow", plan=compile_plan(sub).to_bytes())
+            body = StructuredSpec(kind="flow", plan=compile_plan(sub).to_bytes())
         else:
-            body = Body(kind="flow", name=sub)
+            body = StructuredSpec(kind="flow", name=sub)
         inner = replace(inner, body=body)
     elif node.uses == "parallel":
         inner = replace(inner, body=_branches(flow.flows[id]))
     if node.until is not None or node.max_iterations is not None:
-        loop = Body(
+        loop = StructuredSpec(
             kind="loop",
             inner=(inner,),
             until=node.until,
@@ -268,7 +268,7 @@ def _structured(policy: Policy, node: NodeDefinition, id: str, flow: CheckedFlow
         )
         inner = _around(inner, loop)
     if node.for_each is not None:
-        items = Body(
+        items = StructuredSpec(
             kind="map",
             inner=(inner,),
             over=None if isinstance(node.for_each, Mapping) else _plain(node.for_each),
@@ -295,7 +295,7 @@ def _sourced(policy: Policy, node: NodeDefinition, config: Config, source: Polic
     )
 
 
-def _around(policy: Policy, body: Body) -> Policy:
+def _around(policy: Policy, body: StructuredSpec) -> Policy:
     """A node that starts others: what is said of how it runs is said of them."""
     # Not under the name of what it starts, which takes another time than this does.
     kind = {"map": "for_each", "loop": "loop"}.get(body.kind)
@@ -303,12 +303,12 @@ def _around(policy: Policy, body: Body) -> Policy:
     return Policy(uses=uses, queue=policy.queue, tags=policy.tags, body=body)
 
 
-def _branches(sub: "CheckedFlow | str | None") -> Body:
+def _branches(sub: "CheckedFlow | str | None") -> StructuredSpec:
     """The branches of a parallel node, which were checked as a flow of their own."""
     if not isinstance(sub, CheckedFlow):
         raise TypeError(sub)
     plan = compile_plan(sub)
-    return Body(
+    return StructuredSpec(
         kind="parallel",
         ids=plan.ids,
         params=plan.params,

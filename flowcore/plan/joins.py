@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from flowcore.plan.plan import Plan
 from flowcore.run.status import NodeState
 
-__all__ = ["Arrival", "is_fatal_skip", "is_live", "is_tolerated", "runs"]
+__all__ = ["JoinInput", "is_fatal_skip", "is_live", "is_tolerated", "runs"]
 
 _TOLERANT = frozenset({"all_done", "any_success"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class JoinInput:
     """One predecessor of a join, once it has settled."""
 
     state: NodeState
@@ -36,18 +36,18 @@ class Arrival:
     """Whether the edge's condition holds; True without one."""
 
 
-def is_live(arrival: Arrival) -> bool:
+def is_live(arrival: JoinInput) -> bool:
     """Whether the edge carries anything: its source has run, and its condition holds."""
     return arrival.holds and arrival.state in {NodeState.SUCCEEDED, NodeState.FAILED}
 
 
-def _count(arrivals: Iterable[Arrival]) -> tuple[int, int]:
+def _count(arrivals: Iterable[JoinInput]) -> tuple[int, int]:
     """Live predecessors that succeeded, and that failed."""
     live = [arrival.state for arrival in arrivals if is_live(arrival)]
     return live.count(NodeState.SUCCEEDED), live.count(NodeState.FAILED)
 
 
-def runs(join: str, arrivals: Iterable[Arrival]) -> bool:
+def runs(join: str, arrivals: Iterable[JoinInput]) -> bool:
     """Decide whether a node runs (True) or is skipped (False).
 
     Args:
@@ -75,7 +75,7 @@ def runs(join: str, arrivals: Iterable[Arrival]) -> bool:
             raise ValueError(msg)
 
 
-def is_fatal_skip(join: str, arrivals: Iterable[Arrival]) -> bool:
+def is_fatal_skip(join: str, arrivals: Iterable[JoinInput]) -> bool:
     """Whether skipping a node fails the run: an any_success join that hoped in vain.
 
     Its predecessors' failures were tolerated because one of them might have succeeded.

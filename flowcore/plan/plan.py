@@ -92,7 +92,7 @@ class Plan:
         return len(self) - 1 if body is not None and body.kind == "epilogue" else None
 
     @property
-    def concludes(self) -> Literal["", "f", "a"]:
+    def epilogue_condition(self) -> Literal["", "f", "a"]:
         """When an epilogue has something to do: upon failure, or always; empty without one."""
         if self.epilogue is None:
             return ""
@@ -108,7 +108,7 @@ class Plan:
         """The policy of one node."""
         return self.policies[self.policy_of[node]]
 
-    def fellows(self, node: int) -> int:
+    def siblings(self, node: int) -> int:
         """How many nodes have the very same successors, ``node`` included."""
         if not self._fellows:
             self._fellows.update(Counter(map(id, self.succ)))

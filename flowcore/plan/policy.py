@@ -1,7 +1,7 @@
 """How nodes are run: policies, and the bodies of structured nodes, in compiled form.
 
-In: nothing. Out: Policy and Body, and their wire forms. Not here: the author's models of them
-(graph.policy, graph.flow).
+In: nothing. Out: Policy and StructuredSpec, and their wire forms. Not here: the author's models
+of them (graph.policy, graph.flow).
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from flowcore.graph.policy import (
     from_plan,
 )
 
-__all__ = ["Body", "BodyKind", "Policy"]
+__all__ = ["BodyKind", "Policy", "StructuredSpec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Policy:
     """Whether it keeps its place under ``concurrency`` while it waits: so does an item of a map."""
     idempotency_key: str | None = None
     """What ``ctx.idempotency_key`` is; None: the run and the node."""
-    body: "Body | None" = None
+    body: "StructuredSpec | None" = None
     """What a structured node starts; the rest of its policy is for that start alone."""
     own: Mapping[str, Any] | None = None
     """What the definition itself says of the node, where its function was not at hand when the
@@ -111,7 +111,7 @@ class Policy:
             key: from_plan(kind, given[key]) for key, kind in _MODELS.items() if key in given
         }
         chain = tuple(from_plan(Fallback, one) for one in given.get("fallback", ()))
-        body = Body.from_wire(given["body"]) if "body" in given else None
+        body = StructuredSpec.from_wire(given["body"]) if "body" in given else None
         tags, marked = tuple(given.get("tags", ())), tuple(given.get("marked", ()))
         return cls(**plain, **models, fallback=chain, tags=tags, marked=marked, body=body)
 
@@ -136,7 +136,7 @@ BodyKind = Literal["map", "loop", "parallel", "flow", "epilogue"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class StructuredSpec:
     """What a structured node starts: a run of its own, whose plan ``plan.children`` makes."""
 
     kind: BodyKind
@@ -182,5 +182,5 @@ class Body:
         return cls(**said, inner=tuple(map(Policy.from_wire, given["inner"])))
 
 
-_BODY = tuple(name for name in Body.__dataclass_fields__ if name != "inner")
-_UNSAID = {name: Body.__dataclass_fields__[name].default for name in _BODY}
+_BODY = tuple(name for name in StructuredSpec.__dataclass_fields__ if name != "inner")
+_UNSAID = {name: StructuredSpec.__dataclass_fields__[name].default for name in _BODY}

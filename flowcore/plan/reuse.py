@@ -14,13 +14,13 @@ from flowcore.plan.joins import is_tolerated
 from flowcore.plan.plan import Plan
 from flowcore.run.status import NodeState
 
-__all__ = ["Frontier", "Reached", "after_failure", "from_node"]
+__all__ = ["PartialJoin", "ResumePoint", "after_failure", "from_node"]
 
 _NONE: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
+class PartialJoin:
     """A node to run, some of whose predecessors are kept."""
 
     node: int
@@ -33,14 +33,14 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frontier:
+class ResumePoint:
     """Where a run goes on."""
 
     again: tuple[int, ...]
     """The nodes to run, rising; all others are kept."""
     starts: tuple[int, ...]
     """Those without predecessors."""
-    reached: tuple[Reached, ...]
+    reached: tuple[PartialJoin, ...]
     """Those that kept nodes lead to."""
 
     def kept(self, total: int) -> Iterator[int]:
@@ -51,7 +51,7 @@ class Frontier:
 
 def after_failure(
     plan: Plan, states: Sequence[NodeState], dead: Mapping[int, Collection[int]]
-) -> Frontier:
+) -> ResumePoint:
     """Say where a run that failed or was cancelled goes on.
 
     Kept is what has succeeded or was skipped, and a failure that the flow tolerated and with which
@@ -72,7 +72,7 @@ def after_failure(
 
 def from_node(
     plan: Plan, states: Sequence[NodeState], dead: Mapping[int, Collection[int]], node: int
-) -> Frontier:
+) -> ResumePoint:
     """Say where a run anew from one node on begins.
 
     Kept is what has succeeded or was skipped and is neither the node nor after it.
@@ -106,9 +106,9 @@ def _frontier(
     states: Sequence[NodeState],
     dead: Mapping[int, Collection[int]],
     stand: Sequence[bool],
-) -> Frontier:
+) -> ResumePoint:
     keep: list[bool] = []
-    reached: list[Reached] = []
+    reached: list[PartialJoin] = []
     for node, before in enumerate(plan.pred):  # predecessors have lower numbers
         good = stand[node] and node != plan.epilogue
         keep.append(good and all(keep[source] for source in before))
@@ -116,14 +116,14 @@ def _frontier(
         if kept:
             live = [states[source] for source in kept if node not in dead.get(source, _NONE)]
             reached.append(
-                Reached(
+                PartialJoin(
                     node=node,
                     settled=len(kept),
                     succeeded=live.count(NodeState.SUCCEEDED),
                     failed=live.count(NodeState.FAILED),
                 )
             )
-    return Frontier(
+    return ResumePoint(
         again=tuple(node for node, kept_ in enumerate(keep) if not kept_),
         starts=tuple(node for node in plan.starts if not keep[node]),
         reached=tuple(reached),

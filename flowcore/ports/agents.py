@@ -19,14 +19,14 @@ from flowcore.ports.listing import Listing
 __all__ = [
     "MOVES",
     "AgentDirectory",
-    "AgentNote",
-    "Doorbell",
+    "AgentInstance",
     "NewTask",
+    "SendResult",
     "Signer",
     "TaskClaim",
-    "TaskHold",
+    "TaskLease",
     "TaskStore",
-    "Told",
+    "TaskWakeup",
     "Verdict",
 ]
 
@@ -74,7 +74,7 @@ class NewTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class SendResult:
     """What became of a message."""
 
     verdict: Verdict
@@ -84,7 +84,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskHold:
+class TaskLease:
     """The right to write to a task: its fencing token."""
 
     task: str
@@ -95,7 +95,7 @@ class TaskHold:
 class TaskClaim:
     """A task that is this instance's until its lease ends."""
 
-    hold: TaskHold
+    hold: TaskLease
     agent: str
     context: str
     messages: tuple[bytes, ...]
@@ -109,7 +109,7 @@ class TaskClaim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doorbell:
+class TaskWakeup:
     """A task whose agent has to be rung."""
 
     agent: str
@@ -117,7 +117,7 @@ class Doorbell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentNote:
+class AgentInstance:
     """An agent, and one of the processes that host it."""
 
     card: Json
@@ -152,7 +152,7 @@ class Signer(Protocol):
 class TaskStore(Protocol):
     """Keeps tasks, their inboxes and their events."""
 
-    def tell(self, new: NewTask) -> Told:
+    def tell(self, new: NewTask) -> SendResult:
         """Put a message into a task's inbox; one that was put there before changes nothing."""
         ...
 
@@ -160,11 +160,11 @@ class TaskStore(Protocol):
         """Take a task that has something to do and is nobody's; None otherwise."""
         ...
 
-    def renew(self, instance: str, holds: Sequence[TaskHold]) -> Sequence[TaskHold]:
+    def renew(self, instance: str, holds: Sequence[TaskLease]) -> Sequence[TaskLease]:
         """Prolong leases; return those that are lost, whose work has to stop."""
         ...
 
-    def emit(self, hold: TaskHold, number: int, kind: str, body: bytes) -> bool:
+    def emit(self, hold: TaskLease, number: int, kind: str, body: bytes) -> bool:
         """Append an event; one whose number was told before changes nothing.
 
         Args:
@@ -179,30 +179,30 @@ class TaskStore(Protocol):
         """
         ...
 
-    def settle(self, hold: TaskHold, state: TaskState, body: bytes = b"") -> Literal[0, 1, 2]:
+    def settle(self, hold: TaskLease, state: TaskState, body: bytes = b"") -> Literal[0, 1, 2]:
         """End a turn; 0 when the hold is lost or the move illegal, 2 if another message waits."""
         ...
 
-    def retry(self, hold: TaskHold, *, delay: float, failed: bool) -> bool:
+    def retry(self, hold: TaskLease, *, delay: float, failed: bool) -> bool:
         """Give a task back for some seconds; ``failed`` counts as a try."""
         ...
 
-    def lose(self, hold: TaskHold) -> bool:
+    def lose(self, hold: TaskLease) -> bool:
         """Have a task taken over at once: the process that had it is dead."""
         ...
 
-    def wake(self, task: str) -> Doorbell | None:
+    def wake(self, task: str) -> TaskWakeup | None:
         """End the wait of a task that was given back."""
         ...
 
-    def cancel(self, task: str, body: bytes = b"") -> Told:
+    def cancel(self, task: str, body: bytes = b"") -> SendResult:
         """End a task as canceled, and what it waits for.
 
         Whoever works on them is told, and can write no more.
         """
         ...
 
-    def sweep(self, *, limit: int = 100) -> Sequence[Doorbell]:
+    def sweep(self, *, limit: int = 100) -> Sequence[TaskWakeup]:
         """Take over from the dead, end what is late, forget what is old; return whom to ring."""
         ...
 
@@ -218,7 +218,7 @@ class TaskStore(Protocol):
         """Return tasks that were given up because their workers died, latest first."""
         ...
 
-    def requeue(self, task: str) -> Doorbell | None:
+    def requeue(self, task: str) -> TaskWakeup | None:
         """Try a dead letter again; None when it is none."""
         ...
 
@@ -236,6 +236,6 @@ class AgentDirectory(Protocol):
         """Take it down."""
         ...
 
-    def agents(self) -> Listing[AgentNote]:
+    def agents(self) -> Listing[AgentInstance]:
         """Return all notes, by name; those of the dead for an hour."""
         ...

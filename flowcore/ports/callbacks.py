@@ -6,7 +6,7 @@ In: a worker that has time. Out: a run, and how far it was told of. Not here: ev
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["CallbackDesk", "Turn"]
+__all__ = ["CallbackQueue", "Turn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Turn:
     server: int = 0
 
 
-class CallbackDesk(Protocol):
+class CallbackQueue(Protocol):
     """Gives each run with untold events to one worker at a time."""
 
     def take(self, *, lease: float) -> Turn | None:

@@ -5,10 +5,10 @@ In: nothing. Out: a warning, a refusal. Not here: how it is measured (stores).
 
 from typing import Protocol
 
-__all__ = ["Room"]
+__all__ = ["StoreCapacity"]
 
 
-class Room(Protocol):
+class StoreCapacity(Protocol):
     """Looks at the store now and then; cheap to ask before each run and in each wait."""
 
     def warning(self) -> str | None:

@@ -6,17 +6,17 @@ In: a task's name and arguments. Out: it is on its way; a signal says how it end
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from flowcore.ports.store import Ticket
+from flowcore.ports.store import AttemptRef
 
 __all__ = ["TaskSender", "answer_name", "task_id"]
 
 
-def task_id(ticket: Ticket) -> str:
+def task_id(ticket: AttemptRef) -> str:
     """The id of the task that an attempt has sent."""
     return f"{ticket.run}.{ticket.node}.{ticket.attempt}"
 
 
-def answer_name(ticket: Ticket) -> str:
+def answer_name(ticket: AttemptRef) -> str:
     """The name of the signal that a task's end is told by."""
     return f"celery:{ticket.node}:{ticket.attempt}"
 
@@ -31,7 +31,7 @@ class TaskSender(Protocol):
         kwargs: dict[str, Any],
         *,
         queue: str | None,
-        ticket: Ticket,
+        ticket: AttemptRef,
     ) -> str:
         """Send a task whose end is told to the node of an attempt; return the task's id.
 
@@ -41,7 +41,7 @@ class TaskSender(Protocol):
         """
         ...
 
-    def revoke(self, tickets: Sequence[Ticket]) -> None:
+    def revoke(self, tickets: Sequence[AttemptRef]) -> None:
         """Have the tasks of attempts that nobody waits for any more not begin.
 
         What runs already goes on. Workers that cannot be told of it now run what they have.

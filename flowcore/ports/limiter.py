@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Limiter", "Places", "Rate"]
+__all__ = ["Limiter", "Places", "RateLimitState"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateLimitState:
     """At most so many at once, and on average so many in ``per`` seconds.
 
     The generic cell rate algorithm: ITU-T I.371, 2004.
@@ -37,7 +37,9 @@ class Rate:
 class Limiter(Protocol):
     """Keeps the limits; every call is atomic and safe to repeat."""
 
-    def acquire(self, holder: str, *, places: Places | None, rate: Rate | None) -> float | None:
+    def acquire(
+        self, holder: str, *, places: Places | None, rate: RateLimitState | None
+    ) -> float | None:
         """Take a place, and a turn.
 
         Args:

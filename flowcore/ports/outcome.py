@@ -1,6 +1,6 @@
 """How an attempt of a node ends, and what a node waits for.
 
-In: nothing. Out: Outcome, Wait. Not here: recording them (store).
+In: nothing. Out: Outcome, Suspension. Not here: recording them (store).
 """
 
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from flowcore.run.record import Failure
 
-__all__ = ["Outcome", "Wait"]
+__all__ = ["Outcome", "Suspension"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
+class Suspension:
     """What a node waits for, without a worker; the first of these that comes wakes it."""
 
     seconds: float | None = None
@@ -56,5 +56,5 @@ class Outcome:
     """Seconds until the next attempt of a ``retry``."""
     dead: tuple[int, ...] = ()
     """Successors whose edge from this node does not hold."""
-    wait: Wait | None = None
+    wait: Suspension | None = None
     """What a node that is ``waiting`` waits for."""

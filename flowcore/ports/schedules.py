@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-__all__ = ["CATCH_UP", "OVERLAP", "Schedule", "ScheduleBook", "unreadable"]
+__all__ = ["CATCH_UP", "OVERLAP", "Schedule", "ScheduleStore", "unreadable"]
 
 CATCH_UP = ("skip", "last", "all")
 OVERLAP = ("allow", "skip", "cancel")
@@ -62,7 +62,7 @@ def unreadable(name: str, error: Exception) -> Schedule:
     return Schedule(name=name, flow="", trouble=why)
 
 
-class ScheduleBook(Protocol):
+class ScheduleStore(Protocol):
     """Keeps schedules."""
 
     def put(self, schedule: Schedule, *, expected: int | None) -> bool:

@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.outcome import Outcome, Wait
+from flowcore.ports.outcome import Outcome, Suspension
 from flowcore.ports.reader import RunQuery, RunReader
-from flowcore.ports.unit import Adopted, Bundle, Flush, Grain, UnitTicket
+from flowcore.ports.unit import Bundle, Granularity, UnitClaim, UnitProgress, UnitRef
 from flowcore.run.event import Event
 from flowcore.run.node_event import Note
 from flowcore.run.record import Failure, Origin, Parent
@@ -24,21 +24,21 @@ from flowcore.run.status import RunState
 
 __all__ = [
     "KEPT_SIGNALS",
-    "Advance",
+    "AppendResult",
+    "AttemptRef",
     "Claim",
     "Dispatch",
     "EventLog",
-    "Heard",
     "NewRun",
     "Outcome",
     "Resumed",
     "RunQuery",
     "RunReader",
     "RunStore",
-    "Submitted",
-    "Sweep",
-    "Ticket",
-    "Wait",
+    "SubmitResult",
+    "Suspension",
+    "SweepResult",
+    "Transition",
 ]
 
 
@@ -65,7 +65,7 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
+class AttemptRef:
     """One attempt of one node: names it, and is its fencing token."""
 
     run: str
@@ -101,7 +101,7 @@ class Dispatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted:
+class SubmitResult:
     """What became of a new run."""
 
     created: bool
@@ -114,7 +114,7 @@ class Submitted:
 class Claim:
     """The right to run one attempt, until the lease ends."""
 
-    ticket: Ticket
+    ticket: AttemptRef
     first: bool
     """Whether this claim started the run."""
     lost: int
@@ -135,7 +135,7 @@ KEPT_SIGNALS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advance:
+class Transition:
     """What a settled attempt set in motion."""
 
     accepted: bool
@@ -165,7 +165,7 @@ class Advance:
     answer: bytes = b""
     """The answer that a question has already; empty if it has none but has ended."""
     ahead: str = ""
-    """Where ``AHEAD`` nodes stand from ``Flush.ahead`` on, a letter for each (``NodeState``)."""
+    """States of ``AHEAD`` nodes from ``UnitProgress.ahead`` on, a letter each (``NodeState``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,7 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
+class SweepResult:
     """What a janitor found overdue."""
 
     dispatches: tuple[Dispatch, ...] = ()
@@ -210,7 +210,7 @@ class RunStore(Protocol):
         """Return the plan; ``KeyError`` when the store has none of this hash."""
         ...
 
-    def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
+    def submit(self, run: NewRun, plan: Plan, *, grain: Granularity | None = None) -> SubmitResult:
         """Create the run and record the intent to dispatch its starts, once per id.
 
         With an origin that names a node, what the origin has done and what is not after that node
@@ -222,22 +222,24 @@ class RunStore(Protocol):
         """
         ...
 
-    def claim(self, ticket: Ticket, *, worker: str, outputs_of: Sequence[int] = ()) -> Claim | None:
+    def claim(
+        self, ticket: AttemptRef, *, worker: str, outputs_of: Sequence[int] = ()
+    ) -> Claim | None:
         """Take a dispatched node; None when somebody has it, it settled, or the run stopped."""
         ...
 
-    def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:
+    def adopt(self, unit: UnitRef, *, worker: str) -> UnitClaim | None:
         """Take a bundle; None when somebody has it, or the run stopped."""
         ...
 
     def settle(
         self,
-        ticket: Ticket,
+        ticket: AttemptRef,
         outcome: Outcome,
         *,
         unit: str | None = None,
-        grain: Grain | None = None,
-    ) -> Advance:
+        grain: Granularity | None = None,
+    ) -> Transition:
         """Record how an attempt ended and count down every chord the node belongs to.
 
         In one step: checks the token, records output or failure, decides joins and dead paths,
@@ -254,8 +256,8 @@ class RunStore(Protocol):
         ...
 
     def flush(
-        self, unit: UnitTicket, news: Flush, plan: Plan, *, worker: str, grain: Grain
-    ) -> Advance:
+        self, unit: UnitRef, news: UnitProgress, plan: Plan, *, worker: str, grain: Granularity
+    ) -> Transition:
         """Record what a unit has done; the same step as ``settle`` for many nodes at once.
 
         A node may be in ``news.done`` that was not ready so far, if the unit itself has done all
@@ -263,7 +265,7 @@ class RunStore(Protocol):
         """
         ...
 
-    def renew(self, tickets: Sequence[Ticket | UnitTicket]) -> Mapping[Ticket | UnitTicket, bool]:
+    def renew(self, tickets: Sequence[AttemptRef | UnitRef]) -> Mapping[AttemptRef | UnitRef, bool]:
         """Prolong the leases; return the tickets to stop.
 
         The value says whether the lease is lost (True: nothing the attempt writes will count) or
@@ -271,7 +273,7 @@ class RunStore(Protocol):
         """
         ...
 
-    def wake(self, ticket: Ticket) -> Advance:
+    def wake(self, ticket: AttemptRef) -> Transition:
         """End the wait of a node: it is dispatched, as the attempt that it was."""
         ...
 
@@ -283,7 +285,7 @@ class RunStore(Protocol):
         *,
         most: int = KEPT_SIGNALS,
         node: int | None = None,
-    ) -> Advance | None:
+    ) -> Transition | None:
         """Give a signal to the nodes that wait for it, or keep it for the first that will.
 
         Those that are kept are a queue: each is taken once, the first first. They are kept for
@@ -303,8 +305,8 @@ class RunStore(Protocol):
         ...
 
     def lose(
-        self, unit: UnitTicket, *, begun: Collection[int] | None = None, worker: str = ""
-    ) -> Advance:
+        self, unit: UnitRef, *, begun: Collection[int] | None = None, worker: str = ""
+    ) -> Transition:
         """The process that ran a unit is dead: its lease need not run out.
 
         Args:
@@ -315,7 +317,7 @@ class RunStore(Protocol):
         """
         ...
 
-    def sweep(self, *, limit: int = 200) -> Sweep:
+    def sweep(self, *, limit: int = 200) -> SweepResult:
         """Deal with what is overdue: unclaimed dispatches, lost leases, due retries, deadlines."""
         ...
 
@@ -336,7 +338,7 @@ class RunStore(Protocol):
         ...
 
     def resume(
-        self, run: str, *, grain: Grain | None = None, parent: Parent | None = None
+        self, run: str, *, grain: Granularity | None = None, parent: Parent | None = None
     ) -> Resumed | None:
         """Let a run go on that is paused, or that has failed or was cancelled; None when unknown.
 
@@ -355,7 +357,7 @@ class RunStore(Protocol):
         ...
 
 
-class Heard(StrEnum):
+class AppendResult(StrEnum):
     """What became of a node's notes."""
 
     HEARD = "heard"
@@ -368,7 +370,7 @@ class Heard(StrEnum):
 class EventLog(Protocol):
     """The ordered events of each run."""
 
-    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
+    def append(self, ticket: AttemptRef, notes: Sequence[Note], *, number: int) -> AppendResult:
         """Add what a node has said, in one step and in this order.
 
         Args:

@@ -6,14 +6,23 @@ In: nothing. Out: the records in which engine and run store speak of them. See `
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["AHEAD", "Adopted", "Bundle", "Done", "Flush", "Grain", "Pack", "UnitTicket"]
+__all__ = [
+    "AHEAD",
+    "BatchSize",
+    "Bundle",
+    "CompletedNode",
+    "Granularity",
+    "UnitClaim",
+    "UnitProgress",
+    "UnitRef",
+]
 
-#: Nodes of which ``Flush.ahead`` is told where they stand.
+#: Nodes of which ``UnitProgress.ahead`` is told where they stand.
 AHEAD = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitTicket:
+class UnitRef:
     """The right to several nodes of one run at once; its name is never used again."""
 
     run: str
@@ -21,7 +30,7 @@ class UnitTicket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pack:
+class BatchSize:
     """How nodes of one policy travel."""
 
     cost: float
@@ -35,10 +44,10 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grain:
+class Granularity:
     """How nodes that become ready are shared out between a unit and the queue."""
 
-    packs: Mapping[int, Pack] = field(default_factory=dict)
+    packs: Mapping[int, BatchSize] = field(default_factory=dict)
     """By policy number; nodes of other policies travel one in a message."""
     budget: float = 0.0
     """Seconds of work that the unit keeps."""
@@ -57,18 +66,18 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adopted:
+class UnitClaim:
     """The right to run the nodes of a bundle, their first attempts, until the lease ends."""
 
     nodes: tuple[int, ...]
     first: bool
     """Whether this started the run."""
     resumed: bool = False
-    """As in ``Advance``."""
+    """As in ``Transition``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CompletedNode:
     """A first attempt that has succeeded, in a unit."""
 
     node: int
@@ -82,10 +91,10 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flush:
+class UnitProgress:
     """What a unit has done since it last said so, and what it means to do next."""
 
-    done: Sequence[Done] = ()
+    done: Sequence[CompletedNode] = ()
     """In the order in which they ran: a node that ran before the store knew it to be ready
     stands behind those that made it so."""
     current: int | None = None

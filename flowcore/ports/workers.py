@@ -10,11 +10,11 @@ from typing import Protocol
 from flowcore.ports.listing import Listing
 from flowcore.run.protocol import WIRE, mismatch
 
-__all__ = ["WorkerBoard", "WorkerNote"]
+__all__ = ["WorkerInfo", "WorkerRegistry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerNote:
+class WorkerInfo:
     """What a worker says about itself."""
 
     id: str
@@ -42,10 +42,10 @@ class WorkerNote:
         return mismatch(f"worker {self.name} (process {self.pid}{version})", self.wire)
 
 
-class WorkerBoard(Protocol):
+class WorkerRegistry(Protocol):
     """Notes of live workers; one that is not renewed disappears by itself."""
 
-    def post(self, note: WorkerNote, *, keep: float, callables: Sequence[str] = ()) -> None:
+    def post(self, note: WorkerInfo, *, keep: float, callables: Sequence[str] = ()) -> None:
         """Write or renew a note for ``keep`` seconds.
 
         Args:
@@ -73,7 +73,7 @@ class WorkerBoard(Protocol):
         """Return about how many there are; cheap, however many."""
         ...
 
-    def workers(self) -> Listing[WorkerNote]:
+    def workers(self) -> Listing[WorkerInfo]:
         """Return the fresh notes, by name, and which cannot be read."""
         ...
 

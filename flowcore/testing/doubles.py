@@ -8,14 +8,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowcore.engine.attempts.heartbeat import LeaseKeeper
+from flowcore.engine.attempts.heartbeat import Heartbeater
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Dispatch, Ticket
+from flowcore.ports.store import AttemptRef, Dispatch
 
 __all__ = ["Messages", "NoLeases"]
 
 
-class NoLeases(LeaseKeeper):
+class NoLeases(Heartbeater):
     """Keeps no lease: nothing here dies while it works."""
 
     def hold(self, ticket: Any, stopper: Any, **_: Any) -> None:
@@ -26,12 +26,12 @@ class NoLeases(LeaseKeeper):
 class Messages:
     """Messages that have not been delivered."""
 
-    tickets: deque[tuple[Ticket, Plan]] = field(default_factory=deque)
+    tickets: deque[tuple[AttemptRef, Plan]] = field(default_factory=deque)
 
     def publish(self, dispatch: Dispatch, plan: Plan) -> None:
         """Put messages into the queue."""
         self.tickets += [
-            (Ticket(run=dispatch.run, node=node, attempt=attempt), plan)
+            (AttemptRef(run=dispatch.run, node=node, attempt=attempt), plan)
             for node, attempt in dispatch.nodes
         ]
 

@@ -7,8 +7,8 @@ In: a place, a clock, what stands for functions. Out: an Executor. Not here: who
 from collections.abc import Callable
 from typing import Any
 
-from flowcore.engine.child_runs.structured import Spawner
-from flowcore.engine.policies.pipeline import Shared
+from flowcore.engine.child_runs.structured import StructuredNodes
+from flowcore.engine.policies.pipeline import SharedState
 from flowcore.engine.runs.children import EngineChildren
 from flowcore.engine.values.event_limits import Limits
 from flowcore.engine.worker.executor import Executor
@@ -35,7 +35,7 @@ def make_executor(place: InProcess, clock: Callable[[], float], **more: Any) -> 
         reader=ports.reader,
         events=ports.events,
         keeper=NoLeases(ports.store, interval=3600.0),
-        shared=Shared(
+        shared=SharedState(
             limiter=InMemoryLimiter(clock=clock, lease=FOR_EVER),
             breakers=InMemoryBreakers(clock=clock),
             cache=InMemoryCache(clock=clock),
@@ -43,7 +43,7 @@ def make_executor(place: InProcess, clock: Callable[[], float], **more: Any) -> 
         limits=Limits(),
         payloads=ports.payloads,
         memory=ports.memory,
-        spawner=Spawner(
+        spawner=StructuredNodes(
             ports.store,
             ports.payloads,
             EngineChildren(

@@ -30,7 +30,7 @@ from flowcore.nodes.resolve import resolving_afresh
 from flowcore.plan.plan import Plan
 from flowcore.ports.backend import ExecutionResult
 from flowcore.ports.external_tasks import answer_name
-from flowcore.ports.store import Ticket
+from flowcore.ports.store import AttemptRef
 from flowcore.run.event import Event
 from flowcore.run.record import RunRecord
 from flowcore.run.wire import pack
@@ -345,7 +345,7 @@ class Flows:
             due.append(at)
         return min(due, default=None)
 
-    def _wake(self, ticket: Ticket) -> None:
+    def _wake(self, ticket: AttemptRef) -> None:
         self.session.publish(self.store.wake(ticket).dispatch)
 
     def _turns(self) -> None:
@@ -371,7 +371,7 @@ class Flows:
             self.session.publish(dispatch)
         return True
 
-    def _deliver(self, ticket: Ticket, plan: Plan) -> None:
+    def _deliver(self, ticket: AttemptRef, plan: Plan) -> None:
         self._stubs.learn(plan)
         for _ in range(2 if self.duplicate else 1):
             attempt = self._executor.run(ticket, plan, worker=_WORKER)
@@ -386,7 +386,7 @@ class Flows:
                 complete(write, self._post, plan)
             if advance.parent is not None:
                 over = advance.parent
-                self._wake(Ticket(run=over.run, node=over.node, attempt=over.attempt))
+                self._wake(AttemptRef(run=over.run, node=over.node, attempt=over.attempt))
 
 
 def _seconds(time: float | str) -> float:

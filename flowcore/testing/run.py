@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any, Protocol, Self, cast
 
 from flowcore.assembly.session import Session
-from flowcore.client.control import Controls
+from flowcore.client.control import RunControl
 from flowcore.client.outputs import Outputs
 from flowcore.client.results import result_of
 from flowcore.engine.runs.control import require_dead_letter
@@ -44,7 +44,7 @@ class Runner(Protocol):
         ...
 
 
-class TestRun(Controls):
+class TestRun(RunControl):
     """A run of a test."""
 
     __test__ = False  # no test of pytest's, whatever its name

@@ -15,7 +15,7 @@ from flowcore.errors import UsageError
 from flowcore.graph.decorators import is_imported
 from flowcore.nodes.resolve import RefusedError, UnresolvedError
 from flowcore.plan.plan import Plan
-from flowcore.plan.policy import Body, Policy
+from flowcore.plan.policy import Policy, StructuredSpec
 from flowcore.testing.stub_functions import called_like, stand_in
 
 __all__ = ["Stubs"]
@@ -190,7 +190,7 @@ def _names(plan: Plan) -> Iterator[str]:
         yield from _names_of(plan.ids[at], policy.body)
 
 
-def _names_of(node: str, body: Body | None) -> Iterator[str]:
+def _names_of(node: str, body: StructuredSpec | None) -> Iterator[str]:
     if body is None:
         return
     if body.kind == "parallel":

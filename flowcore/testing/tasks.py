@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.errors import CeleryTaskError
-from flowcore.ports.store import Ticket
+from flowcore.ports.store import AttemptRef
 
 __all__ = ["GivenTasks"]
 
@@ -20,7 +20,7 @@ class GivenTasks:
     """Implements ``TaskSender``; a task is run when it is sent."""
 
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    answers: deque[tuple[Ticket, dict[str, Any]]] = field(default_factory=deque)
+    answers: deque[tuple[AttemptRef, dict[str, Any]]] = field(default_factory=deque)
 
     def send(
         self,
@@ -29,7 +29,7 @@ class GivenTasks:
         kwargs: dict[str, Any],
         *,
         queue: str | None,
-        ticket: Ticket,
+        ticket: AttemptRef,
     ) -> str:
         """Run a task, and keep what it answers."""
         if task not in self.functions:
@@ -49,5 +49,5 @@ class GivenTasks:
         self.answers.append((ticket, answer))
         return f"{ticket.run}.{ticket.node}"
 
-    def revoke(self, tickets: Sequence[Ticket]) -> None:
+    def revoke(self, tickets: Sequence[AttemptRef]) -> None:
         """Nothing to do: tasks run as soon as they are sent."""

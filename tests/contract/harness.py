@@ -12,18 +12,18 @@ import msgpack
 import redis
 
 from flowcore.plan.plan import Plan, Scope, layers, successors
-from flowcore.plan.policy import Body, Policy
+from flowcore.plan.policy import Policy, StructuredSpec
 from flowcore.ports.store import (
-    Advance,
+    AppendResult,
+    AttemptRef,
     Claim,
     EventLog,
-    Heard,
     NewRun,
     Outcome,
     RunReader,
     RunStore,
-    Submitted,
-    Ticket,
+    SubmitResult,
+    Transition,
 )
 from flowcore.run.event import Event, EventType
 from flowcore.run.node_event import Note
@@ -31,7 +31,7 @@ from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory import InMemoryStore
 from flowcore.stores.redis.connection.capacity import RedisRoom
-from flowcore.stores.redis.connection.script import Line, Script, script_source
+from flowcore.stores.redis.connection.script import Script, ScriptConnection, script_source
 from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.runs.codec import read_unit
 from flowcore.stores.redis.runs.event_log import RedisEventLog
@@ -88,10 +88,10 @@ def on_clock(client: "redis.Redis", clock: "Clock", source: str) -> str:
     return source.replace("redis.call('TIME')", f"(function() {told} end)()")
 
 
-def _epilogue(concludes: str) -> Policy:
+def _epilogue(epilogue_condition: str) -> Policy:
     """The policy of a last node that has its turn at the end: always, or upon failure."""
-    last = b"\x80" if concludes == "a" else b""
-    return Policy(uses="test:end", body=Body(kind="epilogue", last=last))
+    last = b"\x80" if epilogue_condition == "a" else b""
+    return Policy(uses="test:end", body=StructuredSpec(kind="epilogue", last=last))
 
 
 def make_plan(
@@ -182,18 +182,18 @@ class Harness:
     """Everything the store still keeps."""
     reopened: Callable[[], RunStore]
     """The same store as another process sees it: with empty caches."""
-    _said: Counter[Ticket] = field(default_factory=Counter)
+    _said: Counter[AttemptRef] = field(default_factory=Counter)
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    def submit(self, plan: Plan, run: str = RUN, **more: Any) -> Submitted:
+    def submit(self, plan: Plan, run: str = RUN, **more: Any) -> SubmitResult:
         return self.store.submit(NewRun(id=run, plan=plan.hash, input=b"\x80", **more), plan)
 
     def claim(
         self, node: int, attempt: int = 1, *, run: str = RUN, outputs_of: Sequence[int] = ()
     ) -> Claim | None:
-        ticket = Ticket(run=run, node=node, attempt=attempt)
+        ticket = AttemptRef(run=run, node=node, attempt=attempt)
         return self.store.claim(ticket, worker="w1", outputs_of=outputs_of)
 
     def settle(
@@ -205,23 +205,23 @@ class Harness:
         kind: Any = "succeeded",
         turn: int | None = None,
         **more: Any,
-    ) -> Advance:
+    ) -> Transition:
         if kind == "succeeded":
             more.setdefault("output", msgpack.packb(node))
         else:
             more.setdefault("failure", BOOM)
-        ticket = Ticket(run=run, node=node, attempt=attempt, turn=turn)
+        ticket = AttemptRef(run=run, node=node, attempt=attempt, turn=turn)
         return self.store.settle(ticket, Outcome(kind=kind, **more))
 
     def say(
-        self, ticket: Ticket, *data: Any, kind: str = "node.emitted", number: int | None = None
-    ) -> Heard:
+        self, ticket: AttemptRef, *data: Any, kind: str = "node.emitted", number: int | None = None
+    ) -> AppendResult:
         """Have a node say something: what comes next, or what came with a ``number``."""
         self._said[ticket] += 1
         notes = [Note(type=EventType(kind), packed=msgpack.packb(one)) for one in data]
         return self.events.append(ticket, notes, number=number or self._said[ticket])
 
-    def do(self, node: int, attempt: int = 1, *, run: str = RUN, **more: Any) -> Advance:
+    def do(self, node: int, attempt: int = 1, *, run: str = RUN, **more: Any) -> Transition:
         """Claim and settle; both must be accepted."""
         assert self.claim(node, attempt, run=run) is not None, f"no claim of {node}#{attempt}"
         advance = self.settle(node, attempt, run=run, **more)
@@ -385,8 +385,8 @@ def _script(client: "redis.Redis", name: str) -> Script:
 
 
 @functools.lru_cache(maxsize=10)
-def _line(client: "redis.Redis") -> Line:
-    return Line(client)
+def _line(client: "redis.Redis") -> ScriptConnection:
+    return ScriptConnection(client)
 
 
 def _on_test_time(name: str) -> str:

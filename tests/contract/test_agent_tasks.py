@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flowcore.agents.message import Message, Part, TaskState
 from flowcore.errors import VersionMismatchError
-from flowcore.ports.agents import MOVES, NewTask, TaskClaim, TaskHold
+from flowcore.ports.agents import MOVES, NewTask, TaskClaim, TaskLease
 from flowcore.run.protocol import WIRE
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents
 from tests.deep import count
@@ -85,7 +85,7 @@ def test_an_illegal_move_changes_nothing(
     task = f"t{time.monotonic_ns()}"
     store.tell(_new(task, "a"))
     claim = _claimed(store, task)
-    hold = TaskHold(task=task, token=claim.hold.token + 7) if late else claim.hold
+    hold = TaskLease(task=task, token=claim.hold.token + 7) if late else claim.hold
     at = TaskState.WORKING
     for state in wanted:
         legal = not late and at is TaskState.WORKING and state in MOVES[at]

@@ -6,7 +6,7 @@ import msgpack
 import pytest
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Advance, Heard, Ticket
+from flowcore.ports.store import AppendResult, AttemptRef, Transition
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
 from tests.contract.harness import LEASES, RUN, Harness, make_plan
@@ -78,7 +78,7 @@ def test_a_node_outside_the_plan_is_refused(it: Harness, node: int) -> None:
     assert it.claim(node) is None
     assert it.claim(0) is not None
     assert not it.settle(node).accepted
-    assert it.say(Ticket(run=RUN, node=node, attempt=1), {}) is Heard.STALE
+    assert it.say(AttemptRef(run=RUN, node=node, attempt=1), {}) is AppendResult.STALE
 
 
 def test_a_pending_node_cannot_be_claimed(it: Harness) -> None:
@@ -88,12 +88,12 @@ def test_a_pending_node_cannot_be_claimed(it: Harness) -> None:
 
 
 def test_nothing_can_be_done_to_an_unknown_run(it: Harness) -> None:
-    ticket = Ticket(run="nobody", node=0, attempt=1)
+    ticket = AttemptRef(run="nobody", node=0, attempt=1)
     assert it.claim(0, run="nobody") is None
-    assert it.settle(0, run="nobody") == Advance(accepted=False)
+    assert it.settle(0, run="nobody") == Transition(accepted=False)
     assert it.store.renew([ticket]) == {ticket: True}
     assert it.store.stop("nobody", reason="test") is None
-    assert it.say(ticket, {}) is Heard.STALE
+    assert it.say(ticket, {}) is AppendResult.STALE
     assert it.events.read("nobody") in ([], ())
     assert it.reader.record("nobody") is None
     assert it.reader.summary("nobody") is None
@@ -117,8 +117,8 @@ def test_a_claim_brings_the_outputs_that_exist(it: Harness) -> None:
 def test_an_attempt_settles_once(it: Harness) -> None:
     it.submit(CHAIN)
     assert it.do(0, output=b"\x01").accepted
-    assert it.settle(0, output=b"\x02") == Advance(accepted=False)
-    assert it.settle(0, kind="failed") == Advance(accepted=False)
+    assert it.settle(0, output=b"\x02") == Transition(accepted=False)
+    assert it.settle(0, kind="failed") == Transition(accepted=False)
     assert it.reader.outputs(RUN) == {0: b"\x01"}
     assert it.nodes() == "sd"
 
@@ -191,7 +191,7 @@ def test_nothing_is_dispatched_again_while_its_lease_lives(it: Harness) -> None:
 def test_renewing_keeps_a_lease(it: Harness) -> None:
     it.submit(ONE)
     it.claim(0)
-    ticket = Ticket(run=RUN, node=0, attempt=1)
+    ticket = AttemptRef(run=RUN, node=0, attempt=1)
     for _ in range(5):
         it.advance(LEASES.lease - 1)
         assert it.store.renew([ticket]) == {}
@@ -204,9 +204,9 @@ def test_renewing_tells_a_lost_lease_from_a_stopping_run(it: Harness) -> None:
     it.submit(ONE, "other")
     it.claim(0)
     it.claim(0, run="other")
-    mine = Ticket(run=RUN, node=0, attempt=1)
-    theirs = Ticket(run="other", node=0, attempt=1)
-    unclaimed = Ticket(run=RUN, node=1, attempt=1)
+    mine = AttemptRef(run=RUN, node=0, attempt=1)
+    theirs = AttemptRef(run="other", node=0, attempt=1)
+    unclaimed = AttemptRef(run=RUN, node=1, attempt=1)
     assert it.store.renew([mine, theirs, unclaimed]) == {unclaimed: True}
     it.store.stop(RUN, reason="test")
     assert it.store.renew([mine, theirs]) == {mine: False}
@@ -220,17 +220,17 @@ def test_a_stale_attempt_is_refused_before_and_after_the_take_over(it: Harness) 
     it.claim(0)
     it.advance(LEASES.lease)
     it.store.sweep()
-    stale = Ticket(run=RUN, node=0, attempt=1)
-    assert it.settle(0, 1) == Advance(accepted=False)
+    stale = AttemptRef(run=RUN, node=0, attempt=1)
+    assert it.settle(0, 1) == Transition(accepted=False)
     assert it.store.renew([stale]) == {stale: True}
     claim = it.claim(0, 2)
     assert claim is not None
     assert (claim.first, claim.lost) == (False, 1)
-    assert it.settle(0, 1, output=b"\x01") == Advance(accepted=False)
-    assert it.say(stale, {"late": True}) is Heard.STALE
+    assert it.settle(0, 1, output=b"\x01") == Transition(accepted=False)
+    assert it.say(stale, {"late": True}) is AppendResult.STALE
     assert it.store.renew([stale]) == {stale: True}
     assert it.settle(0, 2, output=b"\x02").accepted
-    assert it.settle(0, 1, output=b"\x01") == Advance(accepted=False)
+    assert it.settle(0, 1, output=b"\x01") == Transition(accepted=False)
     assert it.reader.outputs(RUN, [0, 1]) == {0: b"\x02"}
 
 

@@ -26,16 +26,16 @@ from hypothesis.stateful import (
 from flowcore.errors import OrphanError
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
-    Advance,
+    AttemptRef,
     Dispatch,
     NewRun,
     Outcome,
     RunQuery,
-    Sweep,
-    Ticket,
-    Wait,
+    Suspension,
+    SweepResult,
+    Transition,
 )
-from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
+from flowcore.ports.unit import BatchSize, CompletedNode, Granularity, UnitProgress, UnitRef
 from flowcore.run.record import Failure, Origin, Parent
 from flowcore.run.status import RunState
 from flowcore.stores.inmemory.runs.run import PLAN_GRACE
@@ -47,11 +47,11 @@ KINDS = [
     *("retry", "waiting", "cancelled", "lost", "deferred"),
 ]
 WAITS = [
-    Wait(seconds=1.5, reason="a limit", resumes=False),
-    Wait(seconds=5),
-    Wait(until=1_700_000_010.0),
-    Wait(signal="go"),
-    Wait(signal="go", seconds=0.5),
+    Suspension(seconds=1.5, reason="a limit", resumes=False),
+    Suspension(seconds=5),
+    Suspension(until=1_700_000_010.0),
+    Suspension(signal="go"),
+    Suspension(signal="go", seconds=0.5),
 ]
 INDEX = st.integers(0, 10_000)
 #: Seconds that a server's clock may lose in all the steps of a schedule.
@@ -78,10 +78,10 @@ def plans(draw: st.DrawFn) -> Plan:
 
 
 @st.composite
-def grains(draw: st.DrawFn) -> Grain:
+def grains(draw: st.DrawFn) -> Granularity:
     """Any way to share out what becomes ready; plans have up to four policies."""
     packs = {
-        policy: Pack(
+        policy: BatchSize(
             cost=draw(st.sampled_from([0.001, 0.002, 0.05])),
             least=(least := draw(st.integers(1, 3))),
             most=least + draw(st.integers(0, 4)),
@@ -90,7 +90,7 @@ def grains(draw: st.DrawFn) -> Grain:
         for policy in draw(st.sets(st.integers(0, 3)))
     }
     budget = draw(st.sampled_from([0.0, 0.002, 0.005]))
-    return Grain(packs=packs, budget=budget, share=draw(st.integers(1, 4)))
+    return Granularity(packs=packs, budget=budget, share=draw(st.integers(1, 4)))
 
 
 @dataclass
@@ -137,9 +137,9 @@ class Duel(RuleBasedStateMachine):
         self.pair: tuple[Harness, Harness] = (in_memory(clock), on_redis(client, clock))
         self.clock = clock
         self.plans: dict[str, Plan] = {}
-        self.mail: list[Ticket | UnitTicket] = []
-        self.units: dict[UnitTicket, Worker] = {}
-        self.claimed: list[Ticket] = []
+        self.mail: list[AttemptRef | UnitRef] = []
+        self.units: dict[UnitRef, Worker] = {}
+        self.claimed: list[AttemptRef] = []
         self.read: dict[str, int] = {}
         self.looks = 0
 
@@ -152,25 +152,25 @@ class Duel(RuleBasedStateMachine):
     def post(self, dispatch: Dispatch | None) -> None:
         if dispatch is not None:
             self.mail += [
-                Ticket(run=dispatch.run, node=node, attempt=attempt)
+                AttemptRef(run=dispatch.run, node=node, attempt=attempt)
                 for node, attempt in dispatch.nodes
             ]
-            self.mail += [UnitTicket(run=dispatch.run, unit=one.unit) for one in dispatch.bundles]
+            self.mail += [UnitRef(run=dispatch.run, unit=one.unit) for one in dispatch.bundles]
 
-    def keep(self, run: str, advance: Advance) -> None:
+    def keep(self, run: str, advance: Transition) -> None:
         """What a unit has been told that it owns."""
         if advance.unit is not None:
-            unit = UnitTicket(run=run, unit=advance.unit)
+            unit = UnitRef(run=run, unit=advance.unit)
             worker = self.units.setdefault(unit, Worker(set(), resumed=advance.resumed))
             worker.kept = set(advance.kept)
 
     @initialize(plan=plans(), grain=st.none() | grains())
-    def first_run(self, plan: Plan, grain: Grain | None) -> None:
+    def first_run(self, plan: Plan, grain: Granularity | None) -> None:
         self.submit(plan, "r0", lose=False, grain=grain)
 
     @precondition(lambda self: len(self.plans) < 3)
     @rule(plan=plans(), lose=st.booleans(), grain=st.none() | grains())
-    def another_run(self, plan: Plan, grain: Grain | None, *, lose: bool) -> None:
+    def another_run(self, plan: Plan, grain: Granularity | None, *, lose: bool) -> None:
         self.submit(plan, f"r{len(self.plans)}", lose=lose, grain=grain)
 
     @rule(index=INDEX, plan=plans())
@@ -185,7 +185,7 @@ class Duel(RuleBasedStateMachine):
         run: str,
         *,
         lose: bool,
-        grain: Grain | None,
+        grain: Granularity | None,
         origin: Origin | None = None,
     ) -> None:
         new = NewRun(
@@ -201,8 +201,8 @@ class Duel(RuleBasedStateMachine):
     def deliver(self, index: int) -> None:
         self.claim(self.mail.pop(index % len(self.mail)))
 
-    def claim(self, ticket: Ticket | UnitTicket) -> None:
-        if isinstance(ticket, UnitTicket):
+    def claim(self, ticket: AttemptRef | UnitRef) -> None:
+        if isinstance(ticket, UnitRef):
             adopted = self.both(lambda it: it.store.adopt(ticket, worker="w"))
             if adopted is not None:
                 assert ticket not in self.units, "adopted twice"
@@ -239,7 +239,7 @@ class Duel(RuleBasedStateMachine):
         grain=st.none() | grains(),
     )
     def settle(
-        self, index: int, kind: Any, cut: int, grain: Grain | None, *, lose: bool, knows: bool
+        self, index: int, kind: Any, cut: int, grain: Granularity | None, *, lose: bool, knows: bool
     ) -> None:
         """Any attempt that was ever claimed reports, be it the first time or not.
 
@@ -257,23 +257,25 @@ class Duel(RuleBasedStateMachine):
         cut=st.integers(0, 7),
         grain=st.none() | grains(),
     )
-    def settle_one_of_a_unit(self, index: int, kind: Any, cut: int, grain: Grain | None) -> None:
+    def settle_one_of_a_unit(
+        self, index: int, kind: Any, cut: int, grain: Granularity | None
+    ) -> None:
         """A node of a unit failed, or has conditions on its edges."""
         owned = [(unit, node) for unit, one in self.units.items() for node in sorted(one.kept)]
         unit, node = owned[index % len(owned)]
         if kind == "lost":
             return
-        ticket = Ticket(run=unit.run, node=node, attempt=1)
+        ticket = AttemptRef(run=unit.run, node=node, attempt=1)
         self.report(ticket, kind, cut, lose=False, grain=grain, unit=unit.unit)
 
     def report(
         self,
-        ticket: Ticket,
+        ticket: AttemptRef,
         kind: Any,
         cut: int,
         *,
         lose: bool,
-        grain: Grain | None,
+        grain: Granularity | None,
         unit: str | None,
     ) -> None:
         after = self.plans[ticket.run].succ[ticket.node]
@@ -294,15 +296,17 @@ class Duel(RuleBasedStateMachine):
         if not (lose and kind != "succeeded"):
             self.post(advance.dispatch)
 
-    def wait_of(self, ticket: Ticket, cut: int) -> Wait:
+    def wait_of(self, ticket: AttemptRef, cut: int) -> Suspension:
         """Half of those that have started a run wait for it."""
         child = f"{ticket.run}/{ticket.node}"
         started = child in self.plans and cut % 2
-        return Wait(child=child) if started else WAITS[cut % len(WAITS)]
+        return Suspension(child=child) if started else WAITS[cut % len(WAITS)]
 
     @precondition(lambda self: self.claimed and len(self.plans) < 5)
     @rule(index=INDEX, plan=plans(), lose=st.booleans(), grain=st.none() | grains())
-    def start_a_child(self, index: int, plan: Plan, grain: Grain | None, *, lose: bool) -> None:
+    def start_a_child(
+        self, index: int, plan: Plan, grain: Granularity | None, *, lose: bool
+    ) -> None:
         """An attempt starts a run, be it still running or not, and perhaps once more."""
         parent = self.parent(index)
         run = f"{parent.run}/{parent.node}"
@@ -319,7 +323,7 @@ class Duel(RuleBasedStateMachine):
 
     @precondition(lambda self: self.claimed and any("/" in run for run in self.plans))
     @rule(index=INDEX, grain=st.none() | grains())
-    def resume_a_child(self, index: int, grain: Grain | None) -> None:
+    def resume_a_child(self, index: int, grain: Granularity | None) -> None:
         """The attempt that has started a run wants it to go on, or another one does."""
         parent = self.parent(index)
         run = f"{parent.run}/{parent.node}"
@@ -350,7 +354,7 @@ class Duel(RuleBasedStateMachine):
         index: int,
         count: int,
         current: int | None,
-        grain: Grain,
+        grain: Granularity,
         *,
         give_back: bool,
         again: bool,
@@ -358,16 +362,18 @@ class Duel(RuleBasedStateMachine):
         """A unit says what it has done, sometimes twice; one that was lost may say so, too."""
         unit = list(self.units)[index % len(self.units)]
         worker, plan = self.units[unit], self.plans[unit.run]
-        done: list[Done] = []
+        done: list[CompletedNode] = []
         while len(done) < count and (able := worker.next(plan)):
             node = able[index % len(able)]
             worker.did.add(node)
             worker.fresh.add(node)
             told = node in worker.told
-            done.append(Done(node, msgpack.packb(node), took=3, ago=count - len(done), told=told))
+            done.append(
+                CompletedNode(node, msgpack.packb(node), took=3, ago=count - len(done), told=told)
+            )
         able = [node for node in worker.next(plan) if node not in worker.told]
         busy = able[current % len(able)] if current is not None and able else None
-        news = Flush(done=done, current=busy, since=2, give_back=give_back, ahead=0)
+        news = UnitProgress(done=done, current=busy, since=2, give_back=give_back, ahead=0)
         advance = self.flush_both(unit, news, grain)
         if again:
             advance = self.flush_both(unit, news, grain)
@@ -379,7 +385,9 @@ class Duel(RuleBasedStateMachine):
 
     @precondition(lambda self: any(worker.kept for worker in self.units.values()))
     @rule(index=INDEX, bits=st.integers(0, 255), grain=grains(), proxy=st.booleans())
-    def a_parent_gives_back(self, index: int, bits: int, grain: Grain, *, proxy: bool) -> None:
+    def a_parent_gives_back(
+        self, index: int, bits: int, grain: Granularity, *, proxy: bool
+    ) -> None:
         """The process of a unit cannot be heard: what it has not begun goes to others."""
         able = [unit for unit, worker in self.units.items() if worker.kept]
         unit = able[index % len(able)]
@@ -387,16 +395,16 @@ class Duel(RuleBasedStateMachine):
         keep = [node for at, node in enumerate(sorted(worker.kept)) if bits >> at & 1]
         busy = keep.pop() if keep else None
         proxy = proxy and busy is not None
-        news = Flush(current=busy, since=2, give_back=True, keep=keep, proxy=proxy)
+        news = UnitProgress(current=busy, since=2, give_back=True, keep=keep, proxy=proxy)
         advance = self.flush_both(unit, news, grain)
         assert set(advance.kept) <= {*keep, busy}
         if busy is not None:
             worker.told.add(busy)
         worker.kept = set(advance.kept)
 
-    def flush_both(self, unit: UnitTicket, news: Flush, grain: Grain) -> Advance:
+    def flush_both(self, unit: UnitRef, news: UnitProgress, grain: Granularity) -> Transition:
         plan = self.plans[unit.run]
-        advance: Advance = self.both(
+        advance: Transition = self.both(
             lambda it: it.store.flush(unit, news, plan, worker="w", grain=grain)
         )
         self.post(advance.dispatch)
@@ -446,7 +454,7 @@ class Duel(RuleBasedStateMachine):
     @precondition(lambda self: self.claimed or self.units)
     @rule(indices=st.lists(INDEX, max_size=4))
     def renew(self, indices: list[int]) -> None:
-        known: list[Ticket | UnitTicket] = [*self.claimed, *self.units]
+        known: list[AttemptRef | UnitRef] = [*self.claimed, *self.units]
         tickets = list({known[index % len(known)]: None for index in indices})
         self.both(lambda it: it.store.renew(tickets))
 
@@ -456,7 +464,7 @@ class Duel(RuleBasedStateMachine):
 
     @rule(limit=st.sampled_from([1, 2, 200]), lose=st.booleans())
     def sweep(self, limit: int, *, lose: bool) -> None:
-        swept: Sweep = self.both(lambda it: it.store.sweep(limit=limit))
+        swept: SweepResult = self.both(lambda it: it.store.sweep(limit=limit))
         if not lose:
             for dispatch in swept.dispatches:
                 self.post(dispatch)
@@ -476,17 +484,17 @@ class Duel(RuleBasedStateMachine):
             self.both(lambda it: it.store.pause(run, inside=inside))
 
     @rule(index=INDEX, lose=st.booleans(), grain=st.none() | grains())
-    def resume(self, index: int, grain: Grain | None, *, lose: bool) -> None:
+    def resume(self, index: int, grain: Granularity | None, *, lose: bool) -> None:
         self.go_on(list(self.plans)[index % len(self.plans)], grain, lose=lose)
 
-    def go_on(self, run: str, grain: Grain | None = None, *, lose: bool = False) -> None:
+    def go_on(self, run: str, grain: Granularity | None = None, *, lose: bool = False) -> None:
         resumed = self.both(lambda it: it.store.resume(run, grain=grain))
         if not lose:
             self.post(resumed.dispatch)
 
     @precondition(lambda self: len(self.plans) < 4 and any(map(self.outputs, self.plans)))
     @rule(index=INDEX, node=INDEX, lose=st.booleans(), grain=st.none() | grains())
-    def rerun(self, index: int, node: int, grain: Grain | None, *, lose: bool) -> None:
+    def rerun(self, index: int, node: int, grain: Granularity | None, *, lose: bool) -> None:
         """A run takes over what another one has done, however far that is."""
         useful = [run for run in self.plans if self.outputs(run)]
         old = useful[index % len(useful)]
@@ -507,7 +515,7 @@ class Duel(RuleBasedStateMachine):
             self.claim(self.mail.pop())
 
     def janitor(self) -> None:
-        swept: Sweep = self.both(lambda it: it.store.sweep())
+        swept: SweepResult = self.both(lambda it: it.store.sweep())
         for dispatch in (*swept.dispatches, *(dispatch for dispatch, _ in swept.overdue)):
             self.post(dispatch)
 
@@ -573,21 +581,24 @@ class Duel(RuleBasedStateMachine):
     def has_ended(self, run: str) -> bool:
         return bool(self.both(lambda it: it.state(run)).is_terminal)
 
-    def work(self, ticket: Ticket | UnitTicket) -> None:
+    def work(self, ticket: AttemptRef | UnitRef) -> None:
         self.claim(ticket)
-        if isinstance(ticket, UnitTicket):
+        if isinstance(ticket, UnitRef):
             if ticket in self.units:
                 self.finish_unit(ticket)
             return
         ended = Outcome(kind="succeeded", output=b"\x02")
         self.post(self.both(lambda it: it.store.settle(ticket, ended)).dispatch)
 
-    def finish_unit(self, unit: UnitTicket) -> None:
+    def finish_unit(self, unit: UnitRef) -> None:
         """Do what there is to do, and give the rest back: there is none."""
         worker = self.units[unit]
-        done = [Done(node, b"\x02", 1, 1, told=node in worker.told) for node in sorted(worker.kept)]
+        done = [
+            CompletedNode(node, b"\x02", 1, 1, told=node in worker.told)
+            for node in sorted(worker.kept)
+        ]
         worker.did |= worker.kept
-        self.flush_both(unit, Flush(done=done, give_back=True), Grain())
+        self.flush_both(unit, UnitProgress(done=done, give_back=True), Granularity())
 
     def compare_records(self, run: str) -> None:
         self.both(lambda it: it.reader.record(run))

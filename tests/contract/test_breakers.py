@@ -9,7 +9,7 @@ import redis
 from flowcore.ports.breaker import Breakers, Circuit
 from flowcore.stores.inmemory.breaker import InMemoryBreakers
 from flowcore.stores.redis.breaker import RedisBreakers
-from flowcore.stores.redis.connection.script import Line, Script
+from flowcore.stores.redis.connection.script import Script, ScriptConnection
 from tests.contract.harness import Clock, on_clock
 
 API = Circuit(name="api", failures=3, within=10.0, reset_after=5.0)
@@ -34,7 +34,7 @@ class It:
 
 
 def _on_redis(client: "redis.Redis") -> It:
-    clock, breakers, line = Clock(), RedisBreakers(client), Line(client)
+    clock, breakers, line = Clock(), RedisBreakers(client), ScriptConnection(client)
     for name in ("enter", "leave"):
         path = resources.files("flowcore.stores.redis") / "lua" / "breakers" / f"{name}.lua"
         source = on_clock(client, clock, path.read_text())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from flowcore.ports.callbacks import CallbackDesk, Turn
+from flowcore.ports.callbacks import CallbackQueue, Turn
 from flowcore.ports.store import NewRun
 from flowcore.stores.redis.callbacks import RedisCallbackDesk, ShardedCallbackDesk
 from tests.contract.harness import RUN, make_plan, on_redis
@@ -26,18 +26,18 @@ def client(redis_client: "redis.Redis") -> Any:
 
 
 @pytest.fixture(params=[1, 2])
-def desk(request: pytest.FixtureRequest, client: Any) -> CallbackDesk:
+def desk(request: pytest.FixtureRequest, client: Any) -> CallbackQueue:
     desks: Sequence[RedisCallbackDesk] = [RedisCallbackDesk(client) for _ in range(request.param)]
     return desks[0] if request.param == 1 else ShardedCallbackDesk(desks)
 
 
-def _take(desk: CallbackDesk, lease: float = 60) -> Turn:
+def _take(desk: CallbackQueue, lease: float = 60) -> Turn:
     turn: Turn = poll(lambda: desk.take(lease=lease), what="a turn")
     assert turn.run == RUN
     return turn
 
 
-def test_a_run_is_given_to_one_at_a_time_and_goes_on_at_its_cursor(desk: CallbackDesk) -> None:
+def test_a_run_is_given_to_one_at_a_time_and_goes_on_at_its_cursor(desk: CallbackQueue) -> None:
     turn = _take(desk)
     assert turn.after == 0
     assert desk.take(lease=60) is None
@@ -45,7 +45,7 @@ def test_a_run_is_given_to_one_at_a_time_and_goes_on_at_its_cursor(desk: Callbac
     assert _take(desk).after == 7
 
 
-def test_a_turn_whose_lease_is_over_is_another_s(desk: CallbackDesk) -> None:
+def test_a_turn_whose_lease_is_over_is_another_s(desk: CallbackQueue) -> None:
     old = _take(desk, lease=0.01)
     new = _take(desk)
     assert not desk.keep(old, 9, again=0)
@@ -53,7 +53,7 @@ def test_a_turn_whose_lease_is_over_is_another_s(desk: CallbackDesk) -> None:
     assert _take(desk).after == 1
 
 
-def test_a_run_is_over_only_at_the_end_of_its_log(desk: CallbackDesk, client: Any) -> None:
+def test_a_run_is_over_only_at_the_end_of_its_log(desk: CallbackQueue, client: Any) -> None:
     last = int(client.xrevrange(f"fc:{{{RUN}}}:ev", count=1)[0][0].split(b"-")[1])
     assert desk.keep(_take(desk), last - 1, again=0, over=True)
     assert desk.keep(_take(desk), last, again=0, over=True)
@@ -64,7 +64,7 @@ def test_runs_of_another_namespace_are_left_alone(client: Any) -> None:
     assert RedisCallbackDesk(client, namespace="other").take(lease=60) is None
 
 
-def test_nothing_is_left_of_a_run_that_is_gone(desk: CallbackDesk, client: Any) -> None:
+def test_nothing_is_left_of_a_run_that_is_gone(desk: CallbackQueue, client: Any) -> None:
     turn = _take(desk)
     client.delete(f"fc:{{{RUN}}}:run")
     assert not desk.keep(turn, 1, again=0)
@@ -72,7 +72,7 @@ def test_nothing_is_left_of_a_run_that_is_gone(desk: CallbackDesk, client: Any) 
 
 
 def test_a_run_that_is_quiet_is_left_alone_for_a_tenth_of_that(
-    desk: CallbackDesk, client: Any
+    desk: CallbackQueue, client: Any
 ) -> None:
     (entry,) = client.xrevrange(f"fc:{{{RUN}}}:ev", count=1)
     last = int(entry[0].split(b"-")[1])

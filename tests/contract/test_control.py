@@ -6,8 +6,8 @@ import msgpack
 import pytest
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Dispatch, NewRun, Ticket, Wait
-from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
+from flowcore.ports.store import AttemptRef, Dispatch, NewRun, Suspension
+from flowcore.ports.unit import BatchSize, CompletedNode, Granularity, UnitProgress, UnitRef
 from flowcore.run.record import Origin
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.runs.run import PLAN_GRACE
@@ -18,7 +18,7 @@ CHAIN = make_plan([[], [0], [1]])
 DIAMOND = make_plan([[], [0], [0], [1, 2]])
 
 
-def resume(it: Harness, run: str = RUN, grain: Grain | None = None) -> Dispatch | None:
+def resume(it: Harness, run: str = RUN, grain: Granularity | None = None) -> Dispatch | None:
     """Resume; it must have been possible."""
     resumed = it.store.resume(run, grain=grain)
     assert resumed is not None
@@ -51,17 +51,19 @@ def test_an_old_message_of_a_node_gets_nothing_once_the_node_travels_in_a_bundle
         it.store.stop(RUN, reason="test")
     else:
         it.store.pause(RUN)
-    dispatch = resume(it, grain=Grain(packs={0: Pack(cost=0.001, least=9, most=9)}, budget=0))
+    dispatch = resume(
+        it, grain=Granularity(packs={0: BatchSize(cost=0.001, least=9, most=9)}, budget=0)
+    )
     assert dispatch is not None
     (bundle,) = dispatch.bundles
     assert it.claim(0) is None, "its message is from before"
-    unit = UnitTicket(run=RUN, unit=bundle.unit)
+    unit = UnitRef(run=RUN, unit=bundle.unit)
     adopted = it.store.adopt(unit, worker="w")
     assert adopted is not None
     assert adopted.nodes == (0, 1)
     assert it.claim(1) is None
-    done = [Done(node, b"\x01", took=1, ago=1) for node in (0, 1, 2)][: 2 if ended else 3]
-    advance = it.store.flush(unit, Flush(done=done), plan, worker="w", grain=Grain())
+    done = [CompletedNode(node, b"\x01", took=1, ago=1) for node in (0, 1, 2)][: 2 if ended else 3]
+    advance = it.store.flush(unit, UnitProgress(done=done), plan, worker="w", grain=Granularity())
     if ended:  # a unit of a resumed run does only what it was given
         advance = it.do(2)
     assert advance.finished is RunState.SUCCEEDED
@@ -187,50 +189,50 @@ def test_only_what_waits_can_be_paused_or_resumed(it: Harness) -> None:
 
 def test_a_wide_run_is_paused_and_resumed_in_bundles(it: Harness) -> None:
     plan = make_plan([[] for _ in range(9_000)])
-    grain = Grain(packs={0: Pack(cost=0.001, least=100, most=100)}, budget=0)
+    grain = Granularity(packs={0: BatchSize(cost=0.001, least=100, most=100)}, budget=0)
     new = NewRun(id=RUN, plan=plan.hash, input=b"\x80")
     before = it.store.submit(new, plan, grain=grain).dispatch
     assert before is not None
     it.store.pause(RUN)
     assert it.units(RUN) == {}
     assert it.nodes() == "h" * 9_000
-    stale = UnitTicket(run=RUN, unit=before.bundles[0].unit)
+    stale = UnitRef(run=RUN, unit=before.bundles[0].unit)
     after = resume(it, grain=grain)
     assert after is not None
     assert len(after.bundles) == 90
     assert it.store.adopt(stale, worker="w") is None, "names of units are never used again"
-    fresh = UnitTicket(run=RUN, unit=after.bundles[0].unit)
+    fresh = UnitRef(run=RUN, unit=after.bundles[0].unit)
     adopted = it.store.adopt(fresh, worker="w")
     assert adopted is not None
     assert adopted.nodes == tuple(range(100))
 
 
-def adopted_unit(it: Harness, plan: Plan) -> UnitTicket:
+def adopted_unit(it: Harness, plan: Plan) -> UnitRef:
     """A unit that owns all starts."""
-    grain = Grain(packs={0: Pack(cost=0.001, least=99, most=99)}, budget=0)
+    grain = Granularity(packs={0: BatchSize(cost=0.001, least=99, most=99)}, budget=0)
     new = NewRun(id=RUN, plan=plan.hash, input=b"\x80")
     dispatch = it.store.submit(new, plan, grain=grain).dispatch
     assert dispatch is not None
     (bundle,) = dispatch.bundles
-    unit = UnitTicket(run=RUN, unit=bundle.unit)
+    unit = UnitRef(run=RUN, unit=bundle.unit)
     assert it.store.adopt(unit, worker="w") is not None
     return unit
 
 
-def done(*nodes: int) -> list[Done]:
-    return [Done(node, msgpack.packb(node), 1, 1) for node in nodes]
+def done(*nodes: int) -> list[CompletedNode]:
+    return [CompletedNode(node, msgpack.packb(node), 1, 1) for node in nodes]
 
 
 def test_a_unit_of_a_paused_run_gives_back_what_it_has_not_begun(it: Harness) -> None:
     plan = make_plan([[], [], [], [0], [3]])
     unit = adopted_unit(it, plan)
     it.store.pause(RUN)
-    news = Flush(done=done(0, 3), current=1)
-    grain = Grain(packs={0: Pack(cost=0.001, here=True)}, budget=1)
+    news = UnitProgress(done=done(0, 3), current=1)
+    grain = Granularity(packs={0: BatchSize(cost=0.001, here=True)}, budget=1)
     advance = it.store.flush(unit, news, plan, worker="w", grain=grain)
     assert (advance.accepted, advance.paused, advance.kept) == (True, True, (1,))
     assert it.nodes() == "sxhsh"
-    last = it.store.flush(unit, Flush(done=done(1)), plan, worker="w", grain=grain)
+    last = it.store.flush(unit, UnitProgress(done=done(1)), plan, worker="w", grain=grain)
     assert last.kept == ()
     assert nodes_of(resume(it)) == ((4, 1), (2, 1)), "in the order in which they were held"
     it.do(2)
@@ -241,28 +243,34 @@ def test_a_unit_of_a_paused_run_gives_back_what_it_has_not_begun(it: Harness) ->
 def test_what_a_unit_says_again_is_told_once(it: Harness) -> None:
     plan = make_plan([[], [], [], []])
     unit = adopted_unit(it, plan)
-    news = Flush(done=done(0), current=1)
+    news = UnitProgress(done=done(0), current=1)
     for _ in range(2):
-        advance = it.store.flush(unit, news, plan, worker="w", grain=Grain())
+        advance = it.store.flush(unit, news, plan, worker="w", grain=Granularity())
         assert (advance.accepted, advance.kept) == (True, (1, 2, 3))
     assert [(event.type, event.node) for event in it.log() if event.type.startswith("node.")] == [
         ("node.started", "n0"),
         ("node.succeeded", "n0"),
         ("node.started", "n1"),
     ]
-    told = Done(1, b"\x01", took=1, ago=1, told=True)
-    assert it.store.flush(unit, Flush(done=[told]), plan, worker="w", grain=Grain()).accepted
-    assert it.store.flush(unit, Flush(current=2), plan, worker="w", grain=Grain()).accepted
+    told = CompletedNode(1, b"\x01", took=1, ago=1, told=True)
+    assert it.store.flush(
+        unit, UnitProgress(done=[told]), plan, worker="w", grain=Granularity()
+    ).accepted
+    assert it.store.flush(
+        unit, UnitProgress(current=2), plan, worker="w", grain=Granularity()
+    ).accepted
     assert it.log()[-1].nodes == ("n2",), "the next one is told as ever"
-    rest = Flush(done=[Done(2, b"\x02", 1, 1, told=True), *done(3)])
-    assert it.store.flush(unit, rest, plan, worker="w", grain=Grain()).finished
+    rest = UnitProgress(done=[CompletedNode(2, b"\x02", 1, 1, told=True), *done(3)])
+    assert it.store.flush(unit, rest, plan, worker="w", grain=Granularity()).finished
     it.assert_ended_well()
 
 
 def test_what_a_unit_has_given_back_can_be_claimed(it: Harness) -> None:
     plan = make_plan([[], []])
     unit = adopted_unit(it, plan)
-    advance = it.store.flush(unit, Flush(give_back=True), plan, worker="w", grain=Grain())
+    advance = it.store.flush(
+        unit, UnitProgress(give_back=True), plan, worker="w", grain=Granularity()
+    )
     assert nodes_of(advance.dispatch) == ((0, 1), (1, 1))
     it.do(0)
     assert it.do(1).finished is RunState.SUCCEEDED
@@ -314,7 +322,7 @@ def test_a_worker_of_the_past_is_not_heard_after_a_resume(it: Harness) -> None:
     assert nodes_of(resume(it)) == ((0, 2), (1, 2))
     assert not it.settle(0, 1).accepted
     assert it.claim(0, 1) is None
-    past = Ticket(run=RUN, node=0, attempt=1)
+    past = AttemptRef(run=RUN, node=0, attempt=1)
     assert it.store.renew([past]) == {past: True}
     it.do(0, 2)
     it.do(1, 2)
@@ -410,7 +418,7 @@ def test_a_run_that_only_passed_its_time_limit_has_succeeded_when_resumed(it: Ha
     it.submit(make_plan([[]], timeout=5))
     it.claim(0)
     it.advance(5)
-    it.store.renew([Ticket(run=RUN, node=0, attempt=1)])
+    it.store.renew([AttemptRef(run=RUN, node=0, attempt=1)])
     it.store.sweep()
     assert it.settle(0).finished is RunState.FAILED
     assert resume(it) is None
@@ -452,18 +460,20 @@ def test_a_wide_run_is_resumed_whole(it: Harness) -> None:
 def test_units_of_a_resumed_run_know_that_it_is_one(it: Harness) -> None:
     plan = make_plan([[], [], []])
     unit = adopted_unit(it, plan)
-    grain = Grain(packs={0: Pack(cost=0.001, least=9, most=9)}, budget=0)
+    grain = Granularity(packs={0: BatchSize(cost=0.001, least=9, most=9)}, budget=0)
     it.store.stop(RUN, reason="test")
-    gone = it.store.flush(unit, Flush(), plan, worker="w", grain=Grain())
+    gone = it.store.flush(unit, UnitProgress(), plan, worker="w", grain=Granularity())
     assert gone.finished is RunState.CANCELLED
     again = resume(it, grain=grain)
     assert again is not None
     assert again.nodes == (), "nobody had begun them, so they travel together again"
     (bundle,) = again.bundles
-    adopted = it.store.adopt(UnitTicket(run=RUN, unit=bundle.unit), worker="w")
+    adopted = it.store.adopt(UnitRef(run=RUN, unit=bundle.unit), worker="w")
     assert adopted is not None
     assert adopted.resumed
-    assert not it.store.flush(unit, Flush(done=done(0)), plan, worker="w", grain=Grain()).accepted
+    assert not it.store.flush(
+        unit, UnitProgress(done=done(0)), plan, worker="w", grain=Granularity()
+    ).accepted
 
 
 # ── rerun ───────────────────────────────────────────────────────────────────────────────────────
@@ -601,8 +611,8 @@ def test_a_dead_letter_goes_with_its_run(it: Harness) -> None:
 
 def test_a_signal_reaches_a_paused_run_and_its_node_is_held(it: Harness) -> None:
     it.submit(make_plan([[], []]))
-    assert it.do(0, kind="waiting", wait=Wait(signal="go"), failure=None).accepted
-    assert it.do(1, kind="waiting", wait=Wait(seconds=5), failure=None).accepted
+    assert it.do(0, kind="waiting", wait=Suspension(signal="go"), failure=None).accepted
+    assert it.do(1, kind="waiting", wait=Suspension(seconds=5), failure=None).accepted
     it.store.pause(RUN)
     advance = it.store.signal(RUN, "go", msgpack.packb({"by": "ada"}))
     assert advance is not None
@@ -618,10 +628,10 @@ def test_a_signal_reaches_a_paused_run_and_its_node_is_held(it: Harness) -> None
 
 def test_a_node_that_waited_in_a_cancelled_run_waits_anew_when_it_is_resumed(it: Harness) -> None:
     it.submit(make_plan([[]]))
-    it.do(0, kind="waiting", wait=Wait(signal="go"), failure=None)
+    it.do(0, kind="waiting", wait=Suspension(signal="go"), failure=None)
     it.store.stop(RUN, reason="test")
     ((node, attempt),) = nodes_of(resume(it))
-    it.do(node, attempt, kind="waiting", wait=Wait(signal="go"), failure=None)
+    it.do(node, attempt, kind="waiting", wait=Suspension(signal="go"), failure=None)
     advance = it.store.signal(RUN, "go", b"\x01")
     assert advance is not None
     assert nodes_of(advance.dispatch) == ((0, attempt),)

@@ -17,7 +17,7 @@ from flowcore.ports.flows import DeployedFlow
 from flowcore.ports.listing import Listing
 from flowcore.ports.refusals import Refusal
 from flowcore.ports.store import NewRun, RunQuery
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.workers import WorkerInfo
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents, RedisDirectory
 from flowcore.stores.redis.flows import RedisFlows
 from flowcore.stores.redis.refusals import RedisRefusals
@@ -28,7 +28,7 @@ from tests.deep import count
 pytestmark = pytest.mark.integration
 
 PLAN = make_plan([[], []])
-NOTE = WorkerNote(id="w", name="celery@w", queues=("q",), concurrency=2, pool="prefork", pid=7)
+NOTE = WorkerInfo(id="w", name="celery@w", queues=("q",), concurrency=2, pool="prefork", pid=7)
 
 
 @agent("echo", tags=["all"])
@@ -101,7 +101,7 @@ def test_a_damaged_offer_of_a_worker_hides_no_other(redis_client: "redis.Redis")
     board = RedisWorkerBoard(client)
     for number, blob in enumerate(BLOBS):
         board.post(
-            WorkerNote(
+            WorkerInfo(
                 id=f"w{number}", name="w", queues=("q",), concurrency=1, pool="solo", pid=number
             ),
             keep=60,

@@ -5,15 +5,15 @@ from dataclasses import replace
 import msgpack
 import pytest
 
-from flowcore.ports.store import Heard, NewRun, Outcome, Ticket, Wait
-from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
+from flowcore.ports.store import AppendResult, AttemptRef, NewRun, Outcome, Suspension
+from flowcore.ports.unit import BatchSize, CompletedNode, Granularity, UnitProgress, UnitRef
 from flowcore.run.status import NodeState, RunState
 from tests.contract.harness import BOOM, LEASES, RUN, Harness, make_plan
 
 FAN = make_plan([[], [0]], join={1: "all_done"})
 WIDE = make_plan([[], [], [], []])
-ALL = Grain(packs={0: Pack(cost=0, least=99, most=99)})
-HERE = Grain(packs={0: Pack(cost=0.001, here=True)}, budget=1.0)
+ALL = Granularity(packs={0: BatchSize(cost=0, least=99, most=99)})
+HERE = Granularity(packs={0: BatchSize(cost=0.001, here=True)}, budget=1.0)
 
 
 def _defer(it: Harness) -> None:
@@ -100,14 +100,16 @@ def test_who_had_an_earlier_turn_of_an_attempt_is_not_heard(it: Harness, kind: s
     assert second is not None
     assert second.ticket != first.ticket
     assert not it.settle(0, turn=first.ticket.turn, kind=kind).accepted
-    assert it.say(first.ticket, {"late": 1}) is Heard.STALE
+    assert it.say(first.ticket, {"late": 1}) is AppendResult.STALE
     assert it.store.renew([first.ticket, second.ticket]) == {first.ticket: True}
     assert it.node(0) is NodeState.RUNNING
     assert it.store.settle(second.ticket, Outcome(kind="failed", failure=BOOM)).accepted
 
 
-@pytest.mark.parametrize("wait", [Wait(signal="go"), Wait(seconds=1, resumes=False)], ids=str)
-def test_a_wait_that_is_told_twice_is_one_wait(it: Harness, wait: Wait) -> None:
+@pytest.mark.parametrize(
+    "wait", [Suspension(signal="go"), Suspension(seconds=1, resumes=False)], ids=str
+)
+def test_a_wait_that_is_told_twice_is_one_wait(it: Harness, wait: Suspension) -> None:
     it.submit(FAN)
     first = it.claim(0)
     assert first is not None
@@ -132,7 +134,7 @@ def test_who_claims_a_deferred_attempt_learns_that_its_fallbacks_were_called(it:
     it.submit(FAN)
     assert it.claim(0) is not None
     fallen = replace(BOOM, fallen=True)
-    ticket = Ticket(run=RUN, node=0, attempt=1)
+    ticket = AttemptRef(run=RUN, node=0, attempt=1)
     assert it.store.settle(ticket, Outcome(kind="deferred", failure=fallen)).accepted
     claim = it.claim(0)
     assert claim is not None
@@ -142,7 +144,7 @@ def test_who_claims_a_deferred_attempt_learns_that_its_fallbacks_were_called(it:
 def test_what_a_deferred_attempt_says_counts_anew(it: Harness) -> None:
     it.submit(FAN)
     assert it.claim(0) is not None
-    ticket = Ticket(run=RUN, node=0, attempt=1)
+    ticket = AttemptRef(run=RUN, node=0, attempt=1)
     assert it.say(ticket, {"at": 1}, number=1) == "heard"
     it.settle(0, kind="deferred")
     claim = it.claim(0)
@@ -175,27 +177,32 @@ def test_a_deferred_attempt_of_a_paused_run_is_held(it: Harness) -> None:
     assert claim.failure == BOOM
 
 
-def _adopt(it: Harness) -> UnitTicket:
+def _adopt(it: Harness) -> UnitRef:
     new = NewRun(id=RUN, plan=WIDE.hash, input=b"\x80")
     submitted = it.store.submit(new, WIDE, grain=ALL)
     assert submitted.dispatch is not None
     (bundle,) = submitted.dispatch.bundles
-    unit = UnitTicket(run=RUN, unit=bundle.unit)
+    unit = UnitRef(run=RUN, unit=bundle.unit)
     assert it.store.adopt(unit, worker="w") is not None
     return unit
 
 
 def test_who_speaks_for_a_unit_gives_back_what_it_has_not_begun(it: Harness) -> None:
     unit = _adopt(it)
-    news = Flush(current=1, since=5, give_back=True, keep=(0,))
+    news = UnitProgress(current=1, since=5, give_back=True, keep=(0,))
     advance = it.store.flush(unit, news, WIDE, worker="w", grain=ALL)
     assert advance.accepted
     assert advance.kept == (0, 1)
     assert advance.dispatch is not None
     (bundle,) = advance.dispatch.bundles
     assert (bundle.node, bundle.count) == (2, 2)
-    done = [Done(0, msgpack.packb(0), 1, 9), Done(1, msgpack.packb(1), 8, 1, told=True)]
-    last = it.store.flush(unit, Flush(done=done, give_back=True), WIDE, worker="w", grain=ALL)
+    done = [
+        CompletedNode(0, msgpack.packb(0), 1, 9),
+        CompletedNode(1, msgpack.packb(1), 8, 1, told=True),
+    ]
+    last = it.store.flush(
+        unit, UnitProgress(done=done, give_back=True), WIDE, worker="w", grain=ALL
+    )
     assert last.accepted
     assert last.kept == ()
     assert it.nodes()[:2] == "ss"
@@ -205,9 +212,11 @@ def test_who_speaks_for_a_unit_gives_back_what_it_has_not_begun(it: Harness) -> 
 def test_who_speaks_for_a_unit_that_has_gone_on_is_not_heard(it: Harness) -> None:
     """What its process is at now would be given to others, and run twice."""
     unit = _adopt(it)
-    done = [Done(0, msgpack.packb(0), 1, 9)]
-    assert it.store.flush(unit, Flush(done=done, current=1), WIDE, worker="w", grain=ALL).accepted
-    late = Flush(current=0, since=5, give_back=True, proxy=True)
+    done = [CompletedNode(0, msgpack.packb(0), 1, 9)]
+    assert it.store.flush(
+        unit, UnitProgress(done=done, current=1), WIDE, worker="w", grain=ALL
+    ).accepted
+    late = UnitProgress(current=0, since=5, give_back=True, proxy=True)
     assert not it.store.flush(unit, late, WIDE, worker="w", grain=ALL).accepted
     assert it.nodes() == "sxxx"
 
@@ -215,7 +224,7 @@ def test_who_speaks_for_a_unit_that_has_gone_on_is_not_heard(it: Harness) -> Non
 def test_what_a_unit_has_run_stays_with_it_when_its_run_is_stopped(it: Harness) -> None:
     unit = _adopt(it)
     it.store.stop(RUN, reason="test")
-    news = Flush(current=1, since=5, give_back=True, keep=(0,))
+    news = UnitProgress(current=1, since=5, give_back=True, keep=(0,))
     advance = it.store.flush(unit, news, WIDE, worker="w", grain=ALL)
     assert advance.kept == (0, 1)
     assert it.nodes() == "xxcc"
@@ -224,7 +233,7 @@ def test_what_a_unit_has_run_stays_with_it_when_its_run_is_stopped(it: Harness) 
     it.assert_ended_well()
 
 
-def _lose(it: Harness, unit: UnitTicket, *begun: int) -> None:
+def _lose(it: Harness, unit: UnitRef, *begun: int) -> None:
     assert it.store.lose(unit, begun=begun, worker="w").accepted
 
 
@@ -257,7 +266,7 @@ def test_only_what_a_dead_unit_had_begun_has_had_an_attempt(it: Harness) -> None
 
 def test_a_start_that_the_log_knows_is_told_once(it: Harness) -> None:
     unit = _adopt(it)
-    it.store.flush(unit, Flush(current=1, since=5), WIDE, worker="w", grain=ALL)
+    it.store.flush(unit, UnitProgress(current=1, since=5), WIDE, worker="w", grain=ALL)
     _lose(it, unit, 1)
     it.do(1, 2)
     assert [event.attempt for event in it.log() if event.type == "node.started"] == [1, 2]
@@ -265,7 +274,7 @@ def test_a_start_that_the_log_knows_is_told_once(it: Harness) -> None:
 
 def test_a_node_whose_start_the_log_knows_has_begun_whatever_is_said(it: Harness) -> None:
     unit = _adopt(it)
-    it.store.flush(unit, Flush(current=1, since=5), WIDE, worker="w", grain=ALL)
+    it.store.flush(unit, UnitProgress(current=1, since=5), WIDE, worker="w", grain=ALL)
     _lose(it, unit)
     assert it.claim(1, 1) is None
     assert it.claim(1, 2) is not None
@@ -280,14 +289,14 @@ def test_a_node_that_a_dead_unit_had_begun_before_it_was_ready_has_had_an_attemp
     submitted = it.store.submit(NewRun(id=RUN, plan=plan.hash, input=b"\x80"), plan, grain=HERE)
     assert submitted.dispatch is not None
     assert it.claim(0) is not None
-    ticket = Ticket(run=RUN, node=0, attempt=1)
+    ticket = AttemptRef(run=RUN, node=0, attempt=1)
     advance = it.store.settle(ticket, Outcome(kind="succeeded", output=b"\x01"), grain=HERE)
     assert advance.kept == (1,)
-    unit = UnitTicket(run=RUN, unit=advance.unit or "")
+    unit = UnitRef(run=RUN, unit=advance.unit or "")
     _lose(it, unit, 1, 2)
     assert it.nodes() == "sdp"
     assert it.claim(1, 2) is not None
-    ticket = Ticket(run=RUN, node=1, attempt=2)
+    ticket = AttemptRef(run=RUN, node=1, attempt=2)
     advance = it.store.settle(ticket, Outcome(kind="succeeded", output=b"\x01"), grain=HERE)
     assert advance.resumed, "nobody may take a node that is not ready for its first attempt"
     assert advance.dispatch is not None

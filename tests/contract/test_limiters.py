@@ -8,14 +8,14 @@ from importlib import resources
 import pytest
 import redis
 
-from flowcore.ports.limiter import Limiter, Places, Rate
+from flowcore.ports.limiter import Limiter, Places, RateLimitState
 from flowcore.stores.inmemory.limiter import InMemoryLimiter
-from flowcore.stores.redis.connection.script import Line, Script
+from flowcore.stores.redis.connection.script import Script, ScriptConnection
 from flowcore.stores.redis.limiter import RedisLimiter
 from tests.contract.harness import Clock, on_clock
 
 TWO = Places("db", 2)
-RATE = Rate("api", 2, 1.0)
+RATE = RateLimitState("api", 2, 1.0)
 
 
 @dataclass
@@ -37,7 +37,7 @@ class It:
 def _on_redis(client: "redis.Redis") -> It:
     clock = Clock()
     limiter = RedisLimiter(client, lease=6)
-    line = Line(client)
+    line = ScriptConnection(client)
     for name in ("acquire", "release"):
         path = resources.files("flowcore.stores.redis") / "lua" / f"{name}.lua"
         setattr(limiter, f"_{name}", Script(line, on_clock(client, clock, path.read_text())))
@@ -146,7 +146,7 @@ def test_limits_of_other_names_are_not_touched(it: It) -> None:
 
 def test_who_waits_for_its_turn_holds_no_place(it: It) -> None:
     one = Places("db", 1)
-    slow = Rate("slow", 1, 10.0)
+    slow = RateLimitState("slow", 1, 10.0)
     assert it.limiter.acquire("a", places=None, rate=slow) is None
     assert it.limiter.acquire("b", places=one, rate=slow) == 10.0
     assert it.limiter.acquire("c", places=one, rate=None) is None
@@ -208,7 +208,7 @@ def test_a_place_that_was_kept_goes_to_the_first_in_the_line_in_the_end(it: It) 
 
 
 def test_turns_of_an_older_definition_do_not_hold_up_those_of_a_new_one(it: It) -> None:
-    slow, fast = Rate("api", 1, 3600.0), Rate("api", 10, 1.0)
+    slow, fast = RateLimitState("api", 1, 3600.0), RateLimitState("api", 10, 1.0)
     waits = [it.limiter.acquire(f"s{at}", places=None, rate=slow) for at in range(4)]
     assert waits[0] is None
     assert waits[3] == pytest.approx(3 * 3600.0, abs=1)

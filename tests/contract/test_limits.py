@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowcore.ports.store import Ticket
+from flowcore.ports.store import AttemptRef
 from flowcore.run.status import RunState
 from tests.contract.harness import LEASES, RUN, Harness, make_plan
 
@@ -152,5 +152,5 @@ def test_stopping_frees_no_held_node(it: Harness) -> None:
     it.assert_ended_well()
 
 
-def _ticket(node: int) -> Ticket:
-    return Ticket(run=RUN, node=node, attempt=1)
+def _ticket(node: int) -> AttemptRef:
+    return AttemptRef(run=RUN, node=node, attempt=1)

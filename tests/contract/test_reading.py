@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from flowcore.ports.store import Heard, NewRun, RunQuery, Ticket, Wait
+from flowcore.ports.store import AppendResult, AttemptRef, NewRun, RunQuery, Suspension
 from flowcore.run.event import EventType
 from flowcore.run.node_event import MOST_SAID, Note
 from flowcore.run.status import NodeState, RunState
@@ -85,14 +85,14 @@ def test_a_reader_resumes_by_id(it: Harness) -> None:
 
 
 def test_only_the_valid_attempt_emits(it: Harness) -> None:
-    ticket = Ticket(run=RUN, node=0, attempt=1)
+    ticket = AttemptRef(run=RUN, node=0, attempt=1)
     it.submit(ONE)
-    assert it.say(ticket, {"n": 0}) is Heard.STALE
+    assert it.say(ticket, {"n": 0}) is AppendResult.STALE
     it.claim(0)
-    assert it.say(ticket, {"n": 1, "deep": {"list": (1, 2)}}) is Heard.HEARD
-    assert it.say(Ticket(run=RUN, node=0, attempt=2), {"n": 2}) is Heard.STALE
+    assert it.say(ticket, {"n": 1, "deep": {"list": (1, 2)}}) is AppendResult.HEARD
+    assert it.say(AttemptRef(run=RUN, node=0, attempt=2), {"n": 2}) is AppendResult.STALE
     it.settle(0)
-    assert it.say(ticket, {"n": 3}) is Heard.STALE
+    assert it.say(ticket, {"n": 3}) is AppendResult.STALE
     emitted = [event for event in it.log() if event.type == "node.emitted"]
     assert [(event.node, event.attempt, event.data) for event in emitted] == [
         ("n0", 1, {"n": 1, "deep": {"list": [1, 2]}})
@@ -101,12 +101,12 @@ def test_only_the_valid_attempt_emits(it: Harness) -> None:
 
 
 def test_what_is_said_together_is_read_in_order_from_anywhere(it: Harness) -> None:
-    ticket = Ticket(run=RUN, node=0, attempt=1)
+    ticket = AttemptRef(run=RUN, node=0, attempt=1)
     it.submit(ONE)
     it.claim(0)
     words = [{"text": letter} for letter in "abcde"]
-    assert it.say(ticket, *words, kind="node.token") is Heard.HEARD
-    assert it.say(ticket, {"level": "INFO", "message": "m"}, kind="node.log") is Heard.HEARD
+    assert it.say(ticket, *words, kind="node.token") is AppendResult.HEARD
+    assert it.say(ticket, {"level": "INFO", "message": "m"}, kind="node.log") is AppendResult.HEARD
     it.settle(0)
     log = it.log()
     tokens = [event for event in log if event.type == "node.token"]
@@ -122,41 +122,41 @@ def test_a_note_has_the_time_at_which_it_was_said(it: Harness) -> None:
     it.submit(ONE)
     it.claim(0)
     note = Note(type=EventType.NODE_TOKEN, packed=b"\x80", ago=0.25)
-    it.events.append(Ticket(run=RUN, node=0, attempt=1), [note], number=1)
+    it.events.append(AttemptRef(run=RUN, node=0, attempt=1), [note], number=1)
     assert it.log()[-1].time == pytest.approx(it.clock() - 0.25)
 
 
 def test_notes_that_are_said_again_count_once(it: Harness) -> None:
-    ticket = Ticket(run=RUN, node=0, attempt=1)
+    ticket = AttemptRef(run=RUN, node=0, attempt=1)
     it.submit(ONE)
     it.claim(0)
     for number in (1, 1, 2, 1, 2):
-        assert it.say(ticket, {"n": number}, number=number) is Heard.HEARD
+        assert it.say(ticket, {"n": number}, number=number) is AppendResult.HEARD
     assert [event.data for event in it.log() if event.type == "node.emitted"] == [
         {"n": 1},
         {"n": 2},
     ]
-    it.settle(0, 1, kind="waiting", wait=Wait(signal="go"), failure=None)
+    it.settle(0, 1, kind="waiting", wait=Suspension(signal="go"), failure=None)
     it.store.signal(RUN, "go", b"\x01")
     claim = it.claim(0)
     assert claim is not None
-    assert it.say(ticket, {"n": 4}, number=1) is Heard.STALE
-    assert it.say(claim.ticket, {"n": 4}, number=1) is Heard.HEARD
+    assert it.say(ticket, {"n": 4}, number=1) is AppendResult.STALE
+    assert it.say(claim.ticket, {"n": 4}, number=1) is AppendResult.HEARD
     assert it.log()[-1].data == {"n": 4}, "an attempt that has waited counts anew"
     it.settle(0, 1, kind="retry", delay=0.0)
     it.store.sweep()
     claim = it.claim(0, 2)
     assert claim is not None
-    assert it.say(claim.ticket, {"n": 3}, number=1) is Heard.HEARD
+    assert it.say(claim.ticket, {"n": 3}, number=1) is AppendResult.HEARD
     assert it.log()[-1].data == {"n": 3}, "another attempt counts anew"
 
 
 def test_a_run_that_has_said_as_much_as_it_may_has_one_gap(it: Harness) -> None:
-    ticket = Ticket(run=RUN, node=0, attempt=1)
+    ticket = AttemptRef(run=RUN, node=0, attempt=1)
     it.submit(ONE)
     it.claim(0)
     heard = [it.say(ticket, {"text": "x" * (MOST_SAID // 4)}) for _ in range(6)]
-    assert heard == [Heard.HEARD] * 3 + [Heard.FULL] * 3
+    assert heard == [AppendResult.HEARD] * 3 + [AppendResult.FULL] * 3
     assert it.told().count("stream.gap") == 1
     assert it.log()[-1].data == {"reason": "full"}
     it.settle(0)
@@ -164,7 +164,7 @@ def test_a_run_that_has_said_as_much_as_it_may_has_one_gap(it: Harness) -> None:
 
 
 def test_what_is_emitted_can_be_read_back(it: Harness) -> None:
-    ticket = Ticket(run=RUN, node=0, attempt=1)
+    ticket = AttemptRef(run=RUN, node=0, attempt=1)
     it.submit(ONE)
     it.claim(0)
     it.say(ticket, {"seconds": {1: 0.5, None: b"raw"}})
@@ -175,7 +175,7 @@ def test_what_is_emitted_can_be_read_back(it: Harness) -> None:
 
 
 def test_a_long_log_is_read_in_pages(it: Harness) -> None:
-    ticket = Ticket(run=RUN, node=0, attempt=1)
+    ticket = AttemptRef(run=RUN, node=0, attempt=1)
     it.submit(ONE)
     it.claim(0)
     for number in range(2_500):

@@ -5,7 +5,7 @@ import time
 import pytest
 import redis
 
-from flowcore.ports.store import NewRun, Outcome, Sweep, Ticket
+from flowcore.ports.store import AttemptRef, NewRun, Outcome, SweepResult
 from flowcore.stores.redis.runs.store import Leases, RedisStore
 from tests.contract.harness import RUN, make_plan
 
@@ -22,7 +22,7 @@ def store(redis_client: "redis.Redis") -> RedisStore:
     return store
 
 
-def sweep_until_due(store: RedisStore) -> Sweep:
+def sweep_until_due(store: RedisStore) -> SweepResult:
     """Sleep as long as the store says, then sweep: it must find what it announced."""
     ahead = store.sweep().next_due
     assert ahead is not None
@@ -36,10 +36,10 @@ def test_leases_and_retention_run_out_by_themselves(
 ) -> None:
     ((dispatch, late),) = sweep_until_due(store).overdue
     assert (dispatch.nodes, late) == (((0, 1),), 1)
-    assert store.claim(Ticket(run=RUN, node=0, attempt=1), worker="w1")
+    assert store.claim(AttemptRef(run=RUN, node=0, attempt=1), worker="w1")
     (again,) = sweep_until_due(store).dispatches
     assert again.nodes == ((0, 2),)
-    second = Ticket(run=RUN, node=0, attempt=2)
+    second = AttemptRef(run=RUN, node=0, attempt=2)
     assert store.claim(second, worker="w2")
     assert store.settle(second, Outcome(kind="succeeded")).finished
     assert sweep_until_due(store).next_due is None
@@ -50,6 +50,6 @@ def test_leases_and_retention_run_out_by_themselves(
 def test_a_server_that_forgot_the_scripts_is_taught_again(
     store: RedisStore, redis_client: "redis.Redis"
 ) -> None:
-    assert store.claim(Ticket(run=RUN, node=0, attempt=1), worker="w1")
+    assert store.claim(AttemptRef(run=RUN, node=0, attempt=1), worker="w1")
     redis_client.script_flush()
-    assert store.renew([Ticket(run=RUN, node=0, attempt=1)]) == {}
+    assert store.renew([AttemptRef(run=RUN, node=0, attempt=1)]) == {}

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from flowcore.ports.schedules import Schedule, ScheduleBook
+from flowcore.ports.schedules import Schedule, ScheduleStore
 from flowcore.stores.inmemory.schedules import InMemorySchedules
 from flowcore.stores.redis.schedules import RedisSchedules
 
 
 @pytest.fixture(params=["inmemory", pytest.param("redis", marks=pytest.mark.integration)])
-def book(request: pytest.FixtureRequest) -> ScheduleBook:
+def book(request: pytest.FixtureRequest) -> ScheduleStore:
     if request.param == "redis":
         return RedisSchedules(request.getfixturevalue("redis_client"), namespace="here")
     return InMemorySchedules()
@@ -27,14 +27,14 @@ NIGHTLY = Schedule(
 )
 
 
-def test_a_schedule_is_kept_whole_with_the_next_revision(book: ScheduleBook) -> None:
+def test_a_schedule_is_kept_whole_with_the_next_revision(book: ScheduleStore) -> None:
     assert book.get("nightly") is None
     assert book.put(NIGHTLY, expected=None)
     assert book.get("nightly") == replace(NIGHTLY, revision=1)
     assert list(book.schedules()) == [replace(NIGHTLY, revision=1)]
 
 
-def test_only_who_has_seen_the_latest_revision_may_change_it(book: ScheduleBook) -> None:
+def test_only_who_has_seen_the_latest_revision_may_change_it(book: ScheduleStore) -> None:
     book.put(NIGHTLY, expected=None)
     assert not book.put(NIGHTLY, expected=None)
     assert not book.put(NIGHTLY, expected=7)
@@ -46,7 +46,7 @@ def test_only_who_has_seen_the_latest_revision_may_change_it(book: ScheduleBook)
 
 
 def test_what_is_due_is_returned_the_longest_due_first_without_what_is_paused(
-    book: ScheduleBook,
+    book: ScheduleStore,
 ) -> None:
     for name, due, paused in (
         ("a", 30.0, False),
@@ -60,7 +60,7 @@ def test_what_is_due_is_returned_the_longest_due_first_without_what_is_paused(
     assert [one.name for one in book.due(9.9)] == []
 
 
-def test_what_is_removed_is_no_longer_due(book: ScheduleBook) -> None:
+def test_what_is_removed_is_no_longer_due(book: ScheduleStore) -> None:
     book.put(NIGHTLY, expected=None)
     assert book.remove("nightly")
     assert not book.remove("nightly")

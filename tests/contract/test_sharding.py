@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from flowcore.errors import StoreFullError, StoreUnreachableError
-from flowcore.ports.store import NewRun, RunQuery, Sweep, Ticket
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.store import AttemptRef, NewRun, RunQuery, SweepResult
+from flowcore.ports.workers import WorkerInfo
 from flowcore.run.reference import Reference
 from flowcore.run.status import RunState
 from flowcore.stores.redis.connection.capacity import RedisRoom
@@ -41,7 +41,7 @@ CHAIN = make_plan([[], [0]])
 ONE = make_plan([[]])
 Pair = tuple["redis.Redis", "redis.Redis"]
 LEASES = Leases(lease=0.1, dispatch=0.1)
-NOTE = WorkerNote(id="w1", name="celery@here", queues=("q",), concurrency=2, pool="prefork", pid=7)
+NOTE = WorkerInfo(id="w1", name="celery@here", queues=("q",), concurrency=2, pool="prefork", pid=7)
 
 
 def _at_home(home: int, count: int = 2) -> Iterator[str]:
@@ -159,7 +159,7 @@ def test_a_run_goes_on_after_a_server_was_added(two_clients: Pair) -> None:
         lambda it: it.reader.outputs(run) == {0: b"\x00"},
         lambda it: it.events.wait(run, timeout=0.01) is False,
         lambda it: it.claim(1, run=run) is not None,
-        lambda it: it.store.renew([Ticket(run=run, node=1, attempt=1)]) == {},
+        lambda it: it.store.renew([AttemptRef(run=run, node=1, attempt=1)]) == {},
         lambda it: it.settle(1, run=run).accepted,
         lambda it: it.store.stop(run, reason="late") is RunState.SUCCEEDED,
         lambda it: it.events.wait(run, timeout=30),
@@ -187,14 +187,14 @@ def test_a_server_that_is_down_stops_nothing_on_the_other(town: Town) -> None:
     ids = _at_home(0)
     town.submit(here)
     town.submit(there)
-    claim = town.store.claim(Ticket(run=there, node=0, attempt=1), worker="w")
+    claim = town.store.claim(AttemptRef(run=there, node=0, attempt=1), worker="w")
     assert claim is not None
     town.board.post(NOTE, keep=60)
     town.stop_second()
 
     found = poll(lambda: _due(town.store.sweep()), what="the other server's agenda")
     assert found == {here}
-    ticket = Ticket(run=here, node=0, attempt=1)
+    ticket = AttemptRef(run=here, node=0, attempt=1)
     assert town.store.claim(ticket, worker="w")
     assert town.store.renew([ticket, claim.ticket]) == {}
     assert [row.id for row in town.reader.list_runs(RunQuery())] == [here]
@@ -284,7 +284,7 @@ def test_a_server_that_is_full_takes_no_new_runs_and_the_other_does(town: Town) 
     town.submit(next(_at_home(0)))
 
 
-def _due(sweep: Sweep) -> set[str]:
+def _due(sweep: SweepResult) -> set[str]:
     return {late.run for late, _ in sweep.overdue}
 
 
@@ -318,7 +318,7 @@ class ShardedDuel(Duel):
 
 def _in_order(answer: Any) -> Any:
     """What several servers found overdue has no order."""
-    if not isinstance(answer, Sweep):
+    if not isinstance(answer, SweepResult):
         return answer
     return replace(
         answer,

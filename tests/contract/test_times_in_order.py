@@ -5,8 +5,8 @@ import itertools
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowcore.ports.store import Outcome, Ticket
-from flowcore.ports.unit import Done, Flush, Grain, Pack, UnitTicket
+from flowcore.ports.store import AttemptRef, Outcome
+from flowcore.ports.unit import BatchSize, CompletedNode, Granularity, UnitProgress, UnitRef
 from flowcore.run.event import EventType
 from tests.contract.harness import Harness, make_plan
 
@@ -38,13 +38,13 @@ def test_a_start_is_not_before_the_end_of_what_is_before_it(
     count = len(steps) + 2
     plan = make_plan([[at - 1] if at else [] for at in range(count)])
     it.submit(plan, run)
-    grain = Grain(packs={0: Pack(cost=0.0001, least=1, most=1, here=True)}, budget=10.0)
+    grain = Granularity(packs={0: BatchSize(cost=0.0001, least=1, most=1, here=True)}, budget=10.0)
     assert it.claim(0, run=run) is not None
     it.advance(clock[-1])
-    ticket = Ticket(run=run, node=0, attempt=1)
+    ticket = AttemptRef(run=run, node=0, attempt=1)
     advance = it.store.settle(ticket, Outcome(kind="succeeded", output=b"\x01"), grain=grain)
     assert advance.kept == (1,)
-    unit = UnitTicket(run=run, unit=advance.unit or "")
+    unit = UnitRef(run=run, unit=advance.unit or "")
     now, waiting = 0, []
     for at, (takes, between) in enumerate(steps, start=1):
         began = now = now + between
@@ -56,12 +56,12 @@ def test_a_start_is_not_before_the_end_of_what_is_before_it(
         it.advance(clock[at])
         ms = (now + 100) // 1000
         done = [
-            Done(node, b"\x01", took=e // 1000 - b // 1000, ago=ms - e // 1000)
+            CompletedNode(node, b"\x01", took=e // 1000 - b // 1000, ago=ms - e // 1000)
             for node, b, e in waiting
         ]
-        news = Flush(done=done, age=ms, give_back=last)
+        news = UnitProgress(done=done, age=ms, give_back=last)
         assert it.store.flush(
-            unit, news, plan, worker="w", grain=Grain() if last else grain
+            unit, news, plan, worker="w", grain=Granularity() if last else grain
         ).accepted
         waiting = []
     it.advance(clock[0])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from flowcore.plan.joins import Arrival, is_fatal_skip, is_tolerated, runs
+from flowcore.plan.joins import JoinInput, is_fatal_skip, is_tolerated, runs
 from flowcore.run.status import NodeState, RunState
 from tests.contract.harness import BOOM, LEASES, RUN, Harness, make_plan
 
@@ -62,7 +62,7 @@ def test_joins_follow_the_table(it: Harness, rule: str, *, fail_fast: bool, swap
         for gate, (state, _) in enumerate(ends):
             it.do(gate, run=run, dead=(gate + 2,) if state is NodeState.SKIPPED else ())
         _end_predecessors(it, run, ends, swapped=swapped)
-        arrivals = [Arrival(state=state, holds=not dead) for state, dead in ends]
+        arrivals = [JoinInput(state=state, holds=not dead) for state, dead in ends]
         counts = (
             int((NodeState.SUCCEEDED, False) in ends),
             int((NodeState.FAILED, False) in ends),

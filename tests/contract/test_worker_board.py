@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.workers import WorkerInfo
 from flowcore.run.protocol import WIRE, WIRE_BEFORE
 from flowcore.stores.redis.workers import RedisWorkerBoard
 
 if TYPE_CHECKING:
     import redis
 
-NOTE = WorkerNote(
+NOTE = WorkerInfo(
     id="one",
     name="celery@here",
     queues=("a", "b"),

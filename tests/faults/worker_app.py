@@ -13,7 +13,7 @@ from flowcore.assembly.worker import app
 from flowcore.celery.dispatcher import CeleryDispatcher
 from flowcore.celery.gate.redis_consumer import DoorbellQoS
 from flowcore.celery.steps.janitor import JanitorStep
-from flowcore.engine.child_runs.structured import Spawner
+from flowcore.engine.child_runs.structured import StructuredNodes
 from flowcore.engine.runs.children import EngineChildren
 from flowcore.stores.redis.runs.event_log import RedisEventLog
 from flowcore.stores.redis.runs.store import RedisStore
@@ -91,7 +91,7 @@ if os.environ.get(DIRECTORY):
     _around(CeleryDispatcher, "publish", before=_unpublished, after=_nothing)
     _around(RedisEventLog, "append", before=_nothing, after=_emitted)
     _around(EngineChildren, "start", before=_nothing, after=_started)
-    _around(Spawner, "turn", before=_woken, after=_nothing)
+    _around(StructuredNodes, "turn", before=_woken, after=_nothing)
     _around(DoorbellQoS, "append", before=_popped, after=_nothing)
 
 if os.environ.get(UNPROTECTED):

@@ -13,14 +13,14 @@ from flowcore.check.check import check
 from flowcore.errors import VersionMismatchError
 from flowcore.graph.diagnostic import InvalidFlowError
 from flowcore.graph.load import load_tree
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.workers import WorkerInfo
 from flowcore.run.protocol import WIRE
 from tests.engine import MODULES, Engine, poll
 from tests.integration.conftest import MakeEngine
 
 pytestmark = [pytest.mark.integration]
 
-OTHER = WorkerNote(
+OTHER = WorkerInfo(
     id="other", name="celery@old", queues=("q",), concurrency=1, pool="solo", pid=3, wire=WIRE - 1
 )
 

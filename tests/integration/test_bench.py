@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from flowcore.bench.dags import PATTERNS, Work, named
-from flowcore.bench.harness import Stand, Worker, compiled
+from flowcore.bench.harness import BenchHarness, Worker, compiled
 from flowcore.bench.latency import latency
 from flowcore.bench.many_runs import small_runs
 from flowcore.bench.metg import metg_of_patterns
@@ -65,8 +65,8 @@ def left_behind(tmp: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def stand() -> Iterator[Stand]:
-    with Stand(Worker(slots=2)) as stand:
+def stand() -> Iterator[BenchHarness]:
+    with BenchHarness(Worker(slots=2)) as stand:
         yield stand
 
 
@@ -124,7 +124,7 @@ def test_ctrl_c_takes_server_and_worker_down(tmp_path: Path) -> None:
     assert poll(lambda: not left_behind(tmp_path), what="the benchmark's processes to end")
 
 
-def test_latencies_are_positive_and_in_order(stand: Stand) -> None:
+def test_latencies_are_positive_and_in_order(stand: BenchHarness) -> None:
     found = latency(stand, runs=5, chain=10, tell=lambda _: None)
     assert {name: each["samples"] for name, each in found.items()} == {
         "submit_to_first_node": 5,
@@ -135,14 +135,14 @@ def test_latencies_are_positive_and_in_order(stand: Stand) -> None:
     assert found["submit_to_first_node"]["p50_s"] < found["submit_to_result"]["p50_s"]
 
 
-def test_tokens_are_timed_and_counted(stand: Stand) -> None:
+def test_tokens_are_timed_and_counted(stand: BenchHarness) -> None:
     found = streaming(stand, runs=3, tokens=5, events=2000, tell=lambda _: None)
     assert (found["first_token"]["samples"], found["token"]["samples"]) == (3, 5)
     assert 0 < found["first_token"]["p50_s"] <= found["first_token"]["p99_s"]
     assert found["events_per_s"] > 0
 
 
-def test_many_small_runs_all_succeed_and_are_counted(stand: Stand) -> None:
+def test_many_small_runs_all_succeed_and_are_counted(stand: BenchHarness) -> None:
     found = small_runs(stand, runs=8, nodes=5, tell=lambda _: None)
     assert (found["runs"], found["nodes_per_run"]) == (8, 5)
     assert found["runs_per_s"] == pytest.approx(8 / found["seconds"])
@@ -150,7 +150,7 @@ def test_many_small_runs_all_succeed_and_are_counted(stand: Stand) -> None:
     assert 0 < found["run_p50_s"] <= found["run_p99_s"]
 
 
-def test_growth_follows_flows_from_compiling_to_their_end(stand: Stand) -> None:
+def test_growth_follows_flows_from_compiling_to_their_end(stand: BenchHarness) -> None:
     found = growth(stand, sizes=[20, 40], tell=lambda _: None)
     assert [point["edges"] for point in found["layered"]["points"]] == [100, 300]
     for shape in found.values():
@@ -160,7 +160,7 @@ def test_growth_follows_flows_from_compiling_to_their_end(stand: Stand) -> None:
         assert shape["exponent"] == shape["last_exponent"], "there are only two points"
 
 
-def test_memory_is_read_after_each_run(stand: Stand) -> None:
+def test_memory_is_read_after_each_run(stand: BenchHarness) -> None:
     found = memory(stand, runs=3, nodes=1000, tell=lambda _: None)
     assert [point["nodes"] for point in found["points"]] == [1000, 2000, 3000]
     first, *_, last = found["points"]
@@ -169,7 +169,7 @@ def test_memory_is_read_after_each_run(stand: Stand) -> None:
 
 
 @pytest.mark.slow
-def test_metg_has_a_curve_for_each_pattern(stand: Stand) -> None:
+def test_metg_has_a_curve_for_each_pattern(stand: BenchHarness) -> None:
     found = metg_of_patterns(stand, steps=3, repeat=1, tell=lambda _: None)
     assert list(found) == list(PATTERNS)
     for figures in found.values():
@@ -179,7 +179,7 @@ def test_metg_has_a_curve_for_each_pattern(stand: Stand) -> None:
             assert point["efficiency"] == pytest.approx(point["kernel_s"] / point["granularity_s"])
 
 
-def test_both_ceilings_run_every_task(stand: Stand) -> None:
+def test_both_ceilings_run_every_task(stand: BenchHarness) -> None:
     before = usage(stand.redis).messages
     assert stand.ceiling(50) > 0
     assert stand.ceiling_consumed(50) > 0
@@ -187,7 +187,7 @@ def test_both_ceilings_run_every_task(stand: Stand) -> None:
     assert stand.redis.llen(stand.queue) == 0
 
 
-def test_a_large_flow_is_warmed_up_with_a_part_of_it(stand: Stand) -> None:
+def test_a_large_flow_is_warmed_up_with_a_part_of_it(stand: BenchHarness) -> None:
     assert stand.warm_up(compiled(named("fan3000"), Work())) < 5000
     reader = stand.session.runtime.reader
     (run,) = (row for row in reader.list_runs(RunQuery(limit=1000)) if row.flow == "fan3000")
@@ -196,7 +196,7 @@ def test_a_large_flow_is_warmed_up_with_a_part_of_it(stand: Stand) -> None:
     assert stand.redis.llen(stand.queue) == 0
 
 
-def test_messages_are_weighed_without_running_anything(stand: Stand) -> None:
+def test_messages_are_weighed_without_running_anything(stand: BenchHarness) -> None:
     plan = compiled(named("layered1x4"), Work(), id="weighed")
     before = usage(stand.redis).messages
     assert 500 < stand.first_message(plan) < 5000
@@ -206,7 +206,7 @@ def test_messages_are_weighed_without_running_anything(stand: Stand) -> None:
     assert (run.state, run.started) == (RunState.CANCELLED, None)
 
 
-def test_a_run_that_fails_ends_the_benchmark_with_its_reason(stand: Stand) -> None:
+def test_a_run_that_fails_ends_the_benchmark_with_its_reason(stand: BenchHarness) -> None:
     plan = compiled(named("chain2"), Work.of("pause", seconds="soon"))
     run = start_run(stand.session, plan)
     with pytest.raises(RunFailedError, match="ended as failed: TypeError"):
@@ -214,7 +214,7 @@ def test_a_run_that_fails_ends_the_benchmark_with_its_reason(stand: Stand) -> No
 
 
 def test_a_worker_that_dies_ends_the_benchmark() -> None:
-    with Stand(Worker(slots=1, mode="one-message")) as stand:
+    with BenchHarness(Worker(slots=1, mode="one-message")) as stand:
         stand.check()
         worker = psutil.Process(stand.worker_pids()[0])
         worker.kill()

@@ -16,7 +16,7 @@ from flowcore.assembly.settings import Settings
 from flowcore.client import hub
 from flowcore.client.sse import sse
 from flowcore.errors import RunNotFoundError, ServiceError, StoreUnreachableError, WaitTimeoutError
-from flowcore.ports.store import NewRun, Outcome, Ticket
+from flowcore.ports.store import AttemptRef, NewRun, Outcome
 from flowcore.run.event import EventType
 from flowcore.run.node_event import Note
 from flowcore.run.wire import pack
@@ -49,16 +49,16 @@ class Driver:
 
     def begin(self, run: str) -> None:
         self._store.submit(NewRun(id=run, plan=PLAN.hash, input=b"\x80"), PLAN)
-        self._store.claim(Ticket(run=run, node=0, attempt=1), worker="w")
+        self._store.claim(AttemptRef(run=run, node=0, attempt=1), worker="w")
 
     def say(self, run: str, number: int) -> None:
         note = Note(type=EventType.NODE_TOKEN, packed=pack({"text": f"{run}:{number}"}))
-        ticket = Ticket(run=run, node=0, attempt=1)
+        ticket = AttemptRef(run=run, node=0, attempt=1)
         assert self._events.append(ticket, [note], number=number).value == "heard"
 
     def end(self, run: str) -> None:
         outcome = Outcome(kind="succeeded", output=b"\x01")
-        assert self._store.settle(Ticket(run=run, node=0, attempt=1), outcome).accepted
+        assert self._store.settle(AttemptRef(run=run, node=0, attempt=1), outcome).accepted
 
     def play(self, runs: Sequence[str]) -> None:
         for number in range(1, TOKENS + 1):

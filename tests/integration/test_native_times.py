@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.celery.monitoring.unit_events import InlineRows
+from flowcore.celery.monitoring.unit_events import UnitTaskEvents
 from flowcore.check.check import check
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
@@ -66,7 +66,7 @@ def test_rows_of_a_unit_for_monitors_follow_each_other() -> None:
     nodes = {f"n{at}": {"uses": "end", "needs": [f"n{at - 1}"] if at else []} for at in range(50)}
     plan = compile_plan(check(load_tree({"nodes": nodes})))
     rows: Any = _Rows()
-    inline = InlineRows(rows, "r", plan, worker="w", queue="q")
+    inline = UnitTaskEvents(rows, "r", plan, worker="w", queue="q")
     for node in range(50):
         inline.add(node, Outcome(kind="succeeded"), 0.5)  # as if its clock had been wrong
     inline.send()

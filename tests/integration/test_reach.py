@@ -17,7 +17,7 @@ from flowcore.assembly.settings import Settings
 from flowcore.errors import BrokerUnreachableError, StoreRefusedError, StoreUnreachableError
 from flowcore.stores.redis.connection import connect as connect_module
 from flowcore.stores.redis.connection.connect import connect, translated
-from flowcore.stores.redis.connection.script import Line, Script
+from flowcore.stores.redis.connection.script import Script, ScriptConnection
 from tests.engine import Engine
 from tests.services import running_valkey
 
@@ -116,7 +116,7 @@ def test_a_wrong_password_is_refused_with_a_way_out(tmp_path: Path, user: str, w
 def test_a_wrong_password_is_sent_once() -> None:
     with _valkey_on_tcp() as (address, admin):
         client = connect(f"redis://:wrong@{address}/0")
-        script = Script(Line(client), "return 1")
+        script = Script(ScriptConnection(client), "return 1")
         admin.config_set("requirepass", "right")
 
         def refused() -> int:

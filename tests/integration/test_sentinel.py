@@ -11,7 +11,7 @@ from flowcore.cli.commands.doctor import doctor
 from flowcore.cli.output import Format
 from flowcore.errors import ServiceError, StoreUnreachableError
 from flowcore.stores.redis.connection.connect import connect, translated
-from flowcore.stores.redis.connection.script import Line, Script
+from flowcore.stores.redis.connection.script import Script, ScriptConnection
 from tests.brokers import Replicated, running_replicated
 from tests.engine import Engine, poll, running_engine
 
@@ -60,7 +60,7 @@ def test_a_run_ends_after_its_primary_was_killed(
 
 def test_a_kept_connection_leaves_a_primary_that_was_demoted(replicated: Replicated) -> None:
     client = connect(replicated.url)
-    write = Script(Line(client), "return redis.call('INCR', 'counter')")
+    write = Script(ScriptConnection(client), "return redis.call('INCR', 'counter')")
     assert write(args=()) == 1
     with replicated.client(0) as primary:
         assert primary.execute_command("WAIT", 1, 10_000) == 1

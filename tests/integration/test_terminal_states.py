@@ -12,7 +12,7 @@ import pytest
 from flowcore import Run
 from flowcore.engine.runs.submit import submit
 from flowcore.plan.children import map_plan
-from flowcore.ports.store import Outcome, Ticket, Wait
+from flowcore.ports.store import AttemptRef, Outcome, Suspension
 from flowcore.run.record import Failure, Parent
 from flowcore.run.status import NodeState, RunState
 from tests.engine import Engine, poll
@@ -44,14 +44,14 @@ class Drive:
         self.run = engine.start({"n": node or PLAIN, **AFTER}, run_id=id)
 
     def claim(self, attempt: int = 1, node: int = 0, run: str = "") -> "Drive":
-        ticket = Ticket(run=run or self.id, node=node, attempt=attempt)
+        ticket = AttemptRef(run=run or self.id, node=node, attempt=attempt)
         assert self.store.claim(ticket, worker="w1") is not None
         return self
 
     def settle(
         self, kind: Any, attempt: int = 1, node: int = 0, run: str = "", **more: Any
     ) -> "Drive":
-        ticket = Ticket(run=run or self.id, node=node, attempt=attempt)
+        ticket = AttemptRef(run=run or self.id, node=node, attempt=attempt)
         if kind == "succeeded":
             more["output"] = b"\xc0"
         assert self.store.settle(ticket, Outcome(kind=kind, **more)).accepted
@@ -68,7 +68,7 @@ class Drive:
         return self
 
     def wait(self, **wait: Any) -> "Drive":
-        return self.claim().settle("waiting", wait=Wait(**wait))
+        return self.claim().settle("waiting", wait=Suspension(**wait))
 
 
 Make: TypeAlias = Callable[[Engine, str], object]
@@ -94,7 +94,7 @@ def _items(engine: Engine, id: str) -> None:
         namespace="",
         parent=parent,
     )
-    drive.settle("waiting", wait=Wait(child=child, reason="runs 4 items"))
+    drive.settle("waiting", wait=Suspension(child=child, reason="runs 4 items"))
     for item in range(2):
         drive.claim(node=item, run=child).settle("succeeded", node=item, run=child)
 

@@ -13,14 +13,14 @@ import pytest
 from flowcore import Run
 from flowcore.celery import signing
 from flowcore.errors import RunCancelledError, VersionMismatchError
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.workers import WorkerInfo
 from flowcore.run.protocol import WIRE
 from flowcore.stores.redis.keys import run_key
 from tests.engine import Engine, poll, running_engine
 from tests.services import running_valkey
 
 NODES = {"a": {"uses": "engine_nodes:numbers"}}
-OTHER = WorkerNote(
+OTHER = WorkerInfo(
     id="other", name="celery@old", queues=("q",), concurrency=1, pool="solo", pid=3, wire=WIRE - 1
 )
 

@@ -6,7 +6,7 @@ import pytest
 
 from flowcore.celery.steps.idle_backoff import Activity
 from flowcore.engine.background.janitor import Janitor
-from flowcore.ports.store import Sweep
+from flowcore.ports.store import SweepResult
 from flowcore.stores.inmemory.runs.store import InMemoryStore
 
 
@@ -90,7 +90,7 @@ def test_the_janitor_sleeps_long_only_where_nothing_goes_on(
     monkeypatch: pytest.MonkeyPatch, next_due: float | None, busy: bool, pause: float
 ) -> None:
     store = InMemoryStore()
-    monkeypatch.setattr(store, "sweep", lambda **_: Sweep(next_due=next_due))
+    monkeypatch.setattr(store, "sweep", lambda **_: SweepResult(next_due=next_due))
     janitor = Janitor(
         store=store,
         dispatcher=None,  # type: ignore[arg-type]  # nothing is published

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flowcore.agents.message import Artifact, Message, Part, TaskState, TaskUpdate, artifacts_of
 from flowcore.engine.agents.event_writer import MAX_TASK, EventWriter
 from flowcore.errors import AgentTaskStateError, UnsupportedValueError
-from flowcore.ports.agents import TaskClaim, TaskHold
+from flowcore.ports.agents import TaskClaim, TaskLease
 from tests.deep import count
 
 
@@ -22,7 +22,7 @@ class Store:
         self.events: list[tuple[str, bytes]] = []
         self.is_lost = False
 
-    def emit(self, hold: TaskHold, number: int, kind: str, body: bytes) -> bool:
+    def emit(self, hold: TaskLease, number: int, kind: str, body: bytes) -> bool:
         if self.is_lost:
             return False
         if number > len(self.events):
@@ -42,7 +42,7 @@ class Store:
 
     def writer(self, *, again: bool) -> EventWriter:
         claim = TaskClaim(
-            hold=TaskHold(task="t", token=1),
+            hold=TaskLease(task="t", token=1),
             agent="writer",
             context="c",
             messages=(),

@@ -15,7 +15,7 @@ from flowcore.backends.registry import BackendRegistry
 from flowcore.celery.monitoring.worker_info import make_note, marked_callables, with_memory
 from flowcore.cli.commands.doctor_workers import check_notes
 from flowcore.errors import VersionMismatchError
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.workers import WorkerInfo
 from flowcore.run.protocol import WIRE, mismatch
 
 OURS = """
@@ -95,18 +95,18 @@ def test_engines_are_the_installed_backends_whose_vendor_is_there() -> None:
 class Board:
     """A board with these notes; counts how often it is asked."""
 
-    def __init__(self, *pages: Sequence[WorkerNote]) -> None:
+    def __init__(self, *pages: Sequence[WorkerInfo]) -> None:
         self.pages = list(pages)
         self.asked = 0
 
-    def workers(self) -> Sequence[WorkerNote]:
+    def workers(self) -> Sequence[WorkerInfo]:
         self.asked += 1
         return self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
 
 
-def note(wire: int = WIRE, id: str = "w") -> WorkerNote:
+def note(wire: int = WIRE, id: str = "w") -> WorkerInfo:
     about = {"queues": ("q",), "concurrency": 1, "pool": "solo", "pid": 7, "version": "9.9"}
-    return WorkerNote(id=id, name="celery@there", wire=wire, **about)  # type: ignore[arg-type]
+    return WorkerInfo(id=id, name="celery@there", wire=wire, **about)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("wire", "word"), [(WIRE - 1, "older"), (WIRE + 1, "newer")])

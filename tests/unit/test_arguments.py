@@ -20,7 +20,7 @@ from flowcore.nodes.arguments.model import misfits
 from flowcore.nodes.arguments.registry import ARGUMENTS
 from flowcore.nodes.context import Resumed
 from flowcore.nodes.resolve import forget
-from flowcore.nodes.types.builtin import BUILTIN, Park
+from flowcore.nodes.types.builtin import BUILTIN, Suspend
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
 from flowcore.types import LONGEST, format_duration, parse_duration
@@ -524,13 +524,13 @@ def test_a_wrong_value_names_the_node_the_argument_and_the_value(
 
 
 def test_null_counts_as_left_out_where_it_is_no_value() -> None:
-    with pytest.raises(Park) as park:
+    with pytest.raises(Suspend) as park:
         BUILTIN["signal"](ctx=_context(), name="go", timeout=None)
     assert park.value.seconds is None
     context = _context()
     context.resumed = Resumed(by="time")
     assert BUILTIN["signal"](ctx=context, name="go", timeout="1s", default=None) is None
-    with pytest.raises(Park):
+    with pytest.raises(Suspend):
         BUILTIN["wait"](ctx=_context(), **{"for": 1, "until": None})
 
 

@@ -171,7 +171,7 @@ def test_what_runs_at_the_end_is_written_into_parts_of_the_flow() -> None:
     assert tree["nodes"]["ship"]["undo"]["uses"].endswith(":review")
     assert list(tree["on_failure"]) == ["notify"]
     assert tree["finally"]["gone"]["needs"] == ["closed"]
-    assert flow.plan().concludes == "a"
+    assert flow.plan().epilogue_condition == "a"
 
 
 def test_a_node_added_to_the_flow_around_its_end_is_refused() -> None:

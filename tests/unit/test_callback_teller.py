@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 
-from flowcore.engine.background.callbacks import CallbackTeller
+from flowcore.engine.background.callbacks import CallbackRunner
 from flowcore.ports.callbacks import Turn
-from flowcore.ports.store import Heard, Ticket
+from flowcore.ports.store import AppendResult, AttemptRef
 from flowcore.run.event import Event, EventType
 from flowcore.run.node_event import Note
 
@@ -28,7 +28,7 @@ class Desk:
 class Log:
     """An event log in which one run cannot be read."""
 
-    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
+    def append(self, ticket: AttemptRef, notes: Sequence[Note], *, number: int) -> AppendResult:
         raise NotImplementedError
 
     def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:
@@ -53,7 +53,7 @@ class Heeded:
 
 def test_a_run_that_cannot_be_told_of_holds_up_no_other() -> None:
     heard, desk = Heeded(), Desk(["a", "bad", "c"])
-    teller = CallbackTeller([heard], desk=desk, events=Log(), lease=1.0)
+    teller = CallbackRunner([heard], desk=desk, events=Log(), lease=1.0)
     with asyncio.Runner() as runner:
         while teller.step(runner):
             pass

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowcore.engine.attempts.generators import streaming
-from flowcore.engine.attempts.invocation import Invoker, Stopper
+from flowcore.engine.attempts.invocation import CancelHandle, Invoker
 from flowcore.errors import NodeTimeoutError
 
 LONG = 600
@@ -32,7 +32,7 @@ async def chunks() -> AsyncIterator[str]:
     "function", [plain, later, streaming(chunks, print)], ids=["plain", "later", "chunks"]
 )
 def test_a_timeout_before_the_call_begins_is_not_lost(function: Any) -> None:
-    stopper = Stopper()
+    stopper = CancelHandle()
     stopper.force(NodeTimeoutError("timed out"))
     with pytest.raises(NodeTimeoutError, match="timed out"):
         Invoker().call(function, (), {}, stopper=stopper)
@@ -45,7 +45,7 @@ def test_a_timeout_between_a_function_and_what_it_gives_to_await_is_not_lost() -
     def gives() -> Any:
         return later()
 
-    class Late(Stopper):
+    class Late(CancelHandle):
         def leave_thread(self) -> None:
             super().leave_thread()
             self.force(NodeTimeoutError("timed out"))
@@ -55,7 +55,7 @@ def test_a_timeout_between_a_function_and_what_it_gives_to_await_is_not_lost() -
 
 
 def test_a_stop_that_comes_after_the_end_is_of_no_other_call() -> None:
-    stopper = Stopper()
+    stopper = CancelHandle()
     assert Invoker().call(plain, (), {}, stopper=stopper, timeout=60) == "ran"
     stopper.force(NodeTimeoutError("timed out"))
     assert Invoker().call(plain, (), {}, stopper=stopper) == "ran"

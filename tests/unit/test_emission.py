@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import msgpack
 import pytest
 
-from flowcore.engine.attempts.event_emitter import Emission, Flusher
+from flowcore.engine.attempts.event_emitter import EventBuffer, Flusher
 from flowcore.errors import StoreUnreachableError
-from flowcore.ports.store import Heard, Ticket
+from flowcore.ports.store import AppendResult, AttemptRef
 from flowcore.run.event import Event, EventType
 from flowcore.run.node_event import Note
 
-TICKET = Ticket(run="run", node=0, attempt=1)
+TICKET = AttemptRef(run="run", node=0, attempt=1)
 
 
 class Log:
@@ -26,9 +26,9 @@ class Log:
         self.go.set()
         self.asked = threading.Event()
         self.down = False
-        self.answer = Heard.HEARD
+        self.answer = AppendResult.HEARD
 
-    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
+    def append(self, ticket: AttemptRef, notes: Sequence[Note], *, number: int) -> AppendResult:
         self.asked.set()
         assert self.go.wait(10)
         if self.down:
@@ -55,7 +55,7 @@ class Log:
 class Mute(Flusher):
     """Never writes: the test does."""
 
-    def wake(self, emission: Emission) -> None:
+    def wake(self, emission: EventBuffer) -> None:
         pass
 
 
@@ -63,8 +63,8 @@ def note(number: int) -> Note:
     return Note(type=EventType.NODE_TOKEN, packed=msgpack.packb(number))
 
 
-def emission(log: Log, *, size: int = 100, flusher: Flusher | None = None) -> Emission:
-    return Emission(log, TICKET, size=size, flusher=flusher or Flusher())
+def emission(log: Log, *, size: int = 100, flusher: Flusher | None = None) -> EventBuffer:
+    return EventBuffer(log, TICKET, size=size, flusher=flusher or Flusher())
 
 
 def test_what_is_said_is_written_in_order_and_whole() -> None:
@@ -146,7 +146,7 @@ def test_a_failed_write_keeps_what_it_was_to_write() -> None:
 
 def test_an_attempt_that_is_no_longer_valid_is_told_so() -> None:
     log = Log()
-    log.answer = Heard.STALE
+    log.answer = AppendResult.STALE
     it = emission(log, flusher=Mute())
     assert it.say(note(0))
     it.write()
@@ -175,7 +175,9 @@ def test_a_write_without_an_answer_is_repeated_as_it_was() -> None:
 
 def test_what_must_come_first_comes_first_and_once() -> None:
     log, order = Log(), []
-    it = Emission(log, TICKET, size=9, flusher=Mute(), before=lambda: order.append(len(log.writes)))
+    it = EventBuffer(
+        log, TICKET, size=9, flusher=Mute(), before=lambda: order.append(len(log.writes))
+    )
     it.say(note(0))
     it.write()
     it.say(note(1))

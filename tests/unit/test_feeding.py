@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine.child_runs.item_feed import MOST_ITEMS, Feed, feeding
+from flowcore.engine.child_runs.item_feed import MOST_ITEMS, ItemFeed, feeding
 from flowcore.errors import UsageError
 
 
@@ -34,7 +34,7 @@ class Begun:
 
 def test_an_item_begins_before_the_next_one_comes() -> None:
     begun = Begun()
-    with Feed(begun, name="m") as feed:
+    with ItemFeed(begun, name="m") as feed:
         for number in range(3):
             feed.put(number)
             begun.wait_for(number + 1)
@@ -48,7 +48,7 @@ def test_what_comes_while_others_are_begun_is_begun_together() -> None:
         begun(first, items)
         assert gate.wait(30)
 
-    with Feed(slow, name="m") as feed:
+    with ItemFeed(slow, name="m") as feed:
         feed.put(0)
         begun.wait_for(1)
         for number in range(1, 1000):
@@ -60,7 +60,7 @@ def test_what_comes_while_others_are_begun_is_begun_together() -> None:
 
 def test_chunks_are_whole_but_for_the_last() -> None:
     begun = Begun()
-    with Feed(begun, name="m", size=3) as feed:
+    with ItemFeed(begun, name="m", size=3) as feed:
         feed.put(0)
         feed.put(1)
         assert begun.portions == []
@@ -73,7 +73,7 @@ def test_chunks_are_whole_but_for_the_last() -> None:
 
 def test_what_has_begun_before_is_not_begun_again() -> None:
     begun = Begun()
-    with Feed(begun, name="m", begun=2, size=2) as feed:
+    with ItemFeed(begun, name="m", begun=2, size=2) as feed:
         for number in range(6):
             feed.put(number)
     assert begun.portions == [(2, [[4, 5]])]
@@ -87,7 +87,7 @@ def test_a_source_that_fails_begins_no_more() -> None:
         assert gate.wait(30)
 
     def feed_and_fail() -> None:
-        with Feed(slow, name="m") as feed:
+        with ItemFeed(slow, name="m") as feed:
             feed.put(0)
             begun.wait_for(1)
             feed.put(1)
@@ -108,7 +108,7 @@ def test_what_goes_wrong_when_items_begin_is_raised_where_they_are_given() -> No
         raise ConnectionError("no store")
 
     def feed_all() -> None:
-        with Feed(broken, name="m") as feed:
+        with ItemFeed(broken, name="m") as feed:
             feed.put(0)
             assert told.wait(30)
             while True:
@@ -122,7 +122,7 @@ def test_there_is_a_most_for_one_map() -> None:
     begun = Begun()
 
     def feed_all() -> None:
-        with Feed(begun, name="m", begun=MOST_ITEMS) as feed:
+        with ItemFeed(begun, name="m", begun=MOST_ITEMS) as feed:
             for number in range(MOST_ITEMS + 1):
                 feed.put(number)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.engine.runs.inputs import accept_input, fitting
+from flowcore.engine.runs.inputs import accept_input, select_declared
 from flowcore.errors import UsageError
 
 DECLARED = {
@@ -39,9 +39,9 @@ def test_what_is_not_declared_is_refused(name: str, hint: str) -> None:
 
 
 def test_a_sub_flow_takes_what_it_declares_of_what_flows_into_it() -> None:
-    assert fitting(DECLARED, {"url": "u", "extra": 1}) == {"url": "u"}
-    assert fitting({}, {"url": "u", "extra": 1}) == {"url": "u", "extra": 1}
-    assert fitting(DECLARED, [1]) == [1]
+    assert select_declared(DECLARED, {"url": "u", "extra": 1}) == {"url": "u"}
+    assert select_declared({}, {"url": "u", "extra": 1}) == {"url": "u", "extra": 1}
+    assert select_declared(DECLARED, [1]) == [1]
 
 
 def test_every_problem_is_named_at_once() -> None:

@@ -4,17 +4,17 @@ from itertools import product
 
 import pytest
 
-from flowcore.plan.joins import Arrival, is_fatal_skip, is_live, is_tolerated, runs
+from flowcore.plan.joins import JoinInput, is_fatal_skip, is_live, is_tolerated, runs
 from flowcore.plan.plan import Plan, layers, successors
 from flowcore.plan.policy import Policy
 from flowcore.run.status import NodeState
 
-SUCCEEDED = Arrival(state=NodeState.SUCCEEDED)
-FAILED = Arrival(state=NodeState.FAILED)
-SKIPPED = Arrival(state=NodeState.SKIPPED)
-CANCELLED = Arrival(state=NodeState.CANCELLED)
-DEAD_SUCCESS = Arrival(state=NodeState.SUCCEEDED, holds=False)
-DEAD_FAILURE = Arrival(state=NodeState.FAILED, holds=False)
+SUCCEEDED = JoinInput(state=NodeState.SUCCEEDED)
+FAILED = JoinInput(state=NodeState.FAILED)
+SKIPPED = JoinInput(state=NodeState.SKIPPED)
+CANCELLED = JoinInput(state=NodeState.CANCELLED)
+DEAD_SUCCESS = JoinInput(state=NodeState.SUCCEEDED, holds=False)
+DEAD_FAILURE = JoinInput(state=NodeState.FAILED, holds=False)
 EVERY = (SUCCEEDED, FAILED, SKIPPED, CANCELLED, DEAD_SUCCESS, DEAD_FAILURE)
 RULES = ("all_success", "all_done", "any_success", "none_failed")
 
@@ -36,7 +36,7 @@ RULES = ("all_success", "all_done", "any_success", "none_failed")
     ],
 )
 def test_a_join_runs_by_its_rule_over_live_edges(
-    arrivals: tuple[Arrival, ...], running: str
+    arrivals: tuple[JoinInput, ...], running: str
 ) -> None:
     assert [rule for rule in RULES if runs(rule, arrivals)] == [
         rule for rule in RULES if rule in running.split()

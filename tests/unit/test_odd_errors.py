@@ -111,13 +111,13 @@ class Host:
 
 
 def _attempt() -> Any:
-    from flowcore.engine.attempts.attempt import Attempt
+    from flowcore.engine.attempts.attempt import AttemptResult
 
     plan: Any = SimpleNamespace(ids=["n"])
     ticket: Any = SimpleNamespace(run="r", node=0, attempt=1)
     done = Outcome(kind="succeeded", output=b"\xc0")
     upstream: Any = None
-    return Attempt(ticket=ticket, plan=plan, outcome=done, upstream=upstream)
+    return AttemptResult(ticket=ticket, plan=plan, outcome=done, upstream=upstream)
 
 
 def test_what_the_engine_stumbles_over_is_recorded_as_its_own_failure() -> None:

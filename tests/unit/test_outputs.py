@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowcore.client.outputs import Elsewhere, Outputs
+from flowcore.client.outputs import Outputs, PayloadRef
 from flowcore.ports.backend import ExecutionResult
 from flowcore.run.reference import Reference
 
@@ -32,7 +32,7 @@ def fetch() -> Fetch:
 
 @pytest.fixture
 def outputs(fetch: Fetch) -> Outputs:
-    return Outputs([("a", 1), ("big", Elsewhere(REFERENCE, fetch))])
+    return Outputs([("a", 1), ("big", PayloadRef(REFERENCE, fetch))])
 
 
 def test_looking_at_outputs_fetches_nothing(outputs: Outputs, fetch: Fetch) -> None:

@@ -18,7 +18,7 @@ from flowcore.errors import (
     PayloadTooLargeError,
     UnsupportedValueError,
 )
-from flowcore.ports.store import NewRun, Outcome, Ticket
+from flowcore.ports.store import AttemptRef, NewRun, Outcome
 from flowcore.run.reference import Reference, is_reference, names_in, read_reference
 from flowcore.run.wire import pack, unpack
 from tests.contract.harness import in_memory, make_plan
@@ -269,7 +269,7 @@ def _upstream(payloads: Payloads, outputs: dict[int, Any]) -> Upstream:
     it.store.put_plan(plan)
     it.store.submit(NewRun(id=RUN, plan=plan.hash, input=pack({})), plan)
     for node, value in outputs.items():
-        ticket = Ticket(run=RUN, node=node, attempt=1)
+        ticket = AttemptRef(run=RUN, node=node, attempt=1)
         assert it.store.claim(ticket, worker="w") is not None
         blob = payloads.pack(value, run=RUN, what="it")
         it.store.settle(ticket, Outcome(kind="succeeded", output=blob))

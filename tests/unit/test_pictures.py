@@ -16,7 +16,7 @@ from flowcore.plan.explain.layout import arrange
 from flowcore.plan.explain.lettering import columns, plain, shorten, shorten_middle, wrap
 from flowcore.plan.explain.palette import _DARK, _LIGHT, MARKS
 from flowcore.plan.plan import Plan
-from flowcore.plan.policy import Body, BodyKind, Policy
+from flowcore.plan.policy import BodyKind, Policy, StructuredSpec
 from flowcore.run.status import NodeState
 from scripts.pictures import PICTURES, draw
 from tests.unit.test_explain import SVG, _plan
@@ -90,7 +90,9 @@ def test_every_type_of_node_has_a_kind_that_all_pictures_name() -> None:
     words = {uses: kind_of(Policy(uses=uses)) for uses in (*ARGUMENTS, "celery:shop.pay")}
     assert all(words.values()), words
     for body, word in BODIES.items():
-        policy = Policy(uses="acme:f", body=Body(kind=body, inner=(Policy(uses="acme:f"),)))
+        policy = Policy(
+            uses="acme:f", body=StructuredSpec(kind=body, inner=(Policy(uses="acme:f"),))
+        )
         assert kind_of(policy) == word
         plan = _plan({"a": []}, policies={"a": policy})
         assert svg.render(plan).count(f">{word}</text>") == 2, "on the box, and in the legend"
@@ -213,6 +215,8 @@ def test_a_picture_with_too_many_lines_is_refused_with_the_ways_out(
 
 
 def test_what_runs_when_all_others_have_settled_stands_last() -> None:
-    closing = Policy(uses="finally", body=Body(kind="epilogue", inner=(Policy(uses="acme:f"),)))
+    closing = Policy(
+        uses="finally", body=StructuredSpec(kind="epilogue", inner=(Policy(uses="acme:f"),))
+    )
     plan = _plan({"a": [], "finally": []}, policies={"finally": closing})
     assert arrange(plan).columns == ((0,), (1,))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcore.plan.plan import Plan
-from flowcore.plan.reuse import Frontier, after_failure, from_node
+from flowcore.plan.reuse import ResumePoint, after_failure, from_node
 from flowcore.run.status import NodeState
 from tests.contract.harness import make_plan
 
@@ -33,7 +33,7 @@ def ended(draw: st.DrawFn) -> Ended:
 
 
 def assert_sound(
-    plan: Plan, states: list[NodeState], dead: dict[int, frozenset[int]], it: Frontier
+    plan: Plan, states: list[NodeState], dead: dict[int, frozenset[int]], it: ResumePoint
 ) -> None:
     again, kept = set(it.again), set(it.kept(len(plan)))
     assert again | kept == set(range(len(plan)))

@@ -13,7 +13,7 @@ from flowcore.engine.attempts.generators import (
     streaming,
     token,
 )
-from flowcore.engine.attempts.invocation import Invoker, Stopper
+from flowcore.engine.attempts.invocation import CancelHandle, Invoker
 
 
 def words() -> Iterator[str]:
@@ -62,14 +62,14 @@ def test_chunks_are_said_as_they_come_and_make_one_output(
 ) -> None:
     said: list[Any] = []
     call = streaming(function, said.append)
-    assert Invoker().call(call, (), {}, stopper=Stopper()) == output
+    assert Invoker().call(call, (), {}, stopper=CancelHandle()) == output
     assert said == chunks
 
 
 def test_a_generator_that_fails_has_said_what_it_said() -> None:
     said: list[Any] = []
     with pytest.raises(ValueError, match="no further"):
-        Invoker().call(streaming(fails, said.append), (), {}, stopper=Stopper())
+        Invoker().call(streaming(fails, said.append), (), {}, stopper=CancelHandle())
     assert said == ["so far"]
 
 

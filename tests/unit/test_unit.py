@@ -9,10 +9,10 @@ import pytest
 
 from flowcore import Context
 from flowcore.check.check import check
-from flowcore.engine.attempts.heartbeat import LeaseKeeper
+from flowcore.engine.attempts.heartbeat import Heartbeater
 from flowcore.engine.attempts.upstream import Upstream
-from flowcore.engine.policies.pipeline import Shared
-from flowcore.engine.runs.granularity import Estimates
+from flowcore.engine.policies.pipeline import SharedState
+from flowcore.engine.runs.granularity import DurationEstimates
 from flowcore.engine.values.event_limits import Limits
 from flowcore.engine.values.payloads import Payloads
 from flowcore.engine.worker import unit as module
@@ -21,8 +21,8 @@ from flowcore.engine.worker.unit import Unit, UnitHost, UnitWatch
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Advance, NewRun, Outcome, Ticket
-from flowcore.ports.unit import Bundle, Grain, Pack, UnitTicket
+from flowcore.ports.store import AttemptRef, NewRun, Outcome, Transition
+from flowcore.ports.unit import BatchSize, Bundle, Granularity, UnitRef
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import unpack
 from flowcore.stores.inmemory import InMemoryStore
@@ -66,7 +66,7 @@ def watches_for_the_end(ctx: Context) -> bool:
     return ctx.stopping.wait(timeout=30)
 
 
-class Unbiased(Estimates):
+class Unbiased(DurationEstimates):
     """Never learns: a busy machine must not turn a short node into a long one."""
 
     def note(self, uses: str, seconds: float) -> None:
@@ -86,22 +86,22 @@ class Scene:
 
     nodes: Mapping[str, Mapping[str, Any]]
     store: InMemoryStore = field(default_factory=InMemoryStore)
-    estimates: Estimates = field(default_factory=Unbiased)
-    writes: list[Advance] = field(default_factory=list)
+    estimates: DurationEstimates = field(default_factory=Unbiased)
+    writes: list[Transition] = field(default_factory=list)
     edges: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         flow = {"id": "flow", "nodes": self.nodes, "edges": list(self.edges)}
         self.plan: Plan = compile_plan(check(load_tree(flow)))
-        packs = {number: Pack(cost=0, least=99, most=99) for number in range(99)}
+        packs = {number: BatchSize(cost=0, least=99, most=99) for number in range(99)}
         submitted = self.store.submit(
             NewRun(id="r", plan=self.plan.hash, input=b"\x80"),
             self.plan,
-            grain=Grain(packs=packs),
+            grain=Granularity(packs=packs),
         )
         assert submitted.dispatch is not None
         (bundle,) = submitted.dispatch.bundles
-        self.ticket = UnitTicket(run="r", unit=bundle.unit)
+        self.ticket = UnitRef(run="r", unit=bundle.unit)
         adopted = self.store.adopt(self.ticket, worker="w")
         assert adopted is not None
         self.owned = adopted.nodes
@@ -112,15 +112,15 @@ class Scene:
             store=store,
             reader=store,
             events=store,
-            keeper=LeaseKeeper(store, interval=60),
-            shared=Shared(
+            keeper=Heartbeater(store, interval=60),
+            shared=SharedState(
                 limiter=InMemoryLimiter(), breakers=InMemoryBreakers(), cache=InMemoryCache()
             ),
             limits=Limits(),
             payloads=Payloads(),
         )
 
-        def record(write: Callable[[], Advance], *_: object) -> Advance:
+        def record(write: Callable[[], Transition], *_: object) -> Transition:
             self.writes.append(write())
             return self.writes[-1]
 
@@ -379,7 +379,7 @@ def test_joins_whose_other_side_is_done_elsewhere_are_not_asked_for_one_by_one()
         ladder[f"b{at}"] = {**here, "needs": [f"a{at - 1}", f"b{at - 1}"]}
     scene = Scene(ladder)
     for at in range(200):
-        ticket = Ticket(run="r", node=scene.plan.ids.index(f"a{at}"), attempt=1)
+        ticket = AttemptRef(run="r", node=scene.plan.ids.index(f"a{at}"), attempt=1)
         assert scene.store.claim(ticket, worker="other")
         ended = Outcome(kind="succeeded", output=b"\x01")
         assert scene.store.settle(ticket, ended).accepted
@@ -429,7 +429,7 @@ def test_a_unit_of_a_resumed_run_does_only_what_it_was_given() -> None:
     assert len(scene.writes) == 3, "the store is asked before each link, as for no other run"
 
 
-class Fixed(Estimates):
+class Fixed(DurationEstimates):
     """Every node is thought to take the same."""
 
     def __init__(self, seconds: float) -> None:

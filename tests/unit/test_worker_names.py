@@ -15,13 +15,13 @@ from flowcore.assembly.worker_names import full_name, others_named, refuse_taken
 from flowcore.celery.node_names import unique_name
 from flowcore.celery.start import is_celery_command, name_of_worker
 from flowcore.errors import UsageError
-from flowcore.ports.workers import WorkerBoard, WorkerNote
+from flowcore.ports.workers import WorkerInfo, WorkerRegistry
 
 HOST = gethostname()
 
 
-def note(name: str, pid: int) -> WorkerNote:
-    return WorkerNote(
+def note(name: str, pid: int) -> WorkerInfo:
+    return WorkerInfo(
         id=f"{name}|{pid}", name=name, queues=("q",), concurrency=1, pool="solo", pid=pid
     )
 
@@ -30,18 +30,18 @@ def note(name: str, pid: int) -> WorkerNote:
 class Board:
     """A board whose notes leave one by one, a look each."""
 
-    notes: list[WorkerNote] = field(default_factory=list)
+    notes: list[WorkerInfo] = field(default_factory=list)
     leaving: bool = False
 
-    def workers(self) -> list[WorkerNote]:
+    def workers(self) -> list[WorkerInfo]:
         seen = list(self.notes)
         if self.leaving and self.notes:
             self.notes.pop()
         return seen
 
 
-def board(*notes: WorkerNote, leaving: bool = False) -> WorkerBoard:
-    return cast("WorkerBoard", Board(list(notes), leaving=leaving))
+def board(*notes: WorkerInfo, leaving: bool = False) -> WorkerRegistry:
+    return cast("WorkerRegistry", Board(list(notes), leaving=leaving))
 
 
 def test_no_two_names_are_one() -> None:

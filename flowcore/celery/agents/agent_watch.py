@@ -41,7 +41,7 @@ from flowcore.engine.worker.liveness import (
     is_heard,
     parse_stat,
 )
-from flowcore.ports.agents import TaskHold
+from flowcore.ports.agents import TaskLease
 
 __all__ = ["AgentRole"]
 
@@ -87,7 +87,7 @@ class AgentRole:
         self._inside = inside
         self._cpu = CpuWatch(patience=_ON_CPU)
         self._threads: dict[int, CpuWatch] = {}
-        self._handed: dict[int, set[TaskHold]] = {}
+        self._handed: dict[int, set[TaskLease]] = {}
         self._replaced = 0
         self._instance = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from flowcore.agents.message import Json, Message, Part
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
-from flowcore.ports.store import Dispatch, Ticket
-from flowcore.ports.unit import UnitTicket
+from flowcore.ports.store import AttemptRef, Dispatch
+from flowcore.ports.unit import UnitRef
 
 __all__ = ["NodeAgents", "NodeRunner", "Post", "is_node_queue", "node_queue", "run_message"]
 
@@ -27,7 +27,7 @@ Post = Callable[[Dispatch, str, list[Json]], None]
 class NodeRunner(Protocol):
     """Runs attempts of nodes, and records them."""
 
-    def run(self, ticket: Ticket, plan_hash: str, *, worker: str) -> Any:
+    def run(self, ticket: AttemptRef, plan_hash: str, *, worker: str) -> Any:
         """Run one attempt; None if it is somebody else's."""
         ...
 
@@ -35,7 +35,7 @@ class NodeRunner(Protocol):
         """Record it, and send what became ready."""
         ...
 
-    def run_unit(self, unit: UnitTicket, plan_hash: str, *, worker: str, queue: str) -> bool:
+    def run_unit(self, unit: UnitRef, plan_hash: str, *, worker: str, queue: str) -> bool:
         """Run the nodes of a bundle."""
         ...
 
@@ -96,10 +96,10 @@ def run_message(message: Json, runner: NodeRunner, *, worker: str, queue: str) -
     """Do what a message asks for; a duplicate finds its attempt taken."""
     given = Message.from_json(message).data
     if "unit" in given:
-        unit = UnitTicket(run=given["run"], unit=given["unit"])
+        unit = UnitRef(run=given["run"], unit=given["unit"])
         runner.run_unit(unit, given["plan"], worker=worker, queue=queue)
         return
-    ticket = Ticket(run=given["run"], node=given["node"], attempt=given["attempt"])
+    ticket = AttemptRef(run=given["run"], node=given["node"], attempt=given["attempt"])
     done = runner.run(ticket, given["plan"], worker=worker)
     if done is not None:
         runner.record(done, worker=worker)

@@ -39,7 +39,7 @@ def queue_of(name: str, *, quorum: bool) -> Queue:
 
 
 class KombuBell:
-    """Implements ``Bell``."""
+    """Implements ``AgentNotifier``."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from flowcore.agents.agent import AgentSpec
-from flowcore.engine.agents.caller import Caller
+from flowcore.engine.agents.caller import AgentCaller
 from flowcore.errors import UsageError
 from flowcore.ports.agents import AgentDirectory, Signer, TaskStore
 from flowcore.ports.troubles import TroubleBook
@@ -79,7 +79,7 @@ class AgentServices:
     def __init__(  # noqa: PLR0913  (assembly names them all)
         self,
         *,
-        caller: Caller,
+        caller: AgentCaller,
         listener: Listener,
         keys: Signer,
         namespace: str,

@@ -28,7 +28,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from celery import Celery, Task, chain, group
 from celery.canvas import Signature
 
-from flowcore.celery.canvas.reader import Seen
+from flowcore.celery.canvas.reader import CanvasReader
 from flowcore.celery.canvas.unsupported import refuse_large, refuse_unkept
 from flowcore.celery.signing import SIGNATURE, Keyring
 from flowcore.engine.attempts.conditions import dead_edges
@@ -39,7 +39,7 @@ from flowcore.engine.values.failure import error_names, qualified_name
 from flowcore.errors import RunFailedError
 from flowcore.errors.advice import advice_of
 from flowcore.graph.policy import Retry
-from flowcore.plan.joins import Arrival, is_fatal_skip, is_tolerated, runs
+from flowcore.plan.joins import JoinInput, is_fatal_skip, is_tolerated, runs
 from flowcore.plan.plan import Plan
 from flowcore.run.status import NodeState
 from flowcore.run.wire import pack, unpack
@@ -314,7 +314,7 @@ def _merged(parts: Sequence[State]) -> State:
 
 def _upstream(plan: Plan, state: Mapping[str, Any]) -> Upstream:
     """What nodes see, out of the state."""
-    seen = Seen(plan, input=state["input"], settled=state["settled"])
+    seen = CanvasReader(plan, input=state["input"], settled=state["settled"])
     return Upstream(run=state["run"], plan=plan, reader=seen)
 
 
@@ -360,9 +360,9 @@ def _failed(
     return how, f"node {plan.ids[node]!r} failed: {qualified_name(type(error))}: {error}"
 
 
-def _arrival(how: Mapping[str, Any], target: str) -> Arrival:
+def _arrival(how: Mapping[str, Any], target: str) -> JoinInput:
     """One predecessor, seen from ``target``."""
-    return Arrival(state=NodeState(how["state"]), holds=target not in how["dead"])
+    return JoinInput(state=NodeState(how["state"]), holds=target not in how["dead"])
 
 
 def _output(plan: Plan, settled: Mapping[str, Mapping[str, Any]]) -> Any:

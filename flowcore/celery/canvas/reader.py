@@ -13,10 +13,10 @@ from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState
 from flowcore.run.wire import pack
 
-__all__ = ["Seen"]
+__all__ = ["CanvasReader"]
 
 
-class Seen:
+class CanvasReader:
     """A RunReader over plain data; it knows outputs and states, and keeps no records."""
 
     def __init__(self, plan: Plan, *, input: Any, settled: Mapping[str, Mapping[str, Any]]) -> None:

@@ -26,7 +26,7 @@ from flowcore.celery.kombu.producers import Producers
 from flowcore.run.record import RunSummary
 from flowcore.run.status import RunState
 
-__all__ = ["BROKER_TROUBLE", "RESULTS", "RunRow", "TaskEvents", "shown_kwargs"]
+__all__ = ["BROKER_TROUBLE", "RESULTS", "RunTaskEvents", "TaskEvents", "shown_kwargs"]
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class TaskEvents:
         return self._exchange
 
 
-class RunRow:
+class RunTaskEvents:
     """The row of a run in Flower, and rows of nodes that nobody else would bring to an end.
 
     Every event carries the row's name, so that a Flower started later knows it too.

@@ -6,11 +6,11 @@ In: attempts that a unit ran inline. Out: the task events their messages would h
 import time
 from typing import Any
 
-from flowcore.celery.monitoring.task_events import RESULTS, RunRow, shown_kwargs
+from flowcore.celery.monitoring.task_events import RESULTS, RunTaskEvents, shown_kwargs
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import Outcome
 
-__all__ = ["InlineRows"]
+__all__ = ["UnitTaskEvents"]
 
 _ENDS = {
     "succeeded": "task-succeeded",
@@ -22,10 +22,12 @@ _ENDS = {
 }
 
 
-class InlineRows:
+class UnitTaskEvents:
     """Collects the events of one unit and sends them together at its end."""
 
-    def __init__(self, rows: RunRow, run: str, plan: Plan, *, worker: str, queue: str) -> None:
+    def __init__(
+        self, rows: RunTaskEvents, run: str, plan: Plan, *, worker: str, queue: str
+    ) -> None:
         """Send through ``rows`` as ``worker``, of nodes that messages on ``queue`` would carry."""
         self._rows = rows
         self._run = run

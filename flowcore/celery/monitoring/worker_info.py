@@ -17,7 +17,7 @@ from typing import Any
 from flowcore.agents.agent import AgentSpec
 from flowcore.celery.capacity import slots_of
 from flowcore.nodes.resolve import MARKER
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.workers import WorkerInfo
 
 __all__ = ["make_note", "marked_callables", "with_memory"]
 
@@ -27,14 +27,14 @@ _MOST = 2000
 _PROC = Path("/proc")
 
 
-def make_note(worker: Any, engines: Mapping[str, str]) -> WorkerNote:
+def make_note(worker: Any, engines: Mapping[str, str]) -> WorkerInfo:
     """Describe a worker that is about to begin.
 
     Args:
         worker: Celery's.
         engines: Versions by backend.
     """
-    return WorkerNote(
+    return WorkerInfo(
         id=f"{worker.hostname}|{os.getpid()}|{secrets.token_hex(4)}",
         name=worker.hostname,
         queues=tuple(sorted(worker.app.amqp.queues.consume_from)),
@@ -46,7 +46,7 @@ def make_note(worker: Any, engines: Mapping[str, str]) -> WorkerNote:
     )
 
 
-def with_memory(note: WorkerNote, worker: Any) -> WorkerNote:
+def with_memory(note: WorkerInfo, worker: Any) -> WorkerInfo:
     """Return the note with what the worker and the children of its pool hold now."""
     return replace(note, memory=sum(map(_resident, [note.pid, *_children(worker)])))
 

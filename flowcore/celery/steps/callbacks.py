@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import bootsteps
 
-from flowcore.engine.background.callbacks import CallbackTeller
+from flowcore.engine.background.callbacks import CallbackRunner
 from flowcore.errors import UsageError
 
 __all__ = ["CallbackStep"]
@@ -21,7 +21,7 @@ class CallbackStep(bootsteps.StartStopStep):
         """Find the callbacks, or do not let the worker start."""
         super().__init__(worker, **options)
         try:
-            self._teller: CallbackTeller = worker.app.flowcore_callbacks()
+            self._teller: CallbackRunner = worker.app.flowcore_callbacks()
         except UsageError as error:
             raise SystemExit(f"flowcore: FLOWCORE_CALLBACKS: {error}") from None
         self._threads: list[threading.Thread] = []

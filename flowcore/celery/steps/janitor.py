@@ -25,7 +25,7 @@ from flowcore.engine.background.outage import Outage
 from flowcore.engine.background.periodic import Chore, look_after
 from flowcore.engine.values.isolation import Isolation
 from flowcore.errors import FlowcoreError
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.workers import WorkerInfo
 from flowcore.run.status import RunState
 
 __all__ = ["NOTE_KEPT", "JanitorStep"]
@@ -71,7 +71,7 @@ class JanitorStep(bootsteps.StartStopStep):
         # The processes of agents, which another step starts, add to it.
         worker.flowcore_note = note.id
 
-        def renewed(note: WorkerNote) -> WorkerNote:
+        def renewed(note: WorkerInfo) -> WorkerInfo:
             return replace(with_memory(note, worker), stuck=bridge.host().stuck())
 
         outage = Outage(bridge.options.heartbeat)
@@ -102,8 +102,8 @@ class JanitorStep(bootsteps.StartStopStep):
     def _housekeeping(
         self,
         services: Services,
-        note: WorkerNote,
-        renewed: Callable[[WorkerNote], WorkerNote],
+        note: WorkerInfo,
+        renewed: Callable[[WorkerInfo], WorkerInfo],
         outage: Outage,
     ) -> list[Chore]:
         crowd = 1

@@ -41,8 +41,8 @@ from flowcore.engine.worker.liveness import (
 )
 from flowcore.engine.worker.overtime import outcome_of
 from flowcore.errors import FlowcoreError
-from flowcore.ports.store import Ticket
-from flowcore.ports.unit import Flush, UnitTicket
+from flowcore.ports.store import AttemptRef
+from flowcore.ports.unit import UnitProgress, UnitRef
 
 __all__ = ["Watchdog", "WatchdogStep"]
 
@@ -206,14 +206,14 @@ class Watchdog:
 
     def _give_back(self, index: int, work: RunningWork, now: float) -> None:
         """Let others have what a unit has not begun, and tell the store what it is at."""
-        news = Flush(
+        news = UnitProgress(
             current=work.node,
             since=round((now - work.started) * 1000),
             give_back=True,
             keep=work.ran,
             proxy=True,
         )
-        unit = UnitTicket(run=work.run, unit=work.unit)
+        unit = UnitRef(run=work.run, unit=work.unit)
         if speak_for(self._host, unit, work.plan, news, worker=self._worker).accepted:
             self._table.tell(index, work.serial)
 
@@ -259,7 +259,7 @@ class Watchdog:
             return Ignore()
         plan = self._host.services.store.get_plan(work.plan)
         outcome = outcome_of(why, work, plan, worker=self._worker, random=random.random)
-        ticket = Ticket(run=work.run, node=work.node, attempt=work.attempt, turn=work.turn)
+        ticket = AttemptRef(run=work.run, node=work.node, attempt=work.attempt, turn=work.turn)
         advance = settle_for(self._host, ticket, work.plan, outcome, worker=self._worker)
         if outcome.kind == "cancelled":
             self._host.show_cancelled(ticket, work.plan, worker=self._worker)
@@ -275,11 +275,11 @@ def _is_frozen(pid: int) -> bool:
     return usage is not None and not usage.is_traced
 
 
-def _held(work: RunningWork) -> Ticket | UnitTicket:
+def _held(work: RunningWork) -> AttemptRef | UnitRef:
     """What the lease is for."""
     if work.unit:
-        return UnitTicket(run=work.run, unit=work.unit)
-    return Ticket(run=work.run, node=work.node, attempt=work.attempt, turn=work.turn)
+        return UnitRef(run=work.run, unit=work.unit)
+    return AttemptRef(run=work.run, node=work.node, attempt=work.attempt, turn=work.turn)
 
 
 def _kill(pid: int) -> None:

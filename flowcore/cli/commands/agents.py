@@ -26,7 +26,7 @@ from flowcore.cli.output import (
 )
 from flowcore.client.agents import AgentClient
 from flowcore.errors import AgentNotFoundError, AgentTaskError, UsageError
-from flowcore.ports.agents import AgentNote
+from flowcore.ports.agents import AgentInstance
 
 __all__ = ["app"]
 
@@ -192,7 +192,7 @@ def requeue(id: TaskId, quiet: Quiet = False, output: Output = Format.TABLE) -> 
     return ExitCode.OK
 
 
-def _rows(notes: Iterable[AgentNote]) -> list[dict[str, Any]]:
+def _rows(notes: Iterable[AgentInstance]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for each in sorted(notes, key=lambda note: not note.alive):
         skills = each.card["skills"]

@@ -10,7 +10,7 @@ import typer
 from flowcore.assembly.session import Session
 from flowcore.cli.addressing import find_node
 from flowcore.cli.arguments import RunId, importing_here
-from flowcore.cli.background_worker import leave_worker
+from flowcore.cli.background_worker import ensure_background_worker
 from flowcore.cli.commands.watch import unattended
 from flowcore.cli.exit_codes import ExitCode
 from flowcore.cli.inputs import parse_input
@@ -233,7 +233,7 @@ def _resume(session: Session, handle: Run, *, quiet: bool) -> RunState:
 def _serve(session: Session, handle: Run, *, quiet: bool) -> None:
     """See to it that somebody runs it, as 'submit' does."""
     if session.embedded:
-        leave_worker(session, handle.plan().queues)
+        ensure_background_worker(session, handle.plan().queues)
     elif hint := unattended(session, handle):
         note(hint, quiet=quiet)
 

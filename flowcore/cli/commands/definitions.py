@@ -18,7 +18,7 @@ from flowcore.celery.canvas.export import canvas_text
 from flowcore.check.schema import json_schema
 from flowcore.check.warnings import find_warnings
 from flowcore.cli.addressing import find_place
-from flowcore.cli.arguments import Given, read_flow
+from flowcore.cli.arguments import ParsedFlow, read_flow
 from flowcore.cli.child_runs import InnerRuns
 from flowcore.cli.commands.runs import node_table, run_head
 from flowcore.cli.exit_codes import ExitCode, ThingNotFoundError
@@ -121,14 +121,16 @@ def _show_reports(reports: Sequence[tuple[dict[str, Any], tuple[str, ...]]], for
                 write(f"{data['file']}: ok ({count})\n")
 
 
-def _live(session: Session, flow: Given) -> Plan:
+def _live(session: Session, flow: ParsedFlow) -> Plan:
     """Check a definition against live workers; of a deployed flow there is none any more."""
     if flow.document is None:
         return flow.plan()
     return compile_plan(check_live(flow.document, session))
 
 
-def _report(name: str, compiled: Callable[[Given], Plan]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _report(
+    name: str, compiled: Callable[[ParsedFlow], Plan]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Check one definition; return data, and the same for people."""
     try:
         flow = read_flow(name)

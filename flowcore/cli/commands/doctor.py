@@ -32,7 +32,7 @@ from flowcore.errors import (
     WrongServerError,
 )
 from flowcore.graph.diagnostic import clean
-from flowcore.stores.redis.connection.capacity import REFUSE_AT, WARN_AT, Fill
+from flowcore.stores.redis.connection.capacity import REFUSE_AT, WARN_AT, MemoryUsage
 from flowcore.stores.redis.connection.connect import MAKE_ROOM, connect, translated
 from flowcore.stores.redis.connection.placement import server_name
 from flowcore.stores.redis.connection.protection import refuse_unprotected
@@ -251,7 +251,7 @@ def check_replicas(info: Mapping[str, Any]) -> Finding:
 
 
 def _memory(info: Mapping[str, Any]) -> Finding:
-    fill = Fill.of(info)
+    fill = MemoryUsage.of(info)
     status, fix = "ok", ""
     if fill.share > WARN_AT:
         status, fix = "warn", f"{MAKE_ROOM}; new runs are refused above {REFUSE_AT:.0%}"

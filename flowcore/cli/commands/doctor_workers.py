@@ -10,7 +10,7 @@ from flowcore.assembly.session import Session
 from flowcore.cli.finding import Finding
 from flowcore.errors import ServiceError
 from flowcore.graph.diagnostic import clean
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.workers import WorkerInfo
 
 __all__ = ["check_cards", "check_notes", "check_refusals", "check_workers"]
 
@@ -50,7 +50,7 @@ def check_cards(session: Session) -> Iterator[Finding]:
         yield Finding(check="agents", status="warn", found=clean(warning), fix=fix)
 
 
-def check_notes(notes: Sequence[WorkerNote]) -> Iterator[Finding]:
+def check_notes(notes: Sequence[WorkerInfo]) -> Iterator[Finding]:
     """Judge what workers say about themselves: a row for each."""
     for note in notes[:_SHOWN]:
         yield _worker(note)
@@ -79,7 +79,7 @@ def check_refusals(session: Session) -> Finding:
     )
 
 
-def _worker(note: WorkerNote) -> Finding:
+def _worker(note: WorkerInfo) -> Finding:
     if sentence := note.mismatch():
         fix = "install the same version of flowcore everywhere: nothing is submitted before that"
         return Finding(check="workers", status="fail", found=sentence, fix=fix)

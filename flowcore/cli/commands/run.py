@@ -16,8 +16,8 @@ import typer
 
 from flowcore.assembly.peers import worker_command
 from flowcore.assembly.session import Session
-from flowcore.cli.arguments import FlowArgument, Given, read_flow, seconds
-from flowcore.cli.background_worker import leave_worker
+from flowcore.cli.arguments import FlowArgument, ParsedFlow, read_flow, seconds
+from flowcore.cli.background_worker import ensure_background_worker
 from flowcore.cli.exit_codes import ExitCode
 from flowcore.cli.follow import finish, follow
 from flowcore.cli.hints import command
@@ -158,7 +158,7 @@ def _submit(start: Start, prepared: "_Prepared") -> int:
 class _Prepared:
     """What was read and checked before anything is started."""
 
-    source: Given
+    source: ParsedFlow
     plan: Plan
     data: Any
 
@@ -194,7 +194,7 @@ def _ensure_workers(session: Session, start: Start, prepared: _Prepared, run: Ru
 
 
 def _leave_worker(session: Session, start: Start, prepared: _Prepared, run: Run) -> None:
-    leave_worker(
+    ensure_background_worker(
         session,
         run.plan().queues,
         paths=prepared.source.paths,

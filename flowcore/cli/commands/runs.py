@@ -19,7 +19,7 @@ from flowcore.cli.arguments import RunId
 from flowcore.cli.child_runs import InnerRuns
 from flowcore.cli.commands.refused import list_refused
 from flowcore.cli.commands.watch import unattended
-from flowcore.cli.exit_codes import ExitCode, complain
+from flowcore.cli.exit_codes import ExitCode, print_error
 from flowcore.cli.follow import node_row
 from flowcore.cli.hints import command, hint_lines, next_steps
 from flowcore.cli.node_status import situation
@@ -113,7 +113,7 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
     note_damage(found, "runs", way_out=_DAMAGED)
     if found.left_out:
         few = "1 run was" if found.left_out == 1 else f"{found.left_out} runs were"
-        complain(f"{few} left out: stored by another version of flowcore")
+        print_error(f"{few} left out: stored by another version of flowcore")
     rows = [run_row(each) for each in found]
     if output is Format.TABLE:
         if not rows:

@@ -30,7 +30,7 @@ from flowcore.celery.node_names import unique_name
 from flowcore.celery.steps.janitor import NOTE_KEPT
 from flowcore.cli.background_worker import Turn
 from flowcore.cli.commands.run import Pool
-from flowcore.cli.exit_codes import ExitCode, complain
+from flowcore.cli.exit_codes import ExitCode, print_error
 from flowcore.cli.output import Quiet, note
 from flowcore.cli.shared_options import taking
 from flowcore.ports.store import RunQuery
@@ -209,7 +209,7 @@ class _Keeper:
             time.sleep(_LOOK)
             self._session.check_workers()
             for line in next(lines):
-                complain(line)
+                print_error(line)
             if until_idle is None:
                 continue
             if self._is_time_to_look() and self._has_work():

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 from flowcore.engine.attempts.work_table import RunningWork, WorkRecord, WorkTable
-from flowcore.ports.agents import TaskHold
+from flowcore.ports.agents import TaskLease
 
 __all__ = [
     "ON_LOOP",
@@ -36,7 +36,7 @@ ON_LOOP = 0
 class AgentCall:
     """A call, as the supervisor has read it."""
 
-    hold: TaskHold
+    hold: TaskLease
     agent: str
     timeout: str
     """In seconds, as people read it."""
@@ -56,7 +56,7 @@ class CallRecords:
         self._table = table
         self._free = list(range(len(table) - 1, _FIRST - 1, -1)) if table else []
         self._records: dict[int, WorkRecord] = {}
-        self._calls: dict[TaskHold, int] = {}
+        self._calls: dict[TaskLease, int] = {}
         self._process = self._named(_PROCESS)
         self._loop = self._named(_LOOP)
         self._highest = 0
@@ -67,7 +67,9 @@ class CallRecords:
         """Return records that nobody reads."""
         return cls(None)
 
-    def open(self, hold: TaskHold, *, agent: str, timeout: float | None, tries: int | None) -> None:
+    def open(
+        self, hold: TaskLease, *, agent: str, timeout: float | None, tries: int | None
+    ) -> None:
         """Say that a call is to be made."""
         with self._lock:
             if self._table is None or not self._free:
@@ -84,7 +86,7 @@ class CallRecords:
             record.begin(hold.token, ON_LOOP)
             self._count(index + 1)
 
-    def run_in(self, hold: TaskHold, thread: int) -> None:
+    def run_in(self, hold: TaskLease, thread: int) -> None:
         """Say that a call has a thread of its own, by the kernel's number of it."""
         with self._lock:
             index = self._calls.get(hold)
@@ -96,21 +98,21 @@ class CallRecords:
         if self._loop is not None:
             self._loop.begin(thread)
 
-    def arm(self, hold: TaskHold, timeout: float | None) -> None:
+    def arm(self, hold: TaskLease, timeout: float | None) -> None:
         """Say that the time of a call begins."""
         with self._lock:
             index = self._calls.get(hold)
             if index is not None:
                 self._records[index].arm(timeout)
 
-    def ask(self, hold: TaskHold) -> None:
+    def ask(self, hold: TaskLease) -> None:
         """Say that a call was asked to end."""
         with self._lock:
             index = self._calls.get(hold)
             if index is not None:
                 self._records[index].ask(time.monotonic())
 
-    def close(self, hold: TaskHold) -> None:
+    def close(self, hold: TaskLease) -> None:
         """Say that a call has ended, or that its task has."""
         with self._lock:
             index = self._calls.pop(hold, None)
@@ -157,7 +159,7 @@ def agent_calls(table: WorkTable) -> list[AgentCall]:
     found = (table.read(index) for index in range(_FIRST, process.node if process else 0))
     return [
         AgentCall(
-            hold=TaskHold(task=work.run, token=work.node),
+            hold=TaskLease(task=work.run, token=work.node),
             agent=work.plan,
             timeout=work.unit,
             thread=work.attempt,

@@ -30,15 +30,15 @@ from flowcore.errors import (
     AgentTaskStateError,
     UsageError,
 )
-from flowcore.ports.agents import AgentDirectory, AgentNote, NewTask, TaskStore
+from flowcore.ports.agents import AgentDirectory, AgentInstance, NewTask, TaskStore
 from flowcore.ports.listing import Listing
 
 __all__ = [
     "MAX_DEPTH",
     "MAX_HOPS",
-    "Bell",
+    "AgentCaller",
+    "AgentNotifier",
     "Call",
-    "Caller",
     "chain_of",
     "completed",
     "find",
@@ -55,7 +55,7 @@ _CHAIN, _HOPS, _OWN = "flowcore/chain", "flowcore/hops", "flowcore/"
 _FRESH = 1.0
 
 
-class Bell(Protocol):
+class AgentNotifier(Protocol):
     """Rings agents: sends what only wakes them, since the store has the rest."""
 
     def ring(self, agent: str, task: str, message: Json | None = None) -> None:
@@ -95,10 +95,10 @@ class Call:
     """How many agents have been told something, one because of the other, to come to this."""
 
 
-class Caller:
+class AgentCaller:
     """Begins tasks, and goes on with them."""
 
-    def __init__(self, store: TaskStore, directory: AgentDirectory, bell: Bell) -> None:
+    def __init__(self, store: TaskStore, directory: AgentDirectory, bell: AgentNotifier) -> None:
         """Use these ports."""
         self.store = store
         self.directory = directory
@@ -232,7 +232,7 @@ def completed(task: Task) -> Task:
 
 def find(
     directory: AgentDirectory, *, skill: str | None = None, tag: str | None = None
-) -> Listing[AgentNote]:
+) -> Listing[AgentInstance]:
     """Return the notes of agents, dead ones included, with a skill and a tag."""
 
     def fits(card: Json) -> bool:
@@ -241,8 +241,8 @@ def find(
         return named and (tag is None or any(tag in each["tags"] for each in skills))
 
     notes = directory.agents()
-    fitting = (note for note in notes if fits(note.card))
-    return Listing(fitting, unreadable=notes.unreadable)
+    select_declared = (note for note in notes if fits(note.card))
+    return Listing(select_declared, unreadable=notes.unreadable)
 
 
 def _with_message(call: Call) -> Call:

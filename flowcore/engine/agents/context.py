@@ -25,16 +25,23 @@ from flowcore.agents.message import (
     TaskUpdate,
     parts_of,
 )
-from flowcore.engine.agents.caller import Call, Caller, chain_of, completed, hops_of
+from flowcore.engine.agents.caller import AgentCaller, Call, chain_of, completed, hops_of
 from flowcore.engine.agents.event_writer import EventWriter
 from flowcore.engine.agents.messages import UNREADABLE, message_body, read_message
 from flowcore.errors import AgentTaskStateError, UnsupportedValueError, UsageError
 from flowcore.ports.agents import TaskClaim
 
-__all__ = ["AgentContext", "BlockingAgentContext", "Parked", "Waiting", "has_ended", "said"]
+__all__ = [
+    "AgentContext",
+    "BlockingAgentContext",
+    "SuspendUntilReplied",
+    "Waiting",
+    "has_ended",
+    "said",
+]
 
 
-class Parked(BaseException):
+class SuspendUntilReplied(BaseException):
     """Leaves a function that is no coroutine until other agents have answered."""
 
     def __init__(self, tasks: Sequence[str]) -> None:
@@ -79,7 +86,7 @@ class _Context:
     #: Whether a call waits on the host's loop.
     _follows = False
 
-    def __init__(self, claim: TaskClaim, caller: Caller, waiting: Waiting) -> None:
+    def __init__(self, claim: TaskClaim, caller: AgentCaller, waiting: Waiting) -> None:
         self._claim = claim
         self._caller = caller
         self._waiting = waiting
@@ -269,7 +276,7 @@ class BlockingAgentContext(_Context):
         found = [self._caller.store.get(task) for task in tasks]
         ended = [each for each in found if each is not None and has_ended(each)]
         if len(ended) < len(tasks):
-            raise Parked(tasks)
+            raise SuspendUntilReplied(tasks)
         return [completed(each) for each in ended]
 
 

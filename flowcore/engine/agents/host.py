@@ -26,11 +26,11 @@ from dataclasses import dataclass, field
 from flowcore.agents.agent import AgentSpec, InputRequired, Rejected
 from flowcore.agents.message import Json, TaskState
 from flowcore.engine.agents.call_table import CallRecords
-from flowcore.engine.agents.caller import Caller
+from flowcore.engine.agents.caller import AgentCaller
 from flowcore.engine.agents.context import (
     AgentContext,
     BlockingAgentContext,
-    Parked,
+    SuspendUntilReplied,
     has_ended,
     said,
 )
@@ -41,7 +41,7 @@ from flowcore.engine.agents.slots import Places
 from flowcore.engine.agents.waiting import Ears, TurnWaiting
 from flowcore.engine.values.event_limits import MOST_TRACEBACK, shorten
 from flowcore.errors import FlowcoreError
-from flowcore.ports.agents import TaskClaim, TaskHold
+from flowcore.ports.agents import TaskClaim, TaskLease
 
 __all__ = ["AgentHost", "retry_delay"]
 
@@ -73,7 +73,7 @@ class AgentHost:
     def __init__(
         self,
         agents: Mapping[str, AgentSpec],
-        caller: Caller,
+        caller: AgentCaller,
         *,
         namespace: str,
         records: CallRecords | None = None,
@@ -115,7 +115,7 @@ class AgentHost:
         """Whether calls are under way."""
         return bool(self._turns)
 
-    def holds(self) -> Sequence[TaskHold]:
+    def holds(self) -> Sequence[TaskLease]:
         """Return what this process works on."""
         return [turn.claim.hold for turn in list(self._turns.values())]
 
@@ -148,7 +148,7 @@ class AgentHost:
                 self._unpark(parent)
         self._loop.call_soon_threadsafe(self._ears.wake, kind, task)
 
-    def drop(self, hold: TaskHold) -> None:
+    def drop(self, hold: TaskLease) -> None:
         """Stop working on a task that is no longer ours, unless it is ours again."""
         turn = self._turns.get(hold.task)
         if turn is None or turn.claim.hold != hold:
@@ -226,7 +226,7 @@ class AgentHost:
         """Run the function; return the state that its task comes to, None if that is not ours."""
         try:
             return await self._came_to(turn)
-        except Parked as parked:
+        except SuspendUntilReplied as parked:
             self._park(turn, parked.tasks)
         except TimedOut as late:
             return self._failed(turn, str(late))

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.message import Artifact, Message, Task, parts_of
 from flowcore.engine.agents.context import AgentContext, BlockingAgentContext
-from flowcore.engine.attempts.invocation import Stopper
+from flowcore.engine.attempts.invocation import CancelHandle
 from flowcore.errors import NodeCancelledError
 
 __all__ = ["STOP_GRACE", "Dropped", "Invocation", "TimedOut"]
@@ -51,7 +51,7 @@ class Invocation:
         self.dropped = False
         self._gone = asyncio.Event()
         self._end: _End | None = None
-        self._stopper = Stopper()
+        self._stopper = CancelHandle()
         self._task: asyncio.Task[None] | None = None
 
     @property

@@ -7,9 +7,9 @@ parameter gets which (binding).
 from collections.abc import Mapping
 from typing import Any, cast
 
-from flowcore.engine.attempts.attempt import Assignment
+from flowcore.engine.attempts.attempt import AttemptContext
 from flowcore.engine.attempts.binding import bind
-from flowcore.engine.attempts.preparation import Prepared
+from flowcore.engine.attempts.preparation import PreparedNode
 from flowcore.engine.attempts.secrets import read_secrets
 from flowcore.engine.values.redaction import redactor_of
 from flowcore.expr.secrets import SECRETS
@@ -20,7 +20,7 @@ from flowcore.run.wire import pack
 __all__ = ["given_of", "packed_arguments", "rendered"]
 
 
-def rendered(template: Template, work: Assignment) -> Mapping[str, Any]:
+def rendered(template: Template, work: AttemptContext) -> Mapping[str, Any]:
     """What a node's ``with`` comes to."""
     if template.still:
         return work.plan.params[work.node]
@@ -33,12 +33,12 @@ def rendered(template: Template, work: Assignment) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", template.render(context))
 
 
-def given_of(work: Assignment) -> Mapping[str, Any]:
+def given_of(work: AttemptContext) -> Mapping[str, Any]:
     """What the node's ``with`` comes to, also of a node that could not be prepared."""
     return rendered(compile_template(work.plan.params[work.node]), work)
 
 
-def packed_arguments(prepared: Prepared, work: Assignment, context: Context) -> bytes:
+def packed_arguments(prepared: PreparedNode, work: AttemptContext, context: Context) -> bytes:
     """The arguments of the node's function, but for its context, packed."""
     plan, node = work.plan, work.node
     args, kwargs = bind(

@@ -1,28 +1,28 @@
 """One attempt that is to be made, and one that has been made.
 
-In: nothing. Out: Assignment, Attempt. Not here: making it (worker.executor).
+In: nothing. Out: AttemptContext, AttemptResult. Not here: making it (worker.executor).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flowcore.engine.attempts.event_emitter import Emission
-from flowcore.engine.attempts.invocation import Stopper
+from flowcore.engine.attempts.event_emitter import EventBuffer
+from flowcore.engine.attempts.invocation import CancelHandle
 from flowcore.engine.attempts.upstream import Upstream
 from flowcore.engine.memory.thread import ThreadMemory
 from flowcore.engine.values.redaction import Redactor
 from flowcore.nodes.credentials import mask_text
 from flowcore.plan.plan import Plan
 from flowcore.ports.secrets import SecretSource
-from flowcore.ports.store import Outcome, Ticket
+from flowcore.ports.store import AttemptRef, Outcome
 from flowcore.run.record import Failure
 
-__all__ = ["Assignment", "Attempt", "NodeTraceback", "ended", "shown_error"]
+__all__ = ["AttemptContext", "AttemptResult", "NodeTraceback", "ended", "shown_error"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Assignment:
+class AttemptContext:
     """One attempt that is to be made, and what it is made with."""
 
     run: str
@@ -30,13 +30,13 @@ class Assignment:
     node: int
     attempt: int = 1
     turn: int | None = 0
-    """Which turn of the attempt this is: see ``Ticket``."""
+    """Which turn of the attempt this is: see ``AttemptRef``."""
     lost: int = 0
     """How many earlier attempts ended with the loss of their worker."""
     before: int = 0
     """How many were made before the run was resumed."""
     upstream: Upstream
-    stopper: Stopper
+    stopper: CancelHandle
     worker: str = ""
     resumed: bytes | None = None
     """What has ended the node's wait, as the store has it."""
@@ -46,7 +46,7 @@ class Assignment:
     """Whether a fallback was called."""
     before_emit: Callable[[], object] | None = None
     """Called before the node adds an event of its own to the log."""
-    emission: Emission | None = None
+    emission: EventBuffer | None = None
     """What it says, once it has said something."""
     memory: ThreadMemory | None = None
     """What it remembers with, once it has."""
@@ -63,9 +63,9 @@ class Assignment:
         return self.attempt - self.lost
 
     @property
-    def ticket(self) -> Ticket:
+    def ticket(self) -> AttemptRef:
         """What the attempt is recorded by."""
-        return Ticket(run=self.run, node=self.node, attempt=self.attempt, turn=self.turn)
+        return AttemptRef(run=self.run, node=self.node, attempt=self.attempt, turn=self.turn)
 
     @property
     def name(self) -> str:
@@ -91,10 +91,10 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class AttemptResult:
     """A claimed node and how its attempt ended."""
 
-    ticket: Ticket
+    ticket: AttemptRef
     plan: Plan
     outcome: Outcome
     upstream: Upstream
@@ -105,14 +105,14 @@ class Attempt:
 
 
 def ended(
-    work: Assignment,
+    work: AttemptContext,
     outcome: Outcome,
     *,
     seconds: float = 0.0,
     error: BaseException | None = None,
-) -> Attempt:
+) -> AttemptResult:
     """Say how an attempt has ended."""
-    return Attempt(
+    return AttemptResult(
         ticket=work.ticket,
         plan=work.plan,
         outcome=outcome,
@@ -126,7 +126,7 @@ class NodeTraceback(Exception):  # noqa: N818  (stands for an error, and is none
     """The traceback of a node's error as text, in its place."""
 
 
-def shown_error(attempt: Attempt) -> BaseException | None:
+def shown_error(attempt: AttemptResult) -> BaseException | None:
     """Return what stands for the error of an attempt where others show it with its traceback.
 
     Never the error itself: it may hold secrets, and whoever asks it for its words may be kept for

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from flowcore.engine.attempts.attempt import Assignment
-from flowcore.engine.attempts.event_emitter import Emission, Flusher
+from flowcore.engine.attempts.attempt import AttemptContext
+from flowcore.engine.attempts.event_emitter import EventBuffer, Flusher
 from flowcore.engine.attempts.generators import NodeLogger, token
 from flowcore.engine.attempts.print_capture import MOST_LINE, capture
 from flowcore.engine.memory.thread import MemoryRules, ThreadMemory
@@ -27,14 +27,14 @@ from flowcore.run.node_event import Note
 from flowcore.run.text import to_utf8
 from flowcore.run.wire import pack, unpack
 
-__all__ = ["Speaker"]
+__all__ = ["ContextFactory"]
 
 _Attempt = TypeVar("_Attempt", bound=Callable[..., Any])
 
 _log = logging.getLogger("flowcore.node")
 
 
-class Speaker:
+class ContextFactory:
     """Gives the attempts of a process their contexts."""
 
     def __init__(self, events: EventLog, limits: Limits, memory: MemoryStore | None) -> None:
@@ -49,7 +49,7 @@ class Speaker:
         """End the thread that writes what is said, if there is one."""
         self._flusher.close()
 
-    def context(self, work: Assignment) -> Context:
+    def context(self, work: AttemptContext) -> Context:
         """Make the context of an attempt."""
         name, streams = work.name, work.plan.streaming
         say = partial(self._say, work)
@@ -75,7 +75,7 @@ class Speaker:
             else partial(_key_of, work),
         )
 
-    def finish(self, work: Assignment) -> None:
+    def finish(self, work: AttemptContext) -> None:
         """Have all written that an attempt has said, once its function has ended.
 
         Raises:
@@ -93,7 +93,7 @@ class Speaker:
         if not self._limits.prints:
             return attempt
 
-        def heard(work: Assignment, **how: Any) -> Any:
+        def heard(work: AttemptContext, **how: Any) -> Any:
             if not work.plan.streaming:
                 return attempt(work, **how)
             try:
@@ -105,7 +105,7 @@ class Speaker:
 
         return cast("_Attempt", heard)
 
-    def _print(self, work: Assignment, line: str) -> bool:
+    def _print(self, work: AttemptContext, line: str) -> bool:
         """Make a line that was printed a record of the node's log; none is dropped for others."""
         try:
             text = to_utf8(work.hidden_text(line))
@@ -119,7 +119,7 @@ class Speaker:
             return False
         return True
 
-    def _tokens(self, work: Assignment) -> Callable[[Any], bool]:
+    def _tokens(self, work: AttemptContext) -> Callable[[Any], bool]:
         """What says a node's tokens; a secret is hidden that comes in several of them."""
         redactor = work.redactor
         if redactor is None:
@@ -136,30 +136,30 @@ class Speaker:
 
         return say
 
-    def tell(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> None:
+    def tell(self, work: AttemptContext, kind: EventType, data: Mapping[str, Any]) -> None:
         """Say what the engine has done with an attempt; it is written before the node's end."""
         emission = self._emission(work)
         emission.say(Note(type=kind, packed=pack(dict(data))))
         emission.close()
 
-    def _thread(self, store: MemoryStore, work: Assignment, logger: NodeLogger) -> Memory:
+    def _thread(self, store: MemoryStore, work: AttemptContext, logger: NodeLogger) -> Memory:
         """The run's thread, the same one each time an attempt asks."""
         with self._beginning:
             if work.memory is None:
                 work.memory = thread_of(store, work, logger)
             return work.memory
 
-    def _say(self, work: Assignment, kind: EventType, data: Mapping[str, Any]) -> bool:
+    def _say(self, work: AttemptContext, kind: EventType, data: Mapping[str, Any]) -> bool:
         """Have what a node says written; False when it is not heard."""
         data = work.hidden(data, what=f"an event of node {work.name!r}")
         note = Note(type=kind, packed=self._limits.pack_event(data, node=work.name))
         return self._emission(work).say(note)
 
-    def _emission(self, work: Assignment) -> Emission:
+    def _emission(self, work: AttemptContext) -> EventBuffer:
         """What the attempt says, begun when it first says something."""
         with self._beginning:
             if work.emission is None:
-                work.emission = Emission(
+                work.emission = EventBuffer(
                     self._events,
                     work.ticket,
                     size=work.plan.buffer_size,
@@ -169,7 +169,7 @@ class Speaker:
             return work.emission
 
 
-def _key_of(work: Assignment) -> str:
+def _key_of(work: AttemptContext) -> str:
     """What the node's own idempotency key comes to."""
     template = compile_template({"key": work.plan.policy(work.node).idempotency_key})
     context = work.upstream.context(template.node_refs, names=template.names, node=work.node)
@@ -182,7 +182,7 @@ def _resumed(what: bytes | None) -> Resumed | None:
     return Resumed("signal", unpack(what)) if what else Resumed("time")
 
 
-def thread_of(store: MemoryStore, work: Assignment, logger: NodeLogger) -> ThreadMemory:
+def thread_of(store: MemoryStore, work: AttemptContext, logger: NodeLogger) -> ThreadMemory:
     """Find the thread of a run: what its flow says, else the input ``thread``, else the run."""
     config = work.plan.memory
     root = work.run.partition("/")[0]  # the items of a map, and sub-flows, are part of their run

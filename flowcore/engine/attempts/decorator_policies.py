@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flowcore.check.rules.decorators import function_of
-from flowcore.engine.attempts.attempt import Assignment
+from flowcore.engine.attempts.attempt import AttemptContext
 from flowcore.errors import FlowcoreError
 from flowcore.graph.decorators import spec_of
 from flowcore.graph.flow import NodeDefinition
@@ -25,14 +25,14 @@ from flowcore.graph.serialize import spec_keys
 from flowcore.nodes.resolve import resolve
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import Policy
-from flowcore.ports.store import Outcome, Wait
+from flowcore.ports.store import Outcome, Suspension
 
 __all__ = ["MESSAGE", "Marked", "Route", "SentOn"]
 
 _log = logging.getLogger(__name__)
 
 #: A node with a timeout or a limit shares its message with no other: it gets one of its own.
-MESSAGE = Wait(seconds=0.0, resumes=False, reason="waits for a message of its own")
+MESSAGE = Suspension(seconds=0.0, resumes=False, reason="waits for a message of its own")
 
 #: Seconds after which a node gets another message, should the one that was sent on not exist.
 _UNLESS_WOKEN = 5.0
@@ -55,7 +55,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SentOn(Wait):
+class SentOn(Suspension):
     """The wait of a node for a message on another queue; it is woken at once.
 
     Attributes:
@@ -104,7 +104,7 @@ class Marked:
                 self._routes[plan.hash, at] = route
         return known
 
-    def waits(self, work: Assignment, *, alone: bool) -> Outcome | None:
+    def waits(self, work: AttemptContext, *, alone: bool) -> Outcome | None:
         """Complete the plan of an attempt; have the node wait if its message is not for it.
 
         Args:

@@ -17,14 +17,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from flowcore.engine.values.store_writes import insist
+from flowcore.engine.values.store_writes import retry_write
 from flowcore.errors import FlowcoreError
-from flowcore.ports.store import EventLog, Heard, Ticket
+from flowcore.ports.store import AppendResult, AttemptRef, EventLog
 from flowcore.run.event import EventType
 from flowcore.run.node_event import Note
 from flowcore.run.wire import pack
 
-__all__ = ["Emission", "Flusher"]
+__all__ = ["EventBuffer", "Flusher"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +38,13 @@ _END_WITHIN = 2.0
 _WRITE = 256 * 2**10
 
 
-class Emission:
+class EventBuffer:
     """What one attempt says; safe to use from several threads of it."""
 
     def __init__(
         self,
         events: EventLog,
-        ticket: Ticket,
+        ticket: AttemptRef,
         *,
         size: int,
         flusher: "Flusher",
@@ -103,9 +103,9 @@ class Emission:
             StoreUnreachableError: The store stays out of reach.
             StoreFullError: It stays full.
         """
-        insist(self.write)  # which also waits for a write that is under way
+        retry_write(self.write)  # which also waits for a write that is under way
         while self._batch or self._waiting or self._lost:
-            insist(self.write)
+            retry_write(self.write)
 
     def write(self) -> None:
         """Write what waits, in one go.
@@ -126,7 +126,7 @@ class Emission:
             self._batch = []
             with self._changed:
                 self._behind = False
-                if heard is not Heard.HEARD:
+                if heard is not AppendResult.HEARD:
                     self._deaf = True
                     self._waiting.clear()
                     self._lost = 0
@@ -174,7 +174,7 @@ class Flusher:
 
     def __init__(self) -> None:
         """Start nothing yet."""
-        self._due: dict[Emission, None] = {}
+        self._due: dict[EventBuffer, None] = {}
         self._some = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -188,7 +188,7 @@ class Flusher:
         if thread is not None:
             thread.join(_END_WITHIN)
 
-    def wake(self, emission: Emission) -> None:
+    def wake(self, emission: EventBuffer) -> None:
         """Have an attempt's notes written."""
         with self._some:
             if emission in self._due:

@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flowcore.engine.attempts.invocation import Stopper
+from flowcore.engine.attempts.invocation import CancelHandle
 from flowcore.engine.attempts.work_table import WorkRecord
 from flowcore.errors import FlowcoreError, NodeCancelledError
 from flowcore.ports.limiter import Limiter
-from flowcore.ports.store import Claim, RunStore, Ticket
-from flowcore.ports.unit import UnitTicket
+from flowcore.ports.store import AttemptRef, Claim, RunStore
+from flowcore.ports.unit import UnitRef
 
-__all__ = ["LeaseKeeper"]
+__all__ = ["Heartbeater"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _GIVE_UP_AFTER = 1.5
 _LOOK = 0.5
 
 
-class LeaseKeeper:
+class Heartbeater:
     """Renews leases every ``interval`` seconds while anything runs."""
 
     def __init__(
@@ -47,16 +47,16 @@ class LeaseKeeper:
         self._store = store
         self._interval = interval
         self.record = record
-        self._held: dict[Ticket | UnitTicket, Stopper] = {}
+        self._held: dict[AttemptRef | UnitRef, CancelHandle] = {}
         self._places: dict[tuple[str, str], Limiter] = {}
-        self._asked: dict[Ticket | UnitTicket, float] = {}
+        self._asked: dict[AttemptRef | UnitRef, float] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def hold(
         self,
-        ticket: Ticket | UnitTicket,
-        stopper: Stopper,
+        ticket: AttemptRef | UnitRef,
+        stopper: CancelHandle,
         *,
         plan: str = "",
         claim: Claim | None = None,
@@ -79,7 +79,7 @@ class LeaseKeeper:
                 )
                 self._thread.start()
 
-    def drop(self, ticket: Ticket | UnitTicket) -> None:
+    def drop(self, ticket: AttemptRef | UnitRef) -> None:
         """Stop renewing: the attempt has ended."""
         with self._lock:
             self._held.pop(ticket, None)
@@ -92,7 +92,7 @@ class LeaseKeeper:
         with self._lock:
             return sum(stopper.stuck for stopper in self._held.values())
 
-    def exchange(self, ticket: Ticket, stopper: Stopper) -> None:
+    def exchange(self, ticket: AttemptRef, stopper: CancelHandle) -> None:
         """Stop by another handle from now on what is held, if it is."""
         with self._lock:
             if ticket in self._held:
@@ -139,7 +139,7 @@ class LeaseKeeper:
             for ticket, lost in verdicts.items():
                 self._end(ticket, held[ticket], lost=lost)
 
-    def _end(self, ticket: Ticket | UnitTicket, stopper: Stopper, *, lost: bool) -> None:
+    def _end(self, ticket: AttemptRef | UnitRef, stopper: CancelHandle, *, lost: bool) -> None:
         now = time.monotonic()
         with self._lock:
             if ticket not in self._held:
@@ -156,9 +156,11 @@ class LeaseKeeper:
             stopper.give_up(NodeCancelledError(why))
 
 
-def _enter(record: WorkRecord, ticket: Ticket | UnitTicket, plan: str, claim: Claim | None) -> None:
+def _enter(
+    record: WorkRecord, ticket: AttemptRef | UnitRef, plan: str, claim: Claim | None
+) -> None:
     """Let the parent know; the nodes of a unit are told of as they begin."""
-    if isinstance(ticket, UnitTicket):
+    if isinstance(ticket, UnitRef):
         record.open(ticket.run, plan=plan, unit=ticket.unit)
     else:
         past = (claim.lost, claim.before, claim.failure is not None) if claim else (0, 0, False)

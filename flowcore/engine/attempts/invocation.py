@@ -29,7 +29,7 @@ from flowcore.forks import renew_after_fork
 from flowcore.nodes.signature import remembered
 from flowcore.types import format_duration
 
-__all__ = ["Invoker", "Stopper", "timed_out"]
+__all__ = ["CancelHandle", "Invoker", "timed_out"]
 
 _WAKE = signal.SIGUSR2
 _PRUNE = 1024
@@ -49,11 +49,11 @@ _PATIENCE = 2.0
 STUCK_AFTER = 1.0
 
 #: When, tie-break, what to stop, with what, and whether it was forced already.
-_Alarm: TypeAlias = tuple[float, int, "Stopper", BaseException, bool]
+_Alarm: TypeAlias = tuple[float, int, "CancelHandle", BaseException, bool]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Stopper:
+class CancelHandle:
     """Stops one call that is under way, from any thread, at most once."""
 
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -183,7 +183,7 @@ class Invoker:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        stopper: Stopper,
+        stopper: CancelHandle,
         timeout: float | None = None,
     ) -> Any:
         """Call and wait.
@@ -248,7 +248,7 @@ class Invoker:
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        stopper: Stopper,
+        stopper: CancelHandle,
     ) -> Any:
         try:
             if _is_async(function):
@@ -267,7 +267,7 @@ class Invoker:
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        stopper: Stopper,
+        stopper: CancelHandle,
     ) -> Any:
         if not self._listens and threading.current_thread() is threading.main_thread():
             _listen()
@@ -291,7 +291,7 @@ class Invoker:
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        stopper: Stopper,
+        stopper: CancelHandle,
     ) -> Any:
         loop = self._loop.get()
 
@@ -314,7 +314,7 @@ class Invoker:
                 raise stopper.error from None
             raise
 
-    def _set_alarm(self, timeout: float, stopper: Stopper) -> None:
+    def _set_alarm(self, timeout: float, stopper: CancelHandle) -> None:
         error = timed_out(timeout)
         if self._record is not None:
             self._record.arm(timeout)

@@ -16,7 +16,7 @@ from flowcore.nodes.signature import remembered
 from flowcore.run.values import plain_value
 from flowcore.run.wire import COMBINED
 
-__all__ = ["as_said", "model_of"]
+__all__ = ["model_of", "validate_output"]
 
 _MOST = 5
 
@@ -34,7 +34,7 @@ def model_of(function: Callable[..., Any]) -> type[BaseModel] | None:
     return said if isinstance(said, type) and issubclass(said, BaseModel) else None
 
 
-def as_said(
+def validate_output(
     value: Any,
     *,
     schema: Mapping[str, Any] | None,

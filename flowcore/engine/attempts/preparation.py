@@ -19,7 +19,7 @@ from flowcore.nodes.signature import Signature, signature_of
 from flowcore.nodes.types.celery_task import PREFIX
 from flowcore.plan.plan import Plan
 
-__all__ = ["Prepared", "Preparer", "Substitute"]
+__all__ = ["NodePreparer", "PreparedNode", "Substitute"]
 
 #: Given a plan, a node and what finds its function: what is called, and what that is called like.
 Substitute: TypeAlias = Callable[
@@ -36,7 +36,7 @@ _MOST = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class PreparedNode:
     """A node and how it is called."""
 
     function: Callable[..., Any]
@@ -56,7 +56,7 @@ class Prepared:
     """What its function says it returns, if that can be checked."""
 
 
-class Preparer:
+class NodePreparer:
     """Prepares the nodes of a process, each once."""
 
     def __init__(
@@ -73,13 +73,13 @@ class Preparer:
         """
         self._substitute = substitute
         self._importing = importing
-        self._known: dict[tuple[str, int], Prepared] = {}
+        self._known: dict[tuple[str, int], PreparedNode] = {}
 
-    def known(self, plan: Plan, node: int) -> Prepared | None:
+    def known(self, plan: Plan, node: int) -> PreparedNode | None:
         """Return a node that was prepared already: it imports nothing."""
         return self._known.get((plan.hash, node))
 
-    def of(self, plan: Plan, node: int) -> Prepared:
+    def of(self, plan: Plan, node: int) -> PreparedNode:
         """Prepare a node.
 
         Raises:
@@ -100,7 +100,7 @@ class Preparer:
             wanted = list(plan.pred[node])
         if ":" in policy.uses and not policy.uses.startswith(PREFIX):
             function = coerced(function, like=like, uses=policy.uses, node=plan.label(node))
-        prepared = Prepared(
+        prepared = PreparedNode(
             function=function,
             signature=signature,
             template=template,

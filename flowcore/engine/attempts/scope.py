@@ -15,11 +15,11 @@ from typing import Any
 
 from flowcore.plan.plan import Plan
 
-__all__ = ["Scoped"]
+__all__ = ["ChildScope"]
 
 
 @dataclass(frozen=True, slots=True)
-class Scoped:
+class ChildScope:
     """The outside of one run, seen from its nodes."""
 
     plan: Plan

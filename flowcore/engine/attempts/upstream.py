@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from flowcore.engine.attempts.scope import Scoped
+from flowcore.engine.attempts.scope import ChildScope
 from flowcore.engine.values.output_batches import portions
 from flowcore.engine.values.payloads import Payloads
 from flowcore.plan.plan import Plan
@@ -29,13 +29,13 @@ class _Recent:
     """The outsides of the latest runs: a map of 10,000 items is decoded once, not 10,000 times."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, str], tuple[RunReader, Scoped]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, str], tuple[RunReader, ChildScope]] = OrderedDict()
 
-    def get(self, reader: RunReader, run: str) -> Scoped | None:
+    def get(self, reader: RunReader, run: str) -> ChildScope | None:
         found = self._kept.get((id(reader), run))
         return found[1] if found else None
 
-    def put(self, reader: RunReader, run: str, scoped: Scoped) -> None:
+    def put(self, reader: RunReader, run: str, scoped: ChildScope) -> None:
         # With the reader, so that its number is not given to another one.
         self._kept[id(reader), run] = reader, scoped
         while len(self._kept) > _OUTSIDES:
@@ -75,7 +75,7 @@ class Upstream:
         self._values: dict[int, Any] = {}
         self._input: Any = _UNREAD
         self._inputs: Mapping[str, Any] | None = None
-        self._scope: Scoped | None = None
+        self._scope: ChildScope | None = None
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -86,12 +86,12 @@ class Upstream:
         return self._inputs
 
     @property
-    def _scoped(self) -> Scoped | None:
+    def _scoped(self) -> ChildScope | None:
         """What is around the nodes of a structured node; None for those of a flow."""
         if self._scope is None and self._plan.scope:
             self._scope = _RECENT.get(self._reader, self._run)
             if self._scope is None:
-                self._scope = Scoped(self._plan, self.input)
+                self._scope = ChildScope(self._plan, self.input)
                 _RECENT.put(self._reader, self._run, self._scope)
         return self._scope
 

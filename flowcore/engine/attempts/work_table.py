@@ -99,7 +99,7 @@ class RunningWork:
     node: int
     attempt: int
     turn: int
-    """Which turn of the attempt this is: see ``Ticket``."""
+    """Which turn of the attempt this is: see ``AttemptRef``."""
     started: float
     deadline: float | None
     """When the time limit of what it does ends."""

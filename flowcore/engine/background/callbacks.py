@@ -16,13 +16,13 @@ from typing import Any
 from flowcore.engine.values.isolation import Isolation
 from flowcore.errors import FlowcoreError, UsageError
 from flowcore.nodes.resolve import named_object
-from flowcore.ports.callbacks import CallbackDesk, Turn
+from flowcore.ports.callbacks import CallbackQueue, Turn
 from flowcore.ports.store import EventLog
 from flowcore.ports.troubles import TroubleBook
 from flowcore.run.callbacks import METHODS, calls_of
 from flowcore.run.event import Event
 
-__all__ = ["CallbackTeller", "find_callbacks", "tell", "tell_all"]
+__all__ = ["CallbackRunner", "find_callbacks", "tell", "tell_all"]
 
 _log = logging.getLogger("flowcore.callbacks")
 
@@ -107,14 +107,14 @@ async def _awaited(answer: Awaitable[Any]) -> None:
     await answer
 
 
-class CallbackTeller:
+class CallbackRunner:
     """Tells a worker's callbacks of runs, one run at a time, until it is stopped."""
 
     def __init__(
         self,
         heard: Sequence[Any],
         *,
-        desk: CallbackDesk,
+        desk: CallbackQueue,
         events: EventLog,
         lease: float,
         troubles: TroubleBook | None = None,

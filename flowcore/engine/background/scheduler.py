@@ -29,7 +29,7 @@ from flowcore.engine.values.isolation import Deadline, Isolation, sentence_of
 from flowcore.errors import FlowcoreError, StoreFullError, StoreUnreachableError, UsageError
 from flowcore.expr.secrets import SECRETS
 from flowcore.expr.template import compile_template
-from flowcore.ports.schedules import CATCH_UP, OVERLAP, Schedule, ScheduleBook
+from flowcore.ports.schedules import CATCH_UP, OVERLAP, Schedule, ScheduleStore
 from flowcore.run.wire import pack
 from flowcore.types import time_zone
 
@@ -138,7 +138,7 @@ class Scheduler:
 
     def __init__(
         self,
-        book: ScheduleBook,
+        book: ScheduleStore,
         firing: Callable[[], Firing],
         *,
         isolation: Isolation | None = None,

@@ -8,29 +8,29 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from flowcore.engine.attempts.attempt import Assignment
+from flowcore.engine.attempts.attempt import AttemptContext
 from flowcore.errors import ChildRunError, NodeTimeoutError, RunTimeoutError
 from flowcore.plan.captures import SCOPED, captured
 from flowcore.plan.plan import Plan
-from flowcore.plan.policy import Body
-from flowcore.ports.store import Outcome, Submitted, Wait
+from flowcore.plan.policy import StructuredSpec
+from flowcore.ports.store import Outcome, SubmitResult, Suspension
 from flowcore.run.record import Failure, Parent, RunSummary
 from flowcore.run.status import RunState
 from flowcore.types import format_duration
 
 __all__ = [
-    "ChildFailed",
+    "ChildRunFailed",
     "Children",
+    "child_run_id",
     "failure_of",
-    "has_another_chance",
-    "outside_of",
+    "may_retry_child",
+    "outer_scope",
     "parent_of",
-    "root_of",
-    "waits_for",
+    "wait_for_child",
 ]
 
 
-class ChildFailed(Exception):  # noqa: N818  (no error of its own: it carries the node's)
+class ChildRunFailed(Exception):  # noqa: N818  (no error of its own: it carries the node's)
     """The run that a node has started has failed."""
 
     def __init__(self, failure: Failure) -> None:
@@ -42,7 +42,7 @@ class ChildFailed(Exception):  # noqa: N818  (no error of its own: it carries th
 class Children(Protocol):
     """Starts runs for nodes."""
 
-    def start(self, id: str, plan: Plan, input: Any, parent: Parent) -> Submitted:
+    def start(self, id: str, plan: Plan, input: Any, parent: Parent) -> SubmitResult:
         """Create the run, once per id, and ring for its starts."""
         ...
 
@@ -51,7 +51,7 @@ class Children(Protocol):
         ...
 
 
-def parent_of(work: Assignment) -> Parent:
+def parent_of(work: AttemptContext) -> Parent:
     """The attempt, as the one that starts a run."""
     return Parent(
         run=work.run,
@@ -62,7 +62,7 @@ def parent_of(work: Assignment) -> Parent:
     )
 
 
-def has_another_chance(work: Assignment, summary: RunSummary) -> bool:
+def may_retry_child(work: AttemptContext, summary: RunSummary) -> bool:
     """Whether a run that has failed is to go on.
 
     It was started, or let go on, in an earlier chance of the node. The next attempt after one whose
@@ -71,18 +71,18 @@ def has_another_chance(work: Assignment, summary: RunSummary) -> bool:
     return summary.parent is not None and summary.parent.chance < work.chance
 
 
-def root_of(work: Assignment) -> str:
+def child_run_id(work: AttemptContext) -> str:
     """The id of the run that a node starts; an item's part of it is its number."""
     name = work.name
     return f"{work.run}/{name.partition('[')[2].rstrip(']') or name}"
 
 
-def waits_for(child: str, reason: str) -> Outcome:
+def wait_for_child(child: str, reason: str) -> Outcome:
     """Say that a node waits for a run."""
-    return Outcome(kind="waiting", wait=Wait(child=child, reason=reason))
+    return Outcome(kind="waiting", wait=Suspension(child=child, reason=reason))
 
 
-def outside_of(work: Assignment, body: Body) -> dict[str, Any]:
+def outer_scope(work: AttemptContext, body: StructuredSpec) -> dict[str, Any]:
     """What the nodes inside can see of this run: its inputs, and what they read by name."""
     bare, keyed = captured(work.plan.params[work.node], body)
     context = work.upstream.context(bare | keyed, names=bare | keyed, node=work.node)
@@ -96,7 +96,7 @@ def outside_of(work: Assignment, body: Body) -> dict[str, Any]:
     return {**given, "nodes": hidden} if hidden else given
 
 
-def failure_of(work: Assignment, body: Body, summary: RunSummary) -> Exception:
+def failure_of(work: AttemptContext, body: StructuredSpec, summary: RunSummary) -> Exception:
     """Say why a run ended badly, as the node's own failure."""
     if summary.state is RunState.CANCELLED or summary.error is None:
         return ChildRunError(f"run {summary.id!r} was cancelled")
@@ -109,4 +109,4 @@ def failure_of(work: Assignment, body: Body, summary: RunSummary) -> Exception:
         failure = replace(failure, type=kind, code=code, message=message)
     if body.kind in {"flow", "parallel", "epilogue"}:
         inside = f"{work.name}/{inside}" if inside else work.name
-    return ChildFailed(replace(failure, node=inside))
+    return ChildRunFailed(replace(failure, node=inside))

@@ -18,13 +18,13 @@ from typing import Any, Self
 from flowcore.errors import UsageError
 from flowcore.graph.flow import MOST_ITEMS
 
-__all__ = ["MOST_ITEMS", "Feed", "feeding"]
+__all__ = ["MOST_ITEMS", "ItemFeed", "feeding"]
 
 #: The longest that an item waits, and which part of the time so far.
 _LONGEST, _PART = 1.0, 0.05
 
 
-class Feed:
+class ItemFeed:
     """Begins items as they come; used as a context manager, in whose end all of them are begun."""
 
     def __init__(

@@ -14,28 +14,28 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-from flowcore.engine.attempts.attempt import Assignment
+from flowcore.engine.attempts.attempt import AttemptContext
 from flowcore.engine.child_runs.child_run import (
-    ChildFailed,
     Children,
+    ChildRunFailed,
+    child_run_id,
     failure_of,
-    has_another_chance,
-    outside_of,
+    may_retry_child,
+    outer_scope,
     parent_of,
-    root_of,
-    waits_for,
+    wait_for_child,
 )
-from flowcore.engine.child_runs.item_feed import Feed
+from flowcore.engine.child_runs.item_feed import ItemFeed
 from flowcore.engine.values.output_batches import portions
 from flowcore.engine.values.payloads import Payloads
 from flowcore.errors import ChildRunError, OrphanError
 from flowcore.plan.children import end_plan, map_plan
-from flowcore.plan.policy import Body
+from flowcore.plan.policy import StructuredSpec
 from flowcore.ports.store import Outcome, RunReader
 from flowcore.run.record import Failure, RunSummary
 from flowcore.run.status import NodeState, RunState
 
-__all__ = ["Drain", "Sources"]
+__all__ = ["Drain", "StreamedMaps"]
 
 #: Calls the source's function, and gives each item that comes of it to what it is given.
 Drain: TypeAlias = Callable[[Callable[[Any], object]], object]
@@ -60,7 +60,7 @@ class _Parts:
         return (*(self.ids[first] for first in sorted(self.ids)), *end)
 
 
-class Sources:
+class StreamedMaps:
     """Runs maps whose items come from a function."""
 
     def __init__(self, reader: RunReader, payloads: Payloads, children: Children) -> None:
@@ -69,7 +69,9 @@ class Sources:
         self._payloads = payloads
         self._children = children
 
-    def turn(self, work: Assignment, body: Body, drain: Drain, key: Callable[[], str]) -> Any:
+    def turn(
+        self, work: AttemptContext, body: StructuredSpec, drain: Drain, key: Callable[[], str]
+    ) -> Any:
         """Have a turn.
 
         Args:
@@ -98,23 +100,23 @@ class Sources:
     # ── the first turn ──────────────────────────────────────────────────────────────────────────
 
     def _begin(
-        self, work: Assignment, body: Body, parts: _Parts, drain: Drain, given: str
+        self, work: AttemptContext, body: StructuredSpec, parts: _Parts, drain: Drain, given: str
     ) -> _Parts:
         """Have every item begun, and let those go on that began in an earlier attempt."""
         over = self._reader.summary(work.run)
         life = over.resumes if over is not None else 0
         if life and parts.all and self._given(parts) != given:
-            parts = _Parts(root=f"{root_of(work)}@r{life}", ids={}, ended=False)
+            parts = _Parts(root=f"{child_run_id(work)}@r{life}", ids={}, ended=False)
         found = {id: self._reader.summary(id) for id in parts.all}
         for id, summary in found.items():
             if summary is None or summary.state not in {RunState.FAILED, RunState.CANCELLED}:
                 continue
-            if has_another_chance(work, summary):
+            if may_retry_child(work, summary):
                 self._children.resume(id, parent_of(work))
         if not parts.ended:
             start = partial(self._start, work, body, parts.root, given)
             begun = sum(one.total for one in found.values() if one is not None)
-            with Feed(start, name=work.name, begun=begun, size=body.chunk_size) as feed:
+            with ItemFeed(start, name=work.name, begun=begun, size=body.chunk_size) as feed:
                 drain(feed.put)
             last: dict[str, Any] = {"inputs": {}, "outer": {}, "upstream": None}
             last |= {"source": given, "entries": feed.begun}
@@ -123,7 +125,13 @@ class Sources:
         return self._parts(work)
 
     def _start(
-        self, work: Assignment, body: Body, root: str, given: str, first: int, items: list[Any]
+        self,
+        work: AttemptContext,
+        body: StructuredSpec,
+        root: str,
+        given: str,
+        first: int,
+        items: list[Any],
     ) -> None:
         """Begin some items."""
         for id in self._parts(work).all if work.plan.fail_fast else ():
@@ -131,7 +139,7 @@ class Sources:
             if summary is not None:
                 _refuse(work, body, summary)  # there is no use in more of them
         plan = map_plan(work.plan, work.node, body, len(items), first=first, limit=root)
-        input = {**outside_of(work, body), "items": items, "source": given}
+        input = {**outer_scope(work, body), "items": items, "source": given}
         self._children.start(f"{root}@{first}" if first else root, plan, input, parent_of(work))
 
     def _given(self, parts: _Parts) -> str:
@@ -140,9 +148,9 @@ class Sources:
         found: str = self._payloads.unpack(blob, what="input of the run")["source"]
         return found
 
-    def _parts(self, work: Assignment) -> _Parts:
+    def _parts(self, work: AttemptContext) -> _Parts:
         """The runs that the node has started; of several sets, those of the latest."""
-        base, sets = root_of(work), dict[int, list[str]]()
+        base, sets = child_run_id(work), dict[int, list[str]]()
         for id, node in self._reader.children(work.run).items():
             if node == work.node:
                 life, at = _place(id.removeprefix(base))
@@ -156,7 +164,7 @@ class Sources:
 
     # ── the others ──────────────────────────────────────────────────────────────────────────────
 
-    def _come_to(self, work: Assignment, body: Body, parts: _Parts) -> Any:
+    def _come_to(self, work: AttemptContext, body: StructuredSpec, parts: _Parts) -> Any:
         """What has come of the items: their outputs, when all of them have ended."""
         found: list[RunSummary] = []
         for id in parts.all:
@@ -171,7 +179,7 @@ class Sources:
         for summary in found:
             if not summary.state.is_terminal:
                 count = sum(one.total for one in entries)
-                return waits_for(summary.id, f"runs {count} item{'s' if count != 1 else ''}")
+                return wait_for_child(summary.id, f"runs {count} item{'s' if count != 1 else ''}")
         for summary in found:
             _refuse(work, body, summary)
         self._refuse_gaps(parts, entries)
@@ -190,7 +198,9 @@ class Sources:
             msg = f"items from {begun} on are gone: the server has lost what it was told of them"
             raise ChildRunError(f"{msg}; run the flow again")
 
-    def _refuse_too_many(self, work: Assignment, body: Body, entries: Sequence[RunSummary]) -> None:
+    def _refuse_too_many(
+        self, work: AttemptContext, body: StructuredSpec, entries: Sequence[RunSummary]
+    ) -> None:
         """Raise when more items have failed than may, of all runs together."""
         if not body.tolerated:
             return
@@ -203,7 +213,7 @@ class Sources:
         if failed > most:
             what = f"{failed} of {total} items have failed, and {most} may"
             error = ChildRunError(what)
-            raise ChildFailed(
+            raise ChildRunFailed(
                 Failure(type="ChildRunError", code=error.code, message=what, node=work.name)
             )
 
@@ -225,7 +235,7 @@ def _place(rest: str) -> tuple[int, str]:
     return life, words[0] if words else "0"
 
 
-def _refuse(work: Assignment, body: Body, summary: RunSummary) -> None:
+def _refuse(work: AttemptContext, body: StructuredSpec, summary: RunSummary) -> None:
     """Raise when a run has ended badly."""
     if summary.state.is_terminal and summary.state is not RunState.SUCCEEDED:
         raise failure_of(work, body, summary)

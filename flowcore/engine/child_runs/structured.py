@@ -12,21 +12,21 @@ attempt finds the run that the first has started, whatever became of the attempt
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowcore.engine.attempts.attempt import Assignment
+from flowcore.engine.attempts.attempt import AttemptContext
 from flowcore.engine.child_runs.child_run import (
-    ChildFailed,
     Children,
+    ChildRunFailed,
+    child_run_id,
     failure_of,
-    has_another_chance,
-    outside_of,
+    may_retry_child,
+    outer_scope,
     parent_of,
-    root_of,
-    waits_for,
+    wait_for_child,
 )
 from flowcore.engine.child_runs.item_feed import MOST_ITEMS
-from flowcore.engine.child_runs.streamed_map import Sources
+from flowcore.engine.child_runs.streamed_map import StreamedMaps
 from flowcore.engine.runs.compensation import Undone, outputs_of, undone
-from flowcore.engine.runs.inputs import accept_input, fitting
+from flowcore.engine.runs.inputs import accept_input, select_declared
 from flowcore.engine.values.output_batches import portions
 from flowcore.engine.values.payloads import Payloads
 from flowcore.errors import (
@@ -47,13 +47,13 @@ from flowcore.plan.children import (
     segment,
 )
 from flowcore.plan.plan import Plan
-from flowcore.plan.policy import Body
+from flowcore.plan.policy import StructuredSpec
 from flowcore.ports.store import Outcome, RunReader
 from flowcore.run.record import RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import COMBINED, is_same, pack
 
-__all__ = ["Spawner"]
+__all__ = ["StructuredNodes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class _Started:
     reason: str = ""
 
 
-class Spawner:
+class StructuredNodes:
     """Runs structured nodes."""
 
     def __init__(self, reader: RunReader, payloads: Payloads, children: Children) -> None:
@@ -74,9 +74,9 @@ class Spawner:
         self._reader = reader
         self._payloads = payloads
         self._children = children
-        self.sources = Sources(reader, payloads, children)
+        self.sources = StreamedMaps(reader, payloads, children)
 
-    def turn(self, work: Assignment, body: Body) -> Any:
+    def turn(self, work: AttemptContext, body: StructuredSpec) -> Any:
         """Have a structured node's turn.
 
         Args:
@@ -98,7 +98,7 @@ class Spawner:
             return self._start(work, body, what)
         return self._start_again(work, body, what, over.resumes)
 
-    def arguments(self, work: Assignment, body: Body) -> bytes:
+    def arguments(self, work: AttemptContext, body: StructuredSpec) -> bytes:
         """What a structured node starts, and what it gives to that, packed."""
         what = self._first(work, body)
         of = what.plan.hash if what.plan is not None else ""
@@ -106,7 +106,7 @@ class Spawner:
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────
 
-    def _start(self, work: Assignment, body: Body, what: _Started) -> Any:
+    def _start(self, work: AttemptContext, body: StructuredSpec, what: _Started) -> Any:
         if what.plan is None:
             return [] if body.kind == "map" else None
         if work.before_emit is not None:
@@ -120,29 +120,31 @@ class Spawner:
                 return self._go_on(work, body, what.id)
             if submitted.state.is_terminal:
                 return self._again(work, body, what.id)
-        return waits_for(what.id, what.reason)
+        return wait_for_child(what.id, what.reason)
 
-    def _again(self, work: Assignment, body: Body, id: str) -> Any:
+    def _again(self, work: AttemptContext, body: StructuredSpec, id: str) -> Any:
         """Let a run go on that has ended badly, if the node has another chance.
 
         One that has undone what it did begins anew.
         """
         summary = self._reader.summary(id)
-        if summary is not None and not has_another_chance(work, summary):
+        if summary is not None and not may_retry_child(work, summary):
             raise failure_of(work, body, summary)
         if not self._has_undone(work, body, id):
             self._children.resume(id, parent_of(work))
-            return waits_for(id, "goes on")
-        fresh = f"{root_of(work)}@t{work.chance}"
+            return wait_for_child(id, "goes on")
+        fresh = f"{child_run_id(work)}@t{work.chance}"
         return self._start(work, body, replace(self._first(work, body), id=fresh))
 
-    def _has_undone(self, work: Assignment, body: Body, id: str) -> bool:
+    def _has_undone(self, work: AttemptContext, body: StructuredSpec, id: str) -> bool:
         if body.kind != "flow":
             return False
         plan = flow_plan(body.plan, work.plan.policy(work.node).timeout)
         return bool(undone(self._reader, id, plan))
 
-    def _start_again(self, work: Assignment, body: Body, what: _Started, life: int) -> Any:
+    def _start_again(
+        self, work: AttemptContext, body: StructuredSpec, what: _Started, life: int
+    ) -> Any:
         """Have the first turn in a run that has ended before and goes on.
 
         What the node started then goes on, too, if it is the same work and has not succeeded: a
@@ -153,9 +155,9 @@ class Spawner:
             return self._start(work, body, replace(what, id=f"{what.id}@r{life}"))
         if earlier.state.is_terminal:
             return self._again(work, body, earlier.id)
-        return waits_for(earlier.id, "goes on")
+        return wait_for_child(earlier.id, "goes on")
 
-    def _earlier(self, work: Assignment, what: _Started, life: int) -> RunSummary | None:
+    def _earlier(self, work: AttemptContext, what: _Started, life: int) -> RunSummary | None:
         """The run that the node has started before and that can go on; of a loop, the last one."""
         known = self._reader.children(work.run)
         roots = [*(f"{what.id}@r{number}" for number in range(life - 1, 0, -1)), what.id]
@@ -171,9 +173,9 @@ class Spawner:
         last = self._reader.summary(max(parts, key=_iteration)) if parts else first
         return None if last is None or last.state is RunState.SUCCEEDED else last
 
-    def _first(self, work: Assignment, body: Body) -> _Started:
+    def _first(self, work: AttemptContext, body: StructuredSpec) -> _Started:
         """What to start at a node's first turn."""
-        plan, node, id = work.plan, work.node, root_of(work)
+        plan, node, id = work.plan, work.node, child_run_id(work)
         if body.kind == "flow":
             sub, given = self._sub_flow(work, body)
             return _Started(id=id, plan=sub, input=given, reason=f"runs the flow {sub.flow}")
@@ -181,7 +183,7 @@ class Spawner:
             items = _chunks(self._items(work, body), body.chunk_size)
             if not items:
                 return _Started(id=id, plan=None)
-            given = {**outside_of(work, body), "items": items}
+            given = {**outer_scope(work, body), "items": items}
             reason = f"runs {len(items)} item{'s' if len(items) > 1 else ''}"
             made = map_plan(plan, node, body, len(items))
             return _Started(id=id, plan=made, input=given, reason=reason)
@@ -192,11 +194,11 @@ class Spawner:
             if body.initial:
                 state = _rendered(body.initial[0], work)
             return self._segment(work, body, 0, state)
-        given = {**outside_of(work, body), "upstream": work.upstream.value_of(node)}
+        given = {**outer_scope(work, body), "upstream": work.upstream.value_of(node)}
         reason = f"runs {len(body.ids)} branches"
         return _Started(id=id, plan=branches_plan(plan, node, body), input=given, reason=reason)
 
-    def _epilogue(self, work: Assignment, body: Body, id: str) -> _Started:
+    def _epilogue(self, work: AttemptContext, body: StructuredSpec, id: str) -> _Started:
         """What is to be done at the end of this very run."""
         summary = self._reader.summary(work.run)
         failed = summary is not None and summary.error is not None
@@ -212,14 +214,14 @@ class Spawner:
         state = "cancelled" if cancelled else "failed" if failed else "succeeded"
         told = error.as_dict() if error is not None else None
         given = {
-            **outside_of(work, body),
+            **outer_scope(work, body),
             "undone": outputs_of(self._reader, self._payloads, parts),
             "run": {"id": work.run, "flow": work.plan.flow, "state": state, "error": told},
         }
         return _Started(id=id, plan=plan, input=given, reason="runs what is to be done at the end")
 
     def _own(
-        self, work: Assignment, summary: RunSummary | None, parts: list[Undone]
+        self, work: AttemptContext, summary: RunSummary | None, parts: list[Undone]
     ) -> list[Undone]:
         """Those that this very run has run: what it has taken over is its origin's to undo."""
         if summary is None or summary.origin is None:
@@ -228,19 +230,19 @@ class Spawner:
         return [one for one in parts if record is None or record.nodes[one.name].attempts]
 
     def _segment(
-        self, work: Assignment, body: Body, first: int, state: Any, root: str = ""
+        self, work: AttemptContext, body: StructuredSpec, first: int, state: Any, root: str = ""
     ) -> _Started:
         """The iterations of a loop that are run together, from one on."""
-        id = root or root_of(work)
+        id = root or child_run_id(work)
         count = segment(body, first)
         return _Started(
             id=f"{id}@{first}" if first else id,
             plan=loop_plan(work.plan, work.node, body, first, count),
-            input={**outside_of(work, body), "state": state},
+            input={**outer_scope(work, body), "state": state},
             reason=f"runs iterations from {first}",
         )
 
-    def _sub_flow(self, work: Assignment, body: Body) -> tuple[Plan, Any]:
+    def _sub_flow(self, work: AttemptContext, body: StructuredSpec) -> tuple[Plan, Any]:
         if not body.plan:
             msg = f"the flow {body.name!r} was not looked up when the run was started"
             raise UsageError(msg)
@@ -248,9 +250,9 @@ class Spawner:
         given = work.plan.params[work.node]
         if given:
             return plan, _rendered(given, work)
-        return plan, fitting(plan.inputs, work.upstream.value_of(work.node))
+        return plan, select_declared(plan.inputs, work.upstream.value_of(work.node))
 
-    def _items(self, work: Assignment, body: Body) -> list[Any]:
+    def _items(self, work: AttemptContext, body: StructuredSpec) -> list[Any]:
         items = _rendered(body.over, work)
         if isinstance(items, list | tuple):
             if len(items) > MOST_ITEMS:
@@ -265,19 +267,21 @@ class Spawner:
 
     # ── the end ─────────────────────────────────────────────────────────────────────────────────
 
-    def _go_on(self, work: Assignment, body: Body, child: str) -> Any:
+    def _go_on(self, work: AttemptContext, body: StructuredSpec, child: str) -> Any:
         summary = self._reader.summary(child)
         if summary is None:
             raise ChildRunError(f"run {child!r} is no longer kept")
         if not summary.state.is_terminal:
-            return waits_for(child, "goes on")
+            return wait_for_child(child, "goes on")
         if summary.state is not RunState.SUCCEEDED:
             return self._again(work, body, child)
         if body.kind == "loop":
             return self._iterated(work, body, child, summary)
         return self._collected(work, body, child, summary)
 
-    def _collected(self, work: Assignment, body: Body, child: str, summary: RunSummary) -> Any:
+    def _collected(
+        self, work: AttemptContext, body: StructuredSpec, child: str, summary: RunSummary
+    ) -> Any:
         """What the nodes of a run gave, as the output of the one that started it."""
         if body.kind == "epilogue":
             return self._closed(child, summary)
@@ -300,9 +304,9 @@ class Spawner:
         record = self._reader.record(child)
         for node in record.nodes.values() if record else ():
             if node.error is not None:
-                raise ChildFailed(node.error)
+                raise ChildRunFailed(node.error)
 
-    def _plan(self, work: Assignment, body: Body, summary: RunSummary) -> Plan:
+    def _plan(self, work: AttemptContext, body: StructuredSpec, summary: RunSummary) -> Plan:
         if body.kind == "flow":
             return flow_plan(body.plan, work.plan.policy(work.node).timeout)
         if body.kind == "map":
@@ -317,7 +321,9 @@ class Spawner:
             for node, blob in part.items()
         }
 
-    def _iterated(self, work: Assignment, body: Body, child: str, summary: RunSummary) -> Any:
+    def _iterated(
+        self, work: AttemptContext, body: StructuredSpec, child: str, summary: RunSummary
+    ) -> Any:
         """A part of a loop has ended: was that the whole?"""
         first = _iteration(child)
         states = self._reader.states(child, range(summary.total))
@@ -366,7 +372,7 @@ def _as_started(plan: Plan, given: Any) -> Any:
         return given  # refused by the start that follows
 
 
-def _rendered(given: Any, work: Assignment) -> Any:
+def _rendered(given: Any, work: AttemptContext) -> Any:
     template = compile_template(given)
     if template.still:
         return given
@@ -375,7 +381,7 @@ def _rendered(given: Any, work: Assignment) -> Any:
     )
 
 
-def _holds(work: Assignment, until: str, **own: Any) -> bool:
+def _holds(work: AttemptContext, until: str, **own: Any) -> bool:
     """Whether a loop's condition holds for the last iteration that was planned."""
     expression = compile_expression(until)
     names = expression.names

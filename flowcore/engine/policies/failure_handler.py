@@ -8,10 +8,10 @@ import logging
 import random
 from dataclasses import replace
 
-from flowcore.engine.attempts.attempt import Assignment
+from flowcore.engine.attempts.attempt import AttemptContext
 from flowcore.engine.attempts.conditions import dead_edges
-from flowcore.engine.attempts.context import Speaker
-from flowcore.engine.policies.fallback import Fallbacks, NothingLeft
+from flowcore.engine.attempts.context import ContextFactory
+from flowcore.engine.policies.fallback import Fallbacks, FallbacksExhausted
 from flowcore.engine.policies.retry import next_delay
 from flowcore.engine.values.failure import describe, error_names, names_of
 from flowcore.engine.values.payloads import Payloads
@@ -27,21 +27,23 @@ from flowcore.ports.store import Outcome
 from flowcore.run.event import EventType
 from flowcore.run.record import Failure
 
-__all__ = ["Failures"]
+__all__ = ["FailureHandler"]
 
 _log = logging.getLogger(__name__)
 
 
-class Failures:
+class FailureHandler:
     """Decides on failures."""
 
-    def __init__(self, payloads: Payloads, fallbacks: Fallbacks, speaker: Speaker) -> None:
+    def __init__(self, payloads: Payloads, fallbacks: Fallbacks, speaker: ContextFactory) -> None:
         """Pack outputs of fallbacks with ``payloads``; tell the run's log through ``speaker``."""
         self._payloads = payloads
         self._fallbacks = fallbacks
         self._speaker = speaker
 
-    def of_error(self, error: BaseException, work: Assignment, *, done: bool = False) -> Outcome:
+    def of_error(
+        self, error: BaseException, work: AttemptContext, *, done: bool = False
+    ) -> Outcome:
         """Decide what a failed attempt becomes: another attempt, or the node's failure.
 
         Args:
@@ -58,7 +60,7 @@ class Failures:
             _log.exception("a failure of node %s of run %s was not understood", work.name, work.run)
             return Outcome(kind="failed", failure=unrecordable(trouble, work.name, work.attempt))
 
-    def _of_error(self, error: BaseException, work: Assignment, *, done: bool) -> Outcome:
+    def _of_error(self, error: BaseException, work: AttemptContext, *, done: bool) -> Outcome:
         failure = _described(error, work)
         if isinstance(error, NodeCancelledError):
             return Outcome(kind="cancelled", failure=failure)
@@ -69,7 +71,7 @@ class Failures:
     def decided(
         self,
         failure: Failure,
-        work: Assignment,
+        work: AttemptContext,
         *,
         names: frozenset[str] | None = frozenset(),
         falls: bool = True,
@@ -100,7 +102,7 @@ class Failures:
             return self._fallen(failure, work)
         return self._lost(failure, work)
 
-    def _lost(self, failure: Failure, work: Assignment) -> Outcome:
+    def _lost(self, failure: Failure, work: AttemptContext) -> Outcome:
         try:
             dead = dead_edges(work.plan, work.node, work.upstream, state="failed")
         except FlowcoreError:
@@ -108,7 +110,7 @@ class Failures:
             dead = ()
         return Outcome(kind="failed", failure=failure, dead=dead)
 
-    def _fallen(self, failure: Failure, work: Assignment) -> Outcome:
+    def _fallen(self, failure: Failure, work: AttemptContext) -> Outcome:
         """Succeed with a fallback, and say in the run's log what led there."""
         what = f"fallback of node {work.name!r}"
         try:
@@ -119,7 +121,7 @@ class Failures:
             dead = dead_edges(work.plan, work.node, work.upstream, state="succeeded")
         except (StoreUnreachableError, StoreFullError):
             raise
-        except NothingLeft as nothing:
+        except FallbacksExhausted as nothing:
             told = work.hidden_error(nothing.failure.message)  # a fallback's words are in it
             return self._lost(replace(nothing.failure, message=told), work)
         except FlowcoreError as error:
@@ -130,7 +132,7 @@ class Failures:
         return Outcome(kind="succeeded", output=packed, dead=dead)
 
 
-def _described(error: BaseException, work: Assignment) -> Failure:
+def _described(error: BaseException, work: AttemptContext) -> Failure:
     """The error as plain data, without the secrets that the attempt has read."""
     return describe(
         error,

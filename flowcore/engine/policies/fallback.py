@@ -8,21 +8,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from flowcore.engine.attempts.attempt import Assignment
+from flowcore.engine.attempts.attempt import AttemptContext
 from flowcore.engine.attempts.binding import bind
 from flowcore.engine.attempts.coercion import coerced
-from flowcore.engine.attempts.heartbeat import LeaseKeeper
-from flowcore.engine.attempts.invocation import Invoker, Stopper
+from flowcore.engine.attempts.heartbeat import Heartbeater
+from flowcore.engine.attempts.invocation import CancelHandle, Invoker
 from flowcore.errors import StoreFullError, StoreUnreachableError
 from flowcore.nodes.context import Context
 from flowcore.nodes.resolve import resolve
 from flowcore.nodes.signature import signature_of
 from flowcore.run.record import Failure
 
-__all__ = ["Fallbacks", "NothingLeft"]
+__all__ = ["Fallbacks", "FallbacksExhausted"]
 
 
-class NothingLeft(Exception):  # noqa: N818  (no error of its own: it carries the node's)
+class FallbacksExhausted(Exception):  # noqa: N818  (no error of its own: it carries the node's)
     """Every fallback has failed."""
 
     def __init__(self, failure: Failure) -> None:
@@ -37,10 +37,10 @@ class Fallbacks:
     def __init__(
         self,
         invoker: Invoker,
-        keeper: LeaseKeeper,
+        keeper: Heartbeater,
         *,
-        context: Callable[[Assignment], Context],
-        given: Callable[[Assignment], Mapping[str, Any]],
+        context: Callable[[AttemptContext], Context],
+        given: Callable[[AttemptContext], Mapping[str, Any]],
     ) -> None:
         """Call functions with the ``given`` arguments of their node."""
         self._invoker = invoker
@@ -48,7 +48,7 @@ class Fallbacks:
         self._context = context
         self._given = given
 
-    def value(self, work: Assignment, failure: Failure) -> tuple[Any, str | None]:
+    def value(self, work: AttemptContext, failure: Failure) -> tuple[Any, str | None]:
         """Return the first value there is, and the function that gave it.
 
         Raises:
@@ -65,9 +65,9 @@ class Fallbacks:
             except Exception as error:  # noqa: BLE001  (whatever it raises, the next one is asked)
                 met.append(f"{one.uses} raised {type(error).__name__}: {error}")
         told = f"{failure.message} (its fallbacks failed, too: {'; '.join(met)})"
-        raise NothingLeft(replace(failure, message=told))
+        raise FallbacksExhausted(replace(failure, message=told))
 
-    def _call(self, uses: str, failure: Failure, work: Assignment) -> Any:
+    def _call(self, uses: str, failure: Failure, work: AttemptContext) -> Any:
         with self._invoker.unlimited():
             function = resolve(uses).function
         signature = signature_of(function)
@@ -89,7 +89,7 @@ class Fallbacks:
         if self._keeper.record is not None:
             self._keeper.record.fall()
         # The attempt's own may have been used up by its timeout.
-        stopper = Stopper(stopping=work.stopper.stopping, on_stuck=work.stopper.on_stuck)
+        stopper = CancelHandle(stopping=work.stopper.stopping, on_stuck=work.stopper.on_stuck)
         self._keeper.exchange(work.ticket, stopper)
         timeout = work.plan.policy(work.node).timeout
         return self._invoker.call(function, args, kwargs, timeout=timeout, stopper=stopper)

@@ -8,28 +8,28 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from flowcore.engine.attempts.attempt import Assignment
+from flowcore.engine.attempts.attempt import AttemptContext
 from flowcore.errors import BulkheadFullError
 from flowcore.expr.template import compile_template
 from flowcore.plan.policy import Policy
-from flowcore.ports.limiter import Limiter, Places, Rate
-from flowcore.ports.store import Ticket, Wait
+from flowcore.ports.limiter import Limiter, Places, RateLimitState
+from flowcore.ports.store import AttemptRef, Suspension
 
-__all__ = ["Throttle", "holder_of", "limits_of", "named"]
+__all__ = ["AttemptLimits", "attempt_key", "limits_of", "named"]
 
 
-class Throttle:
+class AttemptLimits:
     """The limits of one attempt."""
 
     def __init__(
         self,
         limiter: Limiter,
-        ticket: Ticket,
+        ticket: AttemptRef,
         *,
         places: Places | None = None,
-        rate: Rate | None = None,
+        rate: RateLimitState | None = None,
         what: str = "the limit",
-        stands: Callable[[Ticket], bool],
+        stands: Callable[[AttemptRef], bool],
     ) -> None:
         """Count with ``limiter``.
 
@@ -43,7 +43,7 @@ class Throttle:
         """
         self._limiter = limiter
         self._ticket = ticket
-        self._holder = holder_of(ticket)
+        self._holder = attempt_key(ticket)
         self._stands = stands
         self._places = places
         self._rate = rate
@@ -54,7 +54,7 @@ class Throttle:
         """The place to keep alive, as the limiter wants it."""
         return (self._places.name, self._holder) if self._places else None
 
-    def acquire(self, wake: Callable[[Ticket], object]) -> Wait | None:
+    def acquire(self, wake: Callable[[AttemptRef], object]) -> Suspension | None:
         """Take what the attempt needs; or say what it waits for.
 
         Args:
@@ -75,19 +75,19 @@ class Throttle:
                 f"{waited:g} s; raise 'limit' or 'max_wait', or give the node a retry or a fallback"
             )
         names = " and ".join(one.name for one in (self._places, self._rate) if one is not None)
-        return Wait(seconds=seconds, reason=f"waits for {self._what} {names}", resumes=False)
+        return Suspension(seconds=seconds, reason=f"waits for {self._what} {names}", resumes=False)
 
     def keep(self) -> None:
         """Keep the place while the attempt waits without a worker."""
         if self._places is not None:
             self._limiter.keep(self._places.name, self._holder)
 
-    def release(self, wake: Callable[[Ticket], object]) -> None:
+    def release(self, wake: Callable[[AttemptRef], object]) -> None:
         """Give the place back and wake those who have it now."""
         if self._places is not None:
             self._give_back(self._places, self._holder, wake)
 
-    def _reclaim(self, wake: Callable[[Ticket], object]) -> bool:
+    def _reclaim(self, wake: Callable[[AttemptRef], object]) -> bool:
         """Give back what attempts keep that were stopped while they waited; say whether any did.
 
         Nobody runs when a waiting node is cancelled, so those who want its place have to look.
@@ -104,40 +104,42 @@ class Throttle:
                 given = True
         return given
 
-    def _give_back(self, places: Places, holder: str, wake: Callable[[Ticket], object]) -> None:
+    def _give_back(self, places: Places, holder: str, wake: Callable[[AttemptRef], object]) -> None:
         for woken in self._limiter.release(places.name, places.limit, holder):
             if woken != self._holder:
                 wake(_ticket_of(woken))
 
 
-def holder_of(ticket: Ticket) -> str:
+def attempt_key(ticket: AttemptRef) -> str:
     """Name an attempt to those who count attempts of all workers."""
     return f"{ticket.run}|{ticket.node}|{ticket.attempt}"
 
 
-def _ticket_of(holder: str) -> Ticket:
+def _ticket_of(holder: str) -> AttemptRef:
     run, node, attempt = holder.rsplit("|", 2)
-    return Ticket(run=run, node=int(node), attempt=int(attempt))
+    return AttemptRef(run=run, node=int(node), attempt=int(attempt))
 
 
-def limits_of(policy: Policy, own: str, work: Assignment) -> tuple[Places | None, Rate | None]:
+def limits_of(
+    policy: Policy, own: str, work: AttemptContext
+) -> tuple[Places | None, RateLimitState | None]:
     """Work out which limits count for a node that may have its ``own``.
 
     Raises:
         ExpressionError: A key cannot be worked out.
     """
     places: Places | None = None
-    rate: Rate | None = None
+    rate: RateLimitState | None = None
     if (slots := policy.concurrency) is not None:
         name = named(slots.name or own, slots.key, work)
         places = Places(name, slots.limit, slots.max_wait)
     if (turns := policy.rate_limit) is not None:
         name = named(turns.name or own, turns.key, work)
-        rate = Rate(name, turns.limit, turns.per)
+        rate = RateLimitState(name, turns.limit, turns.per)
     return places, rate
 
 
-def named(name: str, key: str | None, work: Assignment) -> str:
+def named(name: str, key: str | None, work: AttemptContext) -> str:
     """Add to a name what its key is worth.
 
     Raises:

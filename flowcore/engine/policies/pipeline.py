@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, cast
 
-from flowcore.engine.attempts.attempt import Assignment, Attempt, ended
+from flowcore.engine.attempts.attempt import AttemptContext, AttemptResult, ended
 from flowcore.engine.attempts.conditions import holds
-from flowcore.engine.attempts.heartbeat import LeaseKeeper
-from flowcore.engine.child_runs.child_run import ChildFailed
-from flowcore.engine.policies.limits import Throttle, holder_of, limits_of, named
+from flowcore.engine.attempts.heartbeat import Heartbeater
+from flowcore.engine.child_runs.child_run import ChildRunFailed
+from flowcore.engine.policies.limits import AttemptLimits, attempt_key, limits_of, named
 from flowcore.engine.values.failure import error_names, names_of
 from flowcore.errors import (
     CircuitOpenError,
@@ -34,20 +34,20 @@ from flowcore.graph.policy import Cache as CachePolicy
 from flowcore.graph.policy import CircuitBreaker
 from flowcore.ports.breaker import Breakers, Circuit, Verdict
 from flowcore.ports.cache import Cache
-from flowcore.ports.limiter import Limiter, Places, Rate
-from flowcore.ports.store import Outcome, Ticket
+from flowcore.ports.limiter import Limiter, Places, RateLimitState
+from flowcore.ports.store import AttemptRef, Outcome
 from flowcore.run.event import EventType
 from flowcore.run.reference import is_reference
 
-__all__ = ["Guard", "Hooks", "Shared", "is_wanted", "plain_digest"]
+__all__ = ["Hooks", "PolicyPipeline", "SharedState", "is_wanted", "plain_digest"]
 
 _log = logging.getLogger(__name__)
 
-Ended: TypeAlias = bytes | Attempt
+Ended: TypeAlias = bytes | AttemptResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
+class SharedState:
     """What all workers share."""
 
     limiter: Limiter
@@ -59,34 +59,34 @@ class Shared:
 class Hooks:
     """What the executor does for the guard."""
 
-    attempt: Callable[[Assignment], Ended]
+    attempt: Callable[[AttemptContext], Ended]
     """Calls the node's function."""
-    failed: Callable[[Assignment, BaseException], Attempt]
+    failed: Callable[[AttemptContext, BaseException], AttemptResult]
     """Says what comes of a failure."""
-    known: Callable[[Assignment, bytes], Ended]
+    known: Callable[[AttemptContext, bytes], Ended]
     """Ends an attempt with an output that was known already."""
-    arguments: Callable[[Assignment], bytes]
+    arguments: Callable[[AttemptContext], bytes]
     """The arguments of the node's function, packed."""
-    tell: Callable[[Assignment, EventType, Mapping[str, Any]], object]
+    tell: Callable[[AttemptContext, EventType, Mapping[str, Any]], object]
     """Writes to the run's log."""
-    wake: Callable[[Ticket], object]
+    wake: Callable[[AttemptRef], object]
     """Hears of a node whose turn it is under a limit."""
-    stands: Callable[[Ticket], bool]
+    stands: Callable[[AttemptRef], bool]
     """Whether an attempt is still to go on."""
     digest: Callable[[bytes], bytes]
     """Hashes what a cache goes by."""
 
 
-class Guard:
+class PolicyPipeline:
     """Stands before the functions of nodes with such policies."""
 
-    def __init__(self, shared: Shared, keeper: LeaseKeeper, hooks: Hooks) -> None:
+    def __init__(self, shared: SharedState, keeper: Heartbeater, hooks: Hooks) -> None:
         """Keep the ports."""
         self._shared = shared
         self._keeper = keeper
         self._do = hooks
 
-    def run(self, work: Assignment) -> Ended:
+    def run(self, work: AttemptContext) -> Ended:
         """Make the attempt, if it may be and has to be made."""
         policy = work.plan.policy(work.node)
         try:
@@ -101,7 +101,7 @@ class Guard:
         except FlowcoreError as error:
             return self._do.failed(work, error)
 
-    def stuck(self, work: Assignment, error: BaseException) -> None:
+    def stuck(self, work: AttemptContext, error: BaseException) -> None:
         """An attempt has failed that cannot be left, and so does not come back to its guard."""
         policy = work.plan.policy(work.node)
         if policy.circuit_breaker is None:
@@ -114,7 +114,7 @@ class Guard:
 
     # ── an output that is known already ─────────────────────────────────────────────────────────
 
-    def _cached(self, work: Assignment, policy: CachePolicy) -> Ended:
+    def _cached(self, work: AttemptContext, policy: CachePolicy) -> Ended:
         key = self._key(policy, work)
         # One works it out; the others wait in its line, and are woken one by one.
         flight = self._throttle(work, places=Places(f"cache:{key}", 1), what="the cache")
@@ -126,14 +126,14 @@ class Guard:
                 return ended(work, Outcome(kind="waiting", wait=wait))
         return self._within(work, flight, partial(self._found_out, work, key, policy))
 
-    def _found_out(self, work: Assignment, key: str, policy: CachePolicy) -> Ended:
+    def _found_out(self, work: AttemptContext, key: str, policy: CachePolicy) -> Ended:
         if not _goes_on(work) and (found := self._shared.cache.get(key)) is not None:
             return self._known(work, found)
         found_out = self._limited(work)
         self._keep(key, policy, found_out)
         return found_out
 
-    def _known(self, work: Assignment, found: bytes) -> Ended:
+    def _known(self, work: AttemptContext, found: bytes) -> Ended:
         self._do.tell(work, EventType.NODE_CACHED, {})
         return self._do.known(work, found)
 
@@ -146,9 +146,9 @@ class Guard:
             return
         self._shared.cache.put(key, output, ttl=policy.ttl)
 
-    def _key(self, policy: CachePolicy, work: Assignment) -> str:
+    def _key(self, policy: CachePolicy, work: AttemptContext) -> str:
         """The name, and what the output counts for; hashed with a key, for it may be secret."""
-        name = policy.name or own_name(work)
+        name = policy.name or default_policy_name(work)
         if policy.key is None:
             told = self._do.arguments(work)
         else:
@@ -157,11 +157,11 @@ class Guard:
 
     # ── places and turns ────────────────────────────────────────────────────────────────────────
 
-    def _limited(self, work: Assignment) -> Ended:
+    def _limited(self, work: AttemptContext) -> Ended:
         policy = work.plan.policy(work.node)
         if not policy.concurrency and not policy.rate_limit:
             return self._tried(work)
-        places, rate = limits_of(policy, own_name(work), work)
+        places, rate = limits_of(policy, default_policy_name(work), work)
         if work.resumed is not None or work.failure is not None:
             rate = None  # it has had its turn
         throttle = self._throttle(work, places=places, rate=rate)
@@ -172,13 +172,13 @@ class Guard:
 
     def _throttle(
         self,
-        work: Assignment,
+        work: AttemptContext,
         *,
         places: Places | None,
-        rate: Rate | None = None,
+        rate: RateLimitState | None = None,
         what: str = "the limit",
-    ) -> Throttle:
-        return Throttle(
+    ) -> AttemptLimits:
+        return AttemptLimits(
             self._shared.limiter,
             work.ticket,
             places=places,
@@ -187,7 +187,9 @@ class Guard:
             stands=self._do.stands,
         )
 
-    def _within(self, work: Assignment, throttle: Throttle, do: Callable[[], Ended]) -> Ended:
+    def _within(
+        self, work: AttemptContext, throttle: AttemptLimits, do: Callable[[], Ended]
+    ) -> Ended:
         """Do something in the place that was taken."""
         came_to: Ended | None = None
         try:
@@ -202,13 +204,13 @@ class Guard:
 
     # ── circuits ────────────────────────────────────────────────────────────────────────────────
 
-    def _tried(self, work: Assignment) -> Ended:
+    def _tried(self, work: AttemptContext) -> Ended:
         policy = work.plan.policy(work.node).circuit_breaker
         if policy is None:
             return self._do.attempt(work)
         circuit = _circuit(policy, work)
         passed = _goes_on(work)
-        wait = None if passed else self._shared.breakers.enter(circuit, holder_of(work.ticket))
+        wait = None if passed else self._shared.breakers.enter(circuit, attempt_key(work.ticket))
         if wait is not None:
             raise CircuitOpenError(
                 f"the circuit breaker {circuit.name} is open for {wait:.1f} s more, after "
@@ -218,13 +220,13 @@ class Guard:
         if _waits_inside(came_to):
             return came_to
         verdict: Verdict = "succeeded" if _output(came_to) is not None else None
-        if isinstance(came_to, Attempt) and came_to.error is not None:
+        if isinstance(came_to, AttemptResult) and came_to.error is not None:
             verdict = _verdict(policy, came_to.error)
         self._leave(work, circuit, verdict)
         return came_to
 
-    def _leave(self, work: Assignment, circuit: Circuit, verdict: Verdict) -> None:
-        change = self._shared.breakers.leave(circuit, holder_of(work.ticket), verdict)
+    def _leave(self, work: AttemptContext, circuit: Circuit, verdict: Verdict) -> None:
+        change = self._shared.breakers.leave(circuit, attempt_key(work.ticket), verdict)
         if change is not None:
             _log.warning("the circuit breaker %s is %s", circuit.name, change)
             self._do.tell(work, EventType.NODE_CIRCUIT, {"name": circuit.name, "state": change})
@@ -235,24 +237,24 @@ def plain_digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def _goes_on(work: Assignment) -> bool:
+def _goes_on(work: AttemptContext) -> bool:
     """Whether this is a further turn of an attempt that was let through already."""
     if work.failure is not None:
         return True
     return work.resumed is not None and work.plan.policy(work.node).body is not None
 
 
-def _has_place(work: Assignment) -> bool:
+def _has_place(work: AttemptContext) -> bool:
     """Whether an attempt has kept its place while it waited."""
     keeps = work.plan.policy(work.node).keeps_place
     return _goes_on(work) or (work.resumed is not None and bool(keeps))
 
 
-def _keeps_place(work: Assignment, came_to: Ended | None) -> bool:
+def _keeps_place(work: AttemptContext, came_to: Ended | None) -> bool:
     """Whether an attempt keeps its place: it waits for what it has started, or is one that does."""
     if came_to is None:
         return _has_place(work)
-    if not isinstance(came_to, Attempt) or came_to.outcome.wait is None:
+    if not isinstance(came_to, AttemptResult) or came_to.outcome.wait is None:
         return False
     keeps = work.plan.policy(work.node).keeps_place and came_to.outcome.wait.resumes
     return _waits_inside(came_to) or bool(keeps)
@@ -260,17 +262,17 @@ def _keeps_place(work: Assignment, came_to: Ended | None) -> bool:
 
 def _waits_inside(came_to: Ended | None) -> bool:
     """Whether an attempt waits for a run that it has started."""
-    if not isinstance(came_to, Attempt) or came_to.outcome.wait is None:
+    if not isinstance(came_to, AttemptResult) or came_to.outcome.wait is None:
         return False
     return came_to.outcome.wait.child is not None
 
 
-def own_name(work: Assignment) -> str:
+def default_policy_name(work: AttemptContext) -> str:
     """What a limit of a node's own is called."""
     return f"{work.plan.flow}.{work.plan.label(work.node)}"
 
 
-def is_wanted(condition: str, work: Assignment) -> bool:
+def is_wanted(condition: str, work: AttemptContext) -> bool:
     """Say whether a node's own condition, its ``if``, holds.
 
     Raises:
@@ -279,9 +281,9 @@ def is_wanted(condition: str, work: Assignment) -> bool:
     return holds(condition, work.upstream, what=f"'if' of node {work.name!r}", node=work.node)
 
 
-def _circuit(policy: CircuitBreaker, work: Assignment) -> Circuit:
+def _circuit(policy: CircuitBreaker, work: AttemptContext) -> Circuit:
     return Circuit(
-        name=named(policy.name or own_name(work), policy.key, work),
+        name=named(policy.name or default_policy_name(work), policy.key, work),
         failures=policy.failures,
         within=policy.within,
         reset_after=policy.reset_after,
@@ -293,7 +295,9 @@ def _verdict(policy: CircuitBreaker, error: BaseException) -> Verdict:
     """What a failed attempt says; one that was stopped from outside says nothing."""
     if isinstance(error, NodeCancelledError | ExpressionError):
         return None
-    names = names_of(error.failure.type) if isinstance(error, ChildFailed) else error_names(error)
+    names = (
+        names_of(error.failure.type) if isinstance(error, ChildRunFailed) else error_names(error)
+    )
     counts = not policy.count or not names.isdisjoint(policy.count)
     return "failed" if counts else "succeeded"
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flowcore.engine.runs.granularity import Estimates
+from flowcore.engine.runs.granularity import DurationEstimates
 from flowcore.engine.runs.submit import submit
 from flowcore.engine.values.payloads import Payloads
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
-from flowcore.ports.store import RunReader, RunStore, Submitted
+from flowcore.ports.store import RunReader, RunStore, SubmitResult
 from flowcore.run.record import Parent
 
 __all__ = ["EngineChildren"]
@@ -30,7 +30,7 @@ class EngineChildren:
     slots: Callable[[], int] | None
     """How many nodes the workers can run at a time; None: none may travel together."""
 
-    def start(self, id: str, plan: Plan, input: Any, parent: Parent) -> Submitted:
+    def start(self, id: str, plan: Plan, input: Any, parent: Parent) -> SubmitResult:
         """Create the run where its parent is: same namespace, same priority."""
         over = self.reader.summary(parent.run)
         _, submitted = submit(
@@ -53,7 +53,7 @@ class EngineChildren:
         grain = None
         if summary is not None and self.slots is not None:
             plan = self.store.get_plan(summary.plan)
-            grain = Estimates().grain(plan, queue=None, slots=self.slots())
+            grain = DurationEstimates().grain(plan, queue=None, slots=self.slots())
         resumed = self.store.resume(id, grain=grain, parent=parent)
         if resumed is not None and resumed.dispatch is not None:
             plan = self.store.get_plan(resumed.dispatch.plan)

@@ -16,7 +16,7 @@ from typing import Any
 from flowcore.engine.values.output_batches import portions
 from flowcore.engine.values.payloads import Payloads
 from flowcore.plan.plan import Plan
-from flowcore.plan.policy import Body
+from flowcore.plan.policy import StructuredSpec
 from flowcore.ports.store import RunReader
 from flowcore.run.status import NodeState
 
@@ -64,7 +64,7 @@ def undone(reader: RunReader, run: str, plan: Plan) -> list[Undone]:
     return found
 
 
-def _parts(reader: RunReader, body: Body, of: Undone) -> Iterator[Undone]:
+def _parts(reader: RunReader, body: StructuredSpec, of: Undone) -> Iterator[Undone]:
     """The parts of a node that have succeeded."""
     for child, life, first in _runs(reader, of):
         summary = reader.summary(child)

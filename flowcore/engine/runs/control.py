@@ -10,14 +10,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from flowcore.engine.runs.compensation import undone
-from flowcore.engine.runs.granularity import Estimates
+from flowcore.engine.runs.granularity import DurationEstimates
 from flowcore.engine.runs.submit import submit
 from flowcore.engine.values.payloads import Payloads
 from flowcore.errors import RunNotFoundError, RunStateError, UsageError, WorkerLostError
 from flowcore.nodes.types.structured import EPILOGUE
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
-from flowcore.ports.store import Resumed, RunReader, RunStore, Submitted
+from flowcore.ports.store import Resumed, RunReader, RunStore, SubmitResult
 from flowcore.run.record import Origin, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.run.wire import unpack
@@ -95,7 +95,7 @@ def resume(
                 resume(store, reader, dispatcher, child, slots=slots)
     grain = None
     if slots is not None and len(plan) > _MANY:
-        grain = Estimates().grain(plan, queue=None, slots=slots())
+        grain = DurationEstimates().grain(plan, queue=None, slots=slots())
     resumed = store.resume(run, grain=grain)
     if resumed is None or not resumed.resumed:
         raise _cannot(run, resumed)
@@ -172,7 +172,7 @@ def rerun(  # noqa: PLR0913  (the ports, and what the new run is made of)
     with_input: Any = None,
     new_id: str | None = None,
     payloads: Payloads | None = None,
-) -> tuple[str, Submitted]:
+) -> tuple[str, SubmitResult]:
     """Start a new run after the pattern of an old one.
 
     Args:
@@ -199,7 +199,7 @@ def rerun(  # noqa: PLR0913  (the ports, and what the new run is made of)
     try:
         packed = reader.input(old.id)
         given = payloads.unpack(packed, what="input of the run") if payloads else unpack(packed)
-        given = _laid_over(given, with_input)
+        given = _merge_input(given, with_input)
         run, submitted = submit(
             store,
             dispatcher,
@@ -236,7 +236,7 @@ def _check_start(plan: Plan, old: RunSummary, node: str) -> None:
         raise RunStateError(msg, run_id=old.id)
 
 
-def _laid_over(old: Any, new: Any) -> Any:
+def _merge_input(old: Any, new: Any) -> Any:
     if new is None:
         return old
     return {**old, **new} if isinstance(old, Mapping) and isinstance(new, Mapping) else new

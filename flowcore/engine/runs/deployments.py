@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from flowcore.errors import UsageError
 from flowcore.plan.plan import Plan
-from flowcore.plan.policy import Body, Policy
+from flowcore.plan.policy import Policy, StructuredSpec
 from flowcore.ports.flows import DeployedFlow, FlowRegistry
 
 __all__ = ["find_flow", "pinned"]
@@ -88,7 +88,7 @@ def _policy(policy: Policy, sub: Callable[[str], bytes]) -> Policy:
     return replace(policy, body=_body(body, sub))
 
 
-def _body(body: Body, sub: Callable[[str], bytes]) -> Body:
+def _body(body: StructuredSpec, sub: Callable[[str], bytes]) -> StructuredSpec:
     inner = tuple(_policy(policy, sub) for policy in body.inner)
     plan, last = (_packed(one, sub) if one else b"" for one in (body.plan, body.last))
     if body.kind == "flow" and not plan and body.name is not None:

@@ -8,9 +8,9 @@ about ``GRAIN`` seconds of work at a time, and more where there is plenty of it 
 """
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.unit import Grain, Pack
+from flowcore.ports.unit import BatchSize, Granularity
 
-__all__ = ["GRAIN", "PLENTY", "Estimates"]
+__all__ = ["GRAIN", "PLENTY", "DurationEstimates"]
 
 #: Seconds of ready work that a unit keeps for itself; what takes as long travels by itself,
 #: unless there is plenty.
@@ -36,7 +36,7 @@ _FLOOR = 0.00001
 _WEIGHT = 0.1
 
 
-class Estimates:
+class DurationEstimates:
     """How long nodes take, by what they use; one per process."""
 
     def __init__(self) -> None:
@@ -59,7 +59,9 @@ class Estimates:
         """Return the seconds that such a node takes; None when nobody knows."""
         return self._costs.get(uses)
 
-    def grain(self, plan: Plan, *, queue: str | None, slots: int, spent: float = 0.0) -> Grain:
+    def grain(
+        self, plan: Plan, *, queue: str | None, slots: int, spent: float = 0.0
+    ) -> Granularity:
         """Say how to share out what becomes ready.
 
         Args:
@@ -74,12 +76,14 @@ class Estimates:
                 pack = self._pack(policy.uses, here=policy.queue == queue)
                 if pack.here or pack.most > 1:
                     packs[number] = pack
-        return Grain(packs=packs, budget=max(GRAIN - spent, 0.0), share=_TURNS * max(slots, 1))
+        return Granularity(
+            packs=packs, budget=max(GRAIN - spent, 0.0), share=_TURNS * max(slots, 1)
+        )
 
-    def _pack(self, uses: str, *, here: bool) -> Pack:
+    def _pack(self, uses: str, *, here: bool) -> BatchSize:
         cost = self._costs.get(uses)
         if cost is None:
-            return Pack(cost=_UNKNOWN, least=1, most=_MOST_UNKNOWN, here=here)
+            return BatchSize(cost=_UNKNOWN, least=1, most=_MOST_UNKNOWN, here=here)
         least = min(max(int(GRAIN / cost), 1), _MOST)
         most = min(max(int(PLENTY / cost), least), _MOST)
-        return Pack(cost=cost, least=least, most=most, here=here)
+        return BatchSize(cost=cost, least=least, most=most, here=here)

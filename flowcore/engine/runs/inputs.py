@@ -11,7 +11,7 @@ from typing import Any
 from flowcore.errors import UsageError
 from flowcore.graph.json_schema import value_problems
 
-__all__ = ["accept_input", "fitting"]
+__all__ = ["accept_input", "select_declared"]
 
 
 def accept_input(declared: Mapping[str, Any], given: Any) -> Any:
@@ -44,7 +44,7 @@ def accept_input(declared: Mapping[str, Any], given: Any) -> Any:
     return filled
 
 
-def fitting(declared: Mapping[str, Any], value: Any) -> Any:
+def select_declared(declared: Mapping[str, Any], value: Any) -> Any:
     """Take from what flows into a sub-flow what that declares; the rest was not meant for it."""
     if not declared or not isinstance(value, Mapping):
         return value

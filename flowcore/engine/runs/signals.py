@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from flowcore.errors import RunNotFoundError, UsageError
 from flowcore.plan.awaited import Awaited, awaited
 from flowcore.ports.dispatcher import Dispatcher
-from flowcore.ports.store import KEPT_SIGNALS, Advance, RunReader, RunStore
+from flowcore.ports.store import KEPT_SIGNALS, RunReader, RunStore, Transition
 from flowcore.run.record import RunRecord
 from flowcore.run.status import NodeState
 from flowcore.run.wire import unpack
@@ -117,11 +117,11 @@ def _refuse_unawaited(store: RunStore, reader: RunReader, run: str, name: str) -
     if summary.state.is_terminal:
         raise _over(reader, run)
     known = list(awaited(store.get_plan(summary.plan)))
-    fitting = [one for one in known if one.fits(name)]
-    if not fitting:
+    select_declared = [one for one in known if one.fits(name)]
+    if not select_declared:
         raise UsageError(_unawaited(run, name, known))
-    nodes = [one.node for one in fitting if one.node is not None]
-    if len(nodes) < len(fitting):
+    nodes = [one.node for one in select_declared if one.node is not None]
+    if len(nodes) < len(select_declared):
         return
     states = reader.states(run, nodes)
     if all(node in states and states[node].is_terminal for node in nodes):
@@ -145,7 +145,7 @@ def _give(
     value: bytes,
     *,
     most: int = KEPT_SIGNALS,
-) -> Advance | None:
+) -> Transition | None:
     """Give a signal; say what became of it."""
     while True:
         advance = store.signal(run, name, value, most=most)
@@ -159,7 +159,7 @@ def _give(
         # Those that were waiting inside have ended since, and nobody has it yet.
 
 
-def _publish(store: RunStore, dispatcher: Dispatcher, advance: Advance) -> None:
+def _publish(store: RunStore, dispatcher: Dispatcher, advance: Transition) -> None:
     if advance.dispatch is not None:
         dispatcher.publish(advance.dispatch, store.get_plan(advance.dispatch.plan))
 

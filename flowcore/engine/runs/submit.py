@@ -8,13 +8,13 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowcore.engine.runs.granularity import Estimates
+from flowcore.engine.runs.granularity import DurationEstimates
 from flowcore.engine.runs.inputs import accept_input
 from flowcore.engine.values.payloads import Payloads
 from flowcore.errors import UsageError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
-from flowcore.ports.store import NewRun, RunStore, Submitted
+from flowcore.ports.store import NewRun, RunStore, SubmitResult
 from flowcore.run.record import Origin, Parent
 from flowcore.run.values import DEEPEST, plain_value
 from flowcore.run.wire import COMBINED
@@ -50,7 +50,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     slots: Callable[[], int] | None = None,
     origin: Origin | None = None,
     parent: Parent | None = None,
-) -> tuple[str, Submitted]:
+) -> tuple[str, SubmitResult]:
     """Create a run, or find the one that has this id already.
 
     Args:
@@ -113,7 +113,7 @@ def submit(  # noqa: PLR0913  (what a run is made of)
     store.put_plan(plan)
     grain = None
     if slots is not None and len(plan.starts) > _FEW:
-        grain = Estimates().grain(plan, queue=None, slots=slots())
+        grain = DurationEstimates().grain(plan, queue=None, slots=slots())
     submitted = store.submit(run, plan, grain=grain)
     payloads.created(run_id, run.input)
     if submitted.dispatch is not None:

@@ -10,17 +10,17 @@ from typing import TypeVar
 from flowcore.errors import RecordingError, StoreFullError, StoreUnreachableError
 from flowcore.plan.plan import Plan
 from flowcore.ports.dispatcher import Dispatcher
-from flowcore.ports.store import Advance
+from flowcore.ports.store import Transition
 from flowcore.run.record import Failure
 
-__all__ = ["complete", "insist", "unrecordable"]
+__all__ = ["complete", "retry_write", "unrecordable"]
 
 _T = TypeVar("_T")
 
 _TRIES = 6
 
 
-def insist(write: Callable[[], _T], *, patience: int = _TRIES) -> _T:
+def retry_write(write: Callable[[], _T], *, patience: int = _TRIES) -> _T:
     """Make a write that is safe to repeat; a store out of reach, or full, is asked each second.
 
     One of several servers that hangs is not: what was written to it may arrive when it goes on, and
@@ -44,7 +44,7 @@ def insist(write: Callable[[], _T], *, patience: int = _TRIES) -> _T:
     return write()
 
 
-def complete(write: Callable[[], Advance], dispatcher: Dispatcher, plan: Plan) -> Advance:
+def complete(write: Callable[[], Transition], dispatcher: Dispatcher, plan: Plan) -> Transition:
     """Make a write, and publish what the store recorded as dispatched.
 
     Work that is done should not be done again, so it insists. Should that be in vain, the lease
@@ -59,7 +59,7 @@ def complete(write: Callable[[], Advance], dispatcher: Dispatcher, plan: Plan) -
         StoreUnreachableError: The store stays out of reach.
         StoreFullError: It stays full.
     """
-    advance = insist(write)
+    advance = retry_write(write)
     if advance.dispatch is not None:
         dispatcher.publish(advance.dispatch, plan)
     return advance

@@ -12,24 +12,30 @@ from functools import partial
 from typing import Any
 
 from flowcore.engine.attempts.arguments import given_of, packed_arguments, rendered
-from flowcore.engine.attempts.attempt import Assignment, Attempt, ended, shown_error
+from flowcore.engine.attempts.attempt import AttemptContext, AttemptResult, ended, shown_error
 from flowcore.engine.attempts.binding import bind
 from flowcore.engine.attempts.conditions import dead_edges
-from flowcore.engine.attempts.context import Speaker
+from flowcore.engine.attempts.context import ContextFactory
 from flowcore.engine.attempts.decorator_policies import Marked
 from flowcore.engine.attempts.generators import streaming
-from flowcore.engine.attempts.heartbeat import LeaseKeeper
-from flowcore.engine.attempts.invocation import Invoker, Stopper
-from flowcore.engine.attempts.output_validation import as_said
-from flowcore.engine.attempts.preparation import Prepared, Preparer, Substitute
+from flowcore.engine.attempts.heartbeat import Heartbeater
+from flowcore.engine.attempts.invocation import CancelHandle, Invoker
+from flowcore.engine.attempts.output_validation import validate_output
+from flowcore.engine.attempts.preparation import NodePreparer, PreparedNode, Substitute
 from flowcore.engine.attempts.suspension import forget_task, send_task, suspended
 from flowcore.engine.attempts.upstream import Upstream
-from flowcore.engine.child_runs.child_run import ChildFailed
+from flowcore.engine.child_runs.child_run import ChildRunFailed
 from flowcore.engine.child_runs.item_feed import feeding
-from flowcore.engine.child_runs.structured import Spawner
-from flowcore.engine.policies.failure_handler import Failures
+from flowcore.engine.child_runs.structured import StructuredNodes
+from flowcore.engine.policies.failure_handler import FailureHandler
 from flowcore.engine.policies.fallback import Fallbacks
-from flowcore.engine.policies.pipeline import Guard, Hooks, Shared, is_wanted, plain_digest
+from flowcore.engine.policies.pipeline import (
+    Hooks,
+    PolicyPipeline,
+    SharedState,
+    is_wanted,
+    plain_digest,
+)
 from flowcore.engine.values.event_limits import Limits
 from flowcore.engine.values.payloads import Payloads
 from flowcore.errors import (
@@ -39,14 +45,14 @@ from flowcore.errors import (
     StoreUnreachableError,
     UsageError,
 )
-from flowcore.nodes.types.builtin import Park
+from flowcore.nodes.types.builtin import Suspend
 from flowcore.nodes.types.celery_task import TaskCall
 from flowcore.plan.plan import Plan
-from flowcore.plan.policy import Body
+from flowcore.plan.policy import StructuredSpec
 from flowcore.ports.external_tasks import TaskSender
 from flowcore.ports.memory import MemoryStore
 from flowcore.ports.secrets import SecretSource
-from flowcore.ports.store import EventLog, Outcome, RunReader, RunStore, Ticket
+from flowcore.ports.store import AttemptRef, EventLog, Outcome, RunReader, RunStore
 from flowcore.run.wire import COMBINED, pack
 
 __all__ = ["Executor"]
@@ -63,19 +69,19 @@ class Executor:
         store: RunStore,
         reader: RunReader,
         events: EventLog,
-        keeper: LeaseKeeper,
-        shared: Shared,
+        keeper: Heartbeater,
+        shared: SharedState,
         limits: Limits,
         payloads: Payloads,
         memory: MemoryStore | None = None,
-        spawner: Spawner | None = None,
+        spawner: StructuredNodes | None = None,
         sender: TaskSender | None = None,
         secrets: SecretSource | None = None,
         digest: Callable[[bytes], bytes] = plain_digest,
         substitute: Substitute | None = None,
-        on_stuck: Callable[[Ticket, Plan, Outcome, str], object] = lambda *_: None,
+        on_stuck: Callable[[AttemptRef, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
-        on_wake: Callable[[Ticket], object] = lambda _: None,
+        on_wake: Callable[[AttemptRef], object] = lambda _: None,
     ) -> None:
         """Keep the ports.
 
@@ -108,9 +114,9 @@ class Executor:
         self._payloads = payloads
         self._on_stuck = on_stuck
         self._on_first = on_first
-        self._speaker = Speaker(events, limits, memory)
+        self._speaker = ContextFactory(events, limits, memory)
         self._attempt = self._speaker.hearing(self.attempt)
-        self._guard = Guard(
+        self._guard = PolicyPipeline(
             shared,
             keeper,
             Hooks(
@@ -127,8 +133,8 @@ class Executor:
             ),
         )
         fallbacks = Fallbacks(self._invoker, keeper, context=self._speaker.context, given=given_of)
-        self._failures = Failures(payloads, fallbacks, self._speaker)
-        self._prepared = Preparer(substitute, self._invoker.unlimited)
+        self._failures = FailureHandler(payloads, fallbacks, self._speaker)
+        self._prepared = NodePreparer(substitute, self._invoker.unlimited)
         self.marked = Marked()
 
     def close(self) -> None:
@@ -136,7 +142,7 @@ class Executor:
         self._invoker.close()
         self._speaker.close()
 
-    def run(self, ticket: Ticket, plan: Plan, *, worker: str) -> Attempt | None:
+    def run(self, ticket: AttemptRef, plan: Plan, *, worker: str) -> AttemptResult | None:
         """Claim, run, and say how it ended; None when somebody else has the node."""
         # A module's first import comes after the claim, which counts the attempt: it may take
         # long, and may even end this process.
@@ -148,7 +154,7 @@ class Executor:
         ticket = claim.ticket
         if claim.first:
             self._on_first(ticket.run, plan, worker)
-        work = Assignment(
+        work = AttemptContext(
             run=ticket.run,
             plan=plan,
             node=ticket.node,
@@ -163,7 +169,7 @@ class Executor:
                 known=claim.outputs,
                 payloads=self._payloads,
             ),
-            stopper=Stopper(),
+            stopper=CancelHandle(),
             worker=worker,
             resumed=claim.resumed,
             failure=claim.failure,
@@ -183,12 +189,12 @@ class Executor:
         finally:
             self._keeper.drop(ticket)
         seconds = time.monotonic() - began
-        if isinstance(came_to, Attempt):
+        if isinstance(came_to, AttemptResult):
             return replace(came_to, seconds=seconds, error=shown_error(came_to))
         outcome = Outcome(kind="succeeded", output=came_to)
         return ended(work, outcome, seconds=seconds)
 
-    def _stuck(self, error: BaseException, work: Assignment) -> None:
+    def _stuck(self, error: BaseException, work: AttemptContext) -> None:
         """Record an attempt that cannot be ended; a fallback may take its time, so apart."""
 
         def record() -> None:
@@ -219,19 +225,24 @@ class Executor:
             Exception: Whatever the node raised.
         """
         known = self.marked.plan(plan, node)
-        work = Assignment(
-            run=run, plan=known, node=node, upstream=upstream, stopper=Stopper(), attempt=attempt
+        work = AttemptContext(
+            run=run,
+            plan=known,
+            node=node,
+            upstream=upstream,
+            stopper=CancelHandle(),
+            attempt=attempt,
         )
         return self._value(self._prepared.of(plan, node), work)
 
-    def attempt_in_unit(self, work: Assignment) -> bytes | Attempt:
+    def attempt_in_unit(self, work: AttemptContext) -> bytes | AttemptResult:
         """Make an attempt of a node that shares its message with others, if it may."""
         policy = work.plan.policies[work.plan.policy_of[work.node]]
         if policy.own is not None and (waits := self.marked.waits(work, alone=False)):
             return ended(work, waits)
         return self._attempt(work)
 
-    def attempt(self, work: Assignment, *, asked: bool = False) -> bytes | Attempt:
+    def attempt(self, work: AttemptContext, *, asked: bool = False) -> bytes | AttemptResult:
         """Make an attempt that is claimed already.
 
         Args:
@@ -256,7 +267,7 @@ class Executor:
                 what = f"output of node {work.name!r}"
                 packed = self._payloads.pack(value, run=work.run, what=what)
             return self._passed(work, packed)
-        except Park as park:
+        except Suspend as park:
             return ended(work, suspended(park, work))
         except TaskCall as call:
             return self._sent(call, work)
@@ -267,7 +278,7 @@ class Executor:
             forget_task(work, error, self._sender)
             return ended(work, self._failures.of_error(error, work), error=error)
 
-    def _once(self, work: Assignment, *, asked: bool = False) -> bytes | Attempt:
+    def _once(self, work: AttemptContext, *, asked: bool = False) -> bytes | AttemptResult:
         """Make an attempt, or decide on one that has failed in a process that is gone."""
         if (failure := work.failure) is None:
             return self._attempt(work, asked=asked)
@@ -275,14 +286,14 @@ class Executor:
         forget_task(work, error, self._sender)
         return ended(work, self._failures.decided(failure, work), error=error)
 
-    def _sent(self, call: TaskCall, work: Assignment) -> Attempt:
+    def _sent(self, call: TaskCall, work: AttemptContext) -> AttemptResult:
         """Have somebody else's task run, and wait for it."""
         try:
             return ended(work, send_task(call, work, self._sender))
         except Exception as error:  # noqa: BLE001  (what was given to the task may be anything)
             return ended(work, self._failures.of_error(error, work), error=error)
 
-    def _value(self, prepared: Prepared, work: Assignment) -> Any:
+    def _value(self, prepared: PreparedNode, work: AttemptContext) -> Any:
         if prepared.bare:
             timeout = work.plan.policy(work.node).timeout
             value = self._invoker.call(
@@ -294,12 +305,14 @@ class Executor:
             finally:
                 self._speaker.finish(work)
         if prepared.schema is not None or prepared.model is not None:
-            value = as_said(value, schema=prepared.schema, model=prepared.model, node=work.name)
+            value = validate_output(
+                value, schema=prepared.schema, model=prepared.model, node=work.name
+            )
         if work.redactor is None:
             return value
         return work.hidden(value, what=f"output of node {work.name!r}")
 
-    def _structured(self, work: Assignment, body: Body) -> bytes | Attempt:
+    def _structured(self, work: AttemptContext, body: StructuredSpec) -> bytes | AttemptResult:
         """Have the turn of a node that starts a run of its own."""
         condition = work.plan.policy(work.node).condition
         if condition and work.resumed is None and not is_wanted(condition, work):
@@ -312,7 +325,7 @@ class Executor:
                 came_to = self._spawner.sources.turn(work, body, drain, key)
             else:
                 came_to = self._spawner.turn(work, body)
-        except ChildFailed as child:
+        except ChildRunFailed as child:
             # The source's retries are not for the items, which have their own.
             names: frozenset[str] | None = None if body.source else frozenset()
             decided = self._failures.decided(child.failure, work, names=names)
@@ -320,28 +333,28 @@ class Executor:
         if isinstance(came_to, Outcome):
             return ended(work, came_to)
         schema = work.plan.policy(work.node).output
-        came_to = as_said(came_to, schema=schema, model=None, node=work.name)
+        came_to = validate_output(came_to, schema=schema, model=None, node=work.name)
         what = f"output of node {work.name!r}"
         packed = self._payloads.pack(came_to, run=work.run, what=what, deepest=COMBINED)
         return self._passed(work, packed)
 
-    def _drain(self, work: Assignment, put: Callable[[Any], object]) -> None:
+    def _drain(self, work: AttemptContext, put: Callable[[Any], object]) -> None:
         """Call the function that gives a map its items."""
         prepared = self._prepared.of(work.plan, work.node)
         try:
             self._call(prepared, work, put=put)
-        except Park:
+        except Suspend:
             msg = f"the source of the items of node {work.name!r} cannot wait without its worker"
             raise UsageError(msg) from None
         finally:
             self._speaker.finish(work)
 
-    def _source_key(self, work: Assignment) -> str:
+    def _source_key(self, work: AttemptContext) -> str:
         """The arguments of that function, as a hash."""
         prepared = self._prepared.of(work.plan, work.node)
         return self._digest(packed_arguments(prepared, work, self._speaker.context(work))).hex()
 
-    def _passed(self, work: Assignment, packed: bytes) -> bytes | Attempt:
+    def _passed(self, work: AttemptContext, packed: bytes) -> bytes | AttemptResult:
         """End an attempt that has an output: the conditions on it have their say."""
         plan, node = work.plan, work.node
         if not plan.when or not plan.is_conditional(node):
@@ -357,11 +370,11 @@ class Executor:
         # With no edge dead it is a success like any other, which a unit records with the next ones.
         return ended(work, Outcome(kind="succeeded", output=packed, dead=dead)) if dead else packed
 
-    def _stands(self, ticket: Ticket) -> bool:
+    def _stands(self, ticket: AttemptRef) -> bool:
         state = self._reader.states(ticket.run, [ticket.node]).get(ticket.node)
         return state is not None and not state.is_terminal
 
-    def _arguments(self, work: Assignment) -> bytes:
+    def _arguments(self, work: AttemptContext) -> bytes:
         """The arguments of the node's function, but for its context, packed."""
         body = work.plan.policy(work.node).body
         if body is not None and self._spawner is not None:
@@ -371,8 +384,8 @@ class Executor:
 
     def _call(
         self,
-        prepared: Prepared,
-        work: Assignment,
+        prepared: PreparedNode,
+        work: AttemptContext,
         *,
         put: Callable[[Any], object] | None = None,
     ) -> Any:

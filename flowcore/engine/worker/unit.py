@@ -20,17 +20,17 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from flowcore.engine.attempts.attempt import Assignment, Attempt
-from flowcore.engine.attempts.invocation import Stopper
+from flowcore.engine.attempts.attempt import AttemptContext, AttemptResult
+from flowcore.engine.attempts.invocation import CancelHandle
 from flowcore.engine.attempts.upstream import Upstream
 from flowcore.engine.attempts.work_table import WorkRecord
-from flowcore.engine.runs.granularity import PLENTY, Estimates
+from flowcore.engine.runs.granularity import PLENTY, DurationEstimates
 from flowcore.engine.values.store_writes import unrecordable
 from flowcore.engine.worker.executor import Executor
 from flowcore.errors import ServiceError
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import Advance, Outcome, RunStore, Ticket
-from flowcore.ports.unit import Done, Flush, Grain, UnitTicket
+from flowcore.ports.store import AttemptRef, Outcome, RunStore, Transition
+from flowcore.ports.unit import CompletedNode, Granularity, UnitProgress, UnitRef
 from flowcore.run.status import NodeState
 
 __all__ = ["HAND_BACK", "Unit", "UnitHost", "UnitWatch", "unit_of"]
@@ -65,8 +65,8 @@ class UnitHost:
 
     store: RunStore
     executor: Executor
-    estimates: Estimates
-    record: Callable[[Callable[[], Advance], Plan, str, str], Advance]
+    estimates: DurationEstimates
+    record: Callable[[Callable[[], Transition], Plan, str, str], Transition]
     """Makes a write of a run and a worker, and publishes what it has set in motion."""
     slots: Callable[[], int]
     """How many nodes the workers can run at a time."""
@@ -90,7 +90,7 @@ class Unit:
     """Nodes of one run that one worker owns."""
 
     host: UnitHost
-    ticket: UnitTicket
+    ticket: UnitRef
     plan: Plan
     queue: str | None
     """The queue its message came on, as policies name it: another's nodes are not for here."""
@@ -102,7 +102,7 @@ class Unit:
     """On the monotonic clock."""
     resumed: bool = False
     """The run has ended once: then only what the store gives is known to be a first attempt."""
-    stopper: Stopper = field(default_factory=Stopper)
+    stopper: CancelHandle = field(default_factory=CancelHandle)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _owned: set[int] = field(default_factory=set)
     _todo: deque[int] = field(default_factory=deque)
@@ -177,7 +177,7 @@ class Unit:
             return node
 
     def _run(self, node: int) -> None:
-        work = Assignment(
+        work = AttemptContext(
             run=self.ticket.run,
             plan=self.plan,
             node=node,
@@ -207,7 +207,7 @@ class Unit:
             else:
                 self._settle(ended)
         if self.ran is not None:
-            outcome = ended.outcome if isinstance(ended, Attempt) else _SUCCEEDED
+            outcome = ended.outcome if isinstance(ended, AttemptResult) else _SUCCEEDED
             try:
                 self.ran(node, outcome, now - busy.since)
             except Exception:  # noqa: BLE001  (monitors hear less, and that is all)
@@ -220,7 +220,7 @@ class Unit:
         key = id(after)
         self._seen[key] += 1
         count = self._seen[key]
-        if count < plan.fellows(node) or self.resumed:
+        if count < plan.siblings(node) or self.resumed:
             return
         for target in after:
             left = self._left.get(target, len(plan.pred[target])) - count
@@ -247,7 +247,7 @@ class Unit:
             for source in before
         ) and not any((source, target) in plan.when for source in before)
 
-    def _settle(self, attempt: Attempt) -> None:
+    def _settle(self, attempt: AttemptResult) -> None:
         """Record an end that is no plain success, behind what was done before it."""
         if self._busy is not None and not self._busy.told and not self._flush():
             return
@@ -264,11 +264,11 @@ class Unit:
             outcome = Outcome(kind="failed", failure=failure)
             self._obey(self._write_end(attempt.ticket, outcome))
 
-    def _write_end(self, ticket: Ticket, outcome: Outcome) -> Advance:
+    def _write_end(self, ticket: AttemptRef, outcome: Outcome) -> Transition:
         grain, unit = self._grain(), self.ticket.unit
         return self._record(lambda: self.host.store.settle(ticket, outcome, unit=unit, grain=grain))
 
-    def _record(self, write: Callable[[], Advance]) -> Advance:
+    def _record(self, write: Callable[[], Transition]) -> Transition:
         return self.host.record(write, self.plan, self.ticket.run, self.worker)
 
     def _flush(self, *, give_back: bool = False) -> bool:
@@ -276,7 +276,7 @@ class Unit:
         at, origin = self._ms(time.monotonic()), self._began
         # In milliseconds since the unit began, rounded once, so that order stays order.
         done = [
-            Done(
+            CompletedNode(
                 node,
                 output,
                 (ended := int((end - origin) * 1000)) - int((begin - origin) * 1000),
@@ -286,7 +286,7 @@ class Unit:
             for node, output, begin, end, told in self._done
         ]
         busy = self._busy
-        news = Flush(
+        news = UnitProgress(
             done=done,
             current=None if busy is None else busy.node,
             since=0 if busy is None else at - self._ms(busy.since),
@@ -312,7 +312,7 @@ class Unit:
         self._flushed = time.monotonic()
         return advance.accepted
 
-    def _obey(self, advance: Advance) -> None:
+    def _obey(self, advance: Transition) -> None:
         """Go on as the store says."""
         if advance.stopping:
             self.stopper.ask()
@@ -329,16 +329,16 @@ class Unit:
         self._todo = deque(node for node in nodes if node != busy)
         self.host.executor.fetch(self.plan, self._todo, self.upstream)
 
-    def _grain(self) -> Grain:
+    def _grain(self) -> Granularity:
         host = self.host
         uses = (self.plan.policies[self.plan.policy_of[node]].uses for node in self._owned)
         spent = sum(host.estimates.cost(name) or 0.0 for name in uses)
         return host.estimates.grain(self.plan, queue=self.queue, slots=host.slots(), spent=spent)
 
 
-def unit_of(ticket: Ticket) -> UnitTicket:
+def unit_of(ticket: AttemptRef) -> UnitRef:
     """Name the unit that settling an attempt may open."""
-    return UnitTicket(run=ticket.run, unit=f"u{ticket.node}a{ticket.attempt}")
+    return UnitRef(run=ticket.run, unit=f"u{ticket.node}a{ticket.attempt}")
 
 
 _SUCCEEDED = Outcome(kind="succeeded")

@@ -33,7 +33,7 @@ from flowcore.types import format_duration
 __all__ = [
     "BUILTIN",
     "PLANNED",
-    "Park",
+    "Suspend",
     "condition",
     "end",
     "passthrough",
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 
-class Park(Exception):  # noqa: N818  (no error: the node goes on later)
+class Suspend(Exception):  # noqa: N818  (no error: the node goes on later)
     """Raised by a node to wait without a worker."""
 
     def __init__(
@@ -130,8 +130,8 @@ def wait(ctx: Context, upstream: Any = None, **more: Any) -> Any:
     if ctx.resumed is not None:
         return upstream
     if given.for_ is not None:
-        raise Park(seconds=given.for_, reason=f"waits for {format_duration(given.for_)}")
-    raise Park(until=given.until, reason=f"waits until {more['until']}")
+        raise Suspend(seconds=given.for_, reason=f"waits for {format_duration(given.for_)}")
+    raise Suspend(until=given.until, reason=f"waits until {more['until']}")
 
 
 def signal(ctx: Context, **more: Any) -> Any:
@@ -148,7 +148,7 @@ def signal(ctx: Context, **more: Any) -> Any:
     given = SignalArguments.read(more, uses="signal", node=ctx.node_id)
     name, seconds = given.name, given.timeout
     if ctx.resumed is None:
-        raise Park(seconds=seconds, signal=name, reason=f"waits for the signal {name!r}")
+        raise Suspend(seconds=seconds, signal=name, reason=f"waits for the signal {name!r}")
     if ctx.resumed.by == "signal":
         return ctx.resumed.value
     if "default" in more:
@@ -175,7 +175,7 @@ def approval(ctx: Context, **more: Any) -> Any:
     answer = _answer(ctx, given.default)
     if answer is None:
         reason = f"waits for {given.message}"
-        raise Park(seconds=given.timeout, signal=ctx.node_id, reason=reason)
+        raise Suspend(seconds=given.timeout, signal=ctx.node_id, reason=reason)
     if not answer["approved"] and given.on_reject == "fail":
         why = f": {answer['comment']}" if answer.get("comment") else ""
         raise ApprovalRejectedError(f"rejected{why}")

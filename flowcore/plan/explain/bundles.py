@@ -34,15 +34,15 @@ def bundled(plan: Plan) -> tuple[Sequence[Bundle], Sequence[tuple[int, int]]]:
     """Take a plan's edges apart into bundles and the rest."""
     if sum(map(len, plan.succ)) <= _FEW:
         return (), [(source, to) for source, succ in enumerate(plan.succ) for to in succ]
-    fellows: dict[tuple[int, ...], list[int]] = {}
+    siblings: dict[tuple[int, ...], list[int]] = {}
     rest: list[tuple[int, int]] = []
     for source, succ in enumerate(plan.succ):
         if plan.is_conditional(source):
             rest += [(source, to) for to in succ]
         else:
-            fellows.setdefault(succ, []).append(source)
+            siblings.setdefault(succ, []).append(source)
     bundles = []
-    for targets, sources in fellows.items():
+    for targets, sources in siblings.items():
         one = Bundle(sources=tuple(sources), targets=targets)
         if len(one) < len(sources) * len(targets):
             bundles.append(one)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from flowcore.ports.limiter import Places, Rate
+from flowcore.ports.limiter import Places, RateLimitState
 
 __all__ = ["InMemoryLimiter"]
 
@@ -41,7 +41,9 @@ class InMemoryLimiter:
         self._kept: dict[str, _Kept] = {}
         self._lock = threading.Lock()
 
-    def acquire(self, holder: str, *, places: Places | None, rate: Rate | None) -> float | None:
+    def acquire(
+        self, holder: str, *, places: Places | None, rate: RateLimitState | None
+    ) -> float | None:
         """Take a place, and a turn."""
         with self._lock:
             now = self._clock()
@@ -110,7 +112,7 @@ class InMemoryLimiter:
         kept.line[holder] = now
         return min(_POLL, left)
 
-    def _turn(self, rate: Rate, holder: str, now: float) -> float:
+    def _turn(self, rate: RateLimitState, holder: str, now: float) -> float:
         kept = self._of(rate.name)
         due = kept.due.get(holder)
         if due is None:

@@ -14,7 +14,7 @@ __all__ = ["InMemorySchedules"]
 
 
 class InMemorySchedules:
-    """Implements ``ScheduleBook`` in this process."""
+    """Implements ``ScheduleStore`` in this process."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         """Count on ``clock``."""

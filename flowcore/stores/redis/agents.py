@@ -27,11 +27,18 @@ from flowcore.agents.message import (
 )
 from flowcore.engine.agents.messages import read_artifact, read_message
 from flowcore.errors import VersionMismatchError
-from flowcore.ports.agents import AgentNote, Doorbell, NewTask, TaskClaim, TaskHold, Told
+from flowcore.ports.agents import (
+    AgentInstance,
+    NewTask,
+    SendResult,
+    TaskClaim,
+    TaskLease,
+    TaskWakeup,
+)
 from flowcore.ports.listing import Listing
 from flowcore.run.protocol import WIRE, WIRE_BEFORE, mismatch
 from flowcore.stores.redis.connection.connect import Client, translated
-from flowcore.stores.redis.connection.script import Line, Script, script_text
+from flowcore.stores.redis.connection.script import Script, ScriptConnection, script_text
 
 __all__ = ["AgentLeases", "RedisAgents", "RedisDirectory"]
 
@@ -57,7 +64,7 @@ class RedisAgents:
         """Use ``client``, and ``blocking`` where one waits; nothing is sent yet."""
         folder = resources.files("flowcore.stores.redis") / "lua" / "agents"
         core = (folder / "core.lua").read_text("utf-8")
-        line = Line(client)
+        line = ScriptConnection(client)
 
         def script(name: str) -> Script:
             return Script(line, core + (folder / f"{name}.lua").read_text("utf-8"))
@@ -69,7 +76,7 @@ class RedisAgents:
         self._sweep = Script(line, core + script_text("trouble", "agents/sweep"))
         self._requeue, self._get, self._lose = script("requeue"), script("get"), script("lose")
 
-    def tell(self, new: NewTask) -> Told:
+    def tell(self, new: NewTask) -> SendResult:
         """Put a message into a task's inbox."""
         leases = self._leases
         deadline = "" if new.deadline is None else _ms(new.deadline)
@@ -89,7 +96,7 @@ class RedisAgents:
         if not found:
             return None
         token, agent, context, messages, emitted, tries, again, number = found
-        hold = TaskHold(task=task, token=int(token))
+        hold = TaskLease(task=task, token=int(token))
         if sentence := _mismatch(task, number):
             self.settle(hold, TaskState.FAILED, _said(sentence))
             return None
@@ -103,59 +110,59 @@ class RedisAgents:
             again=bool(again),
         )
 
-    def renew(self, instance: str, holds: Sequence[TaskHold]) -> Sequence[TaskHold]:
+    def renew(self, instance: str, holds: Sequence[TaskLease]) -> Sequence[TaskLease]:
         """Prolong leases; return those that are lost."""
         flat = [each for hold in holds for each in (hold.task, hold.token)]
         with translated():
             lost = self._renew(args=(instance, _ms(self._leases.lease), *flat))
         return [holds[int(at)] for at in lost]
 
-    def emit(self, hold: TaskHold, number: int, kind: str, body: bytes) -> bool:
+    def emit(self, hold: TaskLease, number: int, kind: str, body: bytes) -> bool:
         """Append an event."""
         with translated():
             return bool(self._emit(args=(hold.task, hold.token, number, kind, body)))
 
-    def settle(self, hold: TaskHold, state: TaskState, body: bytes = b"") -> Literal[0, 1, 2]:
+    def settle(self, hold: TaskLease, state: TaskState, body: bytes = b"") -> Literal[0, 1, 2]:
         """End a turn."""
         with translated():
             done = int(self._settle(args=(hold.task, hold.token, state.value, body)))
         return cast("Literal[0, 1, 2]", done)
 
-    def retry(self, hold: TaskHold, *, delay: float, failed: bool) -> bool:
+    def retry(self, hold: TaskLease, *, delay: float, failed: bool) -> bool:
         """Give a task back for some seconds."""
         with translated():
             return bool(self._retry(args=(hold.task, hold.token, _ms(delay), int(failed))))
 
-    def lose(self, hold: TaskHold) -> bool:
+    def lose(self, hold: TaskLease) -> bool:
         """Have a sweep take a task over at once: the process that had it is dead."""
         with translated():
             return bool(self._lose(args=(hold.task, hold.token)))
 
-    def wake(self, task: str) -> Doorbell | None:
+    def wake(self, task: str) -> TaskWakeup | None:
         """End the wait of a task that was given back."""
         with translated():
             agent = self._wake(args=(task,))
-        return Doorbell(agent=agent.decode(), task=task) if agent else None
+        return TaskWakeup(agent=agent.decode(), task=task) if agent else None
 
-    def cancel(self, task: str, body: bytes = b"") -> Told:
+    def cancel(self, task: str, body: bytes = b"") -> SendResult:
         """End a task as canceled."""
         with translated():
             return _told(self._cancel(args=(task, body)))
 
-    def sweep(self, *, limit: int = 100) -> Sequence[Doorbell]:
+    def sweep(self, *, limit: int = 100) -> Sequence[TaskWakeup]:
         """Take over from the dead, end what is too late, forget what is old."""
         lost = _said("its workers died again and again: a dead letter")
         with translated():
             args = (limit, self._leases.max_lost, lost, _said("its deadline has passed"))
             flat = [each.decode("utf-8", "replace") for each in self._sweep(args=args)]
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        return [Doorbell(agent=agent, task=task) for agent, task in pairs]
+        return [TaskWakeup(agent=agent, task=task) for agent, task in pairs]
 
-    def requeue(self, task: str) -> Doorbell | None:
+    def requeue(self, task: str) -> TaskWakeup | None:
         """Try a dead letter again."""
         with translated():
             agent = self._requeue(args=(task,))
-        return Doorbell(agent=agent.decode(), task=task) if agent else None
+        return TaskWakeup(agent=agent.decode(), task=task) if agent else None
 
     def get(self, task: str) -> Task | None:
         """Return a task with all that was said and made.
@@ -252,9 +259,9 @@ class RedisDirectory:
         with translated():
             self._client.hdel(self._cards, f"{name}|{instance}")
 
-    def agents(self) -> Listing[AgentNote]:
+    def agents(self) -> Listing[AgentInstance]:
         """Return all notes, and drop those of the long dead."""
-        notes: Listing[AgentNote] = Listing()
+        notes: Listing[AgentInstance] = Listing()
         old: list[bytes] = []
         with translated():
             now = self._now()
@@ -274,9 +281,9 @@ class RedisDirectory:
         return float(seconds + micros / 1e6)
 
 
-def _agent_note(field: bytes, kept: Any, now: float) -> AgentNote:
+def _agent_note(field: bytes, kept: Any, now: float) -> AgentInstance:
     until = float(kept["until"])
-    return AgentNote(
+    return AgentInstance(
         card=check_card(kept["card"]),
         instance=field.decode().partition("|")[2],
         seen=max(0.0, now - until + float(kept["keep"])),
@@ -307,9 +314,9 @@ def _said(text: str) -> bytes:
     return packed
 
 
-def _told(found: Any) -> Told:
+def _told(found: Any) -> SendResult:
     verdict, state, ring = found
-    return Told(
+    return SendResult(
         verdict=verdict.decode(),
         state=TaskState(state.decode() or TaskState.SUBMITTED),
         ring=bool(ring),

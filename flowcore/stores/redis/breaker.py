@@ -7,7 +7,7 @@ from importlib import resources
 
 from flowcore.ports.breaker import Circuit, Verdict
 from flowcore.stores.redis.connection.connect import Client, translated
-from flowcore.stores.redis.connection.script import Line, Script
+from flowcore.stores.redis.connection.script import Script, ScriptConnection
 
 __all__ = ["RedisBreakers"]
 
@@ -17,7 +17,10 @@ class RedisBreakers:
 
     def __init__(self, client: Client) -> None:
         """Use ``client``."""
-        line, folder = Line(client), resources.files("flowcore.stores.redis") / "lua" / "breakers"
+        line, folder = (
+            ScriptConnection(client),
+            resources.files("flowcore.stores.redis") / "lua" / "breakers",
+        )
         self._enter = Script(line, (folder / "enter.lua").read_text())
         self._leave = Script(line, (folder / "leave.lua").read_text())
 

@@ -12,17 +12,20 @@ from flowcore.errors import StoreUnreachableError
 from flowcore.ports.callbacks import Turn
 from flowcore.stores.redis.connection.connect import Client, translated
 from flowcore.stores.redis.connection.health import Health
-from flowcore.stores.redis.connection.script import Line, Script, script_text
+from flowcore.stores.redis.connection.script import Script, ScriptConnection, script_text
 
 __all__ = ["RedisCallbackDesk", "ShardedCallbackDesk"]
 
 
 class RedisCallbackDesk:
-    """Implements ``CallbackDesk`` on one server."""
+    """Implements ``CallbackQueue`` on one server."""
 
     def __init__(self, client: Client, *, namespace: str = "") -> None:
         """Give turns of this namespace's runs only; nothing is sent yet."""
-        line, folder = Line(client), resources.files("flowcore.stores.redis") / "lua" / "callbacks"
+        line, folder = (
+            ScriptConnection(client),
+            resources.files("flowcore.stores.redis") / "lua" / "callbacks",
+        )
         self._namespace = namespace
         self._take = Script(line, script_text("trouble", "callbacks/take"))
         self._keep = Script(line, (folder / "keep.lua").read_text())
@@ -43,7 +46,7 @@ class RedisCallbackDesk:
 
 
 class ShardedCallbackDesk:
-    """Implements ``CallbackDesk`` on several servers, each asked first in its turn."""
+    """Implements ``CallbackQueue`` on several servers, each asked first in its turn."""
 
     def __init__(self, desks: Sequence[RedisCallbackDesk], health: Health | None = None) -> None:
         """Give turns of the runs on all of them; one that hangs is left out for a while."""

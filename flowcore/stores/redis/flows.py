@@ -11,7 +11,7 @@ import msgpack
 from flowcore.ports.flows import DeployedFlow
 from flowcore.ports.listing import Listing
 from flowcore.stores.redis.connection.connect import Client, translated
-from flowcore.stores.redis.connection.script import Line, Script
+from flowcore.stores.redis.connection.script import Script, ScriptConnection
 
 __all__ = ["RedisFlows"]
 
@@ -23,7 +23,10 @@ class RedisFlows:
 
     def __init__(self, client: Client, *, namespace: str = "") -> None:
         """Keep the flows of a namespace; nothing is sent yet."""
-        line, folder = Line(client), resources.files("flowcore.stores.redis") / "lua" / "flows"
+        line, folder = (
+            ScriptConnection(client),
+            resources.files("flowcore.stores.redis") / "lua" / "flows",
+        )
         self._client = client
         self._namespace = namespace
         self._deploy = Script(line, (folder / "deploy.lua").read_text())

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from importlib import resources
 
-from flowcore.ports.limiter import Places, Rate
+from flowcore.ports.limiter import Places, RateLimitState
 from flowcore.stores.redis.connection.connect import Client, translated
-from flowcore.stores.redis.connection.script import Line, Script
+from flowcore.stores.redis.connection.script import Script, ScriptConnection
 
 __all__ = ["RedisLimiter"]
 
@@ -26,13 +26,15 @@ class RedisLimiter:
 
     def __init__(self, client: Client, *, lease: float) -> None:
         """Use ``client``; a place that is not renewed for ``lease`` seconds is free again."""
-        line, folder = Line(client), resources.files("flowcore.stores.redis") / "lua"
+        line, folder = ScriptConnection(client), resources.files("flowcore.stores.redis") / "lua"
         self._client = client
         self._acquire = Script(line, (folder / "acquire.lua").read_text())
         self._release = Script(line, (folder / "release.lua").read_text())
         self._lease = round(lease * 1000)
 
-    def acquire(self, holder: str, *, places: Places | None, rate: Rate | None) -> float | None:
+    def acquire(
+        self, holder: str, *, places: Places | None, rate: RateLimitState | None
+    ) -> float | None:
         """Take a place, and a turn."""
         arguments = (
             holder,

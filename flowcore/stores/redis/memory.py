@@ -24,7 +24,7 @@ from flowcore.ports.memory import (
 )
 from flowcore.stores.redis.connection.connect import Client, translated
 from flowcore.stores.redis.connection.placement import home_of
-from flowcore.stores.redis.connection.script import Line, Script
+from flowcore.stores.redis.connection.script import Script, ScriptConnection
 
 __all__ = ["RedisMemory", "ShardedMemory"]
 
@@ -45,7 +45,10 @@ class RedisMemory:
             space: Keeps the threads of projects apart that share a server.
         """
         self._space = f"{space}|" if space else ""
-        line, folder = Line(client), resources.files("flowcore.stores.redis") / "lua" / "memory"
+        line, folder = (
+            ScriptConnection(client),
+            resources.files("flowcore.stores.redis") / "lua" / "memory",
+        )
         self._client = client
         self._scripts = {
             name: Script(line, (folder / f"{name}.lua").read_text())

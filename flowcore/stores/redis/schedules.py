@@ -10,7 +10,7 @@ from importlib import resources
 from flowcore.ports.schedules import Schedule, unreadable
 from flowcore.run.wire import pack, unpack
 from flowcore.stores.redis.connection.connect import Client, translated
-from flowcore.stores.redis.connection.script import Line, Script
+from flowcore.stores.redis.connection.script import Script, ScriptConnection
 
 __all__ = ["RedisSchedules"]
 
@@ -18,14 +18,14 @@ _FIELDS = frozenset(each.name for each in fields(Schedule))
 
 
 class RedisSchedules:
-    """Implements ``ScheduleBook``."""
+    """Implements ``ScheduleStore``."""
 
     def __init__(self, client: Client, *, namespace: str = "") -> None:
         """Keep the schedules of a namespace; nothing is sent yet."""
         folder = resources.files("flowcore.stores.redis") / "lua" / "schedules"
         self._client = client
         self._namespace = namespace
-        self._put = Script(Line(client), (folder / "put.lua").read_text())
+        self._put = Script(ScriptConnection(client), (folder / "put.lua").read_text())
         self._key = f"fc:schedules:{namespace}"
         self._due = f"fc:schedules:due:{namespace}"
 

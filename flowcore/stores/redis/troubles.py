@@ -12,7 +12,7 @@ from flowcore.ports.troubles import MOST_TROUBLES, Trouble
 from flowcore.stores.redis.connection.connect import Client, translated
 from flowcore.stores.redis.connection.fanout import Fanout
 from flowcore.stores.redis.connection.health import Health
-from flowcore.stores.redis.connection.script import Line, Script, script_text
+from flowcore.stores.redis.connection.script import Script, ScriptConnection, script_text
 
 __all__ = ["RedisTroubles", "ShardedTroubles"]
 
@@ -28,7 +28,7 @@ class RedisTroubles:
     def __init__(self, client: Client) -> None:
         """Use ``client``; nothing is sent yet."""
         self._client = client
-        self._note = Script(Line(client), script_text("trouble", "troubles/note"))
+        self._note = Script(ScriptConnection(client), script_text("trouble", "troubles/note"))
 
     def note(self, loop: str, item: str, why: str) -> None:
         """Note a trouble, and forget the oldest when there are many."""

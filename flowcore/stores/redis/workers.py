@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgpack
 
 from flowcore.ports.listing import Listing
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.workers import WorkerInfo
 from flowcore.run.protocol import WIRE_BEFORE
 from flowcore.stores.redis.connection.connect import Client, translated
 
@@ -32,14 +32,14 @@ _T = TypeVar("_T")
 
 
 class RedisWorkerBoard:
-    """Implements ``WorkerBoard``: a hash of notes, each with its time of expiry."""
+    """Implements ``WorkerRegistry``: a hash of notes, each with its time of expiry."""
 
     def __init__(self, client: Client) -> None:
         """Use ``client``; nothing is sent yet."""
         self._client = client
         self._offered: tuple[str, float] = ("", 0.0)
 
-    def post(self, note: WorkerNote, *, keep: float, callables: Sequence[str] = ()) -> None:
+    def post(self, note: WorkerInfo, *, keep: float, callables: Sequence[str] = ()) -> None:
         """Write a note with the server's time at which it goes stale."""
         with translated():
             seconds, micros = self._client.time()
@@ -63,9 +63,9 @@ class RedisWorkerBoard:
         with translated():
             return int(self._client.hlen(_BOARD))
 
-    def workers(self) -> Listing[WorkerNote]:
+    def workers(self) -> Listing[WorkerInfo]:
         """Return the fresh notes and drop the stale ones."""
-        fresh: Listing[WorkerNote] = Listing()
+        fresh: Listing[WorkerInfo] = Listing()
         stale: list[bytes] = []
         with translated():
             now, _ = self._client.time()
@@ -108,9 +108,9 @@ def _fields(ids: Iterable[str | bytes]) -> list[bytes]:
     return [id + end for id in named for end in (b"", _OTHERS.encode())]
 
 
-def _note(id: bytes, entry: Mapping[str, Any]) -> WorkerNote:
+def _note(id: bytes, entry: Mapping[str, Any]) -> WorkerInfo:
     """Read a note; one of another version may have fewer fields, or more."""
-    return WorkerNote(
+    return WorkerInfo(
         id=id.decode(),
         name=_as(str, entry["name"]),
         queues=tuple(_as(str, queue) for queue in _as(list, entry["queues"])),

@@ -9,12 +9,12 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from flowcore.engine.attempts.attempt import Assignment
-from flowcore.engine.child_runs.structured import Spawner
+from flowcore.engine.attempts.attempt import AttemptContext
+from flowcore.engine.child_runs.structured import StructuredNodes
 from flowcore.engine.runs.children import EngineChildren
-from flowcore.plan.policy import Body
+from flowcore.plan.policy import StructuredSpec
 
-_start, _go_on = EngineChildren.start, Spawner._go_on
+_start, _go_on = EngineChildren.start, StructuredNodes._go_on
 
 
 def _die_if(place: str, run: str) -> None:
@@ -32,11 +32,11 @@ def start(self: EngineChildren, id: str, *given: Any) -> Any:
     return found
 
 
-def go_on(self: Spawner, work: Assignment, body: Body, child: str) -> Any:
+def go_on(self: StructuredNodes, work: AttemptContext, body: StructuredSpec, child: str) -> Any:
     if "/" not in work.run:
         _die_if("seen", child)
     return _go_on(self, work, body, child)
 
 
 setattr(EngineChildren, "start", start)  # noqa: B010  (it is not what mypy knows)
-setattr(Spawner, "_go_on", go_on)  # noqa: B010
+setattr(StructuredNodes, "_go_on", go_on)  # noqa: B010

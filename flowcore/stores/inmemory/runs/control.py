@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 from flowcore.errors import OrphanError
 from flowcore.plan.plan import Plan
-from flowcore.plan.reuse import Frontier, after_failure, from_node
-from flowcore.ports.store import Advance
-from flowcore.ports.unit import Grain
+from flowcore.plan.reuse import ResumePoint, after_failure, from_node
+from flowcore.ports.store import Transition
+from flowcore.ports.unit import Granularity
 from flowcore.run.event import EventType
 from flowcore.run.record import Origin, Parent
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.inmemory.runs.run import DEADLINE, RETENTION, KeptRun, World
+from flowcore.stores.inmemory.runs.run import DEADLINE, RETENTION, StoreData, StoredRun
 from flowcore.stores.inmemory.runs.settle import milliseconds
 from flowcore.stores.inmemory.runs.step import Step
 
@@ -43,7 +43,7 @@ def pause(step: Step) -> None:
 
 def signal(
     step: Step, name: str, value: bytes, *, most: int, node: int | None
-) -> tuple[str, ...] | Advance:
+) -> tuple[str, ...] | Transition:
     """Give a signal to those who wait for it, or keep it; or say where inside somebody waits.
 
     Returns:
@@ -52,7 +52,7 @@ def signal(
     run = step.run
     waiting = _waiting(run, name)
     found: tuple[str, ...] = ()
-    refused: Advance | None = None
+    refused: Transition | None = None
     if node is not None:
         if node not in waiting:
             waiting, refused = [], _answer(run, node, value)
@@ -67,28 +67,28 @@ def signal(
     return found
 
 
-def _answer(run: KeptRun, node: int, value: bytes) -> Advance | None:
+def _answer(run: StoredRun, node: int, value: bytes) -> Transition | None:
     """Keep the answer to a question that is not asked yet; refuse a second one."""
     if run.nodes[node].is_terminal:
-        return Advance(accepted=False, refused="answered")
+        return Transition(accepted=False, refused="answered")
     first = run.resumed.get(node, run.answers.get(node))
     if first is not None:
-        return Advance(accepted=False, refused="answered", answer=first)
+        return Transition(accepted=False, refused="answered", answer=first)
     run.answers[node] = value
     return None
 
 
-def _keep(run: KeptRun, name: str, value: bytes, *, most: int) -> Advance | None:
+def _keep(run: StoredRun, name: str, value: bytes, *, most: int) -> Transition | None:
     """Keep a signal behind those of its name."""
     if most == 0:
-        return Advance(accepted=False, refused="nobody")
+        return Transition(accepted=False, refused="nobody")
     if len(run.signals.get(name, ())) >= most:
-        return Advance(accepted=False, refused="full")
+        return Transition(accepted=False, refused="full")
     run.signals.setdefault(name, deque()).append(value)
     return None
 
 
-def _waiting(run: KeptRun, name: str) -> list[int]:
+def _waiting(run: StoredRun, name: str) -> list[int]:
     # One that was cancelled while it waited waits no more, though its run has an epilogue yet.
     return sorted(
         node
@@ -97,7 +97,7 @@ def _waiting(run: KeptRun, name: str) -> list[int]:
     )
 
 
-def _listeners(world: World, run: KeptRun, name: str) -> Iterator[str]:
+def _listeners(world: StoreData, run: StoredRun, name: str) -> Iterator[str]:
     """The runs inside a run that have nodes which wait for a signal."""
     for child in run.open_children:
         inner = world.runs[child]
@@ -106,7 +106,7 @@ def _listeners(world: World, run: KeptRun, name: str) -> Iterator[str]:
         yield from _listeners(world, inner, name)
 
 
-def adopt(world: World, run: KeptRun, parent: Parent) -> KeptRun:
+def adopt(world: StoreData, run: StoredRun, parent: Parent) -> StoredRun:
     """Note that a run is part of another, which is returned.
 
     Raises:
@@ -122,7 +122,7 @@ def adopt(world: World, run: KeptRun, parent: Parent) -> KeptRun:
     return over
 
 
-def resume(step: Step, grain: Grain | None, parent: Parent | None) -> bool:
+def resume(step: Step, grain: Granularity | None, parent: Parent | None) -> bool:
     """Let a run go on; False when it is not one that waits for that."""
     run = step.run
     if not run.is_paused and run.state not in {RunState.FAILED, RunState.CANCELLED}:
@@ -152,7 +152,7 @@ def resume(step: Step, grain: Grain | None, parent: Parent | None) -> bool:
     return True
 
 
-def _begin(run: KeptRun) -> None:
+def _begin(run: StoredRun) -> None:
     run.state = RunState.PENDING if run.started is None else RunState.RUNNING
 
 
@@ -168,7 +168,7 @@ def _revive(step: Step) -> None:
     world.bury(run.new.id)
 
 
-def _reopen(run: KeptRun, frontier: Frontier) -> None:
+def _reopen(run: StoredRun, frontier: ResumePoint) -> None:
     """Nodes of a run that has ended are to run again, with attempts that nobody has had."""
     for counts in (
         run.joins,
@@ -195,13 +195,13 @@ def _reopen(run: KeptRun, frontier: Frontier) -> None:
     run.left, run.active = len(frontier.again), 0
 
 
-def frontier_of(world: World, origin: Origin, plan: Plan) -> Frontier:
+def frontier_of(world: StoreData, origin: Origin, plan: Plan) -> ResumePoint:
     """Where a run of that origin begins; ``KeyError`` when there is none."""
     old = world.runs[origin.run]
     return from_node(plan, old.nodes, old.dead, plan.ids.index(origin.node or ""))
 
 
-def begin(step: Step, frontier: Frontier | None) -> None:
+def begin(step: Step, frontier: ResumePoint | None) -> None:
     """Dispatch what a new run begins with; what it need not run comes from another run."""
     run, origin = step.run, step.run.new.origin
     if frontier is None or origin is None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.ports.store import Dispatch
-from flowcore.ports.unit import Bundle, Grain
+from flowcore.ports.unit import Bundle, Granularity
 from flowcore.run.event import Event, EventType
 from flowcore.run.record import Parent
 from flowcore.run.status import NodeState
-from flowcore.stores.inmemory.runs.run import KeptRun, KeptUnit, World
+from flowcore.stores.inmemory.runs.run import StoreData, StoredRun, StoredUnit
 from flowcore.stores.inmemory.runs.sharing import Sharing
 
 __all__ = ["Dispatching"]
@@ -23,15 +23,15 @@ __all__ = ["Dispatching"]
 class Dispatching:
     """The part of a step that makes messages of what is ready."""
 
-    world: World
-    run: KeptRun
+    world: StoreData
+    run: StoredRun
     now: int
     ready: list[tuple[int, int]] = field(default_factory=list)
     """(node, attempt) pairs to publish."""
     bundles: list[Bundle] = field(default_factory=list)
     late: list[tuple[tuple[int, int] | Bundle, int]] = field(default_factory=list)
     """Dispatches nobody claimed, and how many times already."""
-    grain: Grain | None = None
+    grain: Granularity | None = None
     """How to share out what becomes ready; None: everything is dispatched by itself."""
     spare: int = 0
     """Microseconds of work that the unit may still take."""
@@ -81,7 +81,7 @@ class Dispatching:
         """Take an entry off the agenda."""
         self.world.agenda.pop((self.run.new.id, str(what)), None)
 
-    def share_out(self, grain: Grain | None) -> None:
+    def share_out(self, grain: Granularity | None) -> None:
         """Read how what becomes ready is to be shared out."""
         self.grain = None if self.run.plan.max_parallel else grain
         self.spare = round(grain.budget * 1e6) if grain else 0
@@ -109,7 +109,7 @@ class Dispatching:
         unit = f"b{run.bundled}"
         for node in nodes:
             run.nodes[node] = NodeState.DISPATCHED
-        run.units[unit] = KeptUnit(set(nodes), adopted=False)
+        run.units[unit] = StoredUnit(set(nodes), adopted=False)
         self.schedule(unit, self.world.dispatch_lease)
         self.bundles.append(Bundle(unit=unit, node=nodes[0], count=len(nodes)))
 
@@ -118,7 +118,7 @@ class Dispatching:
         if nodes:
             old = self.run.units.get(unit)
             since = old.since if old is not None and old.adopted else self.tick
-            self.run.units[unit] = KeptUnit(nodes, adopted=True, told=told, since=since)
+            self.run.units[unit] = StoredUnit(nodes, adopted=True, told=told, since=since)
             self.schedule(unit, self.world.lease)
         else:
             self.run.units.pop(unit, None)

@@ -6,7 +6,7 @@ In: a step, a unit and its news. Out: the run moved. Not here: the moves themsel
 from dataclasses import replace
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.unit import Done, Flush, Grain
+from flowcore.ports.unit import CompletedNode, Granularity, UnitProgress
 from flowcore.run.event import EventType
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.inmemory.runs.step import Step
@@ -20,11 +20,11 @@ def flush(  # noqa: PLR0913  (the port's arguments, and what the unit owns)
     step: Step,
     unit: str,
     owned: set[int],
-    news: Flush,
+    news: UnitProgress,
     plan: Plan,
     *,
     worker: str,
-    grain: Grain,
+    grain: Granularity,
 ) -> bool:
     """Record it; False when it is not what a unit may say."""
     run = step.run
@@ -55,7 +55,7 @@ def flush(  # noqa: PLR0913  (the port's arguments, and what the unit owns)
     return True
 
 
-def _arrive(step: Step, news: Flush, plan: Plan) -> None:
+def _arrive(step: Step, news: UnitProgress, plan: Plan) -> None:
     """Count what was done in the joins after it; what the unit has done itself needs no count."""
     own = {one.node for one in news.done}
     edges = [
@@ -65,7 +65,7 @@ def _arrive(step: Step, news: Flush, plan: Plan) -> None:
         step.arrive(sorted(edges, key=lambda edge: edge[1]))
 
 
-def _give_back(step: Step, rest: set[int], news: Flush, plan: Plan) -> set[int]:
+def _give_back(step: Step, rest: set[int], news: UnitProgress, plan: Plan) -> set[int]:
     """Part with what has not begun, if the unit ends or the run does; return what stays."""
     stay = {news.current, *news.keep}
     if step.run.state is RunState.STOPPING:
@@ -85,7 +85,7 @@ def _give_back(step: Step, rest: set[int], news: Flush, plan: Plan) -> set[int]:
     return rest - back
 
 
-def _record(step: Step, one: Done, worker: str, at: int) -> None:
+def _record(step: Step, one: CompletedNode, worker: str, at: int) -> None:
     run, node = step.run, one.node
     run.nodes[node] = NodeState.SUCCEEDED
     run.attempts[node] = 1

@@ -11,7 +11,7 @@ from flowcore.ports.reader import RunQuery
 from flowcore.run.record import DeadLetter, RunRecord, RunSummary
 from flowcore.run.status import NodeState
 from flowcore.stores.inmemory.runs import views as reading
-from flowcore.stores.inmemory.runs.run import World
+from flowcore.stores.inmemory.runs.run import StoreData
 
 __all__ = ["InMemoryReader"]
 
@@ -19,7 +19,7 @@ __all__ = ["InMemoryReader"]
 class InMemoryReader:
     """Implements ``RunReader``."""
 
-    def __init__(self, world: World, changed: threading.Condition) -> None:
+    def __init__(self, world: StoreData, changed: threading.Condition) -> None:
         """Read ``world`` under the lock of ``changed``."""
         self._world = world
         self._changed = changed

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import NewRun, Ticket
-from flowcore.ports.unit import UnitTicket
+from flowcore.ports.store import AttemptRef, NewRun
+from flowcore.ports.unit import UnitRef
 from flowcore.run.event import Event
 from flowcore.run.record import Failure, Parent
 from flowcore.run.status import NodeState, RunState
@@ -25,9 +25,9 @@ __all__ = [
     "PLAN_GRACE",
     "RETENTION",
     "Entry",
-    "KeptRun",
-    "KeptUnit",
-    "World",
+    "StoreData",
+    "StoredRun",
+    "StoredUnit",
 ]
 
 #: What an agenda entry is about, when it is not a node.
@@ -45,7 +45,7 @@ Entry = tuple[str, str]
 
 
 @dataclass(slots=True)
-class KeptUnit:
+class StoredUnit:
     """Nodes that travel or run together."""
 
     nodes: set[int]
@@ -57,7 +57,7 @@ class KeptUnit:
 
 
 @dataclass(slots=True, kw_only=True)
-class KeptRun:
+class StoredRun:
     """One run."""
 
     new: NewRun
@@ -86,7 +86,7 @@ class KeptRun:
     joins: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """Per open join: how many predecessors have settled, succeeded and failed on live edges."""
     held: deque[int] = field(default_factory=deque)
-    units: dict[str, "KeptUnit"] = field(default_factory=dict)
+    units: dict[str, "StoredUnit"] = field(default_factory=dict)
     said: int = 0
     """Bytes of what its nodes have said."""
     heard: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -143,9 +143,9 @@ class KeptRun:
         """Whether what becomes ready is held."""
         return self.state is RunState.PAUSED
 
-    def has(self, ticket: Ticket | UnitTicket) -> bool:
+    def has(self, ticket: AttemptRef | UnitRef) -> bool:
         """Whether a lease is what its ticket says."""
-        if isinstance(ticket, UnitTicket):
+        if isinstance(ticket, UnitRef):
             return ticket.unit in self.units and self.units[ticket.unit].adopted
         return self.hears(ticket)
 
@@ -161,7 +161,7 @@ class KeptRun:
         """Whether a node that waits keeps its slot of ``max_parallel``."""
         return node in self.waits and (node in self.awaited or self.plan.scope == "map")
 
-    def waits_as(self, ticket: Ticket) -> bool:
+    def waits_as(self, ticket: AttemptRef) -> bool:
         """Whether this very attempt waits."""
         return (
             0 <= ticket.node < len(self.nodes)
@@ -169,7 +169,7 @@ class KeptRun:
             and self.attempts[ticket.node] + 1 == ticket.attempt
         )
 
-    def hears(self, ticket: Ticket) -> bool:
+    def hears(self, ticket: AttemptRef) -> bool:
         """Whether this turn of this attempt is the one that is running."""
         turn = self.turns[ticket.node] if ticket.turn is None else ticket.turn
         return self.holds(ticket.node, ticket.attempt) and self.turns[ticket.node] == turn
@@ -184,7 +184,7 @@ class KeptRun:
 
 
 @dataclass(slots=True, kw_only=True)
-class World:
+class StoreData:
     """Everything one store keeps; its terms are in milliseconds."""
 
     lease: int
@@ -194,7 +194,7 @@ class World:
     plans: dict[str, Plan] = field(default_factory=dict)
     plan_users: Counter[str] = field(default_factory=Counter)
     plan_expiry: dict[str, int] = field(default_factory=dict)
-    runs: dict[str, KeptRun] = field(default_factory=dict)
+    runs: dict[str, StoredRun] = field(default_factory=dict)
     agenda: dict[Entry, int] = field(default_factory=dict)
     """When somebody must look at an entry."""
     dead: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -218,7 +218,7 @@ class World:
             and run.holds(parent.node, parent.attempt)
         )
 
-    def is_wanted(self, run: KeptRun) -> bool:
+    def is_wanted(self, run: StoredRun) -> bool:
         """Whether a run is kept for one that it is inside of."""
         over = self.runs.get(run.parent.run) if run.parent else None
         return over is not None and (not over.state.is_terminal or self.is_wanted(over))

@@ -6,12 +6,12 @@ In: a step or a run, and an attempt. Out: the run moved. Not here: the moves (st
 from collections.abc import Sequence
 from typing import Any
 
-from flowcore.ports.store import Heard, Outcome, Ticket, Wait
+from flowcore.ports.store import AppendResult, AttemptRef, Outcome, Suspension
 from flowcore.run.event import EventType
 from flowcore.run.node_event import MOST_SAID, Note, events_of, pack_notes
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.inmemory.runs.run import DEADLINE, KeptRun
+from flowcore.stores.inmemory.runs.run import DEADLINE, StoredRun
 from flowcore.stores.inmemory.runs.step import Step
 
 __all__ = ["claimable", "milliseconds", "owned_beside", "say", "settle", "start"]
@@ -19,7 +19,7 @@ __all__ = ["claimable", "milliseconds", "owned_beside", "say", "settle", "start"
 _NIL = b"\xc0"
 
 
-def claimable(run: KeptRun, ticket: Ticket) -> bool:
+def claimable(run: StoredRun, ticket: AttemptRef) -> bool:
     """Whether this very attempt waits to be claimed, by a message of its own."""
     return (
         run.accepts_work
@@ -30,7 +30,7 @@ def claimable(run: KeptRun, ticket: Ticket) -> bool:
     )
 
 
-def owned_beside(run: KeptRun, unit: str, node: int) -> frozenset[int] | None:
+def owned_beside(run: StoredRun, unit: str, node: int) -> frozenset[int] | None:
     """What a unit owns beside one of its nodes; None when that is not (any longer) its own."""
     kept = run.units.get(unit)
     if kept is None or not kept.adopted or node not in kept.nodes:
@@ -39,13 +39,13 @@ def owned_beside(run: KeptRun, unit: str, node: int) -> frozenset[int] | None:
 
 
 def say(
-    step: Step, ticket: Ticket, notes: Sequence[Note], number: int, *, most: int = MOST_SAID
-) -> Heard:
+    step: Step, ticket: AttemptRef, notes: Sequence[Note], number: int, *, most: int = MOST_SAID
+) -> AppendResult:
     """Add what a node has said, as ``emit.lua`` does."""
     run, packed = step.run, pack_notes(notes)
     attempt, last = run.heard.get(ticket.node, (0, 0))
     if attempt == ticket.attempt and last >= number:
-        return Heard.HEARD
+        return AppendResult.HEARD
     before, run.said = run.said, run.said + len(packed)
     if run.said <= most:
         run.events += events_of(
@@ -57,10 +57,10 @@ def say(
             now=step.now,
         )
         run.heard[ticket.node] = (ticket.attempt, number)
-        return Heard.HEARD
+        return AppendResult.HEARD
     if before <= most:
         step.event(EventType.STREAM_GAP, [ticket.node], ticket.attempt, {"reason": "full"})
-    return Heard.FULL
+    return AppendResult.FULL
 
 
 def start(step: Step) -> bool:
@@ -75,7 +75,7 @@ def start(step: Step) -> bool:
     return True
 
 
-def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
+def settle(step: Step, ticket: AttemptRef, outcome: Outcome) -> None:
     """Move the run on from the end of an attempt."""
     run, node = step.run, ticket.node
     stopping = run.state is RunState.STOPPING
@@ -89,7 +89,7 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         return
     child = outcome.wait.child if outcome.wait else None
     if outcome.kind == "waiting" and (not stopping or child in run.open_children):
-        step.park(node, outcome.wait or Wait())
+        step.park(node, outcome.wait or Suspension())
         return
     step.unschedule(node)
     step.stop_children(node)
@@ -111,7 +111,7 @@ def settle(step: Step, ticket: Ticket, outcome: Outcome) -> None:
         step.fail(node, failure, _brief(failure), outcome.dead)
 
 
-def _again(step: Step, ticket: Ticket, outcome: Outcome) -> None:
+def _again(step: Step, ticket: AttemptRef, outcome: Outcome) -> None:
     """Try a failed attempt again, or let who claims it next decide what comes of its failure."""
     run, node, failure = step.run, ticket.node, _reason(outcome)
     if outcome.kind == "deferred":
@@ -130,7 +130,7 @@ def _again(step: Step, ticket: Ticket, outcome: Outcome) -> None:
     step.event(EventType.NODE_RETRYING, [node], ticket.attempt, data)
 
 
-def _note_dead(run: KeptRun, node: int, outcome: Outcome) -> None:
+def _note_dead(run: StoredRun, node: int, outcome: Outcome) -> None:
     """Should the run be resumed or run again, its joins are counted anew."""
     if outcome.dead:
         run.dead[node] = frozenset(outcome.dead)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flowcore.ports.unit import Grain, Pack
-from flowcore.stores.inmemory.runs.run import KeptRun
+from flowcore.ports.unit import BatchSize, Granularity
+from flowcore.stores.inmemory.runs.run import StoredRun
 
 __all__ = ["Sharing"]
 
@@ -18,7 +18,7 @@ __all__ = ["Sharing"]
 class Spare(Protocol):
     """What a unit may still take."""
 
-    run: KeptRun
+    run: StoredRun
     spare: int
     idle: bool
     current: int | None
@@ -29,7 +29,7 @@ class Sharing:
     """One round of sharing out."""
 
     step: Spare
-    grain: Grain
+    grain: Granularity
     kept: list[int] = field(default_factory=list)
     together: list[list[int]] = field(default_factory=list)
     alone: list[tuple[int, int]] = field(default_factory=list)
@@ -51,14 +51,14 @@ class Sharing:
             self.kept += self._keep(packs[policy], left)
             self._wrap(packs[policy], left)
 
-    def _keep(self, pack: Pack, nodes: deque[int]) -> Iterator[int]:
+    def _keep(self, pack: BatchSize, nodes: deque[int]) -> Iterator[int]:
         """Take what the unit has time for."""
         step, cost = self.step, round(pack.cost * 1e6)
         while pack.here and nodes and (step.spare >= cost or step.idle):
             step.spare, step.idle = step.spare - cost, False
             yield nodes.popleft()
 
-    def _wrap(self, pack: Pack, nodes: deque[int]) -> None:
+    def _wrap(self, pack: BatchSize, nodes: deque[int]) -> None:
         """Let nodes travel together; what is left over travels alone."""
         size = max(pack.least, min(pack.most, len(nodes) // self.grain.share))
         while nodes:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flowcore.plan.reuse import Frontier
-from flowcore.ports.store import Wait
+from flowcore.plan.reuse import ResumePoint
+from flowcore.ports.store import Suspension
 from flowcore.run.event import EventType
 from flowcore.run.record import Failure
 from flowcore.run.status import NodeState, RunState
@@ -22,7 +22,7 @@ from flowcore.stores.inmemory.runs.run import (
     GO_ON,
     PLAN_GRACE,
     RETENTION,
-    KeptRun,
+    StoredRun,
 )
 
 __all__ = ["Step"]
@@ -55,7 +55,7 @@ _LAST_EVENT = {
 class Step(Dispatching):
     """One atomic step on one run."""
 
-    def park(self, node: int, wait: Wait) -> None:
+    def park(self, node: int, wait: Suspension) -> None:
         """Let a node wait without a worker."""
         run = self.run
         run.nodes[node] = NodeState.WAITING
@@ -72,7 +72,7 @@ class Step(Dispatching):
         else:
             self.unschedule(node)
 
-    def _came(self, node: int, wait: Wait) -> bool:
+    def _came(self, node: int, wait: Suspension) -> bool:
         """Note what a node waits for; say whether that has come already, which ends its wait."""
         run = self.run
         run.resumed.pop(node, None)
@@ -110,7 +110,7 @@ class Step(Dispatching):
 
     def _kept_signal(self, node: int, name: str) -> bytes | None:
         """What was kept for a node: its answer, or the first signal, here or in a run around."""
-        run: KeptRun | None = self.run
+        run: StoredRun | None = self.run
         if node in self.run.answers:
             return self.run.answers.pop(node)
         while run is not None:
@@ -205,7 +205,7 @@ class Step(Dispatching):
         self.arrive([(node, target, target not in dead) for target in self.run.plan.succ[node]])
 
     def arrive(
-        self, edges: Iterable[tuple[int, int, bool]], *, frontier: Frontier | None = None
+        self, edges: Iterable[tuple[int, int, bool]], *, frontier: ResumePoint | None = None
     ) -> None:
         """Count settled (source, target, live) edges; follow dead paths; share out the rest.
 
@@ -236,7 +236,7 @@ class Step(Dispatching):
         else:
             self.place(ready)
 
-    def _reach(self, frontier: Frontier) -> list[tuple[int, tuple[int, int]]]:
+    def _reach(self, frontier: ResumePoint) -> list[tuple[int, tuple[int, int]]]:
         """Take over what has arrived; the joins that wait for nothing more, with their totals."""
         full: list[tuple[int, tuple[int, int]]] = []
         for one in frontier.reached:
@@ -345,7 +345,7 @@ class Step(Dispatching):
     def _conclude(self, node: int) -> None:
         """All nodes have settled but the epilogue: it is its turn, if there is something to do."""
         run = self.run
-        if run.plan.concludes == "f" and run.cause is None and run.stop is None:
+        if run.plan.epilogue_condition == "f" and run.cause is None and run.stop is None:
             run.nodes[node] = NodeState.SKIPPED
             run.left = 0
             self.event(EventType.NODES_SKIPPED, [node])
@@ -385,7 +385,7 @@ class Step(Dispatching):
         return run.state
 
 
-def _final(run: KeptRun) -> RunState:
+def _final(run: StoredRun) -> RunState:
     if run.stop is not None:
         return RunState.CANCELLED
     return RunState.SUCCEEDED if run.cause is None else RunState.FAILED

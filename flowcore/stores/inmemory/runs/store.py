@@ -12,17 +12,17 @@ from dataclasses import replace
 from flowcore.plan.plan import Plan
 from flowcore.ports.store import (
     KEPT_SIGNALS,
-    Advance,
+    AppendResult,
+    AttemptRef,
     Claim,
-    Heard,
     NewRun,
     Outcome,
     Resumed,
-    Submitted,
-    Sweep,
-    Ticket,
+    SubmitResult,
+    SweepResult,
+    Transition,
 )
-from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
+from flowcore.ports.unit import AHEAD, Granularity, UnitClaim, UnitProgress, UnitRef
 from flowcore.run.event import Event, EventType
 from flowcore.run.node_event import Note
 from flowcore.run.record import WORKER_LOST, Parent
@@ -32,7 +32,7 @@ from flowcore.stores.inmemory.runs.control import adopt, begin, frontier_of, pau
 from flowcore.stores.inmemory.runs.flush import flush
 from flowcore.stores.inmemory.runs.lose import lose_begun
 from flowcore.stores.inmemory.runs.reader import InMemoryReader
-from flowcore.stores.inmemory.runs.run import FINISH, KeptRun, World
+from flowcore.stores.inmemory.runs.run import FINISH, StoreData, StoredRun
 from flowcore.stores.inmemory.runs.step import Step
 from flowcore.stores.inmemory.runs.sweep import sweep
 
@@ -63,7 +63,7 @@ class InMemoryStore(InMemoryReader):
         max_lost: int = 3,
     ) -> None:
         self._clock = clock
-        world = World(
+        world = StoreData(
             lease=settling.milliseconds(lease),
             dispatch_lease=settling.milliseconds(dispatch),
             retention=settling.milliseconds(retention),
@@ -85,16 +85,16 @@ class InMemoryStore(InMemoryReader):
             self._world.forget_plans(self._now())
             return self._world.plans[digest]
 
-    def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
+    def submit(self, run: NewRun, plan: Plan, *, grain: Granularity | None = None) -> SubmitResult:
         """Create the run once per id, and record the intent to dispatch its starts."""
         with self._changed:
             world, now = self._world, self._now()
             if there := world.runs.get(run.id):
-                return Submitted(created=False, state=there.state)
+                return SubmitResult(created=False, state=there.state)
             origin = run.origin
             frontier = frontier_of(world, origin, plan) if origin and origin.node else None
             world.forget_plans(now)
-            kept = KeptRun(
+            kept = StoredRun(
                 new=run,
                 plan=plan,
                 created=now,
@@ -114,9 +114,11 @@ class InMemoryStore(InMemoryReader):
             begin(step, frontier)
             step.finish()
             self._changed.notify_all()
-            return Submitted(created=True, state=kept.state, dispatch=step.announce())
+            return SubmitResult(created=True, state=kept.state, dispatch=step.announce())
 
-    def claim(self, ticket: Ticket, *, worker: str, outputs_of: Sequence[int] = ()) -> Claim | None:
+    def claim(
+        self, ticket: AttemptRef, *, worker: str, outputs_of: Sequence[int] = ()
+    ) -> Claim | None:
         """Take a dispatched node, if this very attempt of it was dispatched."""
         with self._changed:
             run, node = self._world.runs.get(ticket.run), ticket.node
@@ -141,7 +143,7 @@ class InMemoryStore(InMemoryReader):
                 failure=failure,
             )
 
-    def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002
+    def adopt(self, unit: UnitRef, *, worker: str) -> UnitClaim | None:  # noqa: ARG002
         """Take a bundle, if nobody has."""
         with self._changed:
             run = self._world.runs.get(unit.run)
@@ -155,26 +157,26 @@ class InMemoryStore(InMemoryReader):
                 run.attempts[node] = 1
             first = settling.start(step)
             self._changed.notify_all()
-            return Adopted(nodes=tuple(sorted(kept.nodes)), first=first, resumed=run.repeats)
+            return UnitClaim(nodes=tuple(sorted(kept.nodes)), first=first, resumed=run.repeats)
 
     def settle(
         self,
-        ticket: Ticket,
+        ticket: AttemptRef,
         outcome: Outcome,
         *,
         unit: str | None = None,
-        grain: Grain | None = None,
-    ) -> Advance:
+        grain: Granularity | None = None,
+    ) -> Transition:
         """Record how an attempt ended, in one step with all that follows from it."""
         with self._changed:
             run = self._world.runs.get(ticket.run)
             if run is None or not run.hears(ticket):
-                return Advance(accepted=False)
+                return Transition(accepted=False)
             owned: frozenset[int] | None = None
             if unit is not None:
                 owned = settling.owned_beside(run, unit, ticket.node)
                 if owned is None:
-                    return Advance(accepted=False)
+                    return Transition(accepted=False)
             step = Step(self._world, run, self._now())
             run.last = step.tick
             if outcome.kind == "lost":
@@ -192,26 +194,26 @@ class InMemoryStore(InMemoryReader):
             return self._advanced(step, unit)
 
     def flush(
-        self, unit: UnitTicket, news: Flush, plan: Plan, *, worker: str, grain: Grain
-    ) -> Advance:
+        self, unit: UnitRef, news: UnitProgress, plan: Plan, *, worker: str, grain: Granularity
+    ) -> Transition:
         """Record what a unit has done."""
         with self._changed:
             run = self._world.runs.get(unit.run)
             kept = run.units.get(unit.unit) if run else None
             if run is None or kept is None or not kept.adopted:
-                return Advance(accepted=False)
+                return Transition(accepted=False)
             step = Step(self._world, run, self._now())
             if not flush(step, unit.unit, kept.nodes, news, plan, worker=worker, grain=grain):
-                return Advance(accepted=False)
+                return Transition(accepted=False)
             advance = self._advanced(step, unit.unit)
             if news.ahead is None:
                 return advance
             states = run.nodes[news.ahead : news.ahead + AHEAD]
             return replace(advance, ahead="".join(state.letter for state in states))
 
-    def renew(self, tickets: Sequence[Ticket | UnitTicket]) -> Mapping[Ticket | UnitTicket, bool]:
+    def renew(self, tickets: Sequence[AttemptRef | UnitRef]) -> Mapping[AttemptRef | UnitRef, bool]:
         """Prolong leases; answers for those to stop whether the lease is lost."""
-        verdicts: dict[Ticket | UnitTicket, bool] = {}
+        verdicts: dict[AttemptRef | UnitRef, bool] = {}
         with self._changed:
             now = self._now()
             for ticket in tickets:
@@ -219,25 +221,25 @@ class InMemoryStore(InMemoryReader):
                 if run is None or not run.has(ticket):
                     verdicts[ticket] = True
                     continue
-                what = ticket.unit if isinstance(ticket, UnitTicket) else ticket.node
+                what = ticket.unit if isinstance(ticket, UnitRef) else ticket.node
                 Step(self._world, run, now).schedule(what, self._world.lease)
                 if run.state is RunState.STOPPING:
                     verdicts[ticket] = False
         return verdicts
 
-    def wake(self, ticket: Ticket) -> Advance:
+    def wake(self, ticket: AttemptRef) -> Transition:
         """Give a waiting node its turn."""
         with self._changed:
             run = self._world.runs.get(ticket.run)
             if run is None:
-                return Advance(accepted=False)
+                return Transition(accepted=False)
             step = Step(self._world, run, self._now())
             if run.nodes[ticket.node].is_terminal:
                 step.unschedule(FINISH)
             elif run.waits_as(ticket):
                 step.unpark(ticket.node)
             else:
-                return Advance(accepted=False)
+                return Transition(accepted=False)
             return self._advanced(step)
 
     def signal(
@@ -248,26 +250,26 @@ class InMemoryStore(InMemoryReader):
         *,
         most: int = KEPT_SIGNALS,
         node: int | None = None,
-    ) -> Advance | None:
+    ) -> Transition | None:
         """Give a signal to those who wait for it, or keep it."""
         with self._changed:
             kept = self._world.runs.get(run)
             if kept is None or kept.state.is_terminal:
-                return Advance(accepted=False) if kept else None
+                return Transition(accepted=False) if kept else None
             step = Step(self._world, kept, self._now())
             given = signal(step, name, value, most=most, node=node)
-            if isinstance(given, Advance):
+            if isinstance(given, Transition):
                 return given
             return replace(self._advanced(step), inside=given)
 
     def lose(
-        self, unit: UnitTicket, *, begun: Collection[int] | None = None, worker: str = ""
-    ) -> Advance:
+        self, unit: UnitRef, *, begun: Collection[int] | None = None, worker: str = ""
+    ) -> Transition:
         """Let others have the nodes of a unit whose process is dead."""
         with self._changed:
             run = self._world.runs.get(unit.run)
             if run is None or not run.has(unit):
-                return Advance(accepted=False)
+                return Transition(accepted=False)
             step = Step(self._world, run, self._now())
             data = {"error": WORKER_LOST.as_dict()}
             if begun is None:
@@ -276,13 +278,13 @@ class InMemoryStore(InMemoryReader):
                 lose_begun(step, unit.unit, begun, worker)
             return self._advanced(step)
 
-    def _advanced(self, step: Step, unit: str | None = None) -> Advance:
+    def _advanced(self, step: Step, unit: str | None = None) -> Transition:
         """Close a step and say what it set in motion."""
         run = step.run
         kept = run.units.get(unit) if unit else None
         finished = step.finish()
         self._changed.notify_all()
-        return Advance(
+        return Transition(
             accepted=True,
             finished=finished,
             dispatch=step.announce(),
@@ -294,7 +296,7 @@ class InMemoryStore(InMemoryReader):
             resumed=run.repeats,
         )
 
-    def sweep(self, *, limit: int = 200) -> Sweep:
+    def sweep(self, *, limit: int = 200) -> SweepResult:
         """Deal with what is overdue."""
         with self._changed:
             found = sweep(self._world, now=self._now(), limit=limit)
@@ -331,7 +333,7 @@ class InMemoryStore(InMemoryReader):
             return kept.state
 
     def resume(
-        self, run: str, *, grain: Grain | None = None, parent: Parent | None = None
+        self, run: str, *, grain: Granularity | None = None, parent: Parent | None = None
     ) -> Resumed | None:
         """Let a run go on."""
         with self._changed:
@@ -347,12 +349,12 @@ class InMemoryStore(InMemoryReader):
 
     # ── EventLog ────────────────────────────────────────────────────────────────────────────────
 
-    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
+    def append(self, ticket: AttemptRef, notes: Sequence[Note], *, number: int) -> AppendResult:
         """Add what a node has said, if its attempt is still the valid one."""
         with self._changed:
             run = self._world.runs.get(ticket.run)
             if run is None or not run.hears(ticket):
-                return Heard.STALE
+                return AppendResult.STALE
             step = Step(self._world, run, self._now())
             heard = settling.say(step, ticket, notes, number)
             self._changed.notify_all()

@@ -3,7 +3,7 @@
 In: the world and the time. Out: what was overdue, dealt with. Not here: the moves themselves.
 """
 
-from flowcore.ports.store import Dispatch, Sweep
+from flowcore.ports.store import Dispatch, SweepResult
 from flowcore.ports.unit import Bundle
 from flowcore.run.record import DEADLINE_PASSED, GIVEN_UP, WORKER_LOST
 from flowcore.run.status import NodeState, RunState
@@ -14,7 +14,7 @@ from flowcore.stores.inmemory.runs.run import (
     GO_ON,
     RETENTION,
     Entry,
-    World,
+    StoreData,
 )
 from flowcore.stores.inmemory.runs.step import Step
 
@@ -23,7 +23,7 @@ __all__ = ["sweep"]
 _MOST_DOUBLINGS = 6
 
 
-def sweep(world: World, *, now: int, limit: int) -> Sweep:
+def sweep(world: StoreData, *, now: int, limit: int) -> SweepResult:
     """Deal with up to ``limit`` entries of the agenda that are due."""
     steps: dict[str, Step] = {}
     for _, entry in zip(range(limit), world.due(now), strict=False):
@@ -36,7 +36,7 @@ def sweep(world: World, *, now: int, limit: int) -> Sweep:
             _look(steps.setdefault(run, Step(world, world.runs[run], now)), what)
     # In this order, for a run that ends gets a new entry: that of its retention.
     finished = {run: state for run, step in steps.items() if (state := step.finish())}
-    return Sweep(
+    return SweepResult(
         dispatches=tuple(found for step in steps.values() if (found := step.announce())),
         overdue=tuple(
             (found, times)
@@ -49,7 +49,7 @@ def sweep(world: World, *, now: int, limit: int) -> Sweep:
     )
 
 
-def _is_kept(world: World, entry: Entry, now: int) -> bool:
+def _is_kept(world: StoreData, entry: Entry, now: int) -> bool:
     """Whether a run is still kept when its time is over: the one that it is part of goes on."""
     run = entry[0]
     if world.is_wanted(world.runs[run]):

@@ -8,12 +8,12 @@ from dataclasses import replace
 from flowcore.ports.store import RunQuery
 from flowcore.run.fold import fold_nodes
 from flowcore.run.record import DeadLetter, Failure, RunRecord, RunSummary
-from flowcore.stores.inmemory.runs.run import KeptRun, World
+from flowcore.stores.inmemory.runs.run import StoreData, StoredRun
 
 __all__ = ["dead_letters", "matches", "recency", "record", "summary"]
 
 
-def summary(run: KeptRun) -> RunSummary:
+def summary(run: StoredRun) -> RunSummary:
     """Show the run as a row."""
     total = len(run.nodes)
     return RunSummary(
@@ -38,7 +38,7 @@ def summary(run: KeptRun) -> RunSummary:
     )
 
 
-def record(run: KeptRun) -> RunRecord:
+def record(run: StoredRun) -> RunRecord:
     """Show the run with its nodes."""
     ids = run.plan.ids
     row = summary(run)
@@ -51,7 +51,7 @@ def record(run: KeptRun) -> RunRecord:
     return RunRecord(**kept, nodes=nodes)
 
 
-def matches(run: KeptRun, query: RunQuery) -> bool:
+def matches(run: StoredRun, query: RunQuery) -> bool:
     """Whether a list of runs wants this one."""
     return (
         (run.parent.run if run.parent else None) == query.part_of
@@ -61,7 +61,7 @@ def matches(run: KeptRun, query: RunQuery) -> bool:
     )
 
 
-def dead_letters(world: World) -> list[DeadLetter]:
+def dead_letters(world: StoreData) -> list[DeadLetter]:
     """Show all dead letters, latest first."""
     latest = sorted(world.dead.items(), key=lambda one: (one[1], "{}|{}".format(*one[0]).encode()))
     return [
@@ -76,12 +76,12 @@ def dead_letters(world: World) -> list[DeadLetter]:
     ]
 
 
-def recency(run: KeptRun) -> tuple[int, bytes]:
+def recency(run: StoredRun) -> tuple[int, bytes]:
     """Sort key of lists: runs of one millisecond are told apart by id, as in a sorted set."""
     return run.created, run.new.id.encode()
 
 
-def _error(run: KeptRun) -> Failure | None:
+def _error(run: StoredRun) -> Failure | None:
     if run.cause is None or (failure := run.failures.get(run.cause)) is None:
         return None
     if failure.node is None and run.cause.isdigit():

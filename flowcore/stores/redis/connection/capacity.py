@@ -26,7 +26,7 @@ from flowcore.stores.redis.connection.connect import (
     translated,
 )
 
-__all__ = ["REFUSE_AT", "WARN_AT", "Fill", "RedisRoom"]
+__all__ = ["REFUSE_AT", "WARN_AT", "MemoryUsage", "RedisRoom"]
 
 WARN_AT = 0.70
 REFUSE_AT = 0.85
@@ -42,7 +42,7 @@ _PROBE = "fc:room"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fill:
+class MemoryUsage:
     """How full a server is, in bytes."""
 
     used: int
@@ -50,7 +50,7 @@ class Fill:
     """0: there is no limit."""
 
     @classmethod
-    def of(cls, info: Mapping[str, Any]) -> "Fill":
+    def of(cls, info: Mapping[str, Any]) -> "MemoryUsage":
         """Read the answer to INFO: buffers of replicas and of the log do not count."""
         used = int(info.get("used_memory", 0)) - int(info.get("mem_not_counted_for_evict", 0))
         return cls(used=used, most=int(info.get("maxmemory", 0)))
@@ -67,7 +67,7 @@ class Fill:
 
 
 class RedisRoom:
-    """Implements ``Room``; threads may share it."""
+    """Implements ``StoreCapacity``; threads may share it."""
 
     def __init__(self, client: Client, *, name: str | None = None) -> None:
         """Look through ``client``; nothing is sent yet.
@@ -81,7 +81,7 @@ class RedisRoom:
         self._alive: float | None = None
         self._renew()
         renew_after_fork(self, RedisRoom._renew)
-        self._fill = Fill(used=0, most=0)
+        self._fill = MemoryUsage(used=0, most=0)
         self._looked: float | None = None
         self._probed: float | None = None
         self._refused: tuple[float, str] | None = None
@@ -139,12 +139,12 @@ class RedisRoom:
         ping(self._client, name=self._name)
         self._alive = time.monotonic()
 
-    def _look(self) -> Fill:
+    def _look(self) -> MemoryUsage:
         with self._lock:
             now = time.monotonic()
             if self._looked is None or now - self._looked >= _FRESH:
                 with translated():
-                    self._fill = Fill.of(self._info())
+                    self._fill = MemoryUsage.of(self._info())
                 self._looked = now
             return self._fill
 

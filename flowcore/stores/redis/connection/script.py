@@ -27,7 +27,7 @@ from flowcore.stores.redis.connection.connect import (
     Client,
 )
 
-__all__ = ["ON_CORE", "ON_WEB", "Line", "Script", "script_source", "script_text"]
+__all__ = ["ON_CORE", "ON_WEB", "Script", "ScriptConnection", "script_source", "script_text"]
 
 #: Scripts that change no more than the nodes they name.
 ON_CORE = ("claim", "adopt", "renew")
@@ -40,7 +40,7 @@ _BACKOFF = 0.05
 _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
-class Line:
+class ScriptConnection:
     """A connection for each thread that calls; a forked child gets its own."""
 
     def __init__(self, client: Client) -> None:
@@ -49,7 +49,7 @@ class Line:
         answer = client.connection_pool.connection_kwargs.get("socket_timeout")
         self.is_one_of_several = answer == ANSWER_TIMEOUT_OF_SEVERAL
         self._renew()
-        renew_after_fork(self, Line._renew)
+        renew_after_fork(self, ScriptConnection._renew)
 
     def _renew(self) -> None:
         self._mine = threading.local()
@@ -67,7 +67,7 @@ class Line:
 class Script:
     """One script; loaded when the server does not know it."""
 
-    def __init__(self, line: Line, source: str) -> None:
+    def __init__(self, line: ScriptConnection, source: str) -> None:
         """Keep the text; nothing is sent yet."""
         self._line = line
         self._source = source

@@ -11,9 +11,9 @@ from typing import Any
 import msgpack
 
 from flowcore.plan.plan import Plan
-from flowcore.plan.reuse import Frontier
-from flowcore.ports.store import Advance, Dispatch, Outcome, Sweep, Ticket, Wait
-from flowcore.ports.unit import Bundle, Grain
+from flowcore.plan.reuse import ResumePoint
+from flowcore.ports.store import AttemptRef, Dispatch, Outcome, Suspension, SweepResult, Transition
+from flowcore.ports.unit import Bundle, Granularity
 from flowcore.run.record import Failure, Parent
 from flowcore.run.status import RunState
 from flowcore.stores.redis.keys import RULE_LETTERS, parse_ranges
@@ -72,7 +72,7 @@ def read_unit(text: bytes) -> tuple[int, ...]:
     return tuple(sorted(node for part in parts for node in parse_ranges(part)))
 
 
-def shares(grain: Grain) -> dict[str, Any]:
+def shares(grain: Granularity) -> dict[str, Any]:
     """A grain as ``share_out`` in web.lua reads it: costs in microseconds."""
     packs = [
         part
@@ -104,7 +104,7 @@ def arrivals(plan: Plan, done: Sequence[int]) -> list[Any]:
     return flat
 
 
-def frontier_list(plan: Plan, frontier: Frontier) -> list[Any]:
+def frontier_list(plan: Plan, frontier: ResumePoint) -> list[Any]:
     """Where a run goes on, as ``arrive`` reads it: a start is a join that waits for nothing."""
     counts = [(node, 0, _OK) for node in frontier.starts]
     counts += [
@@ -118,13 +118,13 @@ def frontier_list(plan: Plan, frontier: Frontier) -> list[Any]:
     return flat
 
 
-def read_advance(run: str, answer: Any) -> Advance:
+def read_advance(run: str, answer: Any) -> Transition:
     """Read what ``answer`` in web.lua says of a step."""
     if answer is None:
-        return Advance(accepted=False)
+        return Transition(accepted=False)
     final, plan, flow, ns, prio, pairs, bundles, unit, owned, flags, told, *ahead = answer
     about = (plan, flow, ns, prio)
-    return Advance(
+    return Transition(
         accepted=True,
         finished=RunState(final.decode()) if final else None,
         dispatch=read_dispatch(run.encode(), about, pairs, bundles),
@@ -138,18 +138,18 @@ def read_advance(run: str, answer: Any) -> Advance:
     )
 
 
-def read_signal(run: str, answer: Any) -> Advance | None:
+def read_signal(run: str, answer: Any) -> Transition | None:
     """Read what ``signal.lua`` answers."""
     if answer is None:
         return None
     if len(answer) <= _SHORT:
         _, why, first = [*answer, b"", b""][:_SHORT]
-        return Advance(accepted=False, refused=why.decode(), answer=first)
+        return Transition(accepted=False, refused=why.decode(), answer=first)
     inside = tuple(one.decode() for one in answer.pop())
     return replace(read_advance(run, answer), inside=inside)
 
 
-def wire_fence(ticket: Ticket) -> str | int:
+def wire_fence(ticket: AttemptRef) -> str | int:
     """The attempt and its turn, as ``is_held`` in core.lua reads them."""
     if ticket.turn is None:
         return f"{ticket.attempt}.?"
@@ -192,7 +192,9 @@ def read_dispatch(
     )
 
 
-def read_sweep(rows: Sequence[Sequence[Any]], ahead: int) -> tuple[Sweep, Mapping[str, Exception]]:
+def read_sweep(
+    rows: Sequence[Sequence[Any]], ahead: int
+) -> tuple[SweepResult, Mapping[str, Exception]]:
     """Read what sweep.lua answers, run by run; return the runs that cannot be read, too.
 
     What was to be sent of those comes up again when nobody claims it.
@@ -210,7 +212,7 @@ def read_sweep(rows: Sequence[Sequence[Any]], ahead: int) -> tuple[Sweep, Mappin
         dispatches += fresh
         overdue += late
         finished |= final
-    sweep = Sweep(
+    sweep = SweepResult(
         dispatches=tuple(dispatches),
         overdue=tuple(overdue),
         finished=finished,
@@ -238,7 +240,7 @@ def wire_outcome(outcome: Outcome) -> tuple[bytes, bytes]:
     if outcome.kind == "succeeded":
         return outcome.output or b"\xc0", b""
     if outcome.kind == "waiting":
-        return b"", msgpack.packb((outcome.wait or Wait()).about())
+        return b"", msgpack.packb((outcome.wait or Suspension()).about())
     # A node may not vanish without a reason, even when its attempt gave none.
     failure = outcome.failure or Failure(
         type="NodeCancelledError",
@@ -258,7 +260,7 @@ def wire_delay(outcome: Outcome) -> int:
     return -1 if outcome.wait.seconds is None else milliseconds(outcome.wait.seconds)
 
 
-def wire_wait(wait: Wait | None) -> tuple[str, int | str]:
+def wire_wait(wait: Suspension | None) -> tuple[str, int | str]:
     """What a node waits for, and until when, as ``park`` in web.lua reads it."""
     if wait is None:
         return "", ""

@@ -7,12 +7,12 @@ own steps, which the scripts of those steps write.
 from collections.abc import Sequence
 from typing import Any
 
-from flowcore.ports.store import Heard, RunStore, Ticket
+from flowcore.ports.store import AppendResult, AttemptRef, RunStore
 from flowcore.ports.watch import RunWatch
 from flowcore.run.event import Event
 from flowcore.run.node_event import MOST_SAID, Note, pack_notes
 from flowcore.stores.redis.connection.connect import Client, translated
-from flowcore.stores.redis.connection.script import Line, Script, script_source
+from flowcore.stores.redis.connection.script import Script, ScriptConnection, script_source
 from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.runs.codec import wire_fence
 from flowcore.stores.redis.runs.event_codec import events_in
@@ -22,7 +22,7 @@ __all__ = ["RedisEventLog"]
 
 #: Entries of one page. One may be some hundred events.
 _PAGE = 1000
-_HEARD = (Heard.STALE, Heard.HEARD, Heard.FULL)
+_HEARD = (AppendResult.STALE, AppendResult.HEARD, AppendResult.FULL)
 
 
 class RedisEventLog:
@@ -36,9 +36,9 @@ class RedisEventLog:
         self._waiting = waiting
         self._plans = plans
         self._most_said = most_said
-        self._emit = Script(Line(client), script_source("emit"))
+        self._emit = Script(ScriptConnection(client), script_source("emit"))
 
-    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
+    def append(self, ticket: AttemptRef, notes: Sequence[Note], *, number: int) -> AppendResult:
         """Add what a node has said, if its attempt is still the valid one: one entry for all."""
         about = (ticket.run, ticket.node, wire_fence(ticket))
         with translated():

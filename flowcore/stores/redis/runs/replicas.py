@@ -13,10 +13,10 @@ from typing import Any
 
 from flowcore.errors import StoreUnreachableError
 from flowcore.plan.plan import Plan
-from flowcore.ports.store import NewRun, Submitted
-from flowcore.ports.unit import Grain
+from flowcore.ports.store import NewRun, SubmitResult
+from flowcore.ports.unit import Granularity
 from flowcore.stores.redis.connection.connect import Client, translated
-from flowcore.stores.redis.connection.script import Line
+from flowcore.stores.redis.connection.script import ScriptConnection
 from flowcore.stores.redis.runs.store import Leases, RedisStore
 
 __all__ = ["ReplicatedStore"]
@@ -39,7 +39,7 @@ class ReplicatedStore(RedisStore):
         super().__init__(client, leases=leases)
         self._replicas = replicas
 
-    def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
+    def submit(self, run: NewRun, plan: Plan, *, grain: Granularity | None = None) -> SubmitResult:
         """Create the run once per id, and wait until it is copied.
 
         Runs inside others are started again with what they belong to.
@@ -50,7 +50,7 @@ class ReplicatedStore(RedisStore):
         if run.parent is not None:
             return super().submit(run, plan, grain=grain)
         ends = time.monotonic() + PATIENCE
-        first: Submitted | None = None
+        first: SubmitResult | None = None
         while True:
             submitted = super().submit(run, plan, grain=grain)
             if first is None or submitted.created:
@@ -71,7 +71,7 @@ class ReplicatedStore(RedisStore):
             return int(_ask(self.line, "WAIT", self._replicas, round(_TURN * 1000)))
 
 
-def _ask(line: Line, *command: Any) -> Any:
+def _ask(line: ScriptConnection, *command: Any) -> Any:
     """Say something on the very connection that has written."""
     connection = line.connection()
     try:

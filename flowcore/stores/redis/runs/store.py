@@ -19,21 +19,27 @@ from flowcore.plan.plan import Plan
 from flowcore.plan.reuse import after_failure, from_node
 from flowcore.ports.store import (
     KEPT_SIGNALS,
-    Advance,
+    AttemptRef,
     Claim,
     NewRun,
     Outcome,
     Resumed,
-    Submitted,
-    Sweep,
-    Ticket,
+    SubmitResult,
+    SweepResult,
+    Transition,
 )
-from flowcore.ports.unit import AHEAD, Adopted, Flush, Grain, UnitTicket
+from flowcore.ports.unit import AHEAD, Granularity, UnitClaim, UnitProgress, UnitRef
 from flowcore.run.protocol import WIRE
 from flowcore.run.record import WORKER_LOST, Failure, Parent
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connection.connect import Client, translated
-from flowcore.stores.redis.connection.script import ON_CORE, ON_WEB, Line, Script, script_source
+from flowcore.stores.redis.connection.script import (
+    ON_CORE,
+    ON_WEB,
+    Script,
+    ScriptConnection,
+    script_source,
+)
 from flowcore.stores.redis.keys import plan_key, run_key, web_entries, web_key
 from flowcore.stores.redis.runs.codec import (
     arrivals,
@@ -90,7 +96,7 @@ class RedisStore:
         self.client = client
         self._leases = leases
         self._troubles = RedisTroubles(client)
-        self.line = line = Line(client)
+        self.line = line = ScriptConnection(client)
         self._scripts = {name: Script(line, script_source(name)) for name in (*ON_CORE, *ON_WEB)}
         sweep = functools.partial(self._call, "sweep")
         self._sweeper = Sweeper(sweep, max_lost=leases.max_lost, lease=leases.lease, clock=clock)
@@ -114,7 +120,7 @@ class RedisStore:
             raise KeyError(digest)
         return Plan.from_bytes(zlib.decompress(packed))
 
-    def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
+    def submit(self, run: NewRun, plan: Plan, *, grain: Granularity | None = None) -> SubmitResult:
         """Create the run once per id; the plan is put again should it have expired."""
         arguments: tuple[Any, ...] = (
             run.id,
@@ -136,7 +142,7 @@ class RedisStore:
             msgpack.packb(shares(grain)) if grain else b"",
         )
         items = "1" if plan.scope == "map" else ""
-        ends = wire_parent(run.parent), plan.spared, plan.concludes, items, WIRE
+        ends = wire_parent(run.parent), plan.spared, plan.epilogue_condition, items, WIRE
         for _ in range(_TRIES):
             answer = self._call("submit", *arguments, *self._taken_over(run, plan), *ends)
             if answer[0] not in {b"noplan", b"changed"}:
@@ -148,7 +154,7 @@ class RedisStore:
         _refuse_orphan(run.id, answer)
         state = RunState(answer[1].decode())
         if answer[0] == b"exists":
-            return Submitted(created=False, state=state)
+            return SubmitResult(created=False, state=state)
         about = (
             plan.hash.encode(),
             plan.flow.encode(),
@@ -156,7 +162,7 @@ class RedisStore:
             b"%d" % run.priority,
         )
         dispatch = read_dispatch(run.id.encode(), about, answer[2], answer[3])
-        return Submitted(created=True, state=state, dispatch=dispatch)
+        return SubmitResult(created=True, state=state, dispatch=dispatch)
 
     def _taken_over(self, run: NewRun, plan: Plan) -> tuple[bytes, bytes]:
         """What of its origin a run need not run again, and the states this was decided upon."""
@@ -186,7 +192,9 @@ class RedisStore:
         ends = {int(node): set(msgpack.unpackb(targets)) for node, targets in dead.items()}
         return letters or b"", states, ends
 
-    def claim(self, ticket: Ticket, *, worker: str, outputs_of: Sequence[int] = ()) -> Claim | None:
+    def claim(
+        self, ticket: AttemptRef, *, worker: str, outputs_of: Sequence[int] = ()
+    ) -> Claim | None:
         """Take a dispatched node, if this very attempt of it was dispatched."""
         answer = self._call(
             "claim",
@@ -209,21 +217,21 @@ class RedisStore:
             failure=Failure(**msgpack.unpackb(answer[5])) if answer[5] else None,
         )
 
-    def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:  # noqa: ARG002
+    def adopt(self, unit: UnitRef, *, worker: str) -> UnitClaim | None:  # noqa: ARG002
         """Take a bundle, if nobody has."""
         answer = self._call("adopt", unit.run, unit.unit)
         if answer is None:
             return None
-        return Adopted(nodes=read_unit(answer[1]), first=bool(answer[0]), resumed=bool(answer[2]))
+        return UnitClaim(nodes=read_unit(answer[1]), first=bool(answer[0]), resumed=bool(answer[2]))
 
     def settle(
         self,
-        ticket: Ticket,
+        ticket: AttemptRef,
         outcome: Outcome,
         *,
         unit: str | None = None,
-        grain: Grain | None = None,
-    ) -> Advance:
+        grain: Granularity | None = None,
+    ) -> Transition:
         """Record how an attempt ended, in one step with all that follows from it."""
         blob, brief = wire_outcome(outcome)
         answer = self._call(
@@ -244,8 +252,8 @@ class RedisStore:
         return read_advance(ticket.run, answer)
 
     def flush(
-        self, unit: UnitTicket, news: Flush, plan: Plan, *, worker: str, grain: Grain
-    ) -> Advance:
+        self, unit: UnitRef, news: UnitProgress, plan: Plan, *, worker: str, grain: Granularity
+    ) -> Transition:
         """Record what a unit has done."""
         done = sorted(news.done, key=attrgetter("node"))
         tell = news.current is not None
@@ -278,11 +286,11 @@ class RedisStore:
         )
         return read_advance(unit.run, answer)
 
-    def renew(self, tickets: Sequence[Ticket | UnitTicket]) -> Mapping[Ticket | UnitTicket, bool]:
+    def renew(self, tickets: Sequence[AttemptRef | UnitRef]) -> Mapping[AttemptRef | UnitRef, bool]:
         """Prolong leases; answers for those to stop whether the lease is lost."""
         flat: list[str | int] = []
         for ticket in tickets:
-            if isinstance(ticket, UnitTicket):
+            if isinstance(ticket, UnitRef):
                 flat += (ticket.run, ticket.unit, "")
             else:
                 flat += (ticket.run, ticket.node, wire_fence(ticket))
@@ -291,7 +299,7 @@ class RedisStore:
             t: verdict == _LOST for t, verdict in zip(tickets, verdicts, strict=True) if verdict
         }
 
-    def wake(self, ticket: Ticket) -> Advance:
+    def wake(self, ticket: AttemptRef) -> Transition:
         """Give a waiting node its turn."""
         answer = self._call("wake", ticket.run, ticket.node, ticket.attempt)
         return read_advance(ticket.run, answer)
@@ -304,14 +312,14 @@ class RedisStore:
         *,
         most: int = KEPT_SIGNALS,
         node: int | None = None,
-    ) -> Advance | None:
+    ) -> Transition | None:
         """Give a signal to those who wait for it, or keep it."""
         about, asked = msgpack.packb({"name": name}), "" if node is None else node
         return read_signal(run, self._call("signal", run, name, value, about, most, asked))
 
     def lose(
-        self, unit: UnitTicket, *, begun: Collection[int] | None = None, worker: str = ""
-    ) -> Advance:
+        self, unit: UnitRef, *, begun: Collection[int] | None = None, worker: str = ""
+    ) -> Transition:
         """Let others have the nodes of a unit whose process is dead."""
         answer = self._call(
             "lose",
@@ -325,7 +333,7 @@ class RedisStore:
         )
         return read_advance(unit.run, answer)
 
-    def sweep(self, *, limit: int = 200) -> Sweep:
+    def sweep(self, *, limit: int = 200) -> SweepResult:
         """Deal with what is overdue on this server."""
         found, odd = self._sweeper.sweep(limit)
         for run, error in odd.items():
@@ -343,7 +351,7 @@ class RedisStore:
         return None if answer is None else RunState(answer[0].decode())
 
     def resume(
-        self, run: str, *, grain: Grain | None = None, parent: Parent | None = None
+        self, run: str, *, grain: Granularity | None = None, parent: Parent | None = None
     ) -> Resumed | None:
         """Let a run go on; what is to run again is decided here, upon what the script checks."""
         for _ in range(_TRIES):

@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 
 from flowcore.errors import StoreUnreachableError
-from flowcore.ports.store import Sweep
+from flowcore.ports.store import SweepResult
 from flowcore.run.record import DEADLINE_PASSED, GIVEN_UP, WORKER_LOST
 from flowcore.stores.redis.runs.codec import read_sweep
 
@@ -50,7 +50,7 @@ class Sweeper:
         self._known: tuple[float, int] | None = None
         """When the server has answered last, and what time it had (ms)."""
 
-    def sweep(self, limit: int) -> tuple[Sweep, Mapping[str, Exception]]:
+    def sweep(self, limit: int) -> tuple[SweepResult, Mapping[str, Exception]]:
         """Deal with up to ``limit`` things that are overdue; see ``read_sweep``.
 
         Raises:

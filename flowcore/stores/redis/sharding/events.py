@@ -6,7 +6,7 @@ In: runs. Out: the events that the server with the run has. Not here: which one 
 
 from collections.abc import Sequence
 
-from flowcore.ports.store import Heard, Ticket
+from flowcore.ports.store import AppendResult, AttemptRef
 from flowcore.ports.watch import RunWatch
 from flowcore.run.event import Event
 from flowcore.run.node_event import Note
@@ -24,12 +24,12 @@ class ShardedEventLog:
         self._shards = store.shards
         self._place = store.placement
 
-    def append(self, ticket: Ticket, notes: Sequence[Note], *, number: int) -> Heard:
+    def append(self, ticket: AttemptRef, notes: Sequence[Note], *, number: int) -> AppendResult:
         """Add what a node has said, if its attempt is still the valid one."""
         return self._place.ask(
             ticket.run,
             lambda at: self._shards[at].events.append(ticket, notes, number=number),
-            lambda heard: heard is Heard.STALE,
+            lambda heard: heard is AppendResult.STALE,
         )
 
     def read(self, run: str, *, after: int = 0, block: float | None = None) -> Sequence[Event]:

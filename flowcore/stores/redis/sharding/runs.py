@@ -16,17 +16,17 @@ from flowcore.plan.plan import Plan
 from flowcore.ports.listing import Listing
 from flowcore.ports.store import (
     KEPT_SIGNALS,
-    Advance,
+    AttemptRef,
     Claim,
     NewRun,
     Outcome,
     Resumed,
     RunQuery,
-    Submitted,
-    Sweep,
-    Ticket,
+    SubmitResult,
+    SweepResult,
+    Transition,
 )
-from flowcore.ports.unit import Adopted, Flush, Grain, UnitTicket
+from flowcore.ports.unit import Granularity, UnitClaim, UnitProgress, UnitRef
 from flowcore.run.record import DeadLetter, Parent, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
 from flowcore.stores.redis.connection.capacity import RedisRoom
@@ -93,8 +93,8 @@ class ShardedStore:
         self.placement = Placement(self.health, [shard.holds for shard in shards])
         self._liveness = Liveness(self.health, [shard.ping for shard in shards])
         self._plans: dict[str, Plan] = {}
-        self._sweeps: Fanout[Sweep] = Fanout(self.health, patience=patience)
-        self._renewals: Fanout[Mapping[Ticket | UnitTicket, bool]] = Fanout(
+        self._sweeps: Fanout[SweepResult] = Fanout(self.health, patience=patience)
+        self._renewals: Fanout[Mapping[AttemptRef | UnitRef, bool]] = Fanout(
             self.health, patience=patience
         )
 
@@ -124,7 +124,7 @@ class ShardedStore:
             raise silent
         raise KeyError(digest)
 
-    def submit(self, run: NewRun, plan: Plan, *, grain: Grain | None = None) -> Submitted:
+    def submit(self, run: NewRun, plan: Plan, *, grain: Granularity | None = None) -> SubmitResult:
         """Create the run at its home, unless another server has it from before."""
         # What a run takes over from another is copied on that one's server, and what is part of
         # another ends in the same step as that one's wait.
@@ -143,41 +143,43 @@ class ShardedStore:
         self.placement.note(run.id, at)
         return submitted
 
-    def claim(self, ticket: Ticket, *, worker: str, outputs_of: Sequence[int] = ()) -> Claim | None:
+    def claim(
+        self, ticket: AttemptRef, *, worker: str, outputs_of: Sequence[int] = ()
+    ) -> Claim | None:
         """Take a dispatched node."""
         return self._take(
             ticket.run,
             lambda store: store.claim(ticket, worker=worker, outputs_of=outputs_of),
         )
 
-    def adopt(self, unit: UnitTicket, *, worker: str) -> Adopted | None:
+    def adopt(self, unit: UnitRef, *, worker: str) -> UnitClaim | None:
         """Take a bundle."""
         return self._take(unit.run, lambda store: store.adopt(unit, worker=worker))
 
     def settle(
         self,
-        ticket: Ticket,
+        ticket: AttemptRef,
         outcome: Outcome,
         *,
         unit: str | None = None,
-        grain: Grain | None = None,
-    ) -> Advance:
+        grain: Granularity | None = None,
+    ) -> Transition:
         """Record how an attempt ended."""
         return self._advance(
             ticket.run, lambda store: store.settle(ticket, outcome, unit=unit, grain=grain)
         )
 
     def flush(
-        self, unit: UnitTicket, news: Flush, plan: Plan, *, worker: str, grain: Grain
-    ) -> Advance:
+        self, unit: UnitRef, news: UnitProgress, plan: Plan, *, worker: str, grain: Granularity
+    ) -> Transition:
         """Record what a unit has done."""
         return self._advance(
             unit.run, lambda store: store.flush(unit, news, plan, worker=worker, grain=grain)
         )
 
-    def renew(self, tickets: Sequence[Ticket | UnitTicket]) -> Mapping[Ticket | UnitTicket, bool]:
+    def renew(self, tickets: Sequence[AttemptRef | UnitRef]) -> Mapping[AttemptRef | UnitRef, bool]:
         """Prolong leases on all servers at once."""
-        shares: dict[int, list[Ticket | UnitTicket]] = {}
+        shares: dict[int, list[AttemptRef | UnitRef]] = {}
         for ticket in tickets:
             shares.setdefault(self.placement.of(ticket.run), []).append(ticket)
         rounds = {at: bound(self._renew, at, share) for at, share in shares.items()}
@@ -191,7 +193,7 @@ class ShardedStore:
             if ticket in asked
         }
 
-    def wake(self, ticket: Ticket) -> Advance:
+    def wake(self, ticket: AttemptRef) -> Transition:
         """End the wait of a node."""
         return self._advance(ticket.run, lambda store: store.wake(ticket))
 
@@ -203,7 +205,7 @@ class ShardedStore:
         *,
         most: int = KEPT_SIGNALS,
         node: int | None = None,
-    ) -> Advance | None:
+    ) -> Transition | None:
         """Give a signal to the nodes that wait for it."""
         return self.placement.ask(
             run,
@@ -212,17 +214,17 @@ class ShardedStore:
         )
 
     def lose(
-        self, unit: UnitTicket, *, begun: Collection[int] | None = None, worker: str = ""
-    ) -> Advance:
+        self, unit: UnitRef, *, begun: Collection[int] | None = None, worker: str = ""
+    ) -> Transition:
         """Let others have the nodes of a unit whose process is dead."""
         return self._advance(unit.run, lambda store: store.lose(unit, begun=begun, worker=worker))
 
-    def sweep(self, *, limit: int = 200) -> Sweep:
+    def sweep(self, *, limit: int = 200) -> SweepResult:
         """Deal with what is overdue on every server that answers."""
         rounds = {at: bound(self._sweep, at, limit) for at in range(len(self.shards))}
         found = self._sweeps.ask(rounds).values()
         ahead = [sweep.next_due for sweep in found if sweep.next_due is not None]
-        return Sweep(
+        return SweepResult(
             dispatches=tuple(one for sweep in found for one in sweep.dispatches),
             overdue=tuple(one for sweep in found for one in sweep.overdue),
             finished={run: state for sweep in found for run, state in sweep.finished.items()},
@@ -242,7 +244,7 @@ class ShardedStore:
         )
 
     def resume(
-        self, run: str, *, grain: Grain | None = None, parent: Parent | None = None
+        self, run: str, *, grain: Granularity | None = None, parent: Parent | None = None
     ) -> Resumed | None:
         """Let a run go on."""
         return self.placement.ask(
@@ -268,15 +270,15 @@ class ShardedStore:
 
         return self.placement.ask(run, take, _is_none)
 
-    def _advance(self, run: str, call: Callable[[RedisStore], Advance]) -> Advance:
+    def _advance(self, run: str, call: Callable[[RedisStore], Transition]) -> Transition:
         """Record something: tried on a server that may be down, for the work is done."""
         return self.placement.ask(
             run, lambda at: call(self.shards[at].store), lambda advance: not advance.accepted
         )
 
     def _renew(
-        self, at: int, tickets: Sequence[Ticket | UnitTicket]
-    ) -> Mapping[Ticket | UnitTicket, bool]:
+        self, at: int, tickets: Sequence[AttemptRef | UnitRef]
+    ) -> Mapping[AttemptRef | UnitRef, bool]:
         verdicts = dict(self.shards[at].store.renew(tickets))
         for ticket in [ticket for ticket, lost in verdicts.items() if lost]:
             other = self.placement.moved(ticket.run, at)
@@ -285,7 +287,7 @@ class ShardedStore:
                 verdicts.update(self.shards[other].store.renew([ticket]))
         return verdicts
 
-    def _sweep(self, at: int, limit: int) -> Sweep:
+    def _sweep(self, at: int, limit: int) -> SweepResult:
         store = self.shards[at].store
         found = store.sweep(limit=limit)
         for dispatch in (*found.dispatches, *(late for late, _ in found.overdue)):

@@ -6,7 +6,7 @@ In: the servers. Out: notes of all workers; a word on a server that is getting f
 from collections.abc import Sequence
 
 from flowcore.ports.listing import Listing
-from flowcore.ports.workers import WorkerNote
+from flowcore.ports.workers import WorkerInfo
 from flowcore.stores.redis.connection.fanout import Fanout
 from flowcore.stores.redis.sharding.runs import PATIENCE, ShardedStore, bound
 from flowcore.stores.redis.workers import RedisWorkerBoard
@@ -15,7 +15,7 @@ __all__ = ["ShardedRoom", "ShardedWorkerBoard"]
 
 
 class ShardedRoom:
-    """Implements ``Room``."""
+    """Implements ``StoreCapacity``."""
 
     def __init__(self, store: ShardedStore, *, patience: float = PATIENCE) -> None:
         """Look at the servers of ``store``."""
@@ -40,7 +40,7 @@ class ShardedRoom:
 
 
 class ShardedWorkerBoard:
-    """Implements ``WorkerBoard``: each note hangs on every server, so that any one will do."""
+    """Implements ``WorkerRegistry``: each note hangs on every server, so that any one will do."""
 
     def __init__(self, store: ShardedStore, *, patience: float = PATIENCE) -> None:
         """Use the servers of ``store``."""
@@ -48,10 +48,10 @@ class ShardedWorkerBoard:
         self._boards = [shard.board for shard in store.shards]
         self._writes: Fanout[None] = Fanout(store.health, patience=patience)
         self._counts: Fanout[int] = Fanout(store.health, patience=patience)
-        self._reads: Fanout[Listing[WorkerNote]] = Fanout(store.health, patience=2 * patience)
+        self._reads: Fanout[Listing[WorkerInfo]] = Fanout(store.health, patience=2 * patience)
         self._offers: Fanout[frozenset[str]] = Fanout(store.health, patience=2 * patience)
 
-    def post(self, note: WorkerNote, *, keep: float, callables: Sequence[str] = ()) -> None:
+    def post(self, note: WorkerInfo, *, keep: float, callables: Sequence[str] = ()) -> None:
         """Write or renew a note."""
         self._writes.ask(
             {
@@ -75,7 +75,7 @@ class ShardedWorkerBoard:
         counts = self._counts.ask({at: board.count for at, board in enumerate(self._boards)})
         return max(counts.values(), default=0)
 
-    def workers(self) -> Listing[WorkerNote]:
+    def workers(self) -> Listing[WorkerInfo]:
         """Return the fresh notes of all servers that answer, by name."""
         pages = self._reads.ask({at: board.workers for at, board in self._answering().items()})
         notes = {note.id: note for page in pages.values() for note in page}
