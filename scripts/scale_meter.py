@@ -23,7 +23,8 @@ from flowcore.ports.store import AttemptRef, NewRun, Outcome, SubmitResult
 from flowcore.ports.unit import BatchSize, CompletedNode, Granularity, UnitProgress, UnitRef
 from flowcore.stores.redis.connection.connect import connect
 from flowcore.stores.redis.connection.script import script_source
-from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.runs.leases import Leases
+from flowcore.stores.redis.runs.store import RedisStore
 
 __all__ = ["OUTPUT", "Meter", "Scripts", "broker_prices", "flow", "server", "store_prices"]
 

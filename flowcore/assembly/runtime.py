@@ -28,7 +28,8 @@ from flowcore.celery.kombu.brokers import (
 )
 from flowcore.celery.kombu.producers import Producers
 from flowcore.celery.monitoring.task_events import RunTaskEvents, TaskEvents
-from flowcore.celery.node_runner import HostOptions, Services
+from flowcore.celery.node_runner import HostOptions
+from flowcore.celery.services import Services
 from flowcore.celery.signing import Keyring, SigningKeyStore
 from flowcore.celery.steps.callbacks import CallbackStep
 from flowcore.engine.background.callbacks import CallbackRunner, find_callbacks
@@ -54,13 +55,15 @@ from flowcore.stores.redis.memory import RedisMemory, ShardedMemory
 from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 from flowcore.stores.redis.refusals import RedisRefusals
 from flowcore.stores.redis.runs.event_log import RedisEventLog
+from flowcore.stores.redis.runs.leases import Leases
 from flowcore.stores.redis.runs.reader import RedisReader
 from flowcore.stores.redis.runs.replicas import ReplicatedStore
-from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.runs.store import RedisStore
 from flowcore.stores.redis.schedules import RedisSchedules
 from flowcore.stores.redis.sharding.events import ShardedEventLog
 from flowcore.stores.redis.sharding.payloads import ShardedLedger, ShardedPayloads
-from flowcore.stores.redis.sharding.runs import Shard, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharding.runs import ShardedReader, ShardedStore
+from flowcore.stores.redis.sharding.shard import Shard
 from flowcore.stores.redis.sharding.workers import ShardedRoom, ShardedWorkerBoard
 from flowcore.stores.redis.signing_key import RedisVault, ShardedVault
 from flowcore.stores.redis.troubles import RedisTroubles, ShardedTroubles

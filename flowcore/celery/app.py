@@ -20,8 +20,9 @@ from flowcore.celery.fork_safety import be_a_process_of_python, free_locks_in_fo
 from flowcore.celery.gate.redis_consumer import DoorbellAMQP
 from flowcore.celery.gate.refusal import Refuser
 from flowcore.celery.kombu.brokers import Place
-from flowcore.celery.node_runner import HostOptions, NodeHost, Services
+from flowcore.celery.node_runner import HostOptions, NodeHost
 from flowcore.celery.rerouting import Forwarding
+from flowcore.celery.services import Services
 from flowcore.celery.tasks import register_tasks
 from flowcore.engine.attempts.work_table import WorkTable
 from flowcore.forks import PerProcess

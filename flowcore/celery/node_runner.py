@@ -10,66 +10,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowcore.celery.capacity import Slots
-from flowcore.celery.dispatcher import CeleryDispatcher
-from flowcore.celery.monitoring.task_events import RunTaskEvents
 from flowcore.celery.monitoring.unit_events import UnitTaskEvents
-from flowcore.celery.signing import Keyring
+from flowcore.celery.run_events import _CANCELLED, show_end
+from flowcore.celery.services import Services
 from flowcore.engine.attempts.attempt import AttemptResult
 from flowcore.engine.attempts.heartbeat import Heartbeater
 from flowcore.engine.attempts.upstream import Upstream
 from flowcore.engine.attempts.work_table import WorkRecord
-from flowcore.engine.background.scheduler import Scheduler
 from flowcore.engine.child_runs.structured import StructuredNodes
-from flowcore.engine.policies.pipeline import SharedState
 from flowcore.engine.runs.children import EngineChildren
 from flowcore.engine.runs.granularity import DurationEstimates
 from flowcore.engine.values.event_limits import Limits
-from flowcore.engine.values.payloads import Payloads
 from flowcore.engine.values.store_writes import complete
 from flowcore.engine.worker.executor import Executor
+from flowcore.engine.worker.ports import ExecutorPorts
 from flowcore.engine.worker.unit import Unit, UnitHost, UnitWatch, unit_of
 from flowcore.errors import FlowcoreError
-from flowcore.nodes.types.celery_task import PREFIX
 from flowcore.plan.plan import Plan
-from flowcore.ports.capacity import StoreCapacity
-from flowcore.ports.external_tasks import TaskSender
-from flowcore.ports.memory import MemoryStore
-from flowcore.ports.refusals import RefusalLog
-from flowcore.ports.secrets import SecretSource
-from flowcore.ports.store import AttemptRef, EventLog, Outcome, RunReader, RunStore, Transition
-from flowcore.ports.troubles import TroubleBook
+from flowcore.ports.store import AttemptRef, Outcome, Transition
 from flowcore.ports.unit import UnitRef
-from flowcore.ports.workers import WorkerRegistry
-from flowcore.run.record import WORKER_LOST, NodeRecord, RunSummary
-from flowcore.run.status import NodeState, RunState
+from flowcore.run.record import WORKER_LOST
 
-__all__ = ["HostOptions", "NodeHost", "Services", "show_end"]
+__all__ = ["HostOptions", "NodeHost"]
 
 _log = logging.getLogger(__name__)
-
-_CANCELLED = NodeState.CANCELLED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """The ports a worker process uses."""
-
-    store: RunStore
-    reader: RunReader
-    events: EventLog
-    dispatcher: CeleryDispatcher
-    rows: RunTaskEvents
-    board: WorkerRegistry
-    shared: SharedState
-    room: StoreCapacity
-    payloads: Payloads
-    memory: MemoryStore
-    keys: Keyring
-    scheduler: Scheduler
-    tasks: TaskSender
-    refusals: RefusalLog
-    secrets: SecretSource
-    troubles: TroubleBook | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +64,20 @@ class NodeHost:
         self._slots = Slots(services.board)
         self._keeper = Heartbeater(services.store, interval=options.heartbeat, record=record)
         self._executor = Executor(
-            store=services.store,
-            reader=services.reader,
-            events=services.events,
+            ExecutorPorts(
+                limits=options.limits,
+                store=services.store,
+                reader=services.reader,
+                events=services.events,
+                shared=services.shared,
+                payloads=services.payloads,
+                memory=services.memory,
+                sender=services.tasks,
+                secrets=services.secrets,
+                digest=services.keys.digest,
+                spawner=StructuredNodes(services.reader, services.payloads, self._children()),
+            ),
             keeper=self._keeper,
-            shared=services.shared,
-            limits=options.limits,
-            payloads=services.payloads,
-            memory=services.memory,
-            sender=services.tasks,
-            secrets=services.secrets,
-            digest=services.keys.digest,
-            spawner=StructuredNodes(services.reader, services.payloads, self._children()),
             on_stuck=self._settle,
             on_first=self._show_start,
             on_wake=self._wake,
@@ -342,65 +308,3 @@ class NodeHost:
         if "/" in run:
             return  # part of another run, which has a row
         self.services.rows.started(run=run, flow=plan.flow, hostname=worker)
-
-
-def show_end(services: Services, run: str, *, worker: str, state: RunState | None = None) -> None:
-    """Bring the rows of a run that has ended to their ends, whoever ended it.
-
-    A node that waited for a retry when its run was stopped sends nothing any more: it is told of
-    here. One whose message is still on its way is told of by who receives that.
-
-    Args:
-        services: The ports.
-        run: The run.
-        worker: Who tells of it.
-        state: How it has ended, if that is known.
-    """
-    inside = "/" in run  # part of another run, which has a row
-    if inside and state is RunState.SUCCEEDED:
-        return
-    try:
-        summary = services.reader.summary(run)
-        if summary is None or not summary.state.is_terminal:
-            return
-        if not inside:
-            _tell(summary)
-            services.rows.ended(summary, hostname=worker)
-        if summary.state is RunState.SUCCEEDED:
-            return
-        record = services.reader.record(run)
-        nodes = record.nodes.values() if record else ()
-        gone = [node for node in nodes if node.state is _CANCELLED and node.attempts]
-        if not inside:
-            names = [node.id for node in gone]
-            services.rows.revoked(run=run, flow=summary.flow, nodes=names, hostname=worker)
-        _revoke_tasks(services, summary, gone)
-    except FlowcoreError as error:
-        _log.debug("monitors were not told of the end of run %s: %s", run, error)
-
-
-def _tell(summary: RunSummary) -> None:
-    """Write the one line of a run into the worker's log."""
-    seconds = (summary.finished or 0) - (summary.started or summary.created)
-    error = summary.error
-    why = f": node {error.node!r}: {error.type}" if error is not None and error.node else ""
-    _log.info(
-        "run %s of %s %s after %.2f s, %d node%s%s",
-        *(summary.id, summary.flow, summary.state.value, seconds, summary.total),
-        *("" if summary.total == 1 else "s", why),
-    )
-
-
-def _revoke_tasks(services: Services, summary: RunSummary, gone: Sequence[NodeRecord]) -> None:
-    """Nobody waits any more for the Celery tasks that these nodes have sent."""
-    if not gone:
-        return
-    plan = services.store.get_plan(summary.plan)
-    number = {id: at for at, id in enumerate(plan.ids)}
-    tickets = [
-        AttemptRef(run=summary.id, node=number[node.id], attempt=node.attempts)
-        for node in gone
-        if plan.policy(number[node.id]).uses.startswith(PREFIX)
-    ]
-    if tickets:
-        services.tasks.revoke(tickets)

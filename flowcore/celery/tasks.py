@@ -14,8 +14,10 @@ from flowcore.celery.attempt_end import record_unfinished
 from flowcore.celery.dispatcher import END_TASK, NODE_TASK, UNIT_TASK
 from flowcore.celery.garbage_collection import GarbageCollection
 from flowcore.celery.monitoring.task_events import RESULTS
-from flowcore.celery.node_runner import NodeHost, Services, show_end
+from flowcore.celery.node_runner import NodeHost
 from flowcore.celery.rerouting import Forwarding
+from flowcore.celery.run_events import show_end
+from flowcore.celery.services import Services
 from flowcore.celery.signing import OtherVersion, accept
 from flowcore.engine.attempts.attempt import AttemptResult
 from flowcore.errors import FlowcoreError

@@ -12,6 +12,7 @@ from flowcore.engine.policies.pipeline import SharedState
 from flowcore.engine.runs.children import EngineChildren
 from flowcore.engine.values.event_limits import Limits
 from flowcore.engine.worker.executor import Executor
+from flowcore.engine.worker.ports import ExecutorPorts
 from flowcore.stores.inmemory.breaker import InMemoryBreakers
 from flowcore.stores.inmemory.cache import InMemoryCache
 from flowcore.stores.inmemory.limiter import InMemoryLimiter
@@ -31,28 +32,30 @@ def make_executor(place: InProcess, clock: Callable[[], float], **more: Any) -> 
     """
     ports = place.runtime
     return Executor(
-        store=ports.store,
-        reader=ports.reader,
-        events=ports.events,
-        keeper=NoLeases(ports.store, interval=3600.0),
-        shared=SharedState(
-            limiter=InMemoryLimiter(clock=clock, lease=FOR_EVER),
-            breakers=InMemoryBreakers(clock=clock),
-            cache=InMemoryCache(clock=clock),
-        ),
-        limits=Limits(),
-        payloads=ports.payloads,
-        memory=ports.memory,
-        spawner=StructuredNodes(
-            ports.store,
-            ports.payloads,
-            EngineChildren(
-                store=ports.store,
-                reader=ports.reader,
-                dispatcher=ports.dispatcher,
-                payloads=ports.payloads,
-                slots=None,
+        ExecutorPorts(
+            limits=Limits(),
+            store=ports.store,
+            reader=ports.reader,
+            events=ports.events,
+            shared=SharedState(
+                limiter=InMemoryLimiter(clock=clock, lease=FOR_EVER),
+                breakers=InMemoryBreakers(clock=clock),
+                cache=InMemoryCache(clock=clock),
+            ),
+            payloads=ports.payloads,
+            memory=ports.memory,
+            spawner=StructuredNodes(
+                ports.store,
+                ports.payloads,
+                EngineChildren(
+                    store=ports.store,
+                    reader=ports.reader,
+                    dispatcher=ports.dispatcher,
+                    payloads=ports.payloads,
+                    slots=None,
+                ),
             ),
         ),
+        keeper=NoLeases(ports.store, interval=3600.0),
         **more,
     )

@@ -35,10 +35,12 @@ from flowcore.stores.redis.connection.script import Script, ScriptConnection, sc
 from flowcore.stores.redis.keys import run_key
 from flowcore.stores.redis.runs.codec import read_unit
 from flowcore.stores.redis.runs.event_log import RedisEventLog
+from flowcore.stores.redis.runs.leases import Leases
 from flowcore.stores.redis.runs.reader import RedisReader
-from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.runs.store import RedisStore
 from flowcore.stores.redis.sharding.events import ShardedEventLog
-from flowcore.stores.redis.sharding.runs import Shard, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharding.runs import ShardedReader, ShardedStore
+from flowcore.stores.redis.sharding.shard import Shard
 from flowcore.stores.redis.workers import RedisWorkerBoard
 
 __all__ = [

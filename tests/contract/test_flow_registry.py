@@ -8,7 +8,8 @@ from flowcore.ports.store import RunStore
 from flowcore.stores.inmemory.flows import InMemoryFlows
 from flowcore.stores.inmemory.runs.store import InMemoryStore
 from flowcore.stores.redis.flows import RedisFlows
-from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.runs.leases import Leases
+from flowcore.stores.redis.runs.store import RedisStore
 from tests.contract.harness import make_plan
 
 ONE, TWO = make_plan([[]]), make_plan([[], [0]])

@@ -20,9 +20,11 @@ from flowcore.stores.redis.connection.capacity import RedisRoom
 from flowcore.stores.redis.connection.connect import connect
 from flowcore.stores.redis.connection.placement import server_name
 from flowcore.stores.redis.runs.event_log import RedisEventLog
+from flowcore.stores.redis.runs.leases import Leases
 from flowcore.stores.redis.runs.reader import RedisReader
-from flowcore.stores.redis.runs.store import Leases, RedisStore
-from flowcore.stores.redis.sharding.runs import Shard, ShardedReader, ShardedStore
+from flowcore.stores.redis.runs.store import RedisStore
+from flowcore.stores.redis.sharding.runs import ShardedReader, ShardedStore
+from flowcore.stores.redis.sharding.shard import Shard
 from flowcore.stores.redis.workers import RedisWorkerBoard
 from tests.contract.harness import make_plan
 from tests.services import running_valkey

@@ -19,7 +19,8 @@ from flowcore.ports.store import Dispatch, NewRun, RunStore
 from flowcore.stores.redis.agents import AgentLeases, RedisAgents
 from flowcore.stores.redis.callbacks import RedisCallbackDesk
 from flowcore.stores.redis.payloads import RedisLedger
-from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.runs.leases import Leases
+from flowcore.stores.redis.runs.store import RedisStore
 from flowcore.stores.redis.schedules import RedisSchedules
 from flowcore.stores.redis.troubles import RedisTroubles
 from tests.contract.harness import make_plan

@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from flowcore.ports.store import AttemptRef, NewRun, Outcome, SweepResult
-from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.runs.leases import Leases
+from flowcore.stores.redis.runs.store import RedisStore
 from tests.contract.harness import RUN, make_plan
 
 pytestmark = pytest.mark.integration

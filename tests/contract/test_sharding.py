@@ -23,11 +23,13 @@ from flowcore.stores.redis.connection.placement import home_of
 from flowcore.stores.redis.keys import plan_key, run_key
 from flowcore.stores.redis.payloads import RedisLedger, RedisPayloads
 from flowcore.stores.redis.runs.event_log import RedisEventLog
+from flowcore.stores.redis.runs.leases import Leases
 from flowcore.stores.redis.runs.reader import RedisReader
-from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.runs.store import RedisStore
 from flowcore.stores.redis.sharding.events import ShardedEventLog
 from flowcore.stores.redis.sharding.payloads import ShardedLedger, ShardedPayloads
-from flowcore.stores.redis.sharding.runs import Shard, ShardedReader, ShardedStore
+from flowcore.stores.redis.sharding.runs import ShardedReader, ShardedStore
+from flowcore.stores.redis.sharding.shard import Shard
 from flowcore.stores.redis.sharding.workers import ShardedRoom, ShardedWorkerBoard
 from flowcore.stores.redis.workers import RedisWorkerBoard
 from tests.contract.harness import Clock, Harness, in_memory, make_plan, on_shards

@@ -23,7 +23,8 @@ from flowcore.run.wire import pack
 from flowcore.stores.redis.connection.placement import home_of, server_name
 from flowcore.stores.redis.connection.pools import BoundedPool, PoolExhaustedError
 from flowcore.stores.redis.runs.event_log import RedisEventLog
-from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.runs.leases import Leases
+from flowcore.stores.redis.runs.store import RedisStore
 from tests.contract.harness import make_plan
 from tests.engine import poll
 from tests.services import running_valkey

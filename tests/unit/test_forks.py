@@ -14,6 +14,7 @@ HOOKS = {"forks.py", "assembly/process_lifetime.py", "celery/fork_safety.py"}
 OWNERS = {
     "assembly/embedded.py",
     "assembly/process_lifetime.py",
+    "assembly/worker_names.py",
     "celery/monitoring/worker_info.py",
 }
 

@@ -17,6 +17,7 @@ from flowcore.engine.values.event_limits import Limits
 from flowcore.engine.values.payloads import Payloads
 from flowcore.engine.worker import unit as module
 from flowcore.engine.worker.executor import Executor
+from flowcore.engine.worker.ports import ExecutorPorts
 from flowcore.engine.worker.unit import Unit, UnitHost, UnitWatch
 from flowcore.graph.load import load_tree
 from flowcore.plan.compile import compile_plan
@@ -109,15 +110,17 @@ class Scene:
     def unit(self) -> Unit:
         store = self.store
         executor = Executor(
-            store=store,
-            reader=store,
-            events=store,
-            keeper=Heartbeater(store, interval=60),
-            shared=SharedState(
-                limiter=InMemoryLimiter(), breakers=InMemoryBreakers(), cache=InMemoryCache()
+            ExecutorPorts(
+                limits=Limits(),
+                store=store,
+                reader=store,
+                events=store,
+                shared=SharedState(
+                    limiter=InMemoryLimiter(), breakers=InMemoryBreakers(), cache=InMemoryCache()
+                ),
+                payloads=Payloads(),
             ),
-            limits=Limits(),
-            payloads=Payloads(),
+            keeper=Heartbeater(store, interval=60),
         )
 
         def record(write: Callable[[], Transition], *_: object) -> Transition:

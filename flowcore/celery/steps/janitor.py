@@ -18,7 +18,8 @@ from celery.worker import state as received
 from flowcore.celery.fork_safety import prepare_forks_of_workers
 from flowcore.celery.monitoring.run_log import hide_details
 from flowcore.celery.monitoring.worker_info import make_note, marked_callables, with_memory
-from flowcore.celery.node_runner import Services, show_end
+from flowcore.celery.run_events import show_end
+from flowcore.celery.services import Services
 from flowcore.celery.steps.idle_backoff import Activity
 from flowcore.engine.background.janitor import Janitor
 from flowcore.engine.background.outage import Outage

@@ -26,18 +26,14 @@ from flowcore.engine.attempts.suspension import forget_task, send_task, suspende
 from flowcore.engine.attempts.upstream import Upstream
 from flowcore.engine.child_runs.child_run import ChildRunFailed
 from flowcore.engine.child_runs.item_feed import feeding
-from flowcore.engine.child_runs.structured import StructuredNodes
 from flowcore.engine.policies.failure_handler import FailureHandler
 from flowcore.engine.policies.fallback import Fallbacks
 from flowcore.engine.policies.pipeline import (
     Hooks,
     PolicyPipeline,
-    SharedState,
     is_wanted,
-    plain_digest,
 )
-from flowcore.engine.values.event_limits import Limits
-from flowcore.engine.values.payloads import Payloads
+from flowcore.engine.worker.ports import ExecutorPorts
 from flowcore.errors import (
     FlowcoreError,
     NodeTimeoutError,
@@ -49,10 +45,7 @@ from flowcore.nodes.types.builtin import Suspend
 from flowcore.nodes.types.celery_task import TaskCall
 from flowcore.plan.plan import Plan
 from flowcore.plan.policy import StructuredSpec
-from flowcore.ports.external_tasks import TaskSender
-from flowcore.ports.memory import MemoryStore
-from flowcore.ports.secrets import SecretSource
-from flowcore.ports.store import AttemptRef, EventLog, Outcome, RunReader, RunStore
+from flowcore.ports.store import AttemptRef, Outcome
 from flowcore.run.wire import COMBINED, pack
 
 __all__ = ["Executor"]
@@ -63,21 +56,11 @@ _NIL = pack(None)
 class Executor:
     """Runs attempts in this process."""
 
-    def __init__(  # noqa: PLR0913  (the ports it works with, and two limits)
+    def __init__(
         self,
+        ports: ExecutorPorts,
         *,
-        store: RunStore,
-        reader: RunReader,
-        events: EventLog,
         keeper: Heartbeater,
-        shared: SharedState,
-        limits: Limits,
-        payloads: Payloads,
-        memory: MemoryStore | None = None,
-        spawner: StructuredNodes | None = None,
-        sender: TaskSender | None = None,
-        secrets: SecretSource | None = None,
-        digest: Callable[[bytes], bytes] = plain_digest,
         substitute: Substitute | None = None,
         on_stuck: Callable[[AttemptRef, Plan, Outcome, str], object] = lambda *_: None,
         on_first: Callable[[str, Plan, str], object] = lambda *_: None,
@@ -86,38 +69,24 @@ class Executor:
         """Keep the ports.
 
         Args:
-            store: The run store.
-            reader: For outputs that did not come with the claim.
-            events: For what nodes emit.
+            ports: The stores and services that attempts use.
             keeper: Renews the leases of what runs.
-            shared: Keeps the limits, circuits and outputs that all workers share.
-            limits: How large an output or an event may be.
-            payloads: Packs outputs, and keeps the large ones elsewhere.
-            memory: For what outlives runs.
-            spawner: For nodes that start runs of their own.
-            sender: For nodes that are tasks of somebody else.
-            secrets: For nodes that read secrets.
-            digest: Hashes arguments, which may hold secrets, for a cache.
             substitute: Puts other functions in the place of nodes', for tests.
             on_stuck: Records an attempt of a worker that timed out and does not end.
-            on_wake: Hears of a node whose turn it is under a limit.
-            on_first: Hears of a run that a claim has started, and of the worker that made it.
+            on_first: Called with a run that a claim has started, and the worker that made it.
+            on_wake: Called with a node that was granted a slot under a limit.
         """
-        self._store = store
-        self._reader = reader
+        self._store, self._reader = ports.store, ports.reader
+        self._spawner, self._sender, self._secrets = ports.spawner, ports.sender, ports.secrets
+        self._payloads, self._digest = ports.payloads, ports.digest
         self._keeper = keeper
-        self._spawner = spawner
-        self._sender = sender
         self._invoker = Invoker(keeper.record)
-        self._secrets = secrets
-        self._digest = digest
-        self._payloads = payloads
         self._on_stuck = on_stuck
         self._on_first = on_first
-        self._speaker = ContextFactory(events, limits, memory)
+        self._speaker = ContextFactory(ports.events, ports.limits, ports.memory)
         self._attempt = self._speaker.hearing(self.attempt)
         self._guard = PolicyPipeline(
-            shared,
+            ports.shared,
             keeper,
             Hooks(
                 attempt=partial(self._once, asked=True),
@@ -129,11 +98,11 @@ class Executor:
                 tell=self._speaker.tell,
                 wake=on_wake,
                 stands=self._stands,
-                digest=digest,
+                digest=ports.digest,
             ),
         )
         fallbacks = Fallbacks(self._invoker, keeper, context=self._speaker.context, given=given_of)
-        self._failures = FailureHandler(payloads, fallbacks, self._speaker)
+        self._failures = FailureHandler(ports.payloads, fallbacks, self._speaker)
         self._prepared = NodePreparer(substitute, self._invoker.unlimited)
         self.marked = Marked()
 

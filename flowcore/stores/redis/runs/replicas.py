@@ -17,7 +17,8 @@ from flowcore.ports.store import NewRun, SubmitResult
 from flowcore.ports.unit import Granularity
 from flowcore.stores.redis.connection.connect import Client, translated
 from flowcore.stores.redis.connection.script import ScriptConnection
-from flowcore.stores.redis.runs.store import Leases, RedisStore
+from flowcore.stores.redis.runs.leases import Leases
+from flowcore.stores.redis.runs.store import RedisStore
 
 __all__ = ["ReplicatedStore"]
 

@@ -7,7 +7,7 @@ import functools
 import time
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
@@ -56,10 +56,11 @@ from flowcore.stores.redis.runs.codec import (
     wire_parent,
     wire_wait,
 )
+from flowcore.stores.redis.runs.leases import Leases
 from flowcore.stores.redis.runs.sweep import Sweeper
 from flowcore.stores.redis.troubles import RedisTroubles
 
-__all__ = ["Leases", "RedisStore"]
+__all__ = ["RedisStore"]
 
 _WEB_CHUNK = 5000
 
@@ -70,20 +71,6 @@ _RESUMABLE = frozenset({RunState.PAUSED, RunState.FAILED, RunState.CANCELLED})
 
 #: What ``renew.lua`` says of a ticket that another attempt has replaced.
 _LOST = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leases:
-    """How long things may take before a janitor steps in, in seconds."""
-
-    lease: float = 6.0
-    """A running node whose worker has not renewed for this long is taken over."""
-    dispatch: float = 5.0
-    """A dispatched node nobody has claimed for this long is published again."""
-    retention: float = 7 * 86400.0
-    """A finished run is kept for this long."""
-    max_lost: int = 3
-    """A node that has lost its worker more often is failed: a dead letter."""
 
 
 class RedisStore:

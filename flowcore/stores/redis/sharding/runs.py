@@ -8,7 +8,6 @@ server that is down takes its own runs out of reach and no others'.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flowcore.errors import StoreFullError, StoreUnreachableError
@@ -29,18 +28,14 @@ from flowcore.ports.store import (
 from flowcore.ports.unit import Granularity, UnitClaim, UnitProgress, UnitRef
 from flowcore.run.record import DeadLetter, Parent, RunRecord, RunSummary
 from flowcore.run.status import NodeState, RunState
-from flowcore.stores.redis.connection.capacity import RedisRoom
-from flowcore.stores.redis.connection.connect import Client, ping, translated
+from flowcore.stores.redis.connection.connect import Client
 from flowcore.stores.redis.connection.fanout import Fanout
 from flowcore.stores.redis.connection.health import Health, Liveness
 from flowcore.stores.redis.connection.placement import Placement
-from flowcore.stores.redis.keys import run_key
-from flowcore.stores.redis.runs.event_log import RedisEventLog
-from flowcore.stores.redis.runs.reader import RedisReader
 from flowcore.stores.redis.runs.store import RedisStore
-from flowcore.stores.redis.workers import RedisWorkerBoard
+from flowcore.stores.redis.sharding.shard import Shard
 
-__all__ = ["PATIENCE", "Shard", "ShardedReader", "ShardedStore", "bound"]
+__all__ = ["PATIENCE", "ShardedReader", "ShardedStore", "bound"]
 
 _T = TypeVar("_T")
 
@@ -51,31 +46,6 @@ PATIENCE = 0.5
 _LIST_PATIENCE = 3.0
 
 _PLANS_KEPT = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """One server."""
-
-    name: str
-    store: RedisStore
-    reader: RedisReader
-    events: RedisEventLog
-    board: RedisWorkerBoard
-    room: RedisRoom
-
-    def ping(self) -> None:
-        """Ask it for a sign of life, for a few seconds.
-
-        Raises:
-            StoreUnreachableError: There is none; names the server.
-        """
-        ping(self.store.client, name=self.name)
-
-    def holds(self, run: str) -> bool:
-        """Say whether the run is here."""
-        with translated():
-            return bool(self.store.client.exists(run_key(run, "run")))
 
 
 class ShardedStore:
