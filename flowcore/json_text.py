@@ -75,7 +75,7 @@ def strict_json(value: Any, *, what: str) -> str:
 
 
 def _unfit(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """What JSON does not have, by its place, with a way out."""
+    """Yield values that JSON does not have, by their places, with a way out."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _unfit(item, f"{place}[{str(key)[:_SHOWN]!r}]")

@@ -1,4 +1,4 @@
-"""How an agent is written: a function, and what it says about itself.
+"""Definition of an agent: a function and its card.
 
 In: a function. Out: an AgentSpec, whose card is the protocol's. Not here: running it
 (backends.a2a).
@@ -117,7 +117,7 @@ class AgentSpec:
 
     @property
     def is_async(self) -> bool:
-        """Whether it runs on an event loop: a coroutine, or an async generator."""
+        """True if it runs on an event loop: a coroutine, or an async generator."""
         called = getattr(self.call, "__call__", None)  # noqa: B004  (asks for the coroutine flag)
         return any(
             inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
@@ -126,7 +126,7 @@ class AgentSpec:
 
     @property
     def takes_context(self) -> bool:
-        """Whether the function has a second parameter."""
+        """True if the function has a second parameter."""
         return len(_parameters(self.call)) > 1
 
 

@@ -41,7 +41,7 @@ class Role(StrEnum):
 
 
 class TaskState(StrEnum):
-    """Where a task stands, as the protocol spells it."""
+    """State of a task, as the protocol spells it."""
 
     SUBMITTED = "TASK_STATE_SUBMITTED"
     WORKING = "TASK_STATE_WORKING"
@@ -53,7 +53,7 @@ class TaskState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing follows."""
+        """True if the task has ended."""
         return self in _TERMINAL
 
     @property
@@ -142,7 +142,7 @@ def text_of(parts: Sequence[Part]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is said to an agent, or by it."""
+    """A message to an agent, or from one."""
 
     parts: tuple[Part, ...]
     role: Role = Role.USER
@@ -194,7 +194,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """What an agent made."""
+    """An output of an agent."""
 
     artifact_id: str
     parts: tuple[Part, ...]

@@ -1,4 +1,4 @@
-"""How agents are wired: the part of the composition root that is theirs.
+"""Wiring of agents: their part of the composition root.
 
 In: settings, and what the process has already. Out: AgentServices. Tasks of agents are kept on the
 first server, where Celery's messages are too.

@@ -76,7 +76,7 @@ class EmbeddedServerError(StoreUnreachableError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Record:
-    """What ``server.json`` says about the server that was started last."""
+    """Content of ``server.json``: the server that was started last."""
 
     pid: int
     started: str
@@ -287,14 +287,14 @@ class EmbeddedServer:
                 os.kill(self.pid, signum)
 
     def _runs(self) -> bool:
-        """Whether a server process holds the directory, answering or not."""
+        """Return whether a server process holds the directory, answering or not."""
         if not self._owns_directory():
             return start_mark(self.pid) == self._record.started
         with contextlib.closing(_open_lock(self._directory / "server.lock")) as lock:
             return not _try_lock(lock)
 
     def _owns_directory(self) -> bool:
-        """Whether the path still leads to our directory: somebody may have removed it."""
+        """Return whether the path still leads to our directory: somebody may have removed it."""
         try:
             there = (self._directory / "start.lock").stat()
         except OSError:
@@ -304,7 +304,7 @@ class EmbeddedServer:
     # ── anytime ─────────────────────────────────────────────────────────────────────────────────
 
     def _answers(self) -> bool:
-        """Whether the server answers; remembers which process did."""
+        """Return whether the server answers; remembers which process did."""
         reply, pid = ask(self._socket, "PING")
         if reply != "+PONG":
             return False

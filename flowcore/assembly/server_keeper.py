@@ -77,7 +77,7 @@ def _is_free(lock: int) -> bool:
 
 
 def _is_ours(directory: str, start: int) -> bool:
-    """Whether the directory is the one that this process began with: it may have been removed."""
+    """Return whether the directory is still the one that this process began with."""
     try:
         there = os.stat(os.path.join(directory, "start.lock"))  # noqa: PTH116, PTH118
     except OSError:

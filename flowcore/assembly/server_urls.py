@@ -67,13 +67,13 @@ def redacted(value: str) -> str:
 
 
 def _is_path(scheme: "re.Match[str] | None", place: str) -> bool:
-    """Whether this is the path of a socket or a file, or a bucket, which are no secrets."""
+    """Return whether this is the path of a socket or a file, or a bucket, which are no secrets."""
     named = scheme[0].rstrip(":/").lower() if scheme else ""
     return named not in _SERVERS and ":" not in place
 
 
 def is_url(value: str) -> bool:
-    """Whether a text can be taken apart as a URL."""
+    """Return whether a text can be taken apart as a URL."""
     try:
         _ = urlsplit(value).port  # raises upon one that no host has
     except ValueError:

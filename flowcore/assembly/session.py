@@ -74,17 +74,17 @@ class Session:
 
     @property
     def embedded(self) -> bool:
-        """Whether this session uses the embedded server."""
+        """True if this session uses the embedded server."""
         return self._server is not None
 
     @property
     def has_workers(self) -> bool:
-        """Whether local workers were started, which end with this session."""
+        """True if local workers were started, which end with this session."""
         return bool(self._workers)
 
     @property
     def log(self) -> Path:
-        """Where local workers write their log."""
+        """Directory of the local workers' logs."""
         settings = self.runtime.settings
         return settings.home / "logs" / f"worker-{settings.namespace or 'default'}.log"
 

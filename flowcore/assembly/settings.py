@@ -92,7 +92,7 @@ class SettingsError(ServiceError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What the environment says about this process; see the module's table."""
+    """Settings of this process, read from the environment; see the module's table."""
 
     redis_url: str | None
     """URL of the Redis or Valkey that holds the runs; None means the embedded server. Several,

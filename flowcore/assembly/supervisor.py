@@ -97,7 +97,7 @@ class LocalWorkers:
 
     @property
     def are_done(self) -> bool:
-        """Whether all of them have ended for good, in good order."""
+        """True if all of them have ended for good, in good order."""
         return self._failure is None and all(slot.given_up for slot in self._slots)
 
     @property
@@ -161,7 +161,7 @@ class LocalWorkers:
                 process.send_signal(signum)
 
     def have_ended(self) -> bool:
-        """Whether none of the workers runs."""
+        """Return whether none of the workers runs."""
         return all(map(_has_ended, self._running()))
 
     def close(self) -> None:
@@ -296,7 +296,7 @@ def _poll(done: Callable[[], bool], patience: float) -> None:
 
 
 def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
-    """Whether the worker is dead. It is not reaped: its pid still names its process group."""
+    """Return whether the worker is dead. It is not reaped: its pid names its process group."""
     try:
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, process.pid, options) is not None
@@ -316,7 +316,7 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _group_is_gone(pgid: int) -> bool:
-    """Whether nobody is left in the group; zombies count, and signal 0 hurts nobody."""
+    """Return whether the group is empty; zombies count as members, and signal 0 is harmless."""
     try:
         os.killpg(pgid, 0)
     except ProcessLookupError:

@@ -74,7 +74,7 @@ def _on_init(sender: Any = None, **_: Any) -> None:
 
 
 def _forks(worker: Any) -> bool:
-    """Whether nodes run in children of the worker, and not in its own process."""
+    """Return whether nodes run in children of the worker, and not in its own process."""
     pool: Any = get_implementation(getattr(worker, "pool_cls", None) or "prefork")
     return isinstance(pool, type) and issubclass(pool, TaskPool)
 

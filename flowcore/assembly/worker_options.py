@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:%+-]{1,100}(@[A-Za-z0-9_.:%+-]{1,250})?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """How a worker runs nodes.
+    """Options of a worker.
 
     Raises:
         UsageError: Options that do not go together, or a value that is none.

@@ -45,7 +45,7 @@ def _nodes(nodes: Any, default: Any) -> Any:
 
 
 def _default_queue(tree: Mapping[str, Any]) -> Any:
-    """What ``defaults`` says, at the top or in ``config``."""
+    """Return the queue of ``defaults``, at the top or in ``config``."""
     config = tree.get("config")
     found = tree.get("defaults") or (isinstance(config, Mapping) and config.get("defaults"))
     return found.get("queue") if isinstance(found, Mapping) else None

@@ -1,4 +1,4 @@
-"""What a backend's author starts from.
+"""Base class for authors of backends.
 
 In: the backend's options. Out: an object of the backend protocol. Not here: any engine.
 """

@@ -1,4 +1,4 @@
-"""What backends share whose flows run on Celery workers.
+"""Shared part of the backends that run flows on Celery workers.
 
 In: options of the requirement page. Out: workflows that run on Celery workers. Not here: what sets
 one of them apart (native, a2a).

@@ -133,7 +133,7 @@ class BackendRegistry:
 
 @cache
 def _conformance() -> dict[str, Any]:
-    """What the built-in backends have been found to do, by name."""
+    """Conformance results of the built-in backends, by name."""
     found: dict[str, Any] = json.loads(
         files("flowcore.backends").joinpath("conformance.json").read_text("utf-8")
     )

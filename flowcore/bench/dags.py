@@ -39,7 +39,7 @@ PATTERNS = ("stencil_1d", "fft", "tree", "random_nearest")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What each node of a flow does."""
+    """The work of each node of a flow."""
 
     uses: str = f"{_NODES}:noop"
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Dag:
 
     @property
     def edges(self) -> int:
-        """How many edges there are."""
+        """Number of edges."""
         return sum(map(len, self.needs))
 
     def definition(self, work: Work, *, id: str | None = None) -> dict[str, Any]:

@@ -62,7 +62,7 @@ _UNSERVED = "unserved"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """How the worker runs."""
+    """Options of the measured worker."""
 
     pool: str = "prefork"
     slots: int = 2

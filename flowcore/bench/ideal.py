@@ -1,4 +1,4 @@
-"""How long a flow would take on an engine that costs nothing.
+"""Duration of a flow on an engine without any cost.
 
 In: a DAG, the duration of a node, slots. Out: seconds. Not here: measuring.
 """

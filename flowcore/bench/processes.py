@@ -1,4 +1,4 @@
-"""What processes weigh and use, as the kernel counts it.
+"""Memory and processor time of processes, as the kernel counts them.
 
 In: process ids. Out: bytes of resident memory, pages that processes share counted in each; seconds
 of processor time. Where there is no ``/proc`` (macOS) every answer is None.

@@ -1,4 +1,4 @@
-"""What the server counts.
+"""Counters of the Redis server.
 
 In: a client. Out: counters, sizes, its version. Not here: what they mean for a flow (throughput).
 """
@@ -12,7 +12,7 @@ __all__ = ["Usage", "kept", "server_version", "usage"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What the server has counted since it started."""
+    """The server's counters since its start."""
 
     commands: int
     """Commands, those inside scripts included."""

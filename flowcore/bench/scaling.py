@@ -1,4 +1,4 @@
-"""What grows: time with the size of a flow, memory with the number of nodes that have run.
+"""Growth: time with the size of a flow, memory with the number of nodes that have run.
 
 In: a stand. Out: the points, and how steep they are. Not here: throughput.
 """

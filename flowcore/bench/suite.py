@@ -51,7 +51,7 @@ QUICK = (Section.THROUGHPUT, Section.LATENCY, Section.SMALL_RUNS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is measured, and how."""
+    """Selection of measurements, and their sizes."""
 
     dags: tuple[str, ...] = STANDARD
     modes: tuple[str, ...] = ("grain",)

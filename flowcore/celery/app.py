@@ -55,7 +55,7 @@ _WORKER_STEPS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppOptions:
-    """Where the app's messages and runs live."""
+    """Addresses of the app's messages and runs."""
 
     broker: Place
     """Where messages go."""
@@ -68,7 +68,7 @@ class AppOptions:
 
 
 class WorkerBootstrap:
-    """What Celery's callbacks find on the app as ``app.flowcore``; safe across forks."""
+    """State for Celery's callbacks, which find it as ``app.flowcore``; safe across forks."""
 
     def __init__(self, build: Callable[[], Services], options: HostOptions) -> None:
         """Build services when first asked, in each process anew."""

@@ -1,4 +1,4 @@
-"""How many nodes the workers can run at a time.
+"""Number of nodes that the workers can run at a time.
 
 In: the board of workers. Out: a number that is a few seconds old. Not here: who runs what.
 """

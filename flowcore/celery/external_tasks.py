@@ -95,7 +95,7 @@ class CelerySender:
             _log.warning("%d tasks were not revoked: %s", len(tickets), error)
 
     def _answer(self, task: str, about: dict[str, Any]) -> dict[str, Any]:
-        """What the worker of the task sends: a signature of Celery's, as plain data."""
+        """Return the callback that the task's worker sends: a Celery signature, as plain data."""
         signed = {**about, SIGNATURE: sign_about(self._keys, task, about)}
         return {
             "task": task,
@@ -138,7 +138,7 @@ def _tell(app: Any, task: str, request: Any, given: dict[str, Any], answer: dict
 
 
 def _error_of(app: Any, task_id: str) -> dict[str, str]:
-    """What is known of a failure: no more than that, unless its results are kept where ours are."""
+    """Return what is known of a failure: little, unless its results are kept where ours are."""
     unknown = {"type": "failed", "message": f"see the log of its worker for task {task_id}"}
     try:
         found = _result_of(app.backend, task_id)
@@ -157,7 +157,7 @@ def _error_of(app: Any, task_id: str) -> dict[str, str]:
 
 
 def _result_of(backend: Any, task_id: str) -> dict[str, Any]:
-    """What a result backend has of a task, written as its app does: as JSON, if it says nothing."""
+    """Decode a task's result as its app encoded it: as JSON, if it names no other encoding."""
     raw = backend.get(backend.get_key_for_task(task_id))
     try:
         found: dict[str, Any] = json.loads(raw)

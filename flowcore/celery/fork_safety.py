@@ -1,4 +1,4 @@
-"""What the children of a worker's process inherit, and should not.
+"""Cleanup of inherited locks and signal handlers in the children of a worker's process.
 
 In: nothing. Out: children that inherit no lock that a thread of their parent held, and no handler
 of signals that are meant for a worker.

@@ -88,13 +88,13 @@ def _without_attempt(host: NodeHost, request: Any, result: Any) -> None:
 
 
 def _words(request: Any) -> RunningWork | None:
-    """What the process was doing that is dead, as its parent has read it."""
+    """Return the parent's description of what a dead process was doing."""
     words: RunningWork | None = getattr(request, "flowcore_words", None)
     return words
 
 
 def _given(host: NodeHost, request: Any, task: str) -> dict[str, Any] | None:
-    """What the message says, if it may be believed: it never got as far as its task."""
+    """Return the arguments of a message that never reached its task, if it can be trusted."""
     try:
         return accept(host.services.keys, request, task=task, chord=True)
     except Reject:

@@ -36,7 +36,7 @@ _STRATEGY = "flowcore.celery.monitoring.run_log:strategy"
 
 
 class GuardedTask(Task[Any, Any]):
-    """What tasks of the app extend: the worker outlives their ends, whatever those are."""
+    """Base class of the app's tasks: the worker survives them, however they end."""
 
     Request = "flowcore.celery.request:GuardedRequest"
 

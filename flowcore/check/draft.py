@@ -43,7 +43,7 @@ class RawEdge:
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """What is known so far."""
+    """The checker's knowledge so far."""
 
     document: Document
     is_foreign: bool = False

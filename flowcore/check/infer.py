@@ -50,7 +50,7 @@ _GIVES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known of a value."""
+    """Inferred knowledge of a value."""
 
     type: str | None = None
     """CEL's name for its type."""

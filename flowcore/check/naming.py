@@ -58,7 +58,7 @@ class Naming:
 
     @property
     def is_strict(self) -> bool:
-        """Whether names that nothing is known of are refused: the definition is a stranger's."""
+        """True if unknown names are refused: the definition comes from a stranger."""
         return not self.imports and (self.allowed is not None or self.announced is not None)
 
     def judge(self, uses: str) -> None:

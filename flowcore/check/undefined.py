@@ -35,7 +35,7 @@ class Name(Protocol):
 
     @property
     def offset(self) -> int:
-        """Where it stands in the text."""
+        """Offset in the text."""
         ...
 
     @property

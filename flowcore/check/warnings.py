@@ -1,4 +1,4 @@
-"""What a definition may say and had better not: it runs all the same.
+"""Warnings: parts of a definition that are questionable, but run all the same.
 
 In: a document. Out: diagnostics for whoever validates it. Not here: problems (check).
 """
@@ -26,7 +26,7 @@ def find_warnings(document: Document) -> list[Diagnostic]:
 
 
 def _given(tree: Any, path: Path) -> Iterator[tuple[Any, Path]]:
-    """What nodes give their functions, wherever nodes are written, and ``config.llm``."""
+    """Yield the arguments of all nodes, wherever they are written, and ``config.llm``."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             if key in {"with", "llm"} and isinstance(value, Mapping):

@@ -81,7 +81,7 @@ class Turn:
 
 
 def log_file(session: Session) -> Path:
-    """Where background workers write what they have to say."""
+    """Return the log file of background workers."""
     name = session.runtime.settings.namespace or "default"
     return session.log.parent / f"background-{name}.log"
 

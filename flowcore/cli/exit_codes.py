@@ -1,4 +1,4 @@
-"""How a command ends: exit codes, and what a person reads of an error.
+"""Exit codes of commands, and the text of an error for people.
 
 In: an exception. Out: a message on stderr and an exit code. Not here: raising them.
 """
@@ -35,7 +35,7 @@ _SHOWN = 200
 
 
 class ExitCode(IntEnum):
-    """What scripts may rely on."""
+    """Exit codes; scripts may rely on them."""
 
     OK = 0
     FAILED = 1

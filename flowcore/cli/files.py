@@ -21,7 +21,7 @@ _MOST = MOST_MIB * 2**20
 
 
 def is_there(path: str) -> bool:
-    """Whether a path leads to something; no path is so odd that asking raises."""
+    """Return whether a path leads to something, without raising for any path however odd."""
     try:
         return os.path.exists(path)  # noqa: PTH110  (Path.exists raises upon a name that is too long)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What one check of ``flowcore doctor`` found.
+"""Result of one check of ``flowcore doctor``.
 
 In: nothing. Out: the class. Not here: the checks.
 """
@@ -10,7 +10,7 @@ __all__ = ["Finding"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one check found."""
+    """Result of one check."""
 
     check: str
     status: str

@@ -144,7 +144,7 @@ def node_row(record: NodeRecord) -> dict[str, Any]:
 
 
 def _waiting(record: NodeRecord) -> dict[str, Any]:
-    """What a node waits for, while it does, and the run that it has started."""
+    """Describe what a node waits for, and the run that it has started."""
     about = {
         "waits": record.waits,
         "signal": record.signal,

@@ -1,4 +1,4 @@
-"""What nodes have said, in a run and in the runs inside it.
+"""Logs of nodes, in a run and in its child runs.
 
 In: a run or one of its nodes. Out: events with the address of their node, in order of time. Not
 here: which of them are shown, and how (commands.logs).
@@ -115,7 +115,7 @@ class LogReader:
                 yield latest, said
 
     def _inside(self) -> list[Said]:
-        """What has been said inside since the last look."""
+        """Return the logs of child runs since the last look."""
         self._find_inside()
         said: list[Said] = []
         for source in self._sources[1:]:

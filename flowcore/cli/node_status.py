@@ -43,7 +43,7 @@ def situation(
 
 
 def error_words(node: NodeRecord) -> str:
-    """What went wrong with a node in its latest attempt, on one line."""
+    """Describe the failure of a node's latest attempt, on one line."""
     if node.error is None or node.state is NodeState.SUCCEEDED:
         return ""
     message = node.error.message
@@ -86,7 +86,7 @@ def _waits(node: NodeRecord, now: float | None) -> str:
 
 
 def took(node: NodeRecord, now: float) -> str:
-    """How long a node has taken, or takes by now."""
+    """Return how long a node has taken, or takes by now."""
     if node.started is None:
         return ""
     return format_duration(max(0.0, (node.finished or now) - node.started))

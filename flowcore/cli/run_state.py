@@ -23,7 +23,7 @@ _STATES = {"created": "pending", "started": "running", "resumed": "running"}
 
 
 class Picture:
-    """What is known of a run so far. Threads may read it while events are applied."""
+    """Current knowledge of a run. Threads may read it while events are applied."""
 
     def __init__(self, run_id: str, plan: Plan) -> None:
         """Start with all nodes pending."""
@@ -66,7 +66,7 @@ class Picture:
 
     @property
     def settled(self) -> int:
-        """How many nodes can no longer change."""
+        """Number of nodes that can no longer change."""
         return sum(count for state, count in self.counts.items() if state.is_terminal)
 
     def running(self) -> list[NodeRecord]:

@@ -16,7 +16,7 @@ __all__ = ["NODE_LOOKS", "RUN_LOOKS", "UNKNOWN", "Look", "ansi", "look"]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one state is shown on a terminal."""
+    """Style of one state on a terminal."""
 
     sign: str
     ascii: str

@@ -19,7 +19,7 @@ _FAR = 100 * 86400.0
 
 
 class _Shown:
-    """How the command that is running shows times in tables."""
+    """Format of times in the tables of the running command."""
 
     absolute = False
 

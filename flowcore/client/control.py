@@ -21,7 +21,7 @@ __all__ = ["RunControl"]
 
 
 class RunControl:
-    """What may be done to a run."""
+    """Operations on a run."""
 
     def __init__(self, id: str, *, session: Session) -> None:
         """Name a run."""

@@ -74,7 +74,7 @@ class _Wish:
 
 
 class Hub:
-    """What the followers of a session's runs share."""
+    """State shared by the followers of a session's runs."""
 
     def __init__(self, session: Session) -> None:
         """Start nothing yet."""
@@ -287,7 +287,7 @@ class _Lane:
 
 
 class _Trouble:
-    """How long a server has been away."""
+    """Duration of a server's absence."""
 
     def __init__(self) -> None:
         self._since: float | None = None

@@ -29,7 +29,7 @@ _FOR: Mapping[Action, Sequence[str]] = {
 
 
 class Finding(RunControl):
-    """What a run's class offers about all runs."""
+    """Queries over all runs, as class methods of a run."""
 
     @classmethod
     def list(

@@ -1,4 +1,4 @@
-"""What a run has come to, made of what is recorded.
+"""Result of a run, made of what is recorded.
 
 In: a run's record, its plan, its outputs. Out: an ExecutionResult. Not here: waiting (run).
 """

@@ -31,7 +31,7 @@ _BEYOND = 2**63
 
 
 class Patience:
-    """How long somebody waits for a run."""
+    """Deadline of somebody who waits for a run."""
 
     def __init__(self, run: str, timeout: float | None) -> None:
         """Wait for ``timeout`` seconds from now; None: as long as it takes."""
@@ -63,7 +63,7 @@ class Patience:
 
 
 class RunStreaming:
-    """What a run's handle tells of what happens."""
+    """Events of a run, as methods of its handle."""
 
     id: str
     _session: Session
@@ -242,7 +242,7 @@ class RunStreaming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Begun:
-    """Where a run is, and what its events are read with."""
+    """Location of a run, and the reader of its events."""
 
     server: int
     plan: Plan

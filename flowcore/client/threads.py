@@ -1,4 +1,4 @@
-"""Where blocking calls may be made, and how the async twins make them.
+"""Threads for blocking calls, and the calls of the async twins.
 
 In: a call. Out: its answer, from another thread; or a refusal that names the way out.
 """

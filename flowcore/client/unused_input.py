@@ -66,7 +66,7 @@ def _again(plan: Plan, begin: int, settled: Collection[str]) -> set[int]:
 
 
 def _may_read(plan: Plan, node: int, names: frozenset[str] | None) -> bool:
-    """Whether a node may read the input, or the parts of it that are named."""
+    """Return whether a node may read the input, or the parts of it that are named."""
     policy = plan.policy(node)
     if not plan.pred[node] or policy.body is not None:
         return True  # the input flows into it; its items may read it by name
@@ -79,7 +79,7 @@ def _may_read(plan: Plan, node: int, names: frozenset[str] | None) -> bool:
 
 
 def _may_bind(uses: str, given: Mapping[str, Any], names: frozenset[str] | None) -> bool:
-    """Whether a function takes something of the input by the name of a parameter."""
+    """Return whether a function takes something of the input by the name of a parameter."""
     try:
         signature = signature_of(resolve(uses).function)
     except FlowcoreError:

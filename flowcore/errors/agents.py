@@ -44,7 +44,7 @@ class AgentTaskError(AgentError):
 
 
 class AgentTaskStateError(AgentError):
-    """Where the task stands, this cannot be done."""
+    """The task's state does not allow the operation."""
 
     code = "FC705"
 

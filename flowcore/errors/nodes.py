@@ -181,7 +181,7 @@ class CeleryTaskError(NodeError):
 
 
 class OutputError(NodeError):
-    """What a node gave is not what its schema, or its function's type, says."""
+    """A node's output does not match its schema or its function's return type."""
 
     code = "FC517"
 

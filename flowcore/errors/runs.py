@@ -79,7 +79,7 @@ class WaitTimeoutError(RunError):
 
 
 class RunStateError(RunError):
-    """What was asked of the run cannot be done in the state it is in."""
+    """The run's state does not allow the operation."""
 
     code = "FC406"
 

@@ -1,4 +1,4 @@
-"""What operators do, by the types of their operands.
+"""Operators, by the types of their operands.
 
 In: two values and the budget. Out: a value; NotImplemented where CEL has no such operation. Not
 here: which operator stands where (evaluation), ``&&`` and ``||`` (evaluation). Rules after the CEL

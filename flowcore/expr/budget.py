@@ -26,7 +26,7 @@ class BudgetError(ExpressionError):
 
 
 class Budget:
-    """What is left of the steps and bytes of one expression, or of one node's ``with``."""
+    """Remaining steps and bytes of one expression, or of one node's ``with``."""
 
     __slots__ = ("bytes", "copies", "steps")
 

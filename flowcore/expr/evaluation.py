@@ -227,7 +227,7 @@ class _Compiler:
         return run
 
     def _owner(self, field: Part, scope: Scope) -> Run:
-        """What a field is taken of: ``a`` of ``a.b``."""
+        """Return the owner of a field: ``a`` of ``a.b``."""
         owner = field.parts[0]
         if owner.kind != "name" or owner.word in scope:
             return self.of(owner, scope)
@@ -244,5 +244,5 @@ def _token(part: Part) -> Token:
 
 
 def _of_value(part: Part) -> bool:
-    """Whether a call is of what stands before its point."""
+    """Return whether a call is a method of the value before its point."""
     return part.start < part.at

@@ -1,4 +1,4 @@
-"""What an expression is worked out with, and how a part of it fails.
+"""Environment in which an expression is evaluated, and the failure of a part of it.
 
 In: names and their values, a budget. Out: the frame that every part is given; ``MisfitError``,
 which says why a part cannot be worked out, and where. Not here: the parts (steps, evaluation).
@@ -34,7 +34,7 @@ class MisfitError(ExpressionError):
 
 
 class Frame:
-    """What one evaluation works with."""
+    """Environment of one evaluation."""
 
     __slots__ = ("budget", "context", "variables")
 

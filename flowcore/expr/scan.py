@@ -101,7 +101,7 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """What an expression reads."""
+    """Names that an expression reads."""
 
     roots: Mapping[str, int]
     """Names spelled as they are (``fetch``), each with the offset where it first stands."""

@@ -1,4 +1,4 @@
-"""What is done with one value after the other: fields, indexes, operators, calls.
+"""Operations on one value after the other: fields, indexes, operators, calls.
 
 In: parts, and what works out their operands. Out: functions of a frame. Not here: which part
 becomes which (evaluation), what operators and functions do (arithmetic, functions).

@@ -284,7 +284,7 @@ def _expression(text: str, begin: int) -> tuple[Expression, int, int]:
 
 
 def _end(text: str, start: int) -> int:
-    """Where the closing ``}}`` is; one inside a text or a mapping of the expression is not it."""
+    """Find the closing ``}}``; one inside a text or a mapping of the expression is not it."""
     end = text.find(CLOSE, start)
     if end >= 0 and not _DOUBT.search(text, start, end):
         return end

@@ -87,7 +87,7 @@ class _Reader:
 
     @property
     def _stop(self) -> int:
-        """Where the token before this one ends."""
+        """End of the token before this one."""
         last = self._tokens[self._index - 1]
         return last.offset + len(last.text)
 
@@ -252,7 +252,7 @@ class _Reader:
         )
 
     def _until(self, close: str, *, trailing: bool = True) -> Iterator[Part]:
-        """What stands between commas; the last comma may be the last sign."""
+        """Yield the items between commas; a comma may follow the last one."""
         while not self._is(close):
             yield self.choice()
             if not self._is(close):

@@ -1,1 +1,1 @@
-"""What a flow is: nodes, edges, policies, config. Frozen, without behaviour."""
+"""Data model of a flow: nodes, edges, policies, config. Frozen, without behaviour."""

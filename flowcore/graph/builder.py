@@ -231,7 +231,7 @@ class FlowBuilder(Shapes):
         return step
 
     def _refuse_outer(self, id: str) -> None:
-        """What is written inside ``with flow.finally_:`` is meant for that."""
+        """Refuse outer nodes inside ``with flow.finally_:``, whose nodes are written there."""
         for part, builder in self._closing.items():
             if is_innermost(builder):
                 name = f"flow.{part}{'_' if part == 'finally' else ''}"
@@ -240,12 +240,12 @@ class FlowBuilder(Shapes):
 
     @property
     def on_failure(self) -> "FlowBuilder":
-        """What runs when the run has failed: open it with ``with`` and write nodes into it."""
+        """Nodes that run when the run has failed: open it with ``with`` and write nodes into it."""
         return self._closing.setdefault("on_failure", FlowBuilder(self.id))
 
     @property
     def finally_(self) -> "FlowBuilder":
-        """What runs in any case, last: open it with ``with`` and write nodes into it."""
+        """Nodes that run in any case, last: open it with ``with`` and write nodes into it."""
         return self._closing.setdefault("finally", FlowBuilder(self.id))
 
     def bare(self, function: NodeFunction[..., Any]) -> Step:

@@ -1,4 +1,4 @@
-"""What a function's decorator says of its nodes: defaults, wherever the function is used.
+"""Defaults that a function's decorator gives its nodes, wherever the function is used.
 
 In: the name of a function, what a definition says of a node. Out: the policies of both, merged.
 Not here: importing modules (nodes.resolve), applying policies (engine).
@@ -44,12 +44,12 @@ _MARK = "__flowcore__"
 
 
 def is_imported(uses: str) -> bool:
-    """Whether this process has imported the module of a ``module:callable``."""
+    """Return whether this process has imported the module of a ``module:callable``."""
     return uses.partition(":")[0] in sys.modules
 
 
 def spec_of(uses: str) -> NodeSpec | None:
-    """What the decorator of a ``module:callable`` says; None if that says nothing.
+    """Return the decorator's spec of a ``module:callable``; None if it has none.
 
     It imports nothing, and runs nothing: of a module that is not here nothing is known.
     """

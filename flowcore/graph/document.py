@@ -1,4 +1,4 @@
-"""Where a definition came from: a raw tree, and the place in a file of everything in it.
+"""Source of a definition: a raw tree, and the place in a file of everything in it.
 
 In: nothing. Out: Document, Source, Position, Mark, Limits.
 Not here: reading formats (load), judging what was read (check).
@@ -29,7 +29,7 @@ _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How large a definition may be; what is larger is refused before it is read.
+    """Size limits of a definition; a larger one is refused before it is read.
 
     The defaults are for files of the person who runs the command. ``STRICT`` is for text that
     came over a network.
@@ -63,7 +63,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Where a value stands, and its key if it has one."""
+    """Position of a value, and its key if it has one."""
 
     value: Position
     key: Position | None = None

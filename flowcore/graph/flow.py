@@ -135,7 +135,7 @@ class NodeDefinition(Model):
 
 
 class NodeDefaults(Model):
-    """What nodes have that do not say otherwise; a node's own ``null`` is saying otherwise."""
+    """Defaults of a flow's nodes; a node's own ``null`` overrides them."""
 
     retry: Retry | None = None
     timeout: TimeLimit | None = None
@@ -166,7 +166,7 @@ class BackendConfig(Model):
 
 
 class ExecutionConfig(Model):
-    """How a run is executed."""
+    """Settings for executing a run."""
 
     max_parallel_nodes: Annotated[
         Count | None, Field(validation_alias=AliasChoices("max_parallel_nodes", "max_parallel"))
@@ -236,7 +236,7 @@ class MemoryConfig(Model):
 
 
 class StreamingConfig(Model):
-    """How events are handed to readers."""
+    """Settings for delivering events to readers."""
 
     enabled: Annotated[bool, Field(strict=True)] = True
     buffer_size: Count = 100

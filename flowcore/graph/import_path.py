@@ -84,7 +84,7 @@ def _found(home: ModuleType, qualname: str) -> Any:
 
 
 def _is_inside(function: Callable[..., Any], found: Any) -> bool:
-    """Whether what is found calls this function, whatever decorators are around it there."""
+    """Return whether the object found calls this function, under whatever decorators."""
     if isinstance(getattr(function, "__flowcore__", None), NodeSpec):
         function = getattr(function, "__wrapped__", function)
     seen: set[int] = set()

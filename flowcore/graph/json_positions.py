@@ -19,7 +19,7 @@ _SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
 @dataclass(slots=True, kw_only=True)
 class JsonScan:
-    """What one pass over a JSON text found.
+    """Result of one pass over a JSON text.
 
     Attributes:
         marks: Places of the wanted paths.

@@ -1,4 +1,4 @@
-"""What is said about a function that is a node, and about one that gives a map its items.
+"""Specs of functions: of a node, and of a source that gives a map its items.
 
 In: nothing. Out: NodeSpec, Source, the types of what may stand for a policy in Python. Not here:
 functions as nodes (operators), trees of a definition (serialize).
@@ -28,7 +28,7 @@ CacheLike: TypeAlias = Cache | Mapping[str, Any] | float | str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
-    """What ``@node`` says about a function; None: nothing."""
+    """Options of ``@node`` for a function; None: not set."""
 
     name: str
     """The id it gets in a flow unless told otherwise."""

@@ -120,7 +120,7 @@ class NodeFunction(Linkable, Generic[P, R]):
 
     @property
     def is_async(self) -> bool:
-        """Whether calling it gives something to await."""
+        """True if calling it returns an awaitable."""
         return iscoroutinefunction(self.__wrapped__)
 
     def step(
@@ -344,7 +344,7 @@ def _link(left: object, right: object) -> Group:
 
 
 class OpenFlow(Protocol):
-    """What operators ask of the flow they write into."""
+    """Interface of the flow that operators write into."""
 
     id: str
 
@@ -384,7 +384,7 @@ def close_flow() -> None:
 
 
 def is_innermost(flow: object) -> bool:
-    """Whether operators write into ``flow`` now."""
+    """Return whether operators write into ``flow`` now."""
     return _open.get()[-1:] == (flow,)
 
 

@@ -98,7 +98,7 @@ class Model(BaseModel):
 
 
 class Retry(Model):
-    """How often, and how far apart, a failed node is tried again."""
+    """Number of tries of a failed node, and the delays between them."""
 
     max_attempts: Annotated[int, Field(ge=1, le=1000, strict=True)] = 3
     """Attempts in all, the first one included."""
@@ -130,7 +130,7 @@ class Retry(Model):
 
 
 class Fallback(Model):
-    """What a node gives when its last attempt has failed: one of the two."""
+    """Output of a node whose last attempt has failed: one of the two."""
 
     value: Any = None
     """The node's output then: plain data, taken as it is written."""
@@ -229,7 +229,7 @@ class Cache(Model):
 
 
 class Concurrency(Model):
-    """How many attempts may run at a time, on all workers together."""
+    """Number of attempts that may run at a time, on all workers together."""
 
     limit: Count
     key: _Shared | None = None
@@ -250,7 +250,7 @@ _RATE = re.compile(r"(\d+)\s*/\s*(\d*(?:\.\d+)?(?:ms|s|m|h|d))")
 
 
 class RateLimit(Model):
-    """How many attempts may begin in a time, on all workers together."""
+    """Number of attempts that may begin in a period, on all workers together."""
 
     limit: Count
     per: Duration = 1.0

@@ -1,4 +1,4 @@
-"""What is written in Python, as the values of a definition.
+"""Conversion of what is written in Python to the values of a definition.
 
 In: arguments, policies, ways to choose. Out: trees. Not here: the flow that they go into (builder).
 """
@@ -61,7 +61,7 @@ def items_of(id: str, key: str, before: Sequence[str]) -> str:
 
 
 def items_tree(items: Any) -> Any:
-    """What ``for_each`` says: a function that gives the items by its address."""
+    """Return the tree of ``for_each``: a function that gives the items, by its address."""
     if isinstance(items, Source):
         called = items.function
         spec = called.__flowcore__ if isinstance(called, NodeFunction) else NodeSpec(name="")
@@ -108,7 +108,7 @@ def policy_keys(uses: str, spec: NodeSpec, **given: Any) -> dict[str, Any]:
 
 
 def spec_keys(spec: NodeSpec) -> dict[str, Any]:
-    """What a decorator says, as a tree."""
+    """Return a decorator's spec as a tree."""
     return _policy_trees({name: getattr(spec, name) for name in POLICIES})
 
 
@@ -128,7 +128,7 @@ _NONE: Mapping[str, Any] = {"tags": [], "join": "all_success"}
 
 
 def without(uses: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a node says to have no policy that it does not name, whatever the decorator says.
+    """Return the keys that switch off those policies of a decorator that a node does not have.
 
     Of a node whose function was decorated once more, or ``configured`` anew: the one that a worker
     finds under its address may say what this one does not.

@@ -15,7 +15,7 @@ __all__ = ["Shapes"]
 
 
 class Shapes:
-    """What a flow under construction can have beside single nodes."""
+    """Structured nodes of a flow under construction."""
 
     _nodes: dict[str, dict[str, Any]]
 

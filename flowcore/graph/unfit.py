@@ -1,4 +1,4 @@
-"""What cannot be a node, told when it is decorated or added.
+"""Refusal of objects that cannot be nodes, when they are decorated or added.
 
 In: whatever was decorated. Out: nothing, or a UsageError: one sentence about what it is, one way
 out. Not here: whether its name leads back to it, which only shows once its module is complete

@@ -97,7 +97,7 @@ def from_canvas(
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What a part of a canvas gives."""
+    """Result of a part of a canvas."""
 
     nodes: tuple[str, ...]
     text: str
@@ -149,7 +149,7 @@ class _Made:
     def _flat(
         self, tasks: Sequence[Any], before: _Result | None, first: Sequence[Any] | None
     ) -> Iterator[_Result]:
-        """What the tasks of a group give; a group in a group is part of it, as Celery has it."""
+        """Yield the tasks of a group; a group in a group is part of it, as Celery has it."""
         for one in tasks:
             if isinstance(one, Mapping) and one.get("task") == "celery.group":
                 self._refuse_all(one, before)

@@ -55,7 +55,7 @@ class _Task:
 
 @dataclass(slots=True)
 class _Workflow:
-    """What was read so far, and what was wrong with it."""
+    """Everything read so far, and the problems in it."""
 
     tasks: dict[str, _Task] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""What a node can be: the built-in types, and how `uses` becomes something to call."""
+"""Node types: the built-in ones, and the resolution of `uses` to a callable."""

@@ -1,4 +1,4 @@
-"""What a node's function may ask for: ``ctx``.
+"""Context that a node's function may ask for: ``ctx``.
 
 In: facts about the attempt, given by the engine. Out: Context. Not here: how they are found.
 """
@@ -17,7 +17,7 @@ __all__ = ["Context", "Resumed"]
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What ended a node's wait."""
+    """The reason for which a node's wait ended."""
 
     by: Literal["time", "signal"]
     value: Any = None
@@ -58,7 +58,7 @@ class Context:
 
     @property
     def memory(self) -> Memory:
-        """What outlives the run: the conversation and the facts of the run's thread.
+        """Memory that outlives the run: the conversation and the facts of the run's thread.
 
         Raises:
             UsageError: The node runs where there is no memory, such as in a Celery canvas.
@@ -69,7 +69,7 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether this attempt should end early: its run is being stopped, or its time is up."""
+        """True if this attempt should end early: its run is being stopped, or its time is up."""
         return self.stopping.is_set()
 
     def emit(self, kind: str, /, **data: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What nodes of a definition may reach over the network.
+"""Addresses that nodes of a definition may reach over the network.
 
 In: a host. Out: the address to connect to, or a refusal. Not here: requests (types.http,
 types.llm).

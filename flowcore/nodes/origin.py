@@ -89,7 +89,7 @@ def namesake_of(module: str) -> str | None:
 
 
 def _said(module: ModuleType | None, name: str) -> Any:
-    """What a module has under a name; its ``__getattr__``, which makes things up, is not asked."""
+    """Return a module's attribute; its ``__getattr__``, which makes things up, is not asked."""
     try:
         return object.__getattribute__(module, "__dict__").get(name)
     except AttributeError:

@@ -98,7 +98,7 @@ class Reader:
             return self._read_again(value, error)
 
     def wrong(self, value: Any) -> list[Wrong]:
-        """What is wrong with a value; empty if nothing is."""
+        """Return the problems of a value; empty if there are none."""
         try:
             self.read(value)
         except Refused as refused:

@@ -87,7 +87,7 @@ class PlannedNodeError(UnresolvedError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """What `uses` stands for.
+    """The target of `uses`.
 
     Attributes:
         uses: The name.
@@ -353,7 +353,7 @@ def _no_attribute(inside: Any, name: str, uses: str) -> UnresolvedError:
 
 
 def _spec(found: Any) -> object:
-    """What ``@node`` attached to this very object; not what ``__getattr__`` makes up."""
+    """Return the spec that ``@node`` attached to this very object; ``__getattr__`` is not asked."""
     attached = getattr(found, "__dict__", {}).get(MARKER)
     return attached if attached is not None else getattr(type(found), MARKER, None)
 
@@ -363,7 +363,7 @@ def _is_agent(found: Any) -> bool:
 
 
 def is_mock(found: Any) -> bool:
-    """Whether a callable is a mock of ``unittest.mock``, or a function that stands for one."""
+    """Return whether a callable is a mock of ``unittest.mock``, or a stand-in for one."""
     mock = sys.modules.get("unittest.mock")
     stands_for = getattr(found, "__dict__", {}).get("mock", found)
     return mock is not None and isinstance(stands_for, mock.NonCallableMock)

@@ -1,4 +1,4 @@
-"""What a node's function takes.
+"""Signature of a node's function.
 
 In: a function. Out: its parameters, as far as giving it arguments goes. Not here: which parameter
 gets which (engine.attempts.binding).
@@ -22,7 +22,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What a function takes, as far as binding cares."""
+    """Parameters of a function, as far as binding needs them."""
 
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ def _is_context(parameter: inspect.Parameter, function: Callable[..., Any]) -> b
 
 
 def _names_context(annotation: str, function: Callable[..., Any]) -> bool:
-    """Whether an annotation that is still text means our Context, no other class of its name."""
+    """Return whether an annotation that is still text means our Context, not a namesake."""
     plain = annotation.partition("|")[0].removeprefix("Optional[").rstrip("] ").strip()
     first, *more = plain.split(".")
     if (more or [first])[-1] != Context.__name__:

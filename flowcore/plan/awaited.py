@@ -27,7 +27,7 @@ class Awaited:
     """It is of items or iterations: their number in brackets ends the name."""
 
     def fits(self, name: str) -> bool:
-        """Whether a signal of this name is for it."""
+        """Return whether a signal of this name is for it."""
         if self.several:
             return re.fullmatch(rf"{re.escape(self.name or '')}\[\d+\]", name) is not None
         return self.name is None or self.name == name

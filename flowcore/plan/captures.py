@@ -1,4 +1,4 @@
-"""What the inside of a structured node reads of the outside, by name.
+"""Outer values that the inside of a structured node reads by name.
 
 In: the node's arguments and its body. Out: names. Not here: their values
 (engine.child_runs.structured).
@@ -61,7 +61,7 @@ class _Reads:
         self.bare |= found.bare.keys()
 
     def inside(self, params: Mapping[str, Any], body: StructuredSpec) -> None:
-        """What a body in a body reads of what is outside it."""
+        """Collect the outer values that a body inside a body reads."""
         bare, keyed = captured(params, body)
         self.bare |= bare
         self.keyed |= keyed

@@ -116,7 +116,7 @@ def loop_plan(plan: Plan, node: int, body: StructuredSpec, first: int, count: in
 
 
 def segment(body: StructuredSpec, first: int) -> int:
-    """How many iterations from ``first`` on are one run: few, then more, for most loops are short.
+    """Return the number of iterations from ``first`` in one run: few, then more; loops are short.
 
     Of a loop that ends early, what is left of its chain is skipped; that costs something, too.
     """

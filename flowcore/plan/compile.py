@@ -147,7 +147,7 @@ def _with_epilogue(plan: Plan, body: StructuredSpec) -> Plan:
 
 
 def _memory(config: MemoryConfig | None) -> dict[str, Any]:
-    """What there is to say of memory; two names of one kind become one."""
+    """Compile the memory settings; two names of one kind become one."""
     if config is None:
         return {}
     said = config.model_dump(exclude_none=True)
@@ -234,7 +234,7 @@ def _intern(
 
 
 def _own(node: NodeDefinition) -> dict[str, Any]:
-    """What the definition itself says of how a node is run."""
+    """Return the definition's own settings for running a node."""
     said = node.model_fields_set.intersection(POLICIES)
     if not said:
         return {}

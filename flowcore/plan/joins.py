@@ -37,7 +37,7 @@ class JoinInput:
 
 
 def is_live(arrival: JoinInput) -> bool:
-    """Whether the edge carries anything: its source has run, and its condition holds."""
+    """True if the edge is alive: its source has run, and its condition holds."""
     return arrival.holds and arrival.state in {NodeState.SUCCEEDED, NodeState.FAILED}
 
 
@@ -76,7 +76,7 @@ def runs(join: str, arrivals: Iterable[JoinInput]) -> bool:
 
 
 def is_fatal_skip(join: str, arrivals: Iterable[JoinInput]) -> bool:
-    """Whether skipping a node fails the run: an any_success join that hoped in vain.
+    """Return whether skipping a node fails the run: an any_success join without a success.
 
     Its predecessors' failures were tolerated because one of them might have succeeded.
     """
@@ -87,7 +87,7 @@ def is_fatal_skip(join: str, arrivals: Iterable[JoinInput]) -> bool:
 
 
 def is_tolerated(plan: Plan, node: int, *, dead: frozenset[int] = frozenset()) -> bool:
-    """Whether the run goes on although ``node`` failed.
+    """Return whether the run continues although ``node`` failed.
 
     It does if the node has live successors and the join of each of them accepts failures.
 

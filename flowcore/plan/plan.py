@@ -109,7 +109,7 @@ class Plan:
         return self.policies[self.policy_of[node]]
 
     def siblings(self, node: int) -> int:
-        """How many nodes have the very same successors, ``node`` included."""
+        """Count the nodes that have the very same successors, ``node`` included."""
         if not self._fellows:
             self._fellows.update(Counter(map(id, self.succ)))
         return self._fellows[id(self.succ[node])]
@@ -119,7 +119,7 @@ class Plan:
         return self.ids[node].partition("[")[0]
 
     def is_conditional(self, node: int) -> bool:
-        """Whether an edge from this node has a condition."""
+        """Return whether an edge from this node has a condition."""
         if not self._conditional and self.when:
             self._conditional.update(source for source, _ in self.when)
         return node in self._conditional

@@ -1,4 +1,4 @@
-"""How nodes are run: policies, and the bodies of structured nodes, in compiled form.
+"""Policies of nodes and specs of structured nodes, in compiled form.
 
 In: nothing. Out: Policy and StructuredSpec, and their wire forms. Not here: the author's models
 of them (graph.policy, graph.flow).
@@ -26,7 +26,7 @@ __all__ = ["BodyKind", "Policy", "StructuredSpec"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How a node is run; shared by all nodes that have the same one."""
+    """Settings for running a node; shared by all nodes that have the same ones."""
 
     uses: str
     retry: Retry | None = None
@@ -60,7 +60,7 @@ class Policy:
 
     @property
     def alone(self) -> bool:
-        """Whether such a node has a message to itself.
+        """True if such a node has a message to itself.
 
         The pool's hard time limit belongs to a message; and what waits for a limit gives its
         worker back.
@@ -75,7 +75,7 @@ class Policy:
 
     @property
     def guarded(self) -> bool:
-        """Whether something that all workers share decides if the node's function is called."""
+        """True if state that all workers share decides whether the node's function is called."""
         return bool(self.concurrency or self.rate_limit or self.circuit_breaker or self.cache)
 
     def decided(self, below: Mapping[str, Any]) -> Self:
@@ -95,7 +95,7 @@ class Policy:
         return replace(self, own=None, marked=marked_keys(merged, said), **changed)
 
     def to_wire(self) -> dict[str, Any]:
-        """What is said about it, as plain data."""
+        """Return the policy as plain data."""
         given = {key: value for key in _PLAIN if (value := getattr(self, key)) is not None}
         models = {key: model.model_dump() for key in _MODELS if (model := getattr(self, key))}
         chain = [one.model_dump() for one in self.fallback]
@@ -137,7 +137,7 @@ BodyKind = Literal["map", "loop", "parallel", "flow", "epilogue"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StructuredSpec:
-    """What a structured node starts: a run of its own, whose plan ``plan.children`` makes."""
+    """The run that a structured node starts; ``plan.children`` makes its plan."""
 
     kind: BodyKind
     inner: tuple[Policy, ...] = ()
@@ -169,7 +169,7 @@ class StructuredSpec:
     """Of a sub-flow that was not looked up yet: the name it was deployed under."""
 
     def to_wire(self) -> dict[str, Any]:
-        """What is said about it, as plain data."""
+        """Return the spec as plain data."""
         said = {name: value for name in _BODY if (value := getattr(self, name)) != _UNSAID[name]}
         return {**said, "inner": [policy.to_wire() for policy in self.inner]}
 

@@ -1,4 +1,4 @@
-"""What of a run may be kept when a part of it is run again.
+"""Selection of the nodes that are kept when a part of a run is run again.
 
 In: a plan, and how the nodes of a run have ended. Out: the nodes to run, and what has arrived at
 them from those that are kept. Not here: writing it down (stores).
@@ -34,7 +34,7 @@ class PartialJoin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumePoint:
-    """Where a run goes on."""
+    """The nodes from which a run continues."""
 
     again: tuple[int, ...]
     """The nodes to run, rising; all others are kept."""
@@ -89,7 +89,7 @@ def from_node(
 
 
 def _stands(plan: Plan, node: int, states: Sequence[NodeState], dead: Collection[int]) -> bool:
-    """Whether how a node ended may stay, as far as the node itself goes."""
+    """Return whether the way a node ended may stay, as far as the node itself goes."""
     if states[node] is not NodeState.FAILED:
         return states[node] in {NodeState.SUCCEEDED, NodeState.SKIPPED}
     live = [target for target in plan.succ[node] if target not in dead]

@@ -75,7 +75,7 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendResult:
-    """What became of a message."""
+    """Outcome of sending a message."""
 
     verdict: Verdict
     state: TaskState

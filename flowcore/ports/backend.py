@@ -27,7 +27,7 @@ class IWorkflow(Protocol):
 
 @runtime_checkable
 class IBackend(Protocol):
-    """What every backend offers.
+    """Interface of every backend.
 
     ``create_workflow`` must return something that works both with and without ``await``;
     ``BaseBackend`` subclasses may write it as a coroutine and are called with ``await``.

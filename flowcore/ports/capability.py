@@ -1,4 +1,4 @@
-"""What a backend can do, in the words of the feature matrix.
+"""Capabilities of backends, in the words of the feature matrix.
 
 In: nothing. Out: Capability. A backend declares its own in ``features``; a tick in the matrix is
 the passing of all cases of the capability (testing.conformance).

@@ -1,4 +1,4 @@
-"""How much room the store has: what is said before it is full, and when it is.
+"""Capacity of the store: the warning before it is full, and the refusal when it is.
 
 In: nothing. Out: a warning, a refusal. Not here: how it is measured (stores).
 """

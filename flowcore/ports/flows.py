@@ -29,7 +29,7 @@ class DeployedFlow:
 
     @property
     def address(self) -> str:
-        """What it is run by: ``name@version``."""
+        """Address by which it is run: ``name@version``."""
         return f"{self.name}@{self.version}"
 
 

@@ -36,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """What is kept of a thread's messages."""
+    """Kept messages of a thread."""
 
     entries: Sequence[Entry] = ()
     pinned: int = 0
@@ -49,7 +49,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """How a thread stands after a write."""
+    """State of a thread after a write."""
 
     last: int = 0
     """The id of the last message written."""

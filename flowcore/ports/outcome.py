@@ -1,4 +1,4 @@
-"""How an attempt of a node ends, and what a node waits for.
+"""Outcome of an attempt of a node, and suspension of a node that waits.
 
 In: nothing. Out: Outcome, Suspension. Not here: recording them (store).
 """
@@ -13,7 +13,7 @@ __all__ = ["Outcome", "Suspension"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspension:
-    """What a node waits for, without a worker; the first of these that comes wakes it."""
+    """Events that a node waits for, without a worker; the first that comes wakes it."""
 
     seconds: float | None = None
     until: float | None = None
@@ -27,7 +27,7 @@ class Suspension:
     """Whether the node wants to know what ended its wait; otherwise it just has its turn again."""
 
     def about(self) -> dict[str, Any]:
-        """What its event says; how long it waits for a limit at most is no promise to anybody."""
+        """Return the data of its event; the longest wait for a limit is not part of it."""
         words = {
             "reason": self.reason,
             "signal": self.signal,
@@ -40,7 +40,7 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one attempt ended."""
+    """Outcome of one attempt."""
 
     kind: Literal[
         "succeeded", "failed", "skipped", "retry", "waiting", "cancelled", "lost", "deferred"

@@ -48,7 +48,7 @@ class _Output:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExecutionResult:
-    """What a run came to.
+    """Result of a run.
 
     Attributes:
         success: Whether the run has succeeded.

@@ -52,7 +52,7 @@ class Schedule:
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether it only stands for an entry that cannot be read; ``trouble`` says why."""
+        """True if it only stands for an entry that cannot be read; ``trouble`` says why."""
         return not self.flow
 
 

@@ -102,7 +102,7 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitResult:
-    """What became of a new run."""
+    """Outcome of submitting a run."""
 
     created: bool
     """False: a run with this id exists already and was left as it is."""
@@ -136,7 +136,7 @@ KEPT_SIGNALS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """What a settled attempt set in motion."""
+    """Consequences of a settled attempt."""
 
     accepted: bool
     """False: the ticket is old or the node has settled; nothing was written."""
@@ -170,7 +170,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """What became of a run that was to go on."""
+    """Outcome of resuming a run."""
 
     resumed: bool
     """False: it is neither paused, nor failed, nor cancelled; it was left as it is."""
@@ -180,7 +180,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
-    """What a janitor found overdue."""
+    """Overdue work that a janitor found."""
 
     dispatches: tuple[Dispatch, ...] = ()
     """To publish: retries that are due, nodes whose worker was lost."""
@@ -358,7 +358,7 @@ class RunStore(Protocol):
 
 
 class AppendResult(StrEnum):
-    """What became of a node's notes."""
+    """Outcome of appending a node's notes."""
 
     HEARD = "heard"
     STALE = "stale"

@@ -31,7 +31,7 @@ class UnitRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSize:
-    """How nodes of one policy travel."""
+    """Batch size of nodes of one policy."""
 
     cost: float
     """Seconds that one of them is thought to take."""
@@ -45,7 +45,7 @@ class BatchSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granularity:
-    """How nodes that become ready are shared out between a unit and the queue."""
+    """Division of nodes that become ready between a unit and the queue."""
 
     packs: Mapping[int, BatchSize] = field(default_factory=dict)
     """By policy number; nodes of other policies travel one in a message."""
@@ -92,7 +92,7 @@ class CompletedNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitProgress:
-    """What a unit has done since it last said so, and what it means to do next."""
+    """Progress of a unit since its last report, and its next nodes."""
 
     done: Sequence[CompletedNode] = ()
     """In the order in which they ran: a node that ran before the store knew it to be ready

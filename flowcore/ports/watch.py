@@ -16,7 +16,7 @@ __all__ = ["Arrived", "RunWatch", "Standing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """What a wait has brought."""
+    """Result of a wait."""
 
     events: Mapping[str, Sequence[Event]] = field(default_factory=dict)
     """New events, by run."""
@@ -28,7 +28,7 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a run stands."""
+    """State of a run, for those who wait for it."""
 
     state: RunState
     last: int

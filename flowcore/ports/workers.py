@@ -15,7 +15,7 @@ __all__ = ["WorkerInfo", "WorkerRegistry"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """What a worker says about itself."""
+    """A worker's description of itself."""
 
     id: str
     """Names this very process, among all that ever ran; workers of one name are several."""

@@ -12,7 +12,7 @@ __all__ = ["METHODS", "Callbacks", "calls_of"]
 
 
 class Callbacks:
-    """What hears of a run; write the methods you want, sync or async.
+    """Callbacks of a run's events; write the methods you want, sync or async.
 
     Any object with some of these methods will do. Each is given the event.
     """

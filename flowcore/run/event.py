@@ -43,7 +43,7 @@ class EventType(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a run ends with it: only ``run.resumed`` ever follows."""
+        """True if a run ends with it: only ``run.resumed`` ever follows."""
         return self in _LAST
 
 

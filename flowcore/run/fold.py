@@ -67,7 +67,7 @@ def apply_event(nodes: dict[str, NodeRecord], event: Event) -> None:
 
 
 def _wait(event: Event, state: NodeState) -> dict[str, Any]:
-    """What a node waits for after this event: nothing, unless it says so."""
+    """Return what a node waits for after this event: nothing, unless the event names it."""
     if state is NodeState.RETRYING:
         return {"waits": None, "signal": None, "until": _later(event, event.data.get("delay"))}
     if state is not NodeState.WAITING:

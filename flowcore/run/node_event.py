@@ -1,4 +1,4 @@
-"""What a node says while it runs: tokens, log records, events of its own.
+"""Events that a node emits while it runs: tokens, log records, events of its own.
 
 In: what was said. Out: notes, and their wire form: many notes are one entry of a run's log.
 Not here: when they are written (engine.attempts.event_emitter).
@@ -20,7 +20,7 @@ MOST_SAID = 64 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What a node says, before it is an event."""
+    """A node's output before it becomes an event."""
 
     type: EventType
     """One of ``NODE_EMITTED``, ``NODE_TOKEN``, ``NODE_LOG``, ``NODE_FALLBACK``, ``NODE_CACHED``,

@@ -1,4 +1,4 @@
-"""What is recorded of a run and of each node.
+"""Records of a run and of each node.
 
 In: nothing. Out: frozen records that readers get. Not here: keeping them (stores).
 """

@@ -31,7 +31,7 @@ _MOST_NAMES = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Where a payload is, and how to know that it is whole."""
+    """Location of a payload, and the check that it is whole."""
 
     space: str
     """The part of the payload store that belongs to its run."""

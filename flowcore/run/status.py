@@ -9,7 +9,7 @@ __all__ = ["NodeState", "RunState"]
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """State of a run."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -21,12 +21,12 @@ class RunState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the run has ended: only an explicit resume changes it then."""
+        """True if the run has ended: only an explicit resume changes it then."""
         return self in _TERMINAL_RUN
 
 
 class NodeState(StrEnum):
-    """Where a node stands."""
+    """State of a node."""
 
     PENDING = "pending"
     HELD = "held"
@@ -42,7 +42,7 @@ class NodeState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the node has settled."""
+        """True if the node has settled."""
         return self in _TERMINAL_NODE
 
     @property

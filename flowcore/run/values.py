@@ -194,7 +194,7 @@ class _Table:
         self.refuse(path, f"is a {_name(value)}, which has no order", "give sorted(…) or list(…)")
 
     def foreign(self, value: Any, path: _Path) -> Any:
-        """What is known by what it has: dataclasses, attrs, numpy."""
+        """Convert values recognised by their attributes: dataclasses, attrs, numpy."""
         names = _fields_of(value)
         numpy = sys.modules.get("numpy")  # what is not loaded made no value
         if names is not None:

@@ -154,7 +154,7 @@ class _Parts:
         return found
 
     def _few(self, count: int) -> Iterator[int]:
-        """How many children to decode in each turn; 0: one, which may be large itself."""
+        """Yield the number of children to decode in each turn; 0: one, which may be large."""
         at_once = count * _PART // len(self._packed)
         if not at_once:
             yield from repeat(0, count)

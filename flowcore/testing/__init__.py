@@ -1,4 +1,4 @@
-"""What flowcore gives to the tests of others: a runner, pytest fixtures, a conformance suite."""
+"""Test kit for users: a runner, pytest fixtures, a conformance suite."""
 
 import importlib
 from typing import Any

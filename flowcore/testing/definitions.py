@@ -15,7 +15,7 @@ __all__ = ["Definitions"]
 
 
 class Definitions:
-    """What a test runs."""
+    """Definitions that a test runs."""
 
     def __init__(self) -> None:
         """Know of none yet."""

@@ -1,4 +1,4 @@
-"""What stands in a test for leases and the broker.
+"""Test doubles of leases and the broker.
 
 In: nothing. Out: doubles that Flows is wired with. Not here: the engine, which is the real one;
 what stands for functions (stubs).

@@ -1,4 +1,4 @@
-"""Where the runs of a test live: the ports of a session, in this process.
+"""Environment of a test's runs: the ports of a session, in this process.
 
 In: a clock. Out: what handles, schedules and threads of memory of the client stand on, without a
 server. Not here: running nodes (flows).
@@ -37,7 +37,7 @@ class _Settings:
 
 
 class _Nothing:
-    """What a real session would ask of others: nobody is behind, full or to be told."""
+    """Answers without other processes: nobody is behind, full, or waiting for a notification."""
 
     def check(self) -> None:
         """No worker is of another version."""

@@ -168,7 +168,7 @@ class Flows:
         return Memory(name, thread, session=self._session)
 
     def calls(self, node: str) -> int:
-        """How often a node's function was called, those attempts included that were to fail.
+        """Count the calls of a node's function, attempts that were to fail included.
 
         Raises:
             UsageError: No flow that ran has such a node.
@@ -281,7 +281,7 @@ class Flows:
         return found
 
     def events(self, run: str) -> list[Event]:
-        """What has happened in a run, in order."""
+        """Return the events of a run, in order."""
         found: list[Event] = []
         while page := self.store.read(run, after=len(found)):
             found += page
@@ -336,7 +336,7 @@ class Flows:
             raise timed_out(limit)
 
     def _goes_on(self, runs: frozenset[str]) -> bool:
-        """Whether something will fall due in one of these runs, or inside it."""
+        """Return whether something will fall due in one of these runs, or inside it."""
         return any(run.partition("/")[0] in runs for run, _ in self.session.agenda())
 
     def _next_due(self) -> float | None:

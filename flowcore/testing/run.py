@@ -26,7 +26,7 @@ __all__ = ["Runner", "TestRun"]
 
 
 class Runner(Protocol):
-    """What has a run."""
+    """Interface of the runner behind a run."""
 
     now: float
     session: InProcess
@@ -36,7 +36,7 @@ class Runner(Protocol):
         ...
 
     def events(self, run: str) -> list[Event]:
-        """What has happened in a run, in order."""
+        """Return the events of a run, in order."""
         ...
 
     def proceed(self) -> None:
@@ -60,7 +60,7 @@ class TestRun(RunControl):
 
     @property
     def state(self) -> RunState:
-        """Where it stands."""
+        """State of the run."""
         return self.record.state
 
     @property
@@ -70,7 +70,7 @@ class TestRun(RunControl):
 
     @property
     def events(self) -> list[Event]:
-        """What has happened, in order."""
+        """Events of the run, in order."""
         return self._flows.events(self.id)
 
     @property
@@ -85,7 +85,7 @@ class TestRun(RunControl):
         )
 
     def output(self, node: str) -> Any:
-        """What a node gave; ``KeyError`` if it gave nothing.
+        """Return a node's output; ``KeyError`` if it has none.
 
         Raises:
             UsageError: The flow has no such node.
@@ -145,7 +145,7 @@ class TestRun(RunControl):
         return self._rerun(from_node, with_input, id)
 
     def result(self) -> ExecutionResult:
-        """What it has come to so far."""
+        """Return the result so far."""
         outputs = cast("Outputs", self.outputs)
         plan = self._flows.session.plan_of(self.id)
         return result_of(self.record, plan, outputs, now=self._flows.now)

@@ -82,7 +82,7 @@ def _kind(function: _Function) -> Callable[..., _Function]:
 def stand_in(
     stub: _Function, own: _Function | None, before: Callable[[], None]
 ) -> tuple[_Function, _Function]:
-    """What is called in a node's place, and what it is called like.
+    """Return the function to call in a node's place, with the signature to call it by.
 
     Args:
         stub: What is to be called.

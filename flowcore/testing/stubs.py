@@ -1,4 +1,4 @@
-"""What stands in a test for the functions of nodes, and what goes wrong in them.
+"""Stubs for the functions of nodes in a test, and injected faults.
 
 In: nodes by name, functions, errors. Out: for each attempt, what is called instead. Not here: how a
 stub is called (stub_functions), running it (the engine).
@@ -23,7 +23,7 @@ __all__ = ["Stubs"]
 
 @dataclass
 class _Fault:
-    """What goes wrong at a node."""
+    """An injected fault of a node."""
 
     error: BaseException | type[BaseException]
     left: float
@@ -74,7 +74,7 @@ class Stubs:
         self._faults[node] = _Fault(error or RuntimeError(f"{node} was told to fail"), times)
 
     def calls(self, node: str) -> int:
-        """How often a node's function was called."""
+        """Count the calls of a node's function."""
         if self._names and node not in self._calls:
             self._refuse(node, "calls")
             if node not in self._names:
@@ -110,7 +110,7 @@ class Stubs:
     def substitute(
         self, plan: Plan, node: int, find: Callable[[], Callable[..., Any]]
     ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """What is called in an attempt, and the function whose parameters and output count."""
+        """Return the function to call, and the one whose parameters and output count."""
         self.learn(plan)
         policy = plan.policy(node)
         if plan.ids[node].endswith("[end]"):  # says that a map has all its items, and is none
@@ -140,7 +140,7 @@ class Stubs:
             self._spend(delay, timeout)
 
     def _told(self) -> Iterator[tuple[str, str]]:
-        """What was said of which node."""
+        """Yield the kind of each setting and the name of its node."""
         kinds: Mapping[str, Mapping[str, Any]] = {
             "fail": self._faults,
             "stub": self._stubs,

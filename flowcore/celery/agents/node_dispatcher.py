@@ -46,7 +46,7 @@ def node_queue(queue: str | None) -> str:
 
 
 def is_node_queue(queue: str | None) -> bool:
-    """Whether messages of this queue are for an agent; knows the broker's names as well."""
+    """Return whether a queue carries messages for an agent, by its own or the broker's name."""
     return queue is not None and _PREFIX in queue.split(".")
 
 

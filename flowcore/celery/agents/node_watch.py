@@ -48,7 +48,7 @@ class NodeWatch(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeProcess:
-    """What a process runs nodes with."""
+    """Parts with which a process runs nodes."""
 
     app: Any
     services: AgentServices

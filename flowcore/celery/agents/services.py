@@ -1,4 +1,4 @@
-"""What agents are hosted with, and how their modules are loaded.
+"""Services for hosting agents, and the loading of their modules.
 
 In: ports, and names of modules. Out: AgentServices, agents by name.
 """
@@ -38,7 +38,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostedWork:
-    """What a worker's processes host beside its pool."""
+    """Work that a worker's processes host beside its pool."""
 
     worker: str
     """The worker's name."""
@@ -74,7 +74,7 @@ Launch = Callable[[HostedWork], Launched]
 
 
 class AgentServices:
-    """What the agents of a process use."""
+    """Services that the agents of a process use."""
 
     def __init__(  # noqa: PLR0913  (assembly names them all)
         self,

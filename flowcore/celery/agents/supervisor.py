@@ -62,16 +62,16 @@ class ChildProcess:
 
 
 class Role(Protocol):
-    """What some of the processes are for."""
+    """Role of a group of processes."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name of the role, for people."""
         ...
 
     @property
     def count(self) -> int:
-        """How many processes there are."""
+        """Number of processes."""
         ...
 
     @property
@@ -179,7 +179,7 @@ class Supervisor:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether nothing is started any more."""
+        """True if nothing is started any more."""
         return self._stopping
 
     @property

@@ -186,7 +186,7 @@ def _signed(state: State, keys: Keyring) -> State:
 
 
 def _verified(signed: Any, keys: Keyring) -> State:
-    """What was signed."""
+    """Verify a signed payload and return its content."""
     state = dict(signed) if isinstance(signed, Mapping) else {}
     signature = state.pop(SIGNATURE, None)
     if not keys.verify_value(state, signature):
@@ -304,7 +304,7 @@ def _pass_on(opened: _Opened, node: int, state: State, mine: State) -> State:
 
 
 def _merged(parts: Sequence[State]) -> State:
-    """What the nodes of a layer returned, as one; the first of them passed the state on."""
+    """Merge the outputs of a layer's nodes; the first of them passed the state on."""
     return {
         **parts[0],
         "settled": {id: how for part in parts for id, how in part["settled"].items()},
@@ -313,7 +313,7 @@ def _merged(parts: Sequence[State]) -> State:
 
 
 def _upstream(plan: Plan, state: Mapping[str, Any]) -> Upstream:
-    """What nodes see, out of the state."""
+    """Return the upstream outputs that nodes see, out of the state."""
     seen = CanvasReader(plan, input=state["input"], settled=state["settled"])
     return Upstream(run=state["run"], plan=plan, reader=seen)
 
@@ -335,7 +335,7 @@ def _settle(
 
 
 def _succeeded(plan: Plan, node: int, upstream: Upstream, value: Any) -> State:
-    """How a node settled that gave ``value``."""
+    """Return the record of a node that succeeded with ``value``."""
     output = unpack(pack(value, what=f"output of node {plan.ids[node]!r}"))
     upstream.put(node, output)
     dead = dead_edges(plan, node, upstream, state=NodeState.SUCCEEDED.value)
@@ -349,7 +349,7 @@ def _succeeded(plan: Plan, node: int, upstream: Upstream, value: Any) -> State:
 def _failed(
     plan: Plan, node: int, state: Mapping[str, Any], error: Exception
 ) -> tuple[State, str | None]:
-    """How a node settled that failed for good, and whether that fails the run."""
+    """Return the record of a node that failed for good, and the run's error if it fails too."""
     try:
         dead = dead_edges(plan, node, _upstream(plan, state), state=NodeState.FAILED.value)
     except Exception:  # noqa: BLE001  (the node's own error is the one to tell)

@@ -1,4 +1,4 @@
-"""What a canvas carries along, read the way a run store is read.
+"""Reader of a canvas's state, with the interface of a run store.
 
 In: the state of a canvas. Out: a RunReader of that one run, for Upstream. Not here: the canvas.
 """
@@ -43,7 +43,7 @@ class CanvasReader:
         return {node: len(blob) for node, blob in self.outputs(run, nodes).items()}
 
     def states(self, run: str, nodes: Sequence[int]) -> Mapping[int, NodeState]:  # noqa: ARG002
-        """Where these nodes stand."""
+        """Return the states of these nodes."""
         return {
             node: NodeState(self._settled.get(self._plan.ids[node], {}).get("state", "pending"))
             for node in nodes

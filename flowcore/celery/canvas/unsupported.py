@@ -1,4 +1,4 @@
-"""What a Celery canvas cannot keep: refused by name before any message is sent.
+"""Features that a Celery canvas lacks: refused by name before any message is sent.
 
 In: a plan. Out: nothing, or UsageError. Not here: the canvas itself (export).
 
@@ -91,7 +91,7 @@ def _said(thing: Plan | Policy, kept: Collection[str]) -> Iterator[str]:
 
 
 def _unkept(policy: Policy) -> Iterator[str]:
-    """What one node has."""
+    """Yield the unsupported features of one node."""
     is_function = ":" in policy.uses and not policy.uses.startswith(PREFIX)
     if policy.body is not None:
         yield _BODIES.get(policy.body.kind, repr(policy.body.kind))
@@ -103,7 +103,7 @@ def _unkept(policy: Policy) -> Iterator[str]:
 
 
 def _closing(policy: Policy) -> Iterator[str]:
-    """What runs at the end of a flow."""
+    """Yield the keys of the nodes that run at the end of a flow."""
     body = policy.body
     if body is None:
         return

@@ -119,6 +119,6 @@ class GatedWorker(Worker):
 
 
 def _is_ending() -> bool:
-    """Whether the worker shuts down: then what is not acknowledged is for others."""
+    """Return whether the worker shuts down: then what is not acknowledged is for others."""
     told: Any = state  # its types say None
     return told.should_stop is not None or told.should_terminate is not None

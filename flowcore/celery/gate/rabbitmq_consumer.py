@@ -1,4 +1,4 @@
-"""How a worker takes messages from a RabbitMQ: through the gate.
+"""Consumption of messages from RabbitMQ, through the gate.
 
 In: frames and messages as py-amqp reads them. Out: messages for kombu; refusals, acknowledged. Not
 here: what is refused and why (validation), Redis (redis_consumer), publishing (kombu.producers).

@@ -1,4 +1,4 @@
-"""How a worker takes messages from a Redis: through the gate, and those of nodes are not kept.
+"""Consumption of messages from Redis, through the gate; messages of nodes are not kept.
 
 In: what kombu has popped. Out: refusals; kombu's bookkeeping of what is not acknowledged yet, left
 out for nodes. Not here: what is refused and why (validation), RabbitMQ (rabbitmq_consumer),

@@ -1,4 +1,4 @@
-"""What becomes of a message that is refused: it is counted, logged, and kept aside.
+"""Handling of a refused message: it is counted, logged, and kept aside.
 
 In: messages and reasons. Out: the log of refusals, written from a thread of its own, since the
 worker's loop may not wait for a store. Not here: who refuses (validation, signing), the

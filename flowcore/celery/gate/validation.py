@@ -271,7 +271,7 @@ def _judge_stamps(headers: Any, stamps: Any) -> str | None:
 
 
 def is_mailbox(queue: str) -> bool:
-    """Whether a queue carries commands of Celery's remote control to one worker."""
+    """Return whether a queue carries commands of Celery's remote control to one worker."""
     return queue.endswith(".pidbox")
 
 

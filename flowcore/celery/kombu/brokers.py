@@ -1,4 +1,4 @@
-"""What differs between brokers: how kombu spells them, and what each needs to be told.
+"""Differences between brokers: kombu's spelling of them, and their options.
 
 In: an address. Out: a Place, for Celery's broker or its result backend. Not here: publishing
 (producers), how a worker shares itself between lanes (gate.redis_consumer).
@@ -53,7 +53,7 @@ class Place:
 
     @property
     def scheme(self) -> str:
-        """How the URL begins."""
+        """Scheme of the URL."""
         return self.url.partition("://")[0]
 
 

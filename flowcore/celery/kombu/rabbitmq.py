@@ -26,7 +26,7 @@ _PATIENCE = 5.0
 
 
 class _Batch:
-    """What kombu's Producer asks of a batch."""
+    """Batch of messages, with the attributes that kombu's Producer needs."""
 
     def __init__(self, channel: "_Channel") -> None:
         self.channel = channel
@@ -40,7 +40,7 @@ class _Batch:
         self.channel.wait_for_confirms()
 
     def discard(self) -> None:
-        """What has left has left; whoever failed drops the connection."""
+        """Do nothing: sent messages cannot be recalled; a failed caller drops the connection."""
 
     def close(self) -> None:
         """The channel outlives the batch."""

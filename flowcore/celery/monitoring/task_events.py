@@ -109,7 +109,7 @@ class TaskEvents:
             _log.debug("monitors were not told of %s: %s", events[0]["uuid"], error)
 
     def listened(self) -> bool:
-        """Whether anybody listens to task events; at most a second old."""
+        """Return whether anybody listens to task events; at most a second old."""
         now = time.monotonic()
         if now >= self._asked + _LISTENED_FRESH:
             self._asked = now
@@ -160,7 +160,7 @@ class RunTaskEvents:
         self._events = events
 
     def listened(self) -> bool:
-        """Whether anybody would see a row."""
+        """Return whether anybody would see a row."""
         return self._events.listened()
 
     def send(self, events: Sequence[dict[str, Any]], *, hostname: str) -> None:

@@ -39,7 +39,7 @@ class UnitTaskEvents:
         self._last = 0.0
 
     def wanted(self) -> bool:
-        """Whether anybody listens: most of the time nobody does, and rows are not kept."""
+        """Return whether anybody listens: most of the time nobody does, and rows are not kept."""
         return self._rows.listened()
 
     def add(self, node: int, outcome: Outcome, seconds: float) -> None:

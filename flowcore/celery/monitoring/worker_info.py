@@ -103,6 +103,6 @@ def _resident(pid: int) -> int:
 
 
 def _peak() -> int:
-    """What this process has held at most, where the system tells no more: in bytes, or in KiB."""
+    """Return the process's peak memory in bytes; systems count it in bytes or in KiB."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024

@@ -39,7 +39,7 @@ class Activity:
         self._due = clock()
 
     def is_busy(self) -> bool:
-        """Whether the worker has received something lately."""
+        """Return whether the worker has received something lately."""
         self._notice()
         return self._clock() - self._since < _LATELY
 

@@ -91,7 +91,7 @@ _OVER = {
 
 @dataclass(slots=True)
 class _Seen:
-    """What the watchdog knows of the work of one child."""
+    """The watchdog's view of one child's work."""
 
     serial: int
     renewed: float = 0.0
@@ -180,7 +180,7 @@ class Watchdog:
         return why
 
     def _was_busy(self, work: RunningWork, seen: _Seen) -> bool:
-        """Whether a child has been on the CPU, and not waiting, for the grace after its limit."""
+        """Return whether a child was on the CPU, not waiting, for the grace after its limit."""
         ticks = self._cpu.ticks(work.pid)
         if not ticks:
             seen.late = None
@@ -270,13 +270,13 @@ class Watchdog:
 
 
 def _is_frozen(pid: int) -> bool:
-    """Whether it is known that a silent process does nothing, and no debugger is why."""
+    """Return whether a silent process is known to be frozen, other than by a debugger."""
     usage = read_usage(pid)
     return usage is not None and not usage.is_traced
 
 
 def _held(work: RunningWork) -> AttemptRef | UnitRef:
-    """What the lease is for."""
+    """Return what the lease is for."""
     if work.unit:
         return UnitRef(run=work.run, unit=work.unit)
     return AttemptRef(run=work.run, node=work.node, attempt=work.attempt, turn=work.turn)

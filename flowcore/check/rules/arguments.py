@@ -76,7 +76,7 @@ def _check_type(draft: Draft, raw: RawNode, model: type[Arguments], naming: Nami
 
 
 def _beneath(draft: Draft, uses: str) -> Mapping[str, Any]:
-    """What the config gives where the node says nothing."""
+    """Return the arguments that the config supplies where the node has none."""
     if uses != "llm" or draft.config is None or draft.config.llm is None:
         return {}
     return draft.config.llm.model_dump(exclude_none=True)
@@ -149,7 +149,7 @@ def _check_keys(
 
 
 def _known(signature: Signature) -> list[str] | None:
-    """What can be given by name; None: anything."""
+    """Return the arguments that can be given by name; None: any."""
     if signature.open or not signature.known:
         return None
     return [*signature.required, *signature.optional]

@@ -70,7 +70,7 @@ def _called(draft: Draft, raw: RawNode) -> str | None:
 
 
 def _said(draft: Draft, uses: str, raw: RawNode, keys: Collection[str]) -> dict[str, Any]:
-    """What the decorator says, as a definition would say it."""
+    """Return the decorator's settings, as a definition would spell them."""
     spec = spec_of(uses)
     if spec is None:
         return {}

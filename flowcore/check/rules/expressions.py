@@ -91,7 +91,7 @@ def check_expressions(draft: Draft, graph: Graph) -> None:
 
 
 def _check_closing(draft: Draft, graph: Graph) -> None:
-    """What runs at the end may read every node, for all of them have settled by then."""
+    """Check nodes that run at the end: they may read every node, for all have settled by then."""
     parts: list[tuple[Mapping[str, Any], Path, Collection[str]]] = [
         (raw.fields["undo"], (*raw.path, "undo"), ("output",))
         for raw in draft.nodes.values()

@@ -42,7 +42,7 @@ def check_closing(draft: Draft, nested: Nested[Any]) -> dict[str, Any]:
 
 
 def _check_ids(draft: Draft) -> None:
-    """What is read by name has one name."""
+    """Check that names which are read are unique."""
     taken = set(draft.nodes)
     for part in _PARTS:
         given = draft.head.get(part) or {}
@@ -54,7 +54,7 @@ def _check_ids(draft: Draft) -> None:
 
 
 def _undo(draft: Draft, nested: Nested[Any]) -> Any:
-    """What undoes nodes, as a flow whose nodes have their names."""
+    """Return the nodes that undo others, as a flow whose nodes have their names."""
     tree: dict[str, Any] = {}
     places: dict[str, Path] = {}
     for key, raw in draft.nodes.items():

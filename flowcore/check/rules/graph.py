@@ -161,7 +161,7 @@ def _note_cycle(draft: Draft, graph: Graph, cycle: list[int]) -> None:
 
 
 def _declared(draft: Draft, source: str, target: str) -> Path:
-    """Where an edge is written."""
+    """Return the place where an edge is written."""
     for need, path in draft.nodes[target].needs():
         if need == source:
             return path

@@ -62,7 +62,7 @@ def check_secrets(draft: Draft) -> None:
 
 
 def _head(tree: Any) -> Iterator[tuple[Path, Any]]:
-    """What a definition says beside its nodes and edges."""
+    """Yield the parts of a definition other than its nodes and edges."""
     given = tree if isinstance(tree, Mapping) else {}
     config = given.get("config")
     for key, value in given.items():

@@ -87,7 +87,7 @@ def scope_names(fields: Mapping[str, Any]) -> frozenset[str]:
 
 
 def is_loop(fields: Mapping[str, Any]) -> bool:
-    """Whether a node runs again and again; null says nothing."""
+    """Return whether a node is a loop; null means it is not."""
     return fields.get("until") is not None or fields.get("max_iterations") is not None
 
 

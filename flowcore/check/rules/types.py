@@ -60,7 +60,7 @@ def check_types(
 
 
 def _schema_of(draft: Draft, name: str) -> Mapping[str, Any]:
-    """What is declared of a name: of ``inputs``, or of what a node gives."""
+    """Return the schema declared for a name: for ``inputs``, or for a node's output."""
     if name == INPUTS:
         return {"type": "object", "properties": draft.head.get("inputs") or {}}
     if name in _SCOPED or name not in draft.nodes:

@@ -56,7 +56,7 @@ def check_queues(draft: Draft, naming: Naming) -> None:
 
 
 def _places(draft: Draft) -> dict[str, list[Path]]:
-    """Where each name stands."""
+    """Return the places of each name."""
     places: dict[str, list[Path]] = {}
     for raw in draft.nodes.values():
         uses = raw.fields.get("uses")

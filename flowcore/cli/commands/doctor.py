@@ -110,7 +110,7 @@ def _packages() -> Finding:
 
 
 def _callbacks(settings: Settings) -> Finding:
-    """What workers are to call back: can it be found from here?"""
+    """Check that the workers' callbacks can be found from here."""
     names = ", ".join(settings.callbacks)
     try:
         for name in settings.callbacks:
@@ -153,7 +153,7 @@ def _server(url: str, where: str) -> Iterator[Finding]:
 
 
 def _access(client: Any) -> Finding:
-    """Whether a server lets in only those who have a password."""
+    """Check that a server lets in only those who have a password."""
     try:
         refuse_unprotected(client)
         is_open = False
@@ -180,7 +180,7 @@ def _unreachable(where: str, error: Exception) -> Finding:
 
 
 def _payloads(session: Session) -> Finding:
-    """Whether large values can be written and read from here."""
+    """Check that large values can be written and read from here."""
     payloads = session.runtime.payloads
     try:
         payloads.probe()
@@ -318,7 +318,7 @@ def _answering(connection: Any) -> str:
 
 
 def _troubles(session: Session) -> Finding:
-    """What the janitors could not serve and have left for later."""
+    """Report the runs that janitors could not serve and have left for later."""
     try:
         found = session.runtime.troubles.troubles()
     except ServiceError as error:

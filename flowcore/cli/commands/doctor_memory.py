@@ -1,4 +1,4 @@
-"""What ``flowcore doctor`` and ``flowcore memory list`` say of threads that wait for a summary.
+"""Report of threads that wait for a summary: ``flowcore doctor`` and ``flowcore memory list``.
 
 In: a session. Out: findings, a line. Not here: summarising (engine).
 """

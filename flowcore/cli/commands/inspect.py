@@ -123,7 +123,7 @@ def _run_parts(
     outputs: Mapping[str, Any],
     progress: Mapping[str, str],
 ) -> list[str]:
-    """What people look for first comes first: what failed, and why."""
+    """Return the parts of a run, the most sought first: what failed, and why."""
     bad = [node for node in record.nodes.values() if node.error]
     bad.sort(key=lambda node: node.state is not NodeState.FAILED)
     parts = [run_head(record), *map(_failure, bad[:_MOST_FAILURES])]

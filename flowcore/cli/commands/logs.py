@@ -93,7 +93,7 @@ def _show(said: Said, form: Format) -> bool:
 
 
 def _words(event: Event) -> str:
-    """What an event says, for people."""
+    """Describe an event for people."""
     data = dict(event.data)
     if event.type in _WORDS:
         return _WORDS[event.type](data)

@@ -47,7 +47,7 @@ class Pool(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What starting a run takes, whether one waits for it or not."""
+    """Options for starting a run, in the foreground or not."""
 
     flow: FlowArgument
     given: Annotated[
@@ -156,7 +156,7 @@ def _submit(start: Start, prepared: "_Prepared") -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prepared:
-    """What was read and checked before anything is started."""
+    """Everything that is read and checked before anything is started."""
 
     source: ParsedFlow
     plan: Plan

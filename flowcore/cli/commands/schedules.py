@@ -45,7 +45,7 @@ _COLUMNS = {
 
 
 class CatchUp(StrEnum):
-    """What of missed times is made up for."""
+    """Policy for missed times."""
 
     SKIP = "skip"
     LAST = "last"
@@ -53,7 +53,7 @@ class CatchUp(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What happens when the last run has not ended."""
+    """Policy for a time at which the last run has not ended."""
 
     SKIP = "skip"
     CANCEL = "cancel"

@@ -62,7 +62,7 @@ _UNFINISHED = frozenset(state for state in RunState if not state.is_terminal)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a worker is asked to be: options that Celery's worker has too, by the same names."""
+    """Options of a worker that Celery's worker has too, by the same names."""
 
     queues: Annotated[
         str | None,
@@ -231,7 +231,7 @@ class _Keeper:
         return work
 
     def _wants_workers(self, run: RunSummary) -> bool:
-        """Whether a run will go on; a paused one only ends what it has begun."""
+        """Return whether a run will continue; a paused one only ends what it has begun."""
         if run.state is not RunState.PAUSED:
             return True
         states = self._session.runtime.reader.states(run.id, range(run.total))

@@ -65,7 +65,7 @@ class AgentNotifier(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What to say, to whom."""
+    """A message and its recipient."""
 
     content: Any
     """Text, data, bytes, parts or a Message."""

@@ -1,4 +1,4 @@
-"""What an agent's function is given beside its message.
+"""Context of an agent's function, its argument beside the message.
 
 In: a claimed task, and a way to call others. Out: events in the store, answers of other agents.
 Not here: when the function runs (host).
@@ -51,7 +51,7 @@ class SuspendUntilReplied(BaseException):
 
 
 class Waiting(Protocol):
-    """How the host lets an agent wait without holding a place."""
+    """The host's means to let an agent wait without holding a slot."""
 
     @property
     def instance(self) -> str:
@@ -81,7 +81,7 @@ def said(content: Any, *, label: str) -> bytes:
 
 
 class _Context:
-    """What both kinds of function have."""
+    """Common part of both kinds of context."""
 
     #: Whether a call waits on the host's loop.
     _follows = False
@@ -106,12 +106,12 @@ class _Context:
 
     @property
     def context_id(self) -> str:
-        """What this task and others belong to."""
+        """Id of the context that this task and others belong to."""
         return self._claim.context
 
     @property
     def message(self) -> Message:
-        """What the caller said last; the function's own argument is what it said first."""
+        """The caller's latest message; the function's own argument is the first one."""
         return self.history[-1]
 
     @property
@@ -185,7 +185,7 @@ class _Context:
 
 
 class AgentContext(_Context):
-    """What a coroutine or an async generator is given; its waits hold no place."""
+    """Context of a coroutine or an async generator; its waits hold no slot."""
 
     _follows = True
 
@@ -241,7 +241,7 @@ class AgentContext(_Context):
 
 
 class BlockingAgentContext(_Context):
-    """What a plain function is given: a call leaves it, and it runs again with the answer."""
+    """Context of a plain function: a call leaves it, and it runs again with the answer."""
 
     def call(self, agent: str | None, content: Any, **given: Any) -> Task:
         """Ask another agent; see ``AgentContext.call``."""

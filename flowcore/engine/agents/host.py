@@ -112,7 +112,7 @@ class AgentHost:
 
     @property
     def is_busy(self) -> bool:
-        """Whether calls are under way."""
+        """True if calls are under way."""
         return bool(self._turns)
 
     def holds(self) -> Sequence[TaskLease]:

@@ -56,7 +56,7 @@ class Invocation:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing of it runs any more."""
+        """True if nothing of it runs any more."""
         return self._end is None or self._end.done()
 
     def when_ended(self, then: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""What is said to agents and by them, checked where it is said and read whatever it is.
+"""Messages to and from agents: strict where they are sent, lenient where they are read.
 
 In: messages and artifacts with a user's own content. Out: their msgpack, or an error that names
 the place; and back, where what cannot be read stands as a text that says so. Also the ids of tasks

@@ -1,4 +1,4 @@
-"""How many tasks of an agent run in a process.
+"""Number of an agent's tasks that run in a process.
 
 In: tasks that begin, wait, end, or hang. Out: whether there is room for another.
 """
@@ -25,7 +25,7 @@ class Places:
 
     @property
     def are_all_hung(self) -> bool:
-        """Whether nothing can run here any more."""
+        """True if every slot is held by a task that hangs."""
         return self._hung >= self._most
 
     def wait_free(self, timeout: float) -> bool:

@@ -1,4 +1,4 @@
-"""What a node's function is given, before it is called.
+"""Arguments of a node's function, worked out before it is called.
 
 In: a node's ``with``, what is upstream. Out: the arguments, as they are or packed. Not here: which
 parameter gets which (binding).
@@ -21,7 +21,7 @@ __all__ = ["given_of", "packed_arguments", "rendered"]
 
 
 def rendered(template: Template, work: AttemptContext) -> Mapping[str, Any]:
-    """What a node's ``with`` comes to."""
+    """Render a node's ``with``."""
     if template.still:
         return work.plan.params[work.node]
     context = work.upstream.context(template.node_refs, names=template.names, node=work.node)
@@ -34,7 +34,7 @@ def rendered(template: Template, work: AttemptContext) -> Mapping[str, Any]:
 
 
 def given_of(work: AttemptContext) -> Mapping[str, Any]:
-    """What the node's ``with`` comes to, also of a node that could not be prepared."""
+    """Render the node's ``with``, also of a node that could not be prepared."""
     return rendered(compile_template(work.plan.params[work.node]), work)
 
 

@@ -64,7 +64,7 @@ class AttemptContext:
 
     @property
     def ticket(self) -> AttemptRef:
-        """What the attempt is recorded by."""
+        """Reference by which the attempt is recorded."""
         return AttemptRef(run=self.run, node=self.node, attempt=self.attempt, turn=self.turn)
 
     @property

@@ -1,4 +1,4 @@
-"""How a node's function gets its arguments.
+"""Binding of arguments to the parameters of a node's function.
 
 In: a function's signature, the node's ``with``, the upstream. Out: keyword arguments.
 

@@ -1,4 +1,4 @@
-"""Whether a condition holds: a node's ``if``, an edge's ``when``.
+"""Evaluation of conditions: a node's ``if``, an edge's ``when``.
 
 In: an expression, and what it can see. Out: yes or no. Not here: what follows (worker.executor,
 values.store_writes).

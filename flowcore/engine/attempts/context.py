@@ -1,4 +1,4 @@
-"""What a node's function is given to speak with: its context, its logger.
+"""Context and logger of a node's function.
 
 In: an attempt. Out: a Context whose words become notes of the run's log. Not here: writing them
 (event_emitter).
@@ -120,7 +120,7 @@ class ContextFactory:
         return True
 
     def _tokens(self, work: AttemptContext) -> Callable[[Any], bool]:
-        """What says a node's tokens; a secret is hidden that comes in several of them."""
+        """Return the emitter of a node's tokens; a secret that spans several of them is hidden."""
         redactor = work.redactor
         if redactor is None:
             return lambda chunk: self._say(work, EventType.NODE_TOKEN, token(chunk))
@@ -156,7 +156,7 @@ class ContextFactory:
         return self._emission(work).say(note)
 
     def _emission(self, work: AttemptContext) -> EventBuffer:
-        """What the attempt says, begun when it first says something."""
+        """Return the attempt's event buffer, begun when it first emits something."""
         with self._beginning:
             if work.emission is None:
                 work.emission = EventBuffer(
@@ -170,7 +170,7 @@ class ContextFactory:
 
 
 def _key_of(work: AttemptContext) -> str:
-    """What the node's own idempotency key comes to."""
+    """Return the value of the node's own idempotency key."""
     template = compile_template({"key": work.plan.policy(work.node).idempotency_key})
     context = work.upstream.context(template.node_refs, names=template.names, node=work.node)
     return str(cast("Mapping[str, Any]", template.render(context))["key"])

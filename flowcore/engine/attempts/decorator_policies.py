@@ -43,7 +43,7 @@ _MOST = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where messages of a node belong.
+    """Queue and priority of a node's messages.
 
     Attributes:
         queue: The queue; None is the default one.
@@ -77,7 +77,7 @@ class Marked:
         the policy that the node was sent with, and its true route."""
 
     def route(self, plan: Plan, node: int) -> Route | None:
-        """Where messages of a node belong; None: where they are sent, as far as is known here.
+        """Return the queue for a node's messages; None: the one they are sent to, if known.
 
         Nothing is imported for it.
         """
@@ -140,7 +140,7 @@ def _decided(policy: Policy, given: Any) -> tuple[Policy, Route | None]:
 
 
 def _route(policy: Policy, below: dict[str, Any]) -> Route | None:
-    """Where messages of the node belong, if that is not where they are sent."""
+    """Return the right queue for the node's messages, if they were sent to another one."""
     own = policy.own or {}
     late = {key: below[key] for key in _LATE if key in below and key not in own}
     said = NodeDefinition.model_validate({"uses": policy.uses, **late})

@@ -39,7 +39,7 @@ _WRITE = 256 * 2**10
 
 
 class EventBuffer:
-    """What one attempt says; safe to use from several threads of it."""
+    """Events of one attempt; safe to use from several threads of it."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class EventBuffer:
 
 
 def _notes(taken: list[tuple[float, Note]], lost: int) -> list[Note]:
-    """What is written: what was lost came before what was kept."""
+    """Return the notes to write: lost ones came before the ones that were kept."""
     now = time.monotonic()
     notes = [replace(note, ago=now - said) for said, note in taken]
     if lost:

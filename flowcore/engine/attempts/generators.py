@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def is_generator(function: Callable[..., Any]) -> bool:
-    """Whether a function gives its output in chunks."""
+    """Return whether a function gives its output in chunks."""
     called = getattr(function, "__call__", None)  # noqa: B004  (asks for the generator's flag)
     return any(
         inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one)
@@ -55,7 +55,7 @@ async def _drained_async(given: Any, say: Callable[[Any], object]) -> Any:
 
 
 def output_of(chunks: list[Any], returned: Any = None) -> Any:
-    """What a generator's chunks come to.
+    """Combine a generator's chunks into the node's output.
 
     Args:
         chunks: All that it yielded.

@@ -1,4 +1,4 @@
-"""Whether what a node gives is what it says.
+"""Validation of a node's output against its declared schema or return type.
 
 In: a value; a JSON Schema, or the type that a function says it returns. Out: the value, or an error
 that says what is wrong with it. Not here: inputs (runs.inputs).

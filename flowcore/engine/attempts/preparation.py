@@ -119,7 +119,7 @@ class NodePreparer:
         return prepared
 
     def _function(self, plan: Plan, node: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """What is called, and the function whose parameters and type of output count."""
+        """Return the callable, and the function whose parameters and type of output count."""
 
         def find() -> Callable[..., Any]:
             with self._importing():

@@ -53,7 +53,7 @@ def _installed() -> Any:
 
 
 class _Lines:
-    """What one attempt prints, cut into lines."""
+    """Output that one attempt prints, cut into lines."""
 
     def __init__(self, say: Callable[[str], bool], real: Any) -> None:
         self._say = say

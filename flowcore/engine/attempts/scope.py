@@ -1,4 +1,4 @@
-"""What the nodes of a structured node's run see: an item, the state of a loop, what is outside.
+"""Scope of a structured node's child run: an item, the state of a loop, outer values.
 
 In: the plan of such a run, its input. Out: values by name. Not here: outputs (upstream), making
 that input (child_runs.structured).
@@ -33,7 +33,7 @@ class ChildScope:
         return found
 
     def flows_into(self, node: int) -> Any:
-        """What flows into a node that nothing runs before: its item, the state, what is outside."""
+        """Return the input of a node without predecessors: its item, the state, outer values."""
         if self.plan.scope == "map":
             return self.given["items"][node]
         if self.plan.scope == "epilogue":
@@ -58,7 +58,7 @@ class ChildScope:
         return {}
 
     def stands_alone(self, node: int) -> bool:
-        """Whether what comes before a node has no part in what flows into it."""
+        """Return whether a node's input is independent of its predecessors."""
         return self.plan.scope == "epilogue" and (
             node < self.plan.first or self.plan.policy(node).join == "all_done"
         )
@@ -77,7 +77,7 @@ class ChildScope:
         return False, None
 
     def context(self, own: Mapping[str, Any]) -> dict[str, Any]:
-        """What expressions read."""
+        """Return the context of expressions."""
         outer = self.given["outer"]
         # A node that is called as a name of the scope is read as nodes["index"].
         nodes = {**outer, **self.given.get("nodes", {})}

@@ -1,4 +1,4 @@
-"""What a node can see: the outputs of its ancestors, fetched when first asked for.
+"""Values visible to a node: the outputs of its ancestors, fetched when first asked for.
 
 In: the plan, the claim's outputs, a reader. Out: outputs by node, and the context of expressions.
 """
@@ -87,7 +87,7 @@ class Upstream:
 
     @property
     def _scoped(self) -> ChildScope | None:
-        """What is around the nodes of a structured node; None for those of a flow."""
+        """Outer values of a structured node's nodes; None for those of a flow."""
         if self._scope is None and self._plan.scope:
             self._scope = _RECENT.get(self._reader, self._run)
             if self._scope is None:
@@ -216,12 +216,12 @@ class Upstream:
         return name in self.inputs, self.inputs.get(name)
 
     def is_own(self, name: str) -> bool:
-        """Whether a structured node gives its nodes this name, whatever flows into them."""
+        """Return whether a structured node defines this name for its nodes, for any input."""
         return self.is_scoped and name in _OWN
 
     @property
     def is_scoped(self) -> bool:
-        """Whether the node is an item or an iteration."""
+        """True if the node is an item or an iteration."""
         return self._plan.scope in {"map", "loop"}
 
     def _own(self, node: int | None) -> dict[str, Any]:
@@ -241,7 +241,7 @@ class Upstream:
         return None
 
     def _may_have(self, node: int, name: str) -> bool:
-        """Whether to look into an output; what is kept elsewhere says its names beforehand."""
+        """Return whether to look into an output; one kept elsewhere has its names listed."""
         blob = self._blobs.get(node)
         if blob is None:
             return node in self._values

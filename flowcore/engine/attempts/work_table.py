@@ -246,7 +246,7 @@ class WorkRecord:
 
     @property
     def is_told(self) -> bool:
-        """Whether the parent has recorded the start of the current node."""
+        """True if the parent has recorded the start of the current node."""
         (serial,) = _SERIAL.unpack_from(self._memory, self._base + _TOLD)
         return bool(serial == self._serial)
 

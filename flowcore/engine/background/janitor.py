@@ -81,7 +81,7 @@ class Janitor:
         return self._pause(sweep.next_due)
 
     def _is_wanted(self, dispatch: Dispatch, times: int) -> bool:
-        """Whether nobody will find the message that was sent before."""
+        """Return whether a message is needed because nobody will find the one sent before."""
         if times >= PATIENCE:
             return True
         wanted: list[bool] = []

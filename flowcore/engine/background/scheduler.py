@@ -59,14 +59,14 @@ _FIELDS = 5
 
 
 class Firing(Protocol):
-    """What a schedule needs of the place where runs live."""
+    """Operations on runs that a schedule needs."""
 
     def fire(self, schedule: Schedule, run: str, input: Any) -> None:
         """Create the run of a time, once per id."""
         ...
 
     def is_open(self, run: str) -> bool:
-        """Whether a run exists and has not ended."""
+        """Return whether a run exists and has not ended."""
         ...
 
     def cancel(self, run: str, reason: str) -> None:
@@ -263,7 +263,7 @@ def _same_times(old: Schedule, new: Schedule) -> bool:
 
 
 def _packed(schedule: Schedule) -> bytes:
-    """What whoever puts a schedule says, as it is kept: 1 and True are not the same."""
+    """Encode a schedule's definition as it is kept: 1 and True are not the same."""
     packed: bytes = pack(list(asdict(definition_of(schedule)).values()), what="schedule")
     return packed
 

@@ -1,4 +1,4 @@
-"""What all nodes share that start runs of their own: whose those are, what they see, how they fail.
+"""Common part of nodes that start child runs: ownership, scope, failure.
 
 In: an attempt of such a node. Out: ids, inputs, failures. Not here: what is started (structured,
 streamed_map).
@@ -63,7 +63,7 @@ def parent_of(work: AttemptContext) -> Parent:
 
 
 def may_retry_child(work: AttemptContext, summary: RunSummary) -> bool:
-    """Whether a run that has failed is to go on.
+    """Return whether a run that has failed is to be resumed.
 
     It was started, or let go on, in an earlier chance of the node. The next attempt after one whose
     worker was lost is none: nobody has decided to try again.
@@ -83,7 +83,7 @@ def wait_for_child(child: str, reason: str) -> Outcome:
 
 
 def outer_scope(work: AttemptContext, body: StructuredSpec) -> dict[str, Any]:
-    """What the nodes inside can see of this run: its inputs, and what they read by name."""
+    """Return the values of this run that its child can see: inputs, and nodes read by name."""
     bare, keyed = captured(work.plan.params[work.node], body)
     context = work.upstream.context(bare | keyed, names=bare | keyed, node=work.node)
     nodes: Mapping[str, Any] = context["nodes"]

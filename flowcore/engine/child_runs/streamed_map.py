@@ -143,7 +143,7 @@ class StreamedMaps:
         self._children.start(f"{root}@{first}" if first else root, plan, input, parent_of(work))
 
     def _given(self, parts: _Parts) -> str:
-        """What the source was given that these items are of."""
+        """Return the arguments of the source that yielded these items."""
         blob = self._reader.input(parts.all[0])
         found: str = self._payloads.unpack(blob, what="input of the run")["source"]
         return found
@@ -165,7 +165,7 @@ class StreamedMaps:
     # ── the others ──────────────────────────────────────────────────────────────────────────────
 
     def _come_to(self, work: AttemptContext, body: StructuredSpec, parts: _Parts) -> Any:
-        """What has come of the items: their outputs, when all of them have ended."""
+        """Return the outputs of the items, when all of them have ended."""
         found: list[RunSummary] = []
         for id in parts.all:
             summary = self._reader.summary(id)

@@ -99,7 +99,7 @@ class StructuredNodes:
         return self._start_again(work, body, what, over.resumes)
 
     def arguments(self, work: AttemptContext, body: StructuredSpec) -> bytes:
-        """What a structured node starts, and what it gives to that, packed."""
+        """Return the plan that a structured node starts and its arguments, packed."""
         what = self._first(work, body)
         of = what.plan.hash if what.plan is not None else ""
         return pack([of, what.input], what=f"what node {work.name!r} is given", deepest=COMBINED)
@@ -174,7 +174,7 @@ class StructuredNodes:
         return None if last is None or last.state is RunState.SUCCEEDED else last
 
     def _first(self, work: AttemptContext, body: StructuredSpec) -> _Started:
-        """What to start at a node's first turn."""
+        """Return what a node starts in its first step."""
         plan, node, id = work.plan, work.node, child_run_id(work)
         if body.kind == "flow":
             sub, given = self._sub_flow(work, body)
@@ -199,7 +199,7 @@ class StructuredNodes:
         return _Started(id=id, plan=branches_plan(plan, node, body), input=given, reason=reason)
 
     def _epilogue(self, work: AttemptContext, body: StructuredSpec, id: str) -> _Started:
-        """What is to be done at the end of this very run."""
+        """Return the work to do at the end of this very run."""
         summary = self._reader.summary(work.run)
         failed = summary is not None and summary.error is not None
         cancelled = summary is not None and summary.stop is not None
@@ -282,7 +282,7 @@ class StructuredNodes:
     def _collected(
         self, work: AttemptContext, body: StructuredSpec, child: str, summary: RunSummary
     ) -> Any:
-        """What the nodes of a run gave, as the output of the one that started it."""
+        """Collect the outputs of a child run as the output of the node that started it."""
         if body.kind == "epilogue":
             return self._closed(child, summary)
         plan = self._plan(work, body, summary)
@@ -382,7 +382,7 @@ def _rendered(given: Any, work: AttemptContext) -> Any:
 
 
 def _holds(work: AttemptContext, until: str, **own: Any) -> bool:
-    """Whether a loop's condition holds for the last iteration that was planned."""
+    """Return whether a loop's condition holds for the last iteration that was planned."""
     expression = compile_expression(until)
     names = expression.names
     refs = names - own.keys()

@@ -147,7 +147,7 @@ class Summariser:
         return self.store.fold(self.name, token, self.pack(summary), upto=upto)
 
     def _count(self, body: Sequence[Mapping[str, Any]]) -> int:
-        """How many messages are summarised: the older half, up to a block's end."""
+        """Return the number of messages to summarise: the older half, up to a block's end."""
         if len(body) <= self.after:
             return 0
         older = min(len(body) - max(1, self.after // 2), max(PORTION, self.after))

@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryRules:
-    """What a flow's memory keeps and shows; ``graph.flow.MemoryConfig`` says what each means."""
+    """Retention and display of a flow's memory; ``graph.flow.MemoryConfig`` explains each field."""
 
     type: str = "conversation"
     max_messages: int | None = None
@@ -70,7 +70,7 @@ class MemoryRules:
 
     @property
     def keep(self) -> int:
-        """How many messages stay in the store."""
+        """Number of messages that stay in the store."""
         if self.type in {"conversation", "vector"} and self.max_messages:
             return self.max_messages
         return MOST

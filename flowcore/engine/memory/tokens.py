@@ -50,7 +50,7 @@ _STARTS = [start for start, _ in _WEIGHTS]
 def counted(
     counter: str | None, tokenizer: str | None = None
 ) -> Callable[[Mapping[str, Any]], float]:
-    """What counts the tokens of a message.
+    """Return the function that counts the tokens of a message.
 
     Args:
         counter: ``module:callable``, given a message; it goes first.
@@ -95,7 +95,7 @@ def guess(text: str) -> int:
 
 
 def _of_message(message: Mapping[str, Any], count: Callable[[str], int]) -> int:
-    """What a message says and calls, and what is around it."""
+    """Count the tokens of a message: its text, its calls, and the framing."""
     return _AROUND + sum(
         part if isinstance(part, int) else count(part) for part in _said(message.get("content"))
     ) + sum(

@@ -41,7 +41,7 @@ Measure = Callable[[Message], float]
 
 
 def pinned_count(messages: Sequence[Message]) -> int:
-    """How many messages at the beginning have a role of those that are kept."""
+    """Count the messages at the beginning whose roles are always kept."""
     return next(
         (at for at, one in enumerate(messages) if _role(one) not in PINNED_ROLES), len(messages)
     )
@@ -67,7 +67,7 @@ def newest(
 
 
 def _cut(body: Sequence[Message], room: float, count: Measure) -> int:
-    """Where the newest blocks begin that fit; the last block fits always."""
+    """Return the start of the newest blocks that fit; the last block fits always."""
     at = end = len(body)
     for start in reversed(boundaries(body)):
         room -= sum(map(count, body[start:end]))
@@ -80,7 +80,7 @@ def _cut(body: Sequence[Message], room: float, count: Measure) -> int:
 
 
 def boundaries(body: Sequence[Message]) -> list[int]:
-    """Where blocks begin, in rising order: a conversation may be cut there."""
+    """Return the starts of blocks, in rising order: a conversation may be cut there."""
     glued = [0] * (len(body) + 1)  # as differences: +1 where a block's inside begins
     called: dict[str, int] = {}
     waiting: dict[str, int] = {}
@@ -128,7 +128,7 @@ def without_orphans(body: Sequence[Message]) -> list[Any]:
 
 
 def _without_results(message: Message, called: set[str]) -> Any:
-    """What is left of a message without results of unknown calls; None if nothing is."""
+    """Drop the results of unknown calls from a message; None if nothing is left."""
     content = message.get("content")
     if _result(message) is not None or not isinstance(content, list | tuple):
         return None
@@ -191,7 +191,7 @@ def _role(message: Message) -> str:
 
 
 def _name(part: Any, keys: Sequence[str] = _NAMES) -> str:
-    """How a call or its result is named; '' if nothing names it. A thread's numbers do not."""
+    """Return the name of a call or its result, or ''. A thread's numbers are not names."""
     if not isinstance(part, Mapping):
         return ""
     return next((found for key in keys if isinstance(found := part.get(key), str) and found), "")

@@ -1,4 +1,4 @@
-"""What comes of a failed attempt: another one, a fallback's output, or the node's failure.
+"""Handling of a failed attempt: another one, a fallback's output, or the node's failure.
 
 In: an error, or a failure that a run inside has had. Out: an Outcome. Not here: recording it
 (values.store_writes), how long to wait (retry), calling a fallback's function (fallback).

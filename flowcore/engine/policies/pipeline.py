@@ -48,7 +48,7 @@ Ended: TypeAlias = bytes | AttemptResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedState:
-    """What all workers share."""
+    """State that all workers share."""
 
     limiter: Limiter
     breakers: Breakers
@@ -57,7 +57,7 @@ class SharedState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the executor does for the guard."""
+    """Operations that the executor performs for the policies."""
 
     attempt: Callable[[AttemptContext], Ended]
     """Calls the node's function."""
@@ -238,20 +238,20 @@ def plain_digest(data: bytes) -> bytes:
 
 
 def _goes_on(work: AttemptContext) -> bool:
-    """Whether this is a further turn of an attempt that was let through already."""
+    """Return whether this is a further turn of an attempt that was let through already."""
     if work.failure is not None:
         return True
     return work.resumed is not None and work.plan.policy(work.node).body is not None
 
 
 def _has_place(work: AttemptContext) -> bool:
-    """Whether an attempt has kept its place while it waited."""
+    """Return whether an attempt has kept its place while it waited."""
     keeps = work.plan.policy(work.node).keeps_place
     return _goes_on(work) or (work.resumed is not None and bool(keeps))
 
 
 def _keeps_place(work: AttemptContext, came_to: Ended | None) -> bool:
-    """Whether an attempt keeps its place: it waits for what it has started, or is one that does."""
+    """Return whether an attempt keeps its slot: it waits for a child run, or its type does."""
     if came_to is None:
         return _has_place(work)
     if not isinstance(came_to, AttemptResult) or came_to.outcome.wait is None:
@@ -261,14 +261,14 @@ def _keeps_place(work: AttemptContext, came_to: Ended | None) -> bool:
 
 
 def _waits_inside(came_to: Ended | None) -> bool:
-    """Whether an attempt waits for a run that it has started."""
+    """Return whether an attempt waits for a run that it has started."""
     if not isinstance(came_to, AttemptResult) or came_to.outcome.wait is None:
         return False
     return came_to.outcome.wait.child is not None
 
 
 def default_policy_name(work: AttemptContext) -> str:
-    """What a limit of a node's own is called."""
+    """Return the name of a node's own limit."""
     return f"{work.plan.flow}.{work.plan.label(work.node)}"
 
 
@@ -292,7 +292,7 @@ def _circuit(policy: CircuitBreaker, work: AttemptContext) -> Circuit:
 
 
 def _verdict(policy: CircuitBreaker, error: BaseException) -> Verdict:
-    """What a failed attempt says; one that was stopped from outside says nothing."""
+    """Classify a failed attempt for the breaker; one stopped from outside is not counted."""
     if isinstance(error, NodeCancelledError | ExpressionError):
         return None
     names = (

@@ -1,4 +1,4 @@
-"""Whether a failed attempt is tried again, and when.
+"""Decision on retrying a failed attempt, and the time of the retry.
 
 In: the policy, how often the node has failed, the error, and how long the other side has asked to
 wait. Out: a delay or None. Pure.

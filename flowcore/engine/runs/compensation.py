@@ -1,4 +1,4 @@
-"""What a run that has failed or was cancelled undoes: nodes, and parts of nodes that came half-way.
+"""Compensation of a failed or cancelled run: nodes, and parts of nodes that came half-way.
 
 In: a run, its plan. Out: what succeeded and can be undone, in the order of the flow. Not here: the
 plan that undoes it (plan.children).

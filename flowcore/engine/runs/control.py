@@ -130,7 +130,7 @@ def _refuse_final(reader: RunReader, summary: RunSummary, plan: Plan) -> None:
 
 
 def _refuse_undone(reader: RunReader, summary: RunSummary, plan: Plan) -> None:
-    """What a run has undone is not there to go on from.
+    """Refuse to resume from nodes that the run has undone.
 
     Raises:
         RunStateError: It has undone what it did.

@@ -67,7 +67,7 @@ def _pinned(
 
 
 def _names(policy: Policy) -> bool:
-    """Whether something inside is run by name."""
+    """Return whether something inside is run by name."""
     body = policy.body
     if body is None:
         return False

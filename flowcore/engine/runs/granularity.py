@@ -1,4 +1,4 @@
-"""How much work belongs together: estimates of durations, and what follows from them.
+"""Granularity of units: estimates of durations, and the batch sizes that follow from them.
 
 In: how long nodes took. Out: a Grain, that is, how many of them a unit keeps and how many travel
 in one message. Not here: doing it (the store's scripts).
@@ -37,7 +37,7 @@ _WEIGHT = 0.1
 
 
 class DurationEstimates:
-    """How long nodes take, by what they use; one per process."""
+    """Estimated durations of nodes, by their ``uses``; one per process."""
 
     def __init__(self) -> None:
         """Know nothing yet."""

@@ -1,4 +1,4 @@
-"""What a run is given, checked against what its flow declares.
+"""Validation of a run's input against the inputs that its flow declares.
 
 In: a plan's declared inputs, the run's input. Out: the input with defaults filled in, or every
 problem at once. Not here: the declarations themselves (check), one value (graph.json_schema).

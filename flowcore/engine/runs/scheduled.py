@@ -53,7 +53,7 @@ class EngineFiring:
         )
 
     def is_open(self, run: str) -> bool:
-        """Whether a run exists and has not ended."""
+        """Return whether a run exists and has not ended."""
         summary = self.reader.summary(run)
         return summary is not None and not summary.state.is_terminal
 

@@ -1,4 +1,4 @@
-"""How much a node may leave behind: the size of an event, of a failure's words.
+"""Limits on what a node may leave behind: the size of an event, of a failure's text.
 
 In: what a node emitted or raised. Out: an error that says what is too large, or shorter text.
 Not here: outputs (payloads).
@@ -22,7 +22,7 @@ MOST_TRACEBACK = 50_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a node may leave, and how large, in bytes of msgpack."""
+    """Limits on events and their sizes, in bytes of msgpack."""
 
     event: int = 64 * 2**10
     prints: bool = False

@@ -97,7 +97,7 @@ def _words(error: BaseException) -> tuple[str, list[str]]:
 
 
 def _is_plain(error: BaseException) -> bool:
-    """Whether its words are known to come from Python itself, which nearly all do."""
+    """Return whether a message is known to come from Python itself, as nearly all do."""
     kind = type(error)
     asked = (kind.__str__, kind.__getattribute__)
     if any(type(method) is not WrapperDescriptorType for method in asked):
@@ -175,7 +175,7 @@ def _last_lines(error: BaseException, kind: str, message: str, notes: Sequence[s
 
 
 def _is_plain_syntax(error: SyntaxError) -> bool:
-    """Whether Python's own way to show where a text is wrong calls nobody's code."""
+    """Return whether Python's own display of a syntax error calls nobody's code."""
     shown = (error.msg, error.filename, error.lineno, error.offset, error.text)
     parts = (*shown, getattr(error, "end_lineno", None), getattr(error, "end_offset", None))
     return type(error).__str__ is SyntaxError.__str__ and all(

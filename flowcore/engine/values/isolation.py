@@ -36,7 +36,7 @@ _PASSING = (StoreUnreachableError, StoreFullError, StoreRefusedError, BrokerUnre
 
 @dataclass(slots=True)
 class Deadline:
-    """How long one look may take."""
+    """Time limit of one look."""
 
     seconds: float
     clock: Callable[[], float] = time.monotonic
@@ -74,7 +74,7 @@ class Isolation:
 
     @property
     def held(self) -> int:
-        """How many items have failed the last time."""
+        """Number of items that failed the last time."""
         return len(self._held)
 
     def serve(self, item: str, call: Callable[[], object], *, version: object = None) -> bool:

@@ -144,7 +144,7 @@ class Payloads:
 
     @property
     def place(self) -> str | None:
-        """Where large values go, for people; None: nowhere."""
+        """Location of large values, for people; None: nowhere."""
         return None if self._store is None else self._store.place
 
     def probe(self) -> None:

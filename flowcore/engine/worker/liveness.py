@@ -40,7 +40,7 @@ _STATE, _PARENT, _USER, _SYSTEM = 0, 1, 11, 12
 
 @dataclass(frozen=True, slots=True)
 class ProcessUsage:
-    """What the kernel says of a process."""
+    """The kernel's figures of a process."""
 
     state: str
     """A letter: R running, S sleeping, T stopped, Z dead; see proc(5)."""
@@ -49,12 +49,12 @@ class ProcessUsage:
 
     @property
     def is_traced(self) -> bool:
-        """Whether a debugger has stopped it."""
+        """True if a debugger has stopped it."""
         return self.state == "t"
 
     @property
     def can_run(self) -> bool:
-        """Whether nothing keeps it from running."""
+        """True if nothing keeps it from running."""
         return self.state not in _AWAY
 
 

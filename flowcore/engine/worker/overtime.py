@@ -1,4 +1,4 @@
-"""What a parent records of a child's attempt that it ends.
+"""Recording of a child's attempt that its parent ends.
 
 In: why it is ended, and what it was doing. Out: an Outcome. Pure. Not here: ending it (backends),
 what comes of a failure where the node's own process can tell (policies.failure_handler).

@@ -61,7 +61,7 @@ _FLUSH_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitHost:
-    """What units need of the process they run in."""
+    """Operations that units need of the process they run in."""
 
     store: RunStore
     executor: Executor
@@ -233,7 +233,7 @@ class Unit:
                 self._todo.append(target)
 
     def _others_are_done(self, target: int) -> bool:
-        """Whether all that a join waits for has succeeded, here or elsewhere.
+        """Return whether all that a join waits for has succeeded, here or elsewhere.
 
         Then only this unit can make it ready: it has done the last of them.
         """

@@ -109,7 +109,7 @@ def _pair(at: int, pair: Any, one: Kind) -> tuple[str, Any]:
 
 
 def _content() -> Kind:
-    """What is sent as it is."""
+    """Return the content that is sent as it is."""
 
     def read(value: Any) -> Any:
         if isinstance(value, str | bytes):
@@ -122,7 +122,7 @@ def _content() -> Kind:
 
 
 class HttpArguments(Arguments):
-    """What ``http`` takes."""
+    """Arguments of ``http``."""
 
     at_most_one_of: ClassVar = (("json", "body"),)
     may_be_null: ClassVar = frozenset({"json"})
@@ -300,7 +300,7 @@ _CHAT = "/chat/completions"
 
 
 class LlmArguments(Arguments):
-    """What ``llm`` takes; ``config.llm`` may give some of it."""
+    """Arguments of ``llm``; ``config.llm`` may supply some of them."""
 
     where: ClassVar = {"model": "in the node's 'with' or in 'config.llm'"}
 
@@ -345,14 +345,14 @@ def _refuse_two_keys(base_url: Any, api_key: Any) -> None:
 
 
 class ToolArguments(Arguments):
-    """What ``tool`` takes."""
+    """Arguments of ``tool``."""
 
     name: Annotated[str, text("the name of a tool")]
     args: Annotated[dict[str, Any], mapping_of(anything(), "arguments by name")] = {}  # noqa: RUF012
 
 
 class TaskArguments(Arguments):
-    """What a Celery task takes: ``args`` and ``kwargs``, or all by name."""
+    """Arguments of a Celery task: ``args`` and ``kwargs``, or all by name."""
 
     model_config = ConfigDict(extra="allow")
 

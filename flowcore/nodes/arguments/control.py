@@ -33,7 +33,7 @@ def _case() -> Kind:
 
 
 class ConditionArguments(Arguments):
-    """What ``condition`` takes; a case is known when the node runs."""
+    """Arguments of ``condition``; a case is known when the node runs."""
 
     cases: Annotated[
         dict[str, bool],

@@ -28,7 +28,7 @@ _NAMES = ("read", "append", "extend", "recall", "clear", "get", "set", "delete",
 
 
 class MemoryArguments(Arguments):
-    """What every operation takes."""
+    """Arguments that every operation takes."""
 
     op: Annotated[str, choice(*_NAMES)] = "read"
     thread: Annotated[str | None, text("the name of a thread", most=500)] = None

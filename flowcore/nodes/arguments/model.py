@@ -97,7 +97,7 @@ class Misfit:
     is_of_type: bool = False
 
     def sentence(self, uses: str) -> str:
-        """What is wrong, as a whole sentence."""
+        """Describe the problem as a whole sentence."""
         return f"{uses} {self.what}" if self.is_of_type else self.what
 
 
@@ -132,7 +132,7 @@ class Arguments(BaseModel):
 
     @classmethod
     def is_open(cls) -> bool:
-        """Whether it takes arguments of any name."""
+        """Return whether arguments of any name are accepted."""
         return cls.model_config.get("extra") == "allow"
 
     @classmethod

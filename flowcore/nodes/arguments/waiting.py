@@ -24,7 +24,7 @@ __all__ = ["ApprovalArguments", "SignalArguments", "SleepArguments", "WaitArgume
 
 
 class WaitArguments(Arguments):
-    """What ``wait`` takes."""
+    """Arguments of ``wait``."""
 
     one_of: ClassVar = (("for", "until"),)
     is_shared: ClassVar = True
@@ -34,7 +34,7 @@ class WaitArguments(Arguments):
 
 
 class SignalArguments(Arguments):
-    """What ``signal`` takes."""
+    """Arguments of ``signal``."""
 
     may_be_null: ClassVar = frozenset({"default"})
 
@@ -44,7 +44,7 @@ class SignalArguments(Arguments):
 
 
 class ApprovalArguments(Arguments):
-    """What ``approval`` takes."""
+    """Arguments of ``approval``."""
 
     is_shared: ClassVar = True
 
@@ -55,7 +55,7 @@ class ApprovalArguments(Arguments):
 
 
 class SleepArguments(Arguments):
-    """What ``sleep`` takes; what flows in may give it."""
+    """Arguments of ``sleep``; the node's input may supply them."""
 
     is_shared: ClassVar = True
 

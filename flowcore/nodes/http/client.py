@@ -166,7 +166,7 @@ _OWN_CAS = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 @lru_cache(maxsize=4)
 def _tls(*_: str | None) -> Any:
-    """What is asked of every server's certificate; reading the authorities takes its time."""
+    """Return the requirements on every server's certificate; reading the authorities takes time."""
     return importlib.import_module("httpx2").create_ssl_context()
 
 
@@ -194,7 +194,7 @@ def redirected(response: Any, request: Any) -> Any:
 
 
 def _is_same_place(one: Any, other: Any) -> bool:
-    """Whether two addresses are of one server; a step from http to https stays there."""
+    """Return whether two addresses are of one server; a step from http to https stays there."""
     if one.host != other.host:
         return False
     ports = tuple(url.port or _PORTS.get(url.scheme) for url in (one, other))

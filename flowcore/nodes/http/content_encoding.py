@@ -87,7 +87,7 @@ class _Layer:
 
     @property
     def is_open(self) -> bool:
-        """Whether more has to come; a body of no bytes at all is whole."""
+        """True if more has to come; a body of no bytes at all is whole."""
         return self._inside is not None or bool(self._start)
 
     def feed(self, data: bytes) -> Iterator[bytes]:

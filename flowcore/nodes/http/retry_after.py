@@ -21,7 +21,7 @@ _MILLISECONDS = 1000.0
 
 
 def may_pass(status: int) -> bool:
-    """Whether the same request may be answered otherwise in a while."""
+    """Return whether the same request may succeed in a while."""
     return status in _MAY_PASS or status in _SERVER_ERRORS
 
 

@@ -1,4 +1,4 @@
-"""What a model has said, put together from the documents of its answer.
+"""A model's answer, put together from the documents it came in.
 
 In: JSON documents, whole or in pieces. Out: an Answer, in plain data. Not here: reading documents
 (events), whether an answer will do (verdict), asking (types.llm).
@@ -245,7 +245,7 @@ def _is_error(value: Mapping[str, Any], event: str) -> bool:
 
 
 def _usage(said: Any) -> dict[str, Any] | None:
-    """What was used, as far as it is told."""
+    """Return the usage, as far as it is known."""
     if not isinstance(said, Mapping) or not said:
         return None
     kept = {key: value for key, value in said.items() if value is not None}
@@ -253,7 +253,7 @@ def _usage(said: Any) -> dict[str, Any] | None:
 
 
 def _merged(known: Any, piece: Any, key: str = "") -> Any:
-    """What is known of something, and a further piece of it."""
+    """Merge a further piece into what is known."""
     if isinstance(known, list) and isinstance(piece, list):
         return [*known, *piece]
     if isinstance(known, Mapping) and isinstance(piece, Mapping):

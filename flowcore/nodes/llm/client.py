@@ -52,7 +52,7 @@ _OWNER = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Base:
-    """Where a server is.
+    """Address of a server.
 
     Attributes:
         url: Its address, without a query.
@@ -276,7 +276,7 @@ def _bounded(send: Any) -> Any:
 
 
 def _message(body: Any, response: Any) -> str:
-    """What a failure says of itself."""
+    """Return the message of a failure."""
     if isinstance(body, Mapping):
         for key in ("message", "detail", "error", "msg"):
             if isinstance(body.get(key), str) and body[key]:

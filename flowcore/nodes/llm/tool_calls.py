@@ -80,7 +80,7 @@ class ToolCalls:
 
 
 def _begins(call: Mapping[str, Any], piece: Mapping[str, Any], *, is_numbered: bool) -> bool:
-    """Whether a piece does not belong to the call that its number, or its place, would say."""
+    """Return whether a piece begins a new call, against its number or its place."""
     if piece.get("id"):
         return call["id"] not in (None, piece["id"])
     function, known = piece.get("function"), call.get("function", {})

@@ -1,4 +1,4 @@
-"""Whether a model's answer is one to go on with.
+"""Decision on accepting a model's answer.
 
 In: what it said. Out: nothing, or an error. Not here: reading it (answer).
 
@@ -51,7 +51,7 @@ def judge(said: Mapping[str, Any], accept: Collection[str]) -> None:
 
 
 def _wrong(said: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
-    """What may be wrong, each with the word that accepts it, and whether to try again."""
+    """Possible faults, each with the word that accepts it, and whether to try again."""
     return [*_end(said), *_contents(said)]
 
 

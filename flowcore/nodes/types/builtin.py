@@ -183,7 +183,7 @@ def approval(ctx: Context, **more: Any) -> Any:
 
 
 def _answer(ctx: Context, default: bool | None) -> dict[str, Any] | None:  # noqa: FBT001
-    """What has been answered so far; None: nothing, or nothing that says yes or no."""
+    """Return the answer so far; None: no answer, or one that is neither yes nor no."""
     if ctx.resumed is None:
         return None
     if ctx.resumed.by == "signal":

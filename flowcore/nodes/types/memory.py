@@ -1,4 +1,4 @@
-"""What a node's function is given to remember with: ``ctx.memory``; and the node type ``memory``.
+"""Memory of a node's function, ``ctx.memory``, and the node type ``memory``.
 
 In: messages and facts. Out: what is remembered. Not here: where it is kept (engine.memory.thread).
 """

@@ -33,16 +33,16 @@ class _Net:
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """Where lines come in and go out."""
+        """Rows at which lines come in and go out."""
         return self.sources + self.targets
 
     @property
     def is_straight(self) -> bool:
-        """Whether it needs no sideways part."""
+        """True if it needs no sideways part."""
         return self.sources == self.targets and len(self.sources) == 1
 
     def touches(self, other: "_Net") -> bool:
-        """Whether the two would meet on one row."""
+        """Return whether the two would meet on one row."""
         return min(self.ends) <= max(other.ends) + 1 and min(other.ends) <= max(self.ends) + 1
 
 
@@ -180,5 +180,5 @@ class _Line:
 
     @property
     def text(self) -> str:
-        """What is written."""
+        """The text that is written."""
         return "".join(self._chars)

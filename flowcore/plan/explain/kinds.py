@@ -59,7 +59,7 @@ def kind_of(policy: Policy) -> str:
 
 
 def caption(policy: Policy) -> str:
-    """What a node runs, in a few words: of those with runs inside, what these run."""
+    """Describe in a few words what a node runs, or what its child runs run."""
     body = policy.body
     if body is not None and body.kind == "flow":
         return body.name or policy.uses

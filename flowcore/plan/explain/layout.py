@@ -25,7 +25,7 @@ _MAX_BENDS = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where everything stands.
+    """Positions of everything in the picture.
 
     Points are nodes (numbers below ``len(plan)``, the same as in the plan) and bends.
     """

@@ -59,21 +59,21 @@ class _Sheet:
 
     @property
     def top(self) -> float:
-        """Where the first row begins: conditions stand above their edges."""
+        """Top of the first row: conditions stand above their edges."""
         rows = max((len(lines) for found in self.labels.values() for lines, _ in found), default=0)
         return _MARGIN + rows * _LINE
 
     @property
     def bottom(self) -> float:
-        """Where the last row ends."""
+        """Bottom of the last row."""
         return self.top + self.layout.breadth * _ROW + _HEIGHT
 
     def right(self, point: int) -> float:
-        """Where a point's column ends."""
+        """Return the right end of a point's column."""
         return self.lefts[self.level[point]] + self.widths[self.level[point]]
 
     def left(self, point: int) -> float:
-        """Where a point's column begins."""
+        """Return the left end of a point's column."""
         return self.lefts[self.level[point]]
 
     def middle(self, point: int) -> float:
@@ -165,7 +165,7 @@ def _width(plan: Plan, node: int) -> float:
 
 
 def _facts(plan: Plan, node: int) -> str:
-    """What runs, and the policies that differ from the default."""
+    """Return what a node runs, and the policies that differ from the default."""
     policy = plan.policy(node)
     facts = [caption(policy)]
     if plan.pred[node] and policy.join != "all_success":
@@ -351,7 +351,7 @@ def _condition(lines: Sequence[str], text: str, x: float, y: float) -> str:
 
 
 def _legend(sheet: _Sheet, wide: float) -> tuple[list[str], float, float]:
-    """What the marks mean that are there; the size of the page with it."""
+    """Return a legend of the marks that are used, and the page's size with it."""
     plan = sheet.plan
     kinds = {kind_of(plan.policy(node)) for node in range(len(plan))}
     entries = [("", word, f"{word} {KINDS[word]}") for word in KINDS if word in kinds]

@@ -42,7 +42,7 @@ def render(plan: Plan) -> str:
 
 
 def _legend(plan: Plan) -> list[str]:
-    """What each node runs, and after which others."""
+    """Return what each node runs, and the nodes it runs after."""
     wide = max(map(len, plan.ids), default=0)
     return [f"{id:<{wide}}  {_facts(plan, node)}" for node, id in enumerate(plan.ids)] + (
         _conditions(plan)
@@ -62,7 +62,7 @@ def _listing(plan: Plan) -> list[str]:
 
 
 def _facts(plan: Plan, node: int) -> str:
-    """What a node runs, its policies where they say something, and what it waits for."""
+    """Return what a node runs, its policies unless they are defaults, and what it waits for."""
     policy = plan.policy(node)
     facts = [_plain(policy.uses)]
     if plan.pred[node] and policy.join != "all_success":

@@ -1,4 +1,4 @@
-"""What a case is, and what it may ask of a backend.
+"""Cases of the suite, and the operations that they may ask of a backend.
 
 In: a backend. Out: a Subject for cases. Not here: the cases.
 """

@@ -119,7 +119,7 @@ async def _inclusive(it: Subject) -> None:
 
 
 async def _all_dead(it: Subject) -> None:
-    """What is reached by no live edge is skipped, and so is all that comes after it alone."""
+    """Nodes that no live edge reaches are skipped, and so is all that comes after them alone."""
     nodes = {"a": uses("add"), "b": uses("add"), "c": uses("add", "b"), "d": uses("add", "c", "b")}
     result = await it.run(nodes, edges=[{"from": "a", "to": "b", "when": "a.output > 99"}])
     expect(result.success, True, "success")

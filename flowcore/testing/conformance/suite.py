@@ -29,7 +29,7 @@ _PATIENCE = 90.0
 
 
 class Outcome(StrEnum):
-    """What became of a case."""
+    """Outcome of a case."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -56,7 +56,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether the backend does all that it says it can."""
+        """True if the backend does all that it declares."""
         return not any(result.outcome is Outcome.FAILED for result in self.results)
 
     def features(self) -> dict[str, Outcome]:
@@ -78,7 +78,7 @@ class Report:
 
 
 def declared(backend: Any) -> frozenset[str]:
-    """What a backend says it can do; what it says nothing of is the graph alone."""
+    """Return a backend's declared capabilities; without a declaration, the graph alone."""
     return frozenset(getattr(backend, "features", ())) or frozenset({Capability.ASYNC.value})
 
 

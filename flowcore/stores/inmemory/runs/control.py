@@ -196,7 +196,7 @@ def _reopen(run: StoredRun, frontier: ResumePoint) -> None:
 
 
 def frontier_of(world: StoreData, origin: Origin, plan: Plan) -> ResumePoint:
-    """Where a run of that origin begins; ``KeyError`` when there is none."""
+    """Return where a run of that origin begins; ``KeyError`` when there is none."""
     old = world.runs[origin.run]
     return from_node(plan, old.nodes, old.dead, plan.ids.index(origin.node or ""))
 

@@ -1,4 +1,4 @@
-"""What a unit has done: ``flush.lua`` of the Redis store said a second time.
+"""Flush of a unit's progress: counterpart of the Redis store's ``flush.lua``.
 
 In: a step, a unit and its news. Out: the run moved. Not here: the moves themselves (step).
 """

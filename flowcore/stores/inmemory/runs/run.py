@@ -1,4 +1,4 @@
-"""What the in-memory store keeps.
+"""Records of the in-memory store.
 
 In: nothing. Out: mutable records that only this package touches, under one lock.
 Not here: moving them (step), showing them (views).
@@ -130,27 +130,27 @@ class StoredRun:
 
     @property
     def repeats(self) -> bool:
-        """Whether a node that is not ready may have had attempts."""
+        """True if a node that is not ready may have had attempts."""
         return self.resumes > 0 or self.ran_ahead
 
     @property
     def accepts_work(self) -> bool:
-        """Whether nodes may still be claimed."""
+        """True if nodes may still be claimed."""
         return self.state in {RunState.PENDING, RunState.RUNNING}
 
     @property
     def is_paused(self) -> bool:
-        """Whether what becomes ready is held."""
+        """True if what becomes ready is held."""
         return self.state is RunState.PAUSED
 
     def has(self, ticket: AttemptRef | UnitRef) -> bool:
-        """Whether a lease is what its ticket says."""
+        """Return whether a lease is what its ticket says."""
         if isinstance(ticket, UnitRef):
             return ticket.unit in self.units and self.units[ticket.unit].adopted
         return self.hears(ticket)
 
     def waits_inside(self, node: int) -> bool:
-        """Whether a node waits for a run that it has started and that has not ended."""
+        """Return whether a node waits for a run that it has started and that has not ended."""
         return (
             self.nodes[node] is NodeState.WAITING
             and node in self.waits
@@ -158,11 +158,11 @@ class StoredRun:
         )
 
     def keeps_slot(self, node: int) -> bool:
-        """Whether a node that waits keeps its slot of ``max_parallel``."""
+        """Return whether a node that waits keeps its slot of ``max_parallel``."""
         return node in self.waits and (node in self.awaited or self.plan.scope == "map")
 
     def waits_as(self, ticket: AttemptRef) -> bool:
-        """Whether this very attempt waits."""
+        """Return whether this very attempt waits."""
         return (
             0 <= ticket.node < len(self.nodes)
             and self.nodes[ticket.node] is NodeState.WAITING
@@ -170,12 +170,12 @@ class StoredRun:
         )
 
     def hears(self, ticket: AttemptRef) -> bool:
-        """Whether this turn of this attempt is the one that is running."""
+        """Return whether this turn of this attempt is the one that is running."""
         turn = self.turns[ticket.node] if ticket.turn is None else ticket.turn
         return self.holds(ticket.node, ticket.attempt) and self.turns[ticket.node] == turn
 
     def holds(self, node: int, attempt: int) -> bool:
-        """Whether this attempt is the one that is running."""
+        """Return whether this attempt is the one that is running."""
         return (
             0 <= node < len(self.nodes)
             and self.nodes[node] is NodeState.RUNNING
@@ -210,7 +210,7 @@ class StoreData:
         return (entry for _, _, entry in sorted(overdue))
 
     def may_start(self, parent: Parent) -> bool:
-        """Whether an attempt may start a run: it is the one that is running."""
+        """Return whether an attempt may start a run: it is the one that is running."""
         run = self.runs.get(parent.run)
         return (
             run is not None
@@ -219,7 +219,7 @@ class StoreData:
         )
 
     def is_wanted(self, run: StoredRun) -> bool:
-        """Whether a run is kept for one that it is inside of."""
+        """Return whether a run is kept for one that it is inside of."""
         over = self.runs.get(run.parent.run) if run.parent else None
         return over is not None and (not over.state.is_terminal or self.is_wanted(over))
 

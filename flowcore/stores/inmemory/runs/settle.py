@@ -20,7 +20,7 @@ _NIL = b"\xc0"
 
 
 def claimable(run: StoredRun, ticket: AttemptRef) -> bool:
-    """Whether this very attempt waits to be claimed, by a message of its own."""
+    """Return whether this very attempt waits to be claimed, by a message of its own."""
     return (
         run.accepts_work
         and 0 <= ticket.node < len(run.nodes)
@@ -31,7 +31,7 @@ def claimable(run: StoredRun, ticket: AttemptRef) -> bool:
 
 
 def owned_beside(run: StoredRun, unit: str, node: int) -> frozenset[int] | None:
-    """What a unit owns beside one of its nodes; None when that is not (any longer) its own."""
+    """Return what a unit owns beside one of its nodes; None when the node is not its own."""
     kept = run.units.get(unit)
     if kept is None or not kept.adopted or node not in kept.nodes:
         return None

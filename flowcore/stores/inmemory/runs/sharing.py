@@ -16,7 +16,7 @@ __all__ = ["Sharing"]
 
 
 class Spare(Protocol):
-    """What a unit may still take."""
+    """Capacity that a unit has left."""
 
     run: StoredRun
     spare: int

@@ -109,7 +109,7 @@ class Step(Dispatching):
             self.dispatch([(node, run.attempts[node] + 1)])
 
     def _kept_signal(self, node: int, name: str) -> bytes | None:
-        """What was kept for a node: its answer, or the first signal, here or in a run around."""
+        """Return what was kept for a node: its answer, or the first signal, of any outer run."""
         run: StoredRun | None = self.run
         if node in self.run.answers:
             return self.run.answers.pop(node)
@@ -295,7 +295,7 @@ class Step(Dispatching):
         self.advance(node, dead)
 
     def _tolerated(self, node: int, dead: Collection[int]) -> bool:
-        """Whether the node has live successors and each of them accepts failures."""
+        """Return whether the node has live successors and each of them accepts failures."""
         plan = self.run.plan
         live = [target for target in plan.succ[node] if target not in dead]
         return bool(live) and all(plan.policy(target).join in _ACCEPTS_FAILURE for target in live)

@@ -50,7 +50,7 @@ def sweep(world: StoreData, *, now: int, limit: int) -> SweepResult:
 
 
 def _is_kept(world: StoreData, entry: Entry, now: int) -> bool:
-    """Whether a run is still kept when its time is over: the one that it is part of goes on."""
+    """Return whether an expired run is still kept, because the one it is part of continues."""
     run = entry[0]
     if world.is_wanted(world.runs[run]):
         world.agenda[entry] = now + world.retention

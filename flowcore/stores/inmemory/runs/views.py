@@ -52,7 +52,7 @@ def record(run: StoredRun) -> RunRecord:
 
 
 def matches(run: StoredRun, query: RunQuery) -> bool:
-    """Whether a list of runs wants this one."""
+    """Return whether a run matches the filter of a list."""
     return (
         (run.parent.run if run.parent else None) == query.part_of
         and (not query.states or run.state in query.states)

@@ -1,4 +1,4 @@
-"""How much room a Redis has, asked seldom enough to cost nothing.
+"""Capacity of a Redis, asked seldom enough to cost nothing.
 
 In: a client. Out: a warning at 70 % of maxmemory, a refusal of new runs at 85 %, and word of a
 server that refuses to write.
@@ -43,7 +43,7 @@ _PROBE = "fc:room"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUsage:
-    """How full a server is, in bytes."""
+    """Memory usage of a server, in bytes."""
 
     used: int
     most: int

@@ -251,7 +251,7 @@ _WRONG = {
 
 
 def _hello(connection: Any) -> dict[str, str]:
-    """What the server says it is; nothing where a proxy does not know the command.
+    """Return the server's HELLO; nothing where a proxy does not know the command.
 
     Every user may say HELLO; INFO would need a right of its own.
     """

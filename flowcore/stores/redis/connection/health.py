@@ -67,7 +67,7 @@ class Health:
             _log.warning("%s answers again", self.names[at])
 
     def is_down(self, at: int) -> bool:
-        """Whether it did not answer a moment ago."""
+        """Return whether it did not answer a moment ago."""
         failed = self._failed.get(at)
         return failed is not None and time.monotonic() - failed < _AVOID
 

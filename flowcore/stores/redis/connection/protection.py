@@ -1,4 +1,4 @@
-"""Whether a Redis lets everybody in.
+"""Detection of a Redis that lets everybody in.
 
 In: a connection. Out: a word, or an error. Not here: who is told so, and may allow it (connect).
 
@@ -22,7 +22,7 @@ UNPROTECTED = (
 
 
 def is_unprotected(connection: Any) -> bool:
-    """Whether a connection that was made needed nothing to enter, and leads to another machine.
+    """Return whether a connection needed no credentials, and leads to another machine.
 
     It costs nothing: each connection is asked. One that was made with a password may lead to a
     server that takes any (``refuse_unprotected``).
@@ -50,7 +50,7 @@ def _has(connection: Any, *proofs: str) -> bool:
 
 
 def _is_elsewhere(connection: Any) -> bool:
-    """Whether a connection leads to another machine that does not ask for a client certificate."""
+    """Return whether a connection leads to another machine without client certificates."""
     if _has(connection, "certfile"):
         return False
     try:
@@ -63,7 +63,7 @@ def _is_elsewhere(connection: Any) -> bool:
 
 
 def _lets_in_anybody(connection: Any) -> bool:
-    """Whether a server answers to somebody who has given no password: it is forgotten first."""
+    """Return whether a server accepts a client that gives no password."""
     try:
         for command in ("RESET", "PING"):
             connection.send_command(command, check_health=False)

@@ -25,13 +25,13 @@ _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]]+)(:(?P<port>[0-9]{1
 
 
 def is_sentinel(url: str) -> bool:
-    """Whether a URL names Sentinels."""
+    """Return whether a URL names Sentinels."""
     return url.partition("://")[0] in SCHEMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentinelAddress:
-    """Where to ask for a primary, and how to enter it."""
+    """Addresses of the Sentinels that name a primary, and credentials for both."""
 
     hosts: tuple[tuple[str, int], ...]
     """The Sentinels, in the order in which they are asked."""
@@ -76,12 +76,12 @@ class SentinelAddress:
 
     @property
     def login(self) -> dict[str, str]:
-        """How to enter the primary, as redis-py's keywords."""
+        """Credentials for the primary, as redis-py's keywords."""
         return _login(self.username, self.password)
 
     @property
     def sentinel_login(self) -> dict[str, str]:
-        """How to enter the Sentinels, as redis-py's keywords."""
+        """Credentials for the Sentinels, as redis-py's keywords."""
         return _login(self.sentinel_username, self.sentinel_password)
 
 

@@ -1,4 +1,4 @@
-"""What the scripts are told and what they answer, in Python's terms.
+"""Arguments and answers of the scripts, in Python's terms.
 
 In: the ports' records. Out: arguments of scripts, and their answers read. Not here: calls (store).
 """
@@ -83,7 +83,7 @@ def shares(grain: Granularity) -> dict[str, Any]:
 
 
 def arrivals(plan: Plan, done: Sequence[int]) -> list[Any]:
-    """What these nodes, all succeeded, count in the joins after them, as ``arrive`` reads it.
+    """Count these nodes, all succeeded, in the joins after them, as ``arrive`` reads it.
 
     Nodes with the same successors are counted together: layers of 100 have 10,000 edges.
     """
@@ -105,7 +105,7 @@ def arrivals(plan: Plan, done: Sequence[int]) -> list[Any]:
 
 
 def frontier_list(plan: Plan, frontier: ResumePoint) -> list[Any]:
-    """Where a run goes on, as ``arrive`` reads it: a start is a join that waits for nothing."""
+    """Encode a resume point as ``arrive`` reads it: a start is a join that waits for nothing."""
     counts = [(node, 0, _OK) for node in frontier.starts]
     counts += [
         (one.node, len(plan.pred[one.node]), one.settled + one.succeeded * _OK + one.failed * _BAD)
@@ -261,7 +261,7 @@ def wire_delay(outcome: Outcome) -> int:
 
 
 def wire_wait(wait: Suspension | None) -> tuple[str, int | str]:
-    """What a node waits for, and until when, as ``park`` in web.lua reads it."""
+    """Encode a node's wait and its end, as ``park`` in web.lua reads it."""
     if wait is None:
         return "", ""
     until = "" if wait.until is None else milliseconds(wait.until)

@@ -68,7 +68,7 @@ class RedisEventLog:
 
     @property
     def servers(self) -> int:
-        """How many servers there are."""
+        """Number of servers."""
         return 1
 
     def place(self, run: str) -> int:  # noqa: ARG002  (there is one server)

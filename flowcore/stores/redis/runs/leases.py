@@ -10,7 +10,7 @@ __all__ = ["Leases"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leases:
-    """How long things may take before a janitor steps in, in seconds."""
+    """Durations, in seconds, after which a janitor steps in."""
 
     lease: float = 6.0
     """A running node whose worker has not renewed for this long is taken over."""

@@ -152,7 +152,7 @@ class RedisStore:
         return SubmitResult(created=True, state=state, dispatch=dispatch)
 
     def _taken_over(self, run: NewRun, plan: Plan) -> tuple[bytes, bytes]:
-        """What of its origin a run need not run again, and the states this was decided upon."""
+        """Return the nodes kept from the run's origin, and the states this was decided upon."""
         if run.origin is None:
             return b"", b""
         taken: dict[str, Any] = {"run": run.origin.run, "node": run.origin.node}
@@ -171,7 +171,7 @@ class RedisStore:
         return msgpack.packb(taken), letters
 
     def _ends(self, run: str) -> tuple[bytes, list[NodeState], dict[int, set[int]]]:
-        """How the nodes of a run stand, and which of their edges do not hold."""
+        """Return how the nodes of a run ended, and which of their edges do not hold."""
         with translated():
             pipe = self.client.pipeline(transaction=True)
             letters, dead = pipe.get(run_key(run, "st")).hgetall(run_key(run, "dead")).execute()

@@ -38,7 +38,7 @@ class ShardedEventLog:
 
     @property
     def servers(self) -> int:
-        """How many servers there are."""
+        """Number of servers."""
         return len(self._shards)
 
     def place(self, run: str) -> int:
