@@ -13,6 +13,8 @@ from flowcore.engine.runs.children import EngineChildren
 from flowcore.engine.values.event_limits import Limits
 from flowcore.engine.worker.executor import Executor
 from flowcore.engine.worker.ports import ExecutorPorts
+from flowcore.ports.external_tasks import TaskSender
+from flowcore.ports.secrets import SecretSource
 from flowcore.stores.inmemory.breaker import InMemoryBreakers
 from flowcore.stores.inmemory.cache import InMemoryCache
 from flowcore.stores.inmemory.limiter import InMemoryLimiter
@@ -22,13 +24,22 @@ from flowcore.testing.environment import FOR_EVER, InProcess
 __all__ = ["make_executor"]
 
 
-def make_executor(place: InProcess, clock: Callable[[], float], **more: Any) -> Executor:
+def make_executor(
+    place: InProcess,
+    clock: Callable[[], float],
+    *,
+    sender: TaskSender,
+    secrets: SecretSource,
+    **more: Any,
+) -> Executor:
     """Wire an executor.
 
     Args:
         place: Where runs live.
         clock: Unix seconds, by which limits, circuits and caches count.
-        more: What the test arranges: see ``Executor``.
+        sender: Answers for Celery tasks of somebody else.
+        secrets: Those that the test gives.
+        more: What else the test arranges: see ``Executor``.
     """
     ports = place.runtime
     return Executor(
@@ -44,6 +55,8 @@ def make_executor(place: InProcess, clock: Callable[[], float], **more: Any) -> 
             ),
             payloads=ports.payloads,
             memory=ports.memory,
+            sender=sender,
+            secrets=secrets,
             spawner=StructuredNodes(
                 ports.store,
                 ports.payloads,
