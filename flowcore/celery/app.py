@@ -40,16 +40,14 @@ _QUORUM = {
 }
 
 
-_HERE = "flowcore.celery"
-
 #: By name: they are imported by workers alone, with Celery's worker and its pools.
 _WORKER_STEPS = (
-    f"{_HERE}.janitor:JanitorStep",
-    f"{_HERE}.children:ChildWatch",
-    f"{_HERE}.stalls:StallWatch",
-    f"{_HERE}.tidying:TidyingStep",
-    f"{_HERE}.watchdog:WatchdogStep",
-    f"{_HERE}.shutdown:ShutdownBound",
+    "flowcore.celery.steps.janitor:JanitorStep",
+    "flowcore.celery.steps.pool_children:ChildWatch",
+    "flowcore.celery.steps.stalls:StallWatch",
+    "flowcore.celery.steps.payload_cleanup:TidyingStep",
+    "flowcore.celery.steps.watchdog:WatchdogStep",
+    "flowcore.celery.steps.cold_shutdown:ShutdownBound",
 )
 
 
@@ -178,7 +176,7 @@ def make_app(options: AppOptions, bridge: WorkerBootstrap) -> Celery:
         keys=lambda: bridge.services().keys,
     )
     app.steps["worker"].update(_WORKER_STEPS)
-    app.steps["consumer"].add(f"{_HERE}.batching:EventBatching")
+    app.steps["consumer"].add("flowcore.celery.steps.event_batching:EventBatching")
     worker_process_init.connect(bridge.open_child, weak=False)
     celeryd_after_setup.connect(_consume_lanes, weak=False)
     made: Celery = app
