@@ -29,8 +29,9 @@ run: $(VENV)/.installed ## Run the example flow on an embedded server
 test: $(VENV)/.installed $(FLOWER_VENV)/.synced $(A2A_VENV)/.synced ## Run the tests; ARGS go to pytest
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-deep: $(VENV)/.installed ## Run every campaign at its full size; ARGS go to pytest
-	FLOWCORE_DEEP=1 $(BIN)/python -m pytest -m deep --timeout 3600 $(ARGS)
+deep: $(VENV)/.installed ## Run every campaign at its full size, fill docs/deep-campaigns.md; ARGS go to pytest
+	FLOWCORE_DEEP=1 $(BIN)/python -m pytest -m deep --timeout 3600 --junitxml build/deep.xml $(ARGS); \
+	code=$$?; $(BIN)/python -m scripts.deep_report build/deep.xml; exit $$code
 
 lint: $(VENV)/.installed ## Check format, style, types, import layers and dependencies
 	scripts/lint
