@@ -1,7 +1,7 @@
 """Two workers with one name: Celery's commands then reach both, or neither knows which.
 
 In: the board of workers, a name. Out: who has it already, in a sentence. Not here: names of workers
-that nobody named (they are unique), notes of workers (presence).
+that nobody named (they are unique), notes of workers (workers).
 """
 
 import os

@@ -1,6 +1,6 @@
 """Names of workers.
 
-In: nothing. Out: a name that no other worker has. Not here: who has which name (presence).
+In: nothing. Out: a name that no other worker has. Not here: who has which name (workers).
 """
 
 import os

@@ -2,7 +2,7 @@
 
 In: the parts of an expression, a function that knows JSON Schemas by name. Out: its type, and parts
 that cannot be worked out whatever the values are. Not here: where expressions stand
-(rules.expressions), values (expr.explain).
+(rules.expressions), values (expr.values).
 
 What is not known passes: only a mistake that is certain is one. ``integer`` and ``number`` may both
 be either of CEL's ``int`` and ``double``, so numbers are not told apart.

@@ -1,7 +1,7 @@
 r"""Text on its way to a terminal: nothing from outside controls it.
 
 In: text that may hold anything. Out: the same, with what is not to be seen written as ``\u001b``.
-Not here: writing (printing, outcome), colours (printing), the live view (progress).
+Not here: writing and colours (output), the live view (live_view).
 
 Escape sequences, the C1 controls that stand for them, marks that turn the direction of writing and
 halves of surrogate pairs come from outputs, errors and logs. They are written as JSON writes them,

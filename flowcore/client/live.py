@@ -1,7 +1,7 @@
 """Checks for a run: against live workers, or against what can be imported here.
 
 In: a definition, perhaps a session. Out: a checked flow, or its problems. Not here: the rules
-(check), what a worker announces (announcement).
+(check), what a worker announces (worker_info).
 """
 
 from collections.abc import Callable

@@ -17,7 +17,7 @@ from flowcore.types import parse_duration
 __all__ = ["CanvasError", "from_canvas"]
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.\-]+")
-#: As ``nodes.celery_task`` has it.
+#: As ``nodes.types.celery_task`` has it.
 _PREFIX = "celery:"
 
 #: Options that a flow has not, and what it has instead.

@@ -51,7 +51,7 @@ class _Nothing:
 
 @dataclass(frozen=True, kw_only=True)
 class InProcessRuntime:
-    """The ports, as ``assembly.build.Runtime`` names them."""
+    """The ports, as ``assembly.runtime.Runtime`` names them."""
 
     store: InMemoryStore
     flows: InMemoryFlows

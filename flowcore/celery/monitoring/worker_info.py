@@ -1,6 +1,6 @@
 """A worker's note about itself.
 
-In: Celery's worker, in its parent process. Out: a WorkerNote, and the names of what its modules
+In: Celery's worker, in its parent process. Out: a WorkerInfo, and the names of what its modules
 offer. Not here: when the note is written (steps.janitor).
 """
 

@@ -84,7 +84,7 @@ class StreamedMaps:
             The node's output; or an ``Outcome``: it waits.
 
         Raises:
-            ChildFailed: An item has failed.
+            ChildRunFailed: An item has failed.
             Exception: What the source raised.
         """
         parts = self._parts(work)

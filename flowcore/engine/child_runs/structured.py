@@ -87,7 +87,7 @@ class StructuredNodes:
             The node's output; or an ``Outcome``: it waits.
 
         Raises:
-            ChildFailed: The run that it has started has failed.
+            ChildRunFailed: The run that it has started has failed.
             FlowcoreError: The run cannot be started, or was cancelled, or is gone.
         """
         if work.resumed is not None:

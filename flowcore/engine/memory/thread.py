@@ -92,7 +92,7 @@ class MemoryRules:
 
 @dataclass(slots=True, kw_only=True)
 class ThreadMemory:
-    """Implements ``nodes.memory.Memory``; safe to use from several threads of an attempt."""
+    """Implements ``nodes.types.memory.Memory``; safe to use from several threads of an attempt."""
 
     store: MemoryStore
     rules: MemoryRules

@@ -4,7 +4,7 @@ In: a message. Out: a number. Not here: what fits (trimming).
 
 The guess knows how tokenizers of byte pairs cut text: words in a few pieces, digits by threes,
 runs of blanks and of one sign in one, and characters of other scripts by weights that were fitted
-to OpenAI's ``cl100k_base`` and ``o200k_base`` (tests/worker.unit/test_tokens.py holds the error).
+to OpenAI's ``cl100k_base`` and ``o200k_base`` (tests/unit/test_tokens.py holds the error).
 """
 
 import functools

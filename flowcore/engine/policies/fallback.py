@@ -52,7 +52,7 @@ class Fallbacks:
         """Return the first value there is, and the function that gave it.
 
         Raises:
-            NothingLeft: None of them gave any.
+            FallbacksExhausted: None of them gave any.
         """
         met: list[str] = []
         for one in work.plan.policy(work.node).fallback:

@@ -46,7 +46,7 @@ class Subject:
         return result
 
     async def start(self, nodes: Mapping[str, Any], input: Any = None, **more: Any) -> Any:
-        """Start a run; give its handle (``ports.backend.IRunHandle``)."""
+        """Start a run; give its handle (``start`` of ``ports.backend.IWorkflow``)."""
         workflow = await self.workflow({"id": "conformance", "nodes": nodes, **more})
         return await workflow.start(input)
 

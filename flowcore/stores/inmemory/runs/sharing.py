@@ -1,4 +1,4 @@
-"""Sharing out what is ready: ``place`` of ``web.lua`` said a second time.
+"""Sharing out what is ready: the counterpart of ``dispatch.lua``.
 
 In: a grain, and the (node, attempt) pairs that are ready. Out: what stays with the unit, what
 travels together, what travels alone. Not here: recording it (step).
