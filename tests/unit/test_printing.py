@@ -9,11 +9,15 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from flowcore.engine.attempts.print_capture import MOST_LINE, capture
+from flowcore.engine.attempts.secrets import read_secrets
+from flowcore.engine.values.redaction import MASK, Redactor
+from flowcore.testing.secrets import GivenSecrets
 from tests.deep import count
 
 
@@ -33,13 +37,14 @@ def stdout(capsys: pytest.CaptureFixture[str]) -> Stdout:
 
 
 class Ears:
-    def __init__(self, *, deaf: bool = False) -> None:
+    def __init__(self, *, deaf: bool = False, hide: Callable[[str], str] = str) -> None:
         self.lines: list[str] = []
         self.deaf = deaf
+        self.hide = hide
 
     def __call__(self, line: str) -> bool:
         if not self.deaf:
-            self.lines.append(line)
+            self.lines.append(self.hide(line))
         return not self.deaf
 
 
@@ -81,6 +86,53 @@ def test_a_line_without_end_does_not_grow_without_bound(stdout: Stdout) -> None:
         for _ in range(25):
             print("x" * 1000, end="")
     assert [len(line) for line in ears.lines] == [MOST_LINE, MOST_LINE, 5000]
+
+
+def test_a_secret_is_hidden_where_a_line_without_end_is_cut() -> None:
+    secret = "canary-5f0c1b/key"
+    redactor = Redactor([secret])
+    for before in range(MOST_LINE - len(secret) - 1, MOST_LINE + 2):
+        ears = Ears(hide=redactor.text)
+        with capture(ears, split=redactor.split):
+            print("x" * before, end="")
+            print(secret[:4], end="")
+            print(f"{secret[4:]}{'y' * MOST_LINE}", end="")
+        assert "".join(ears.lines) == f"{'x' * before}{MASK}{'y' * MOST_LINE}"
+
+
+def test_one_text_of_many_lines_long_is_told_in_order_and_read_once() -> None:
+    text, asked, ears = "0123456789" * 500_000, [], Ears()
+
+    def split(rest: str) -> tuple[str, str]:
+        asked.append(len(rest))
+        return rest, ""
+
+    with capture(ears, split=split):
+        print(text, end="")
+        print("end")
+    assert ears.lines == [
+        *(text[at : at + MOST_LINE] for at in range(0, len(text), MOST_LINE)),
+        "end",
+    ]
+    assert asked == [len(text)]
+
+
+def test_stdout_does_not_grow_by_attempts_that_print_and_read_secrets(stdout: Stdout) -> None:
+    chosen = {"token": "${{ secrets.TOKEN }}"}
+    ears = Ears()
+    for at in range(3 * sys.getrecursionlimit()):
+        with capture(ears):
+            read_secrets(chosen, GivenSecrets({"TOKEN": "canary-77"}))
+            if at % 100 == 0:
+                print("canary-77", flush=True)
+    assert set(ears.lines) <= {"canary-77", MASK}
+    print("canary-77", flush=True)
+    assert stdout.getvalue() == f"{MASK}\n"
+    layers, layer = 0, sys.stdout
+    while layer is not sys.__stdout__ and layers < 10:
+        layer = getattr(layer, "real", None) or getattr(layer, "_stream", sys.__stdout__)
+        layers += 1
+    assert layers < 5
 
 
 def test_a_log_handler_on_stdout_does_not_go_in_circles(stdout: Stdout) -> None:

@@ -85,6 +85,10 @@ class AttemptContext:
         """Words that are to leave the attempt, likewise."""
         return text if self.redactor is None else self.redactor.words(text)
 
+    def split(self, text: str) -> tuple[str, str]:
+        """Hide them in a text that goes on; its end, which may begin one, is kept apart."""
+        return (text, "") if self.redactor is None else self.redactor.split(text)
+
     def hidden_error(self, text: str) -> str:
         """Words of an error, also without what looks like a credential in a URL."""
         return mask_text(self.hidden_text(text))

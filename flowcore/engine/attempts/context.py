@@ -97,7 +97,7 @@ class ContextFactory:
             if not work.plan.streaming:
                 return attempt(work, **how)
             try:
-                with capture(partial(self._print, work)):
+                with capture(partial(self._print, work), split=work.split):
                     return attempt(work, **how)
             finally:
                 if work.emission is not None:

@@ -28,14 +28,22 @@ _owner: ContextVar["_Lines | None"] = ContextVar("flowcore_print_owner", default
 _installing = threading.Lock()
 
 
+def _show_all(text: str) -> tuple[str, str]:
+    return text, ""
+
+
 @contextmanager
-def capture(say: Callable[[str], bool]) -> Iterator[None]:
+def capture(
+    say: Callable[[str], bool], *, split: Callable[[str], tuple[str, str]] = _show_all
+) -> Iterator[None]:
     """Give what is printed in the block, and in contexts that are copies of its own, to ``say``.
 
     Args:
         say: Takes a line without its end; False: the line is to go where it would have gone.
+        split: Says of a line that is too long to wait for its end what can be told now, and what
+            has to wait for more text: the beginning of a secret.
     """
-    lines = _Lines(say, _installed())
+    lines = _Lines(say, split, _installed())
     token = _owner.set(lines)
     try:
         yield
@@ -47,16 +55,21 @@ def capture(say: Callable[[str], bool]) -> Iterator[None]:
 def _installed() -> Any:
     """Take the place of ``sys.stdout``, unless that is done; return what it was."""
     with _installing:
-        if not isinstance(sys.stdout, _Stdout):
-            sys.stdout = _Stdout(sys.stdout)
-        return sys.stdout.real
+        # What hides the worker's secrets may stand before it, and passes on what it is asked.
+        found = getattr(sys.stdout, "flowcore_capture", None)
+        if found is None:
+            sys.stdout = found = _Stdout(sys.stdout)
+        return found.real
 
 
 class _Lines:
     """Output that one attempt prints, cut into lines."""
 
-    def __init__(self, say: Callable[[str], bool], real: Any) -> None:
+    def __init__(
+        self, say: Callable[[str], bool], split: Callable[[str], tuple[str, str]], real: Any
+    ) -> None:
         self._say = say
+        self._split = split
         self._real = real
         self._rest = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
@@ -74,9 +87,8 @@ class _Lines:
             *lines, self._rest = (self._rest + text).split("\n")
             for line in lines:
                 self._tell(line)
-            while len(self._rest) > MOST_LINE:
-                piece, self._rest = self._rest[:MOST_LINE], self._rest[MOST_LINE:]
-                self._tell(piece)
+            if len(self._rest) > MOST_LINE:
+                self._tell_long()
         return len(text)
 
     def write_bytes(self, data: bytes) -> int:
@@ -94,6 +106,14 @@ class _Lines:
                 self._tell(rest)
             self.is_closed = True
 
+    def _tell_long(self) -> None:
+        """Tell all whole pieces of a line that has no end yet, each text once."""
+        shown, held = self._split(self._rest)
+        whole = len(shown) - len(shown) % MOST_LINE
+        for at in range(0, whole, MOST_LINE):
+            self._tell(shown[at : at + MOST_LINE])
+        self._rest = shown[whole:] + held
+
     def _tell(self, line: str) -> None:
         self._is_busy = True
         try:
@@ -108,6 +128,7 @@ class _Stdout:
 
     def __init__(self, real: Any) -> None:
         self.real = real
+        self.flowcore_capture = self
 
     def write(self, text: Any) -> int:
         """Give text to the attempt that writes it, if it is one."""
