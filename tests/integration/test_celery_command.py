@@ -142,6 +142,11 @@ def test_commands_that_look_answer_for_every_worker_under_its_name(
             assert two.startswith("two@")
             assert notes[two] >= {"acme.io", "acme.gpu"}
             assert session.unserved([None, "io", "gpu"]) == frozenset()
+            # What a worker answers another that asks, as each does at its start, is let in.
+            control = session.runtime.app.control
+            answers = control.inspect(destination=[one, two], timeout=60, limit=2).ping() or {}
+            assert set(answers) == {one, two}
+            assert session.runtime.refusals.count() == 0
         words = ["-A", "flowcore", "inspect", "ping", "-t", "60", "-d", f"{one},{two}"]
         found = _celery(*words, **env)  # it comes back when both have answered
         assert found.returncode == 0

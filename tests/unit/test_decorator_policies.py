@@ -340,3 +340,10 @@ def test_inspect_and_graph_show_which_policy_comes_from_where(
     built = policies_of(flow.plan().policy(0))
     assert built["timeout"] == ("7.00 s", "definition")
     assert built["queue"] == ("gpu", "decorator")
+
+
+def test_a_policy_that_says_what_holds_anyway_is_shown_in_full() -> None:
+    retry = {"max_attempts": 3, "delay": "1s"}
+    plan = _plan({"nodes": {"a": {"uses": "end", "retry": retry}}}, resolve=False)
+    value, source = policies_of(Plan.from_bytes(plan.to_bytes()).policy(0))["retry"]
+    assert (value["max_attempts"], value["delay"], source) == (3, 1.0, "definition")

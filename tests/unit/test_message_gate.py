@@ -17,8 +17,8 @@ from kombu.serialization import dumps
 from flowcore.celery.gate.body_size import LARGEST, judge_size
 from flowcore.celery.gate.refusal import Refuser, shown, shown_error
 from flowcore.celery.gate.validation import (
-    judge_command,
     judge_envelope,
+    judge_mail,
     judge_task,
 )
 from flowcore.ports.refusals import Refusal
@@ -126,13 +126,39 @@ COMMANDS: list[tuple[bytes, bool]] = [
 
 @pytest.mark.parametrize(("body", "good"), COMMANDS, ids=lambda value: repr(value)[:30])
 def test_commands_of_celerys_remote_control(body: bytes, good: bool) -> None:
-    reason = judge_command(body, {"clock": 5}, "application/json", "utf-8")
+    reason = judge_mail("w@h.celery.pidbox", body, {"clock": 5}, "application/json", "utf-8")
     assert (reason is None) is good
 
 
 @pytest.mark.parametrize("clock", ["5", -1, 2**80, [], 1.5])
 def test_a_command_does_not_set_the_clock_to_nonsense(clock: Any) -> None:
-    assert judge_command(b'{"method": "ping"}', {"clock": clock}, "application/json", "utf-8")
+    assert judge_mail(
+        "w@h.celery.pidbox", b'{"method": "ping"}', {"clock": clock}, "application/json", "utf-8"
+    )
+
+
+ANSWERS: list[tuple[bytes, dict[str, Any], bool]] = [
+    (b'{"io@h": {"revoked": [], "clock": 51}}', {"clock": 3, "ticket": "t"}, True),
+    (b'{"io@h": {"ok": "pong"}}', {"ticket": "t", "expires": 0}, True),
+    (b'{"io@h": {"ok": "pong"}}', {"ticket": ["t"]}, False),
+    (b'{"io@h": {"ok": "pong"}}', {"ticket": "t", "expires": "soon"}, False),
+    (b'{"io@h": {"ok": "pong"}}', {"ticket": "t", "clock": "5"}, False),
+    *((body, {"ticket": "t"}, False) for body in (b"null", b"[]", b"5", b"{", b"")),
+]
+
+
+@pytest.mark.parametrize(("body", "headers", "good"), ANSWERS, ids=lambda value: repr(value)[:30])
+def test_answers_of_celerys_remote_control(
+    body: bytes, headers: dict[str, Any], good: bool
+) -> None:
+    queue = "85426d69-e9c8-3721-a41a-57bd2c8154e7.reply.celery.pidbox"
+    assert (judge_mail(queue, body, headers, "application/json", "utf-8") is None) is good
+
+
+@pytest.mark.parametrize("queue", ["w@h.celery.pidbox", "w@h.reply.celery.pidbox"])
+def test_no_answer_is_a_command(queue: str) -> None:
+    answer = b'{"io@h": {"ok": "pong"}}'
+    assert judge_mail(queue, answer, {"ticket": "t"}, "application/json", "utf-8")
 
 
 def test_no_random_message_makes_the_gate_raise() -> None:

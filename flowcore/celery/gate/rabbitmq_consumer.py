@@ -18,8 +18,8 @@ from flowcore.celery.gate.body_size import judge_size
 from flowcore.celery.gate.refusal import Refuser, shown_error
 from flowcore.celery.gate.validation import (
     is_mailbox,
-    judge_command,
     judge_headers,
+    judge_mail,
 )
 
 __all__ = ["GatedSSLTransport", "GatedTransport"]
@@ -127,7 +127,7 @@ def _judge(message: Any, queue: str) -> str | None:
         reason = judge_size(message.body, (headers or {}).get("compression"))
     if reason is None and is_mailbox(queue):
         encoding = properties.get("content_encoding")
-        reason = judge_command(message.body, headers, content_type, encoding)
+        reason = judge_mail(queue, message.body, headers, content_type, encoding)
     return reason
 
 

@@ -24,8 +24,8 @@ from flowcore.celery.gate.rabbitmq_consumer import GatedSSLTransport, GatedTrans
 from flowcore.celery.gate.refusal import Refuser, shown_error
 from flowcore.celery.gate.validation import (
     is_mailbox,
-    judge_command,
     judge_envelope,
+    judge_mail,
 )
 
 __all__ = ["DoorbellAMQP", "DoorbellQoS"]
@@ -185,8 +185,8 @@ class _GatedDelivery:
         except Exception as error:  # noqa: BLE001
             return f"its body is no {encoding}: {shown_error(error)}"
         if is_mailbox(queue):
-            return judge_command(
-                body, headers, message.get("content-type"), message.get("content-encoding")
+            return judge_mail(
+                queue, body, headers, message.get("content-type"), message.get("content-encoding")
             )
         return judge_size(body, headers[_PACKED])
 

@@ -21,9 +21,9 @@ from flowcore.celery.gate.body_size import LARGEST, brief
 
 __all__ = [
     "is_mailbox",
-    "judge_command",
     "judge_envelope",
     "judge_headers",
+    "judge_mail",
     "judge_task",
 ]
 
@@ -271,30 +271,52 @@ def _judge_stamps(headers: Any, stamps: Any) -> str | None:
 
 
 def is_mailbox(queue: str) -> bool:
-    """Return whether a queue carries commands of Celery's remote control to one worker."""
+    """Return whether a queue carries Celery's remote control: commands, or answers to them."""
     return queue.endswith(".pidbox")
 
 
-def judge_command(body: Any, headers: Any, content_type: Any, content_encoding: Any) -> str | None:
-    """Judge a command of Celery's remote control.
+def judge_mail(
+    queue: str, body: Any, headers: Any, content_type: Any, content_encoding: Any
+) -> str | None:
+    """Judge a message of Celery's remote control: a command, or an answer to one.
 
-    Celery outlives a bad one, but begins its mailbox anew, and what comes meanwhile is lost.
+    Celery outlives a bad command, but begins its mailbox anew, and what comes meanwhile is lost. A
+    worker asks too, when it starts, and reads the answers outside any handler.
 
     Args:
+        queue: Of the message: a worker's own, or one for answers.
         body: As it travelled, without base64.
         headers: Of the message.
         content_type: Celery reads commands as JSON alone.
         content_encoding: The character set of the body.
     """
+    # The name of a worker has an @, that of a queue for answers begins with an id.
+    is_answer = queue.endswith(_ANSWERS) and "@" not in queue
+    kind = "answer" if is_answer else "command"
     try:
         said = loads(body, content_type, content_encoding, accept={"application/json"})
     except Exception as error:  # noqa: BLE001
-        return f"it is no command: {brief(error)}"
-    if not isinstance(said, dict) or not isinstance(said.get("method"), str):
-        return "it is no command"
-    clock = (headers or {}).get("clock")
+        return f"it is no {kind}: {brief(error)}"
+    if not isinstance(said, dict):
+        return f"it is no {kind}"
+    headers = headers or {}
+    clock = headers.get("clock")
     if clock is not None and (type(clock) is not int or not 0 <= clock < _MOST_CLOCK):
         return "its clock is no number"
+    return _judge_answer(headers) if is_answer else _judge_command(said)
+
+
+def _judge_answer(headers: Mapping[str, Any]) -> str | None:
+    if not isinstance(headers.get("ticket", ""), str):
+        return "its ticket is no text"
+    if not isinstance(headers.get("expires") or 0, int | float):
+        return "its end is no time"
+    return None
+
+
+def _judge_command(said: Mapping[str, Any]) -> str | None:
+    if not isinstance(said.get("method"), str):
+        return "it is no command"
     reply = said.get("reply_to")
     if reply and not (
         isinstance(reply, dict) and all(isinstance(reply.get(name), str) for name in _ADDRESS)
@@ -310,6 +332,8 @@ def judge_command(body: Any, headers: Any, content_type: Any, content_encoding: 
     return None if fits else "its parts are not those of a command"
 
 
+#: How the queue ends that a process gets answers on.
+_ANSWERS = ".reply.celery.pidbox"
 _ADDRESS = ("exchange", "routing_key")
 _MOST_CLOCK = 2**53
 _LONGEST_PATTERN = 200

@@ -44,7 +44,9 @@ def _plain(name: str, value: Any) -> Any:
     if name == "timeout":
         return format_duration(value)
     if isinstance(value, Model):
-        return value.model_dump(mode="json", exclude_defaults=True)
+        # What is as it would be anyway is left out, but something is always said: not ``{}``.
+        said = value.model_dump(mode="json", exclude_defaults=True)
+        return said or value.model_dump(mode="json", exclude_none=True)
     if isinstance(value, tuple):
         return [_plain("", one) for one in value]
     return value
