@@ -12,7 +12,7 @@ leads nowhere else.
 import ipaddress
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from flowcore.errors import UsageError
 
@@ -21,6 +21,12 @@ __all__ = ["SETTING", "allowed_hosts", "reachable"]
 SETTING = "FLOWCORE_HTTP_ALLOW"
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+#: What NAT64 translates to IPv4 (RFC 6052), and what a site may translate as it likes (RFC 8215).
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_TRANSLATION = ipaddress.IPv6Network("64:ff9b:1::/48")
+#: "IPv4-compatible" addresses, given up by RFC 4291.
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
 def allowed_hosts() -> tuple[str, ...]:
@@ -60,13 +66,23 @@ def reachable(host: str, port: int) -> str:
     return addresses[0]
 
 
-def _is_public(address: Address, allowed: Iterable[str]) -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    if mapped is not None:
-        address = mapped
-    if address.is_global and not address.is_multicast:
+def _is_public(address: Address, allowed: Sequence[str]) -> bool:
+    reached = _translated(address)
+    if reached.is_global and not reached.is_multicast and reached not in _LOCAL_TRANSLATION:
         return True
-    return any(_is_in(address, network) for network in allowed)
+    return any(_is_in(one, network) for one in (reached, address) for network in allowed)
+
+
+def _translated(address: Address) -> Address:
+    """The IPv4 address that a gateway, or the kernel, makes of one of IPv6; else the same one."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    inner = address.ipv4_mapped or address.sixtofour
+    if inner is not None:
+        return inner
+    if address in _TRANSLATED or (address in _COMPATIBLE and int(address) > 1):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
 
 
 def _is_in(address: Address, network: str) -> bool:
