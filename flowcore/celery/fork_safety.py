@@ -10,7 +10,9 @@ out, as that of a channel's client is. (Python has had none since 3.12, but komb
 Others are made anew by those who have them: logging, Celery's pools, and ours (``flowcore.forks``).
 
 A node may start processes of its own, such as a ``multiprocessing.Pool``, which ends them by
-SIGTERM. With the handler of a worker they would take that for its warm shutdown, and go on.
+SIGTERM. With the handler of a worker they would take that for its warm shutdown, and go on. In the
+threads pool they are forked by a thread of an executor, which Python has its processes join when
+they end: one is what they are themselves, so that fails, and they would end with 1.
 """
 
 import os
@@ -18,6 +20,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import thread as executors
 from functools import cache, cached_property
 from multiprocessing import process
 from typing import Any
@@ -73,6 +76,7 @@ def prepare_forks_of_workers() -> None:
         for signum in _OF_WORKERS:
             if callable(signal.getsignal(signum)):
                 signal.signal(signum, signal.SIG_DFL)
+        _leave_executors()
         let_come()
 
     os.register_at_fork(before=hold_back, after_in_parent=let_come, after_in_child=renew)
@@ -89,6 +93,13 @@ def be_a_process_of_python() -> None:
     name = known.current_process().name
     known._current_process = _KIND_OF_MAIN()  # noqa: SLF001  (as Celery's pool does itself)
     known.current_process().name = name
+
+
+def _leave_executors() -> None:
+    """Forget the threads of the parent's executors: none of them is in the child."""
+    queues: Any = getattr(executors, "_threads_queues", None)
+    if queues is not None:
+        queues.clear()
 
 
 def _with_locks() -> Iterator[Any]:

@@ -375,6 +375,8 @@ def test_in_threads_a_fallback_that_goes_on_is_called_once(tmp_path: Path, mark:
         assert len(_spun(Path(f"{mark}.fallback"))) == 1
 
 
+# A fork server's processes import the worker's main module: slow on a busy machine.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_nodes_may_have_pools_of_processes(tmp_path: Path, pool: str) -> None:
     with running_valkey() as url, running_engine(url, tmp_path) as engine:

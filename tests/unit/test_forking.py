@@ -41,3 +41,37 @@ def test_a_child_begins_with_free_locks() -> None:
 
 def test_without_it_a_child_inherits_the_lock_and_would_wait_for_ever() -> None:
     assert _child("as it is") == "1"
+
+
+PRINTS = """
+import multiprocessing, sys
+from concurrent.futures import ThreadPoolExecutor
+from flowcore.celery.fork_safety import prepare_forks_of_workers
+
+if sys.argv[1] == "prepared":
+    prepare_forks_of_workers()
+
+def say():
+    sys.stdout.write("said\\n")
+
+def start():
+    process = multiprocessing.get_context("fork").Process(target=say)
+    process.start()
+    process.join(30)
+    return process.exitcode
+
+with ThreadPoolExecutor(2) as executor:
+    codes = {each.result() for each in [executor.submit(start) for _ in range(4)]}
+with ThreadPoolExecutor(1) as executor:
+    print(codes, executor.submit(int, "7").result())
+"""
+
+
+def _printed(mode: str) -> list[str]:
+    argv = [sys.executable, "-c", PRINTS, mode]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.splitlines()
+
+
+def test_a_process_that_a_thread_of_an_executor_has_forked_ends_with_0() -> None:
+    assert _printed("prepared") == [*["said"] * 4, "{0} 7"]
