@@ -59,6 +59,7 @@ from flowcore.assembly.server_urls import (
 )
 from flowcore.engine.values.payloads import THRESHOLD
 from flowcore.errors import ServiceError
+from flowcore.ports.leases import DISPATCH_LEASE, LEASE, MAX_LOST, RETENTION
 
 __all__ = ["REDIS_SCHEMES", "Settings", "SettingsError", "data_home", "split_urls"]
 
@@ -165,7 +166,7 @@ class Settings:
         """
         read = _Reader(environ=environ)
         url = read("FLOWCORE_REDIS_URL", redis_urls, None)
-        lease = read("FLOWCORE_LEASE", numbers.seconds, 6.0)
+        lease = read("FLOWCORE_LEASE", numbers.seconds, LEASE)
         settings = cls(
             redis_url=url,
             broker_url=read("FLOWCORE_BROKER_URL", broker_url, split_urls(url)[0] if url else None),
@@ -179,9 +180,9 @@ class Settings:
                 min(1.5, lease / 4),
             ),
             stalled=read("FLOWCORE_STALLED", numbers.seconds, 15.0),
-            dispatch_lease=read("FLOWCORE_DISPATCH_LEASE", numbers.seconds, 5.0),
-            max_lost=read("FLOWCORE_MAX_LOST", numbers.count(1_000_000), 3),
-            retention=read("FLOWCORE_RETENTION", numbers.seconds, 7 * 24 * 3600.0),
+            dispatch_lease=read("FLOWCORE_DISPATCH_LEASE", numbers.seconds, DISPATCH_LEASE),
+            max_lost=read("FLOWCORE_MAX_LOST", numbers.count(1_000_000), MAX_LOST),
+            retention=read("FLOWCORE_RETENTION", numbers.seconds, RETENTION),
             allowed_modules=read("FLOWCORE_ALLOWED_MODULES", _modules, ()),
             http_allow=read("FLOWCORE_HTTP_ALLOW", _hosts, ()),
             max_event=read("FLOWCORE_MAX_EVENT", numbers.count(_LARGEST_EVENT), 64 * 1024),

@@ -13,6 +13,7 @@ import msgpack
 from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from flowcore.graph.policy import (
+    Backoff,
     Cache,
     CircuitBreaker,
     Concurrency,
@@ -162,7 +163,7 @@ class BackendConfig(Model):
     timeout: Annotated[
         TimeLimit | None, Field(validation_alias=AliasChoices("timeout", "timeout_seconds"))
     ] = None
-    retry_strategy: Literal["fixed", "linear", "exponential"] | None = None
+    retry_strategy: Backoff | None = None
 
 
 class ExecutionConfig(Model):

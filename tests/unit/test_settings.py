@@ -9,9 +9,23 @@ import pytest
 from flowcore.assembly import settings as module
 from flowcore.assembly.settings import Settings, SettingsError, data_home, split_urls
 from flowcore.errors import FlowcoreError
+from flowcore.stores.inmemory.runs.store import InMemoryStore
+from flowcore.stores.redis.runs.leases import Leases
 from tests.commands.values import SETTINGS
 
 NOTHING = {"HOME": "/home/ann"}
+
+
+def test_stores_have_the_defaults_of_settings() -> None:
+    settings = Settings.from_env(NOTHING)
+    leases = Leases()
+    assert leases.lease == settings.lease
+    assert leases.dispatch == settings.dispatch_lease
+    assert leases.retention == settings.retention
+    assert leases.max_lost == settings.max_lost
+    of_memory = inspect.signature(InMemoryStore).parameters
+    for name in ("lease", "dispatch", "retention", "max_lost"):
+        assert of_memory[name].default == getattr(leases, name)
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

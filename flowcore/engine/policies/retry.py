@@ -7,7 +7,7 @@ Source of the jitter: "equal jitter", M. Brooker, Exponential Backoff And Jitter
 
 from collections.abc import Callable
 
-from flowcore.graph.policy import Retry
+from flowcore.graph.policy import Backoff, Retry
 
 __all__ = ["next_delay"]
 
@@ -40,7 +40,11 @@ def next_delay(
         return None
     if retry.retry_on and not names.intersection(retry.retry_on):
         return None
-    factor = {"fixed": 1, "linear": failures, "exponential": 1 << min(failures - 1, 60)}
+    factor: dict[Backoff, int] = {
+        "fixed": 1,
+        "linear": failures,
+        "exponential": 1 << min(failures - 1, 60),
+    }
     delay = min(retry.delay * factor[retry.backoff], retry.max_delay)
     draw = random() if retry.jitter else 1.0
     if after is not None and after > delay * (0.5 + draw / 2):

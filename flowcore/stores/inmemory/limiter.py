@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from flowcore.ports.leases import LEASE
 from flowcore.ports.limiter import Places, RateLimitState
 
 __all__ = ["InMemoryLimiter"]
@@ -34,7 +35,7 @@ class _Kept:
 class InMemoryLimiter:
     """Keeps limits in this process; safe to share between threads."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, lease: float = 6.0) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time, lease: float = LEASE) -> None:
         """Count on ``clock``; a place that is not renewed for ``lease`` seconds is free again."""
         self._clock = clock
         self._lease = lease

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from flowcore.plan.plan import Plan
+from flowcore.ports.leases import DISPATCH_LEASE, LEASE, MAX_LOST, RETENTION
 from flowcore.ports.store import (
     KEPT_SIGNALS,
     AppendResult,
@@ -57,10 +58,10 @@ class InMemoryStore(InMemoryReader):
         self,
         *,
         clock: Callable[[], float] = time.time,
-        lease: float = 6.0,
-        dispatch: float = 5.0,
-        retention: float = 7 * 86400.0,
-        max_lost: int = 3,
+        lease: float = LEASE,
+        dispatch: float = DISPATCH_LEASE,
+        retention: float = RETENTION,
+        max_lost: int = MAX_LOST,
     ) -> None:
         self._clock = clock
         world = StoreData(

@@ -5,6 +5,8 @@ In: nothing. Out: Leases. Not here: obeying them (store, sweep).
 
 from dataclasses import dataclass
 
+from flowcore.ports.leases import DISPATCH_LEASE, LEASE, MAX_LOST, RETENTION
+
 __all__ = ["Leases"]
 
 
@@ -12,11 +14,11 @@ __all__ = ["Leases"]
 class Leases:
     """Durations, in seconds, after which a janitor steps in."""
 
-    lease: float = 6.0
+    lease: float = LEASE
     """A running node whose worker has not renewed for this long is taken over."""
-    dispatch: float = 5.0
+    dispatch: float = DISPATCH_LEASE
     """A dispatched node nobody has claimed for this long is published again."""
-    retention: float = 7 * 86400.0
+    retention: float = RETENTION
     """A finished run is kept for this long."""
-    max_lost: int = 3
+    max_lost: int = MAX_LOST
     """A node that has lost its worker more often is failed: a dead letter."""
