@@ -32,11 +32,13 @@ def situation(
         node: The node.
         plan: The run's plan.
         now: Unix seconds; this machine's clock when left out.
-        progress: How far the runs inside are, by node.
+        progress: How far the runs inside are, by node; of one that has settled it is no news,
+            and may be older than its end.
     """
+    inside = "" if node.state.is_terminal else progress.get(node.id, "")
     parts = [
         _tries(node, plan, now),
-        progress.get(node.id) or _waits(node, now),
+        inside or _waits(node, now),
         error_words(node),
     ]
     return "; ".join(filter(None, parts))

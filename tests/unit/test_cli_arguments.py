@@ -57,7 +57,15 @@ def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    "words", [["run"], ["run", "x.yaml", "--bogus"], ["status"], ["dev", "nowhere"], []]
+    "words",
+    [
+        ["run"],
+        ["run", "x.yaml", "--bogus"],
+        ["status"],
+        ["dev", "nowhere"],
+        ["worker", "-Q", " ,"],
+        [],
+    ],
 )
 def test_bad_usage_is_exit_code_2(words: list[str]) -> None:
     assert main(words) == 2

@@ -95,6 +95,9 @@ def test_a_wait_says_for_what_and_until_when() -> None:
     asked = replace(node, id="sig", waits="waits for the signal 'go'", signal="go", until=400.5)
     assert situation(asked, plan, now=100.0) == "waits for the signal 'go' (time is up in 5m)"
     assert situation(node, plan, progress={"n": "2/4 items"}) == "2/4 items"
+    for state in (NodeState.SUCCEEDED, NodeState.CANCELLED, NodeState.SKIPPED):
+        done = replace(node, state=state)
+        assert not situation(done, plan, progress={"n": "3/4 items"}), "that was before its end"
 
 
 def test_the_times_of_waits_and_retries_come_from_events() -> None:

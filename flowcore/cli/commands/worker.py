@@ -33,6 +33,7 @@ from flowcore.cli.commands.run import Pool
 from flowcore.cli.exit_codes import ExitCode, print_error
 from flowcore.cli.output import Quiet, note
 from flowcore.cli.shared_options import taking
+from flowcore.errors import UsageError
 from flowcore.ports.store import RunQuery
 from flowcore.run.record import RunSummary
 from flowcore.run.status import NodeState, RunState
@@ -165,6 +166,8 @@ def worker(
     Example: flowcore worker --queues gpu,flowcore --concurrency 4 --name gpu
     """
     options = asked.options()
+    if asked.queues is not None and not _named(asked.queues):
+        raise UsageError("--queues names none: left out, the default queue is served")
     check_imports(options.include, _named(agents))  # says at once what is wrong
     if agents:
         os.environ["FLOWCORE_AGENTS"] = agents
