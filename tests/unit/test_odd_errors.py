@@ -4,14 +4,17 @@ import json
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgpack
 import pytest
 
+import flowcore.engine
 from flowcore.celery.attempt_end import record_end, record_unfinished
 from flowcore.engine.values.event_limits import MOST_MESSAGE, MOST_TRACEBACK
+from flowcore.engine.values import failure
 from flowcore.engine.values.failure import describe
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.store import Outcome
@@ -136,3 +139,8 @@ def test_nothing_is_raised_into_celery_once_the_function_has_ended(trouble: Exce
         record_end(host, _attempt(), worker="w", queue="q")
         host = Host(*[trouble] * times)
         assert record_unfinished(host, _attempt(), worker="w") is False
+
+
+def test_the_places_that_tracebacks_leave_out_are_there() -> None:
+    assert all(Path(place).exists() for place in failure._OURS)
+    assert Path(failure._OURS[0]) == Path(str(flowcore.engine.__file__)).parent

@@ -6,6 +6,7 @@ whose words have a bounded length and are text. Not here: what becomes of the no
 
 import builtins
 import ctypes
+import os
 import sys
 import threading
 import traceback
@@ -22,10 +23,13 @@ from flowcore.run.record import Failure
 
 __all__ = ["describe", "error_names", "names_of", "qualified_name"]
 
-#: Where frames are the engine's: here, and in what calls functions in tests.
+_FLOWCORE = Path(__file__).parents[2]
+
+#: Where frames are the engine's: there, and in what calls functions in tests or for ``@node``.
 _OURS = (
-    str(Path(__file__).parent),
-    *(str(Path(__file__).parents[1] / "testing" / name) for name in ("standing.py", "stubs.py")),
+    f"{_FLOWCORE / 'engine'}{os.sep}",
+    *(str(_FLOWCORE / name) for name in ("testing/stub_functions.py", "testing/stubs.py")),
+    str(_FLOWCORE / "graph/operators.py"),
 )
 
 _FUTURES = Future.result.__code__.co_filename
