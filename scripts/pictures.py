@@ -6,8 +6,7 @@ In: examples. Out: docs/img/*.svg. A test says when they are not what this draws
 from collections.abc import Mapping
 from pathlib import Path
 
-from flowcore import Flow
-from flowcore.plan.compile import compile_plan
+from flowcore.cli.arguments import read_flow
 from flowcore.plan.explain import svg
 
 HERE = Path(__file__).parent.parent
@@ -18,6 +17,10 @@ PICTURES: Mapping[str, tuple[str, Mapping[str, str] | None]] = {
         "examples/quickstart.yaml",
         {"split": "succeeded", "left": "succeeded", "right": "running", "merge": "pending"},
     ),
+    "hello.svg": (
+        "examples/hello.py",
+        {"words": "succeeded", "longest": "succeeded", "greet": "failed"},
+    ),
     "expenses.svg": ("examples/gallery/expenses.yaml", None),
 }
 
@@ -25,7 +28,7 @@ PICTURES: Mapping[str, tuple[str, Mapping[str, str] | None]] = {
 def draw(name: str) -> str:
     """Draw one of the pictures."""
     file, states = PICTURES[name]
-    plan = compile_plan(Flow.load(HERE / file).check(resolve=False))
+    plan = read_flow(str(HERE / file)).plan(resolve=False)
     return svg.render(plan, states=states)
 
 

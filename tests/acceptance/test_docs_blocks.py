@@ -46,6 +46,9 @@ _PROGRAMS = {
     "make": "a target of the Makefile, which is looked up here",
     "rabbitmqctl": "RabbitMQ's own; tests/integration/test_rabbitmq.py sets its policies",
     "curl": "needs Flower; tests/integration/test_flower.py asks the same address",
+    "redis-cli": "Redis's own",
+    "echo": "the shell's; tests/acceptance/test_quickstart.py runs it",
+    "rm": "the shell's; tests/acceptance/test_quickstart.py runs it",
     "export": "the shell's",
     "cd": "the shell's",
 }

@@ -13,8 +13,8 @@ import pytest
 
 import flowcore.engine
 from flowcore.celery.attempt_end import record_end, record_unfinished
-from flowcore.engine.values.event_limits import MOST_MESSAGE, MOST_TRACEBACK
 from flowcore.engine.values import failure
+from flowcore.engine.values.event_limits import MOST_MESSAGE, MOST_TRACEBACK
 from flowcore.engine.values.failure import describe
 from flowcore.errors import StoreUnreachableError
 from flowcore.ports.store import Outcome
