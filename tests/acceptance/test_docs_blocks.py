@@ -87,7 +87,7 @@ def _blocks() -> Iterator[Block]:
 BLOCKS = list(_blocks())
 
 
-def _those(language: str) -> Any:
+def _those(language: str) -> pytest.MarkDecorator:
     found = [block for block in BLOCKS if block.language == language]
     assert found, language
     return pytest.mark.parametrize("block", found, ids=str)
