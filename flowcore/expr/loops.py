@@ -7,15 +7,14 @@ Each turn takes as many steps from the budget as the body has parts, so loops in
 one after the other, come to an end together.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from flowcore.errors import ExpressionError
 from flowcore.expr.arithmetic import LIST, MEMBER
-from flowcore.expr.budget import BudgetError
 from flowcore.expr.evaluation import evaluator
-from flowcore.expr.frame import FAILURE, Frame, MisfitError, Run, Scope, Step
+from flowcore.expr.frame import Frame, MisfitError, Run, Scope, Step
 from flowcore.expr.scan import ExpressionSyntaxError
+from flowcore.expr.steps import first_deciding
 from flowcore.expr.tree import Part
 from flowcore.expr.values import type_name
 
@@ -75,26 +74,16 @@ def _predicate(part: Part, found: object) -> bool:
 def _all(part: Part, place: int, bodies: Sequence[Run], *, decides: bool = False) -> Step:
     weight, (holds,) = _weight(part), bodies
 
-    def step(frame: Frame, of: Any) -> Any:
-        trouble: ExpressionError | None = None
+    def judge(frame: Frame) -> bool:
+        return _predicate(part, holds(frame))
+
+    def turns(frame: Frame, of: object) -> Iterator[Run]:
         for member in _members(part, of):
             frame.budget.spend(weight)
             frame.variables[place] = member
-            try:
-                found = _predicate(part, holds(frame))
-            except BudgetError:
-                raise
-            except ExpressionError as error:
-                frame.budget.spend(FAILURE)
-                trouble = trouble or error
-                continue
-            if found is decides:
-                return decides
-        if trouble is not None:
-            raise trouble
-        return not decides
+            yield judge
 
-    return step
+    return lambda frame, of: first_deciding(frame, turns(frame, of), decides=decides)
 
 
 def _exists(part: Part, place: int, bodies: Sequence[Run]) -> Step:

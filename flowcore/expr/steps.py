@@ -4,7 +4,7 @@ In: parts, and what works out their operands. Out: functions of a frame. Not her
 becomes which (evaluation), what operators and functions do (arithmetic, functions).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flowcore.errors import ExpressionError
@@ -20,6 +20,7 @@ __all__ = [
     "call",
     "chained",
     "decide",
+    "first_deciding",
     "function_of",
     "invert",
     "negate",
@@ -103,27 +104,41 @@ def operate(part: Part, right: Run) -> Step:
 def decide(part: Part, terms: Sequence[tuple[Run, Part]]) -> Run:
     """``&&`` and ``||``: a term that decides does so though another cannot be worked out."""
     decides = part.word == "||"
+    runs = [_boolean(part, term) for term, _ in terms]
+    return lambda frame: first_deciding(frame, runs, decides=decides)
 
+
+def _boolean(part: Part, term: Run) -> Run:
     def run(frame: Frame) -> Any:
-        trouble: ExpressionError | None = None
-        for term, _ in terms:
-            try:
-                found = term(frame)
-            except BudgetError:
-                raise
-            except ExpressionError as error:
-                frame.budget.spend(FAILURE)
-                trouble = trouble or error
-                continue
-            if found is decides:
-                return decides
-            if not isinstance(found, bool):
-                trouble = trouble or fails(part, found)
-        if trouble is not None:
-            raise trouble
-        return not decides
+        found = term(frame)
+        if isinstance(found, bool):
+            return found
+        raise fails(part, found)
 
     return run
+
+
+def first_deciding(frame: Frame, runs: Iterable[Run], *, decides: bool) -> bool:
+    """Run one after the other until one returns ``decides``.
+
+    Raises:
+        ExpressionError: None decides, and one, of which this is the first, cannot be worked out.
+    """
+    trouble: ExpressionError | None = None
+    for run in runs:
+        try:
+            found: object = run(frame)
+        except BudgetError:
+            raise
+        except ExpressionError as error:
+            frame.budget.spend(FAILURE)
+            trouble = trouble or error
+            continue
+        if found is decides:
+            return decides
+    if trouble is not None:
+        raise trouble
+    return not decides
 
 
 def take(part: Part) -> Step:
