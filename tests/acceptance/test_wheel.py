@@ -171,6 +171,9 @@ def test_doctor_status_and_run_agree_on_who_serves_what(user: User) -> None:
     assert set(serving) == set(WORKERS)
     assert len(set(serving.values())) == 3
     assert serving["io"].startswith("io@")
+    rows = json.loads(user.types("flowcore", "doctor", "-o", "json").stdout)
+    (messages,) = [row for row in rows if row["check"] == "messages"]
+    assert messages["found"] == "none was refused", "what workers answer each other is let in"
     ran = user.types("flowcore", "run", "shop.yaml", "--id", "r1", "-o", "json")
     assert "started local workers" not in ran.stderr
     by_node = {"fetch": "flowcore", "train": "gpu", "save": "io"}
