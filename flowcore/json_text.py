@@ -42,7 +42,7 @@ def json_text(value: Any, *, indent: int | None = None, compact: bool = False) -
             indent=indent,
             separators=separators,
         )
-    except (TypeError, ValueError):  # a number that is not finite, a key that is no text
+    except (TypeError, ValueError):  # a number that is not finite, a key that is not text
         text = json.dumps(
             json_value(value), ensure_ascii=False, indent=indent, separators=separators
         )
@@ -69,7 +69,7 @@ def strict_json(value: Any, *, what: str) -> str:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text.encode()
     except (TypeError, ValueError):
-        place, problem = next(_unfit(value, ""), ("", "is no JSON"))
+        place, problem = next(_unfit(value, ""), ("", "is not JSON"))
         raise UnsupportedValueError(f"{what}{place}: {problem}") from None
     return text
 
@@ -83,11 +83,11 @@ def _unfit(value: Any, place: str) -> Iterator[tuple[str, str]]:
         for at, item in enumerate(value):
             yield from _unfit(item, f"{place}[{at}]")
     elif isinstance(value, bytes | bytearray):
-        yield place, "is bytes, for which JSON has no words; give text, such as base64"
+        yield place, "is bytes, which JSON cannot represent; give text, such as base64"
     elif isinstance(value, float) and not math.isfinite(value):
-        yield place, f"is {value}, for which JSON has no words; give null or a text"
+        yield place, f"is {value}, which JSON cannot represent; give null or a text"
     elif value is not None and not isinstance(value, str | int | float):
-        yield place, f"is a {type(value).__name__}, for which JSON has no words"
+        yield place, f"is a {type(value).__name__}, which JSON cannot represent"
 
 
 def json_value(value: Any) -> Any:

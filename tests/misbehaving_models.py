@@ -224,7 +224,7 @@ said(
 )
 said(
     "tool-arguments-cut",
-    Fails(FAILED, "asked for 'weather' with arguments that are no JSON object: '{\"city\": \"Ro'"),
+    Fails(FAILED, "for 'weather' with arguments that are not a JSON object: '{\"city\": \"Ro'"),
     tools(call(0, ROME[:12], "weather", "c1")),
     finish="tool_calls",
 )
@@ -237,7 +237,7 @@ said(
 )
 said(
     "tool-arguments-no-mapping",
-    Fails(FAILED, "arguments that are no JSON object"),
+    Fails(FAILED, "arguments that are not a JSON object"),
     tools(call(0, "[1]", "weather", "c1")),
     finish="tool_calls",
 )
@@ -316,7 +316,7 @@ said(
     Gives({"text": "x", "reasoning": None, "extra": {"reasoning": {"summary": "Hm"}}}),
     {"content": "x", "reasoning": {"summary": "Hm"}},
 )
-said("content-no-text", Fails(FAILED, "the content of the message is no text: 5"), {"content": 5})
+said("content-no-text", Fails(FAILED, "the content of the message is not text: 5"), {"content": 5})
 
 # ── how it may end ──────────────────────────────────────────────────────────────────────────────
 
@@ -354,10 +354,10 @@ NO_END = Fails(FAILED, "the stream ends without its end")
 sent("cut-between-events", NO_END, stream(chunk(PART), done=False))
 sent(
     "cut-in-an-event",
-    Fails(FAILED, "an event of the stream is cut off, or no JSON"),
+    Fails(FAILED, "an event of the stream is cut off, or not JSON"),
     sends(events(chunk(PART), done=False) + event(chunk(PART))[:40], "text/event-stream"),
 )
-sent("cut-in-the-document", Fails(FAILED, "cut off, or no JSON"), body(b'{"choices": [{"mess'))
+sent("cut-in-the-document", Fails(FAILED, "cut off, or not JSON"), body(b'{"choices": [{"mess'))
 
 
 def _cut_in_a_chunk(line: Line, _: Asked) -> None:

@@ -81,9 +81,9 @@ page("json-in-latin-1", {"n": "é"},
      body('{"n":"é"}'.encode("latin-1"), "application/json; charset=iso-8859-1"))  # fmt: skip
 page("json-in-utf-16", {"a": 1}, body('{"a":1}'.encode("utf-16-le")))
 page("json-empty", None, body(b" \n"))
-page("json-that-is-html", Fails(FAILED, "says it is application/json, and is no JSON: '<html>"),
+page("json-that-is-html", Fails(FAILED, "says it is application/json, but is not JSON: '<html>"),
      body(b"<html>oops</html>"))  # fmt: skip
-page("json-cut", Fails(FAILED, "is no JSON"), body(b'{"a": [1, 2'))
+page("json-cut", Fails(FAILED, "is not JSON"), body(b'{"a": [1, 2'))
 NUMBERS = b'{"v": 123456789012345678901234567890, "w": 18446744073709551615, "f": 1.10}'
 page("json-of-large-numbers",
      told({"v": "123456789012345678901234567890", "w": 2**64 - 1, "f": 1.1},
@@ -91,7 +91,7 @@ page("json-of-large-numbers",
      body(NUMBERS))  # fmt: skip
 HALF = '{"a": "\\ud83d"}'
 page("json-with-half-an-emoji",
-     told(HALF, "the JSON has half of a surrogate pair, which is no text: given as it came"),
+     told(HALF, "the JSON has half of a surrogate pair, which is not text: given as it came"),
      body(HALF.encode()))  # fmt: skip
 page("json-with-an-emoji", {"a": "😀"}, body(b'{"a": "\\ud83d\\ude00"}'))
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -180,7 +180,7 @@ page("redirect", Gives({"status": 200}), sends(b"", None, 302, Location="/echo")
 page("redirect-in-a-circle", Fails("httpx2.TooManyRedirects", "more than 5 redirects"),
      sends(b"", None, 302, Location="/redirect-in-a-circle"))  # fmt: skip
 page("redirect-to-nowhere", Fails("HttpStatusError", "answered 302", 1), sends(b"", None, 302))
-page("redirect-to-no-web", Fails("UsageError", "which is no web address"),
+page("redirect-to-no-web", Fails("UsageError", "which is not a web address"),
      sends(b"", None, 302, Location="ftp://example.org/x"))  # fmt: skip
 page("redirect-to-a-guarded-host", Fails("UsageError", "is not a public address"),
      sends(b"", None, 302, Location="http://10.1.1.1/latest/meta-data"))  # fmt: skip

@@ -27,10 +27,10 @@ from tests.misbehaving_models import (
 
 __all__ = ["BEHAVIOURS", "STATUSES_FOR_GOOD", "STATUSES_THAT_PASS"]
 
-# ── what is no answer of a model ────────────────────────────────────────────────────────────────
+# ── what is not an answer of a model ──────────────────────────────────────────────────────────
 
 PAGE = b"<!DOCTYPE html><html><body>502 Bad Gateway</body></html>"
-NO_ANSWER = Fails(FAILED, "that is no answer of a model: '<!DOCTYPE html>")
+NO_ANSWER = Fails(FAILED, "that is not an answer of a model: '<!DOCTYPE html>")
 sent("html-with-200", NO_ANSWER, body(PAGE, "text/html"))
 sent("html-as-json", NO_ANSWER, body(PAGE, "application/json"))
 sent("html-as-stream", NO_ANSWER, sends(PAGE, "text/event-stream"))
@@ -41,14 +41,14 @@ NO_CHOICES = Fails(FAILED, "no 'choices'|no choice")
 OTHER = {"model": "m", "message": {"role": "assistant", "content": "Hi"}, "done": True}
 sent("json-of-another-protocol", NO_CHOICES, body(OTHER))
 sent("stream-of-another-protocol", NO_CHOICES, stream(OTHER))
-sent("json-list", Fails(FAILED, "that is no answer of a model"), body([plain_answer({})]))
-sent("json-text", Fails(FAILED, "that is no answer of a model"), body("Hi"))
-sent("json-null", Fails(FAILED, "that is no answer of a model"), body(None))
-sent("json-lines", Fails(FAILED, "cut off, or no JSON"), body(b'{"a": 1}\n{"a": 2}\n'))
+sent("json-list", Fails(FAILED, "that is not an answer of a model"), body([plain_answer({})]))
+sent("json-text", Fails(FAILED, "that is not an answer of a model"), body("Hi"))
+sent("json-null", Fails(FAILED, "that is not an answer of a model"), body(None))
+sent("json-lines", Fails(FAILED, "cut off, or not JSON"), body(b'{"a": 1}\n{"a": 2}\n'))
 sent("choices-empty", NO_CHOICES, body({"choices": []}))
 sent("choices-null", NO_CHOICES, body({"choices": None}))
 sent("choices-never", NO_CHOICES, stream({"choices": [], "usage": USAGE}))
-sent("choice-no-mapping", Fails(FAILED, "a choice is no mapping"), body({"choices": ["Hi"]}))
+sent("choice-no-mapping", Fails(FAILED, "a choice is not a mapping"), body({"choices": ["Hi"]}))
 sent("message-null", Fails(FAILED, "the answer says nothing"), body(plain_answer(None)))
 sent("done-and-nothing-else", NO_CHOICES, stream())
 sent("event-no-json", Fails(FAILED, "no JSON: 'Hi there'"), stream("Hi there"))

@@ -238,7 +238,7 @@ class EmbeddedServer:
         self._socket.unlink(missing_ok=True)
         with contextlib.closing(_open_lock(self._directory / "server.lock")) as lock:
             if not _try_lock(lock):
-                raise self._error("is being started by somebody else")
+                raise self._error("is being started by another process")
             pid = spawn(
                 binary=find_binary(),
                 directory=self._directory,

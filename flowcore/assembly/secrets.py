@@ -92,7 +92,7 @@ def _read(path: Path, name: str) -> str:
         with path.open("rb") as file:
             text = file.read(_LARGEST + 2).decode()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SecretError(f"secret {name!r} cannot be read from {path}: {why}") from None
     return text.removesuffix("\n").removesuffix("\r")
 
@@ -101,7 +101,7 @@ def _bounded(text: str, name: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise SecretError(f"secret {name!r} is no UTF-8 text") from None
+        raise SecretError(f"secret {name!r} is not UTF-8 text") from None
     if len(text) > _LARGEST:
         raise SecretError(f"secret {name!r} is longer than {_LARGEST:,} characters")
     return text

@@ -151,7 +151,7 @@ class CeleryDispatcher:
             with self._producers.batch() as producer:
                 _publish(producer, [(queue, headers, body)])
         except (*BROKER_TROUBLE, StoreUnreachableError) as error:
-            _log.debug("monitors will not be told of the end of run %s: %s", run, error)
+            _log.debug("monitors will not be notified of the end of run %s: %s", run, error)
 
     def backlog(self, dispatch: Dispatch, plan: Plan) -> int:
         """Count the messages waiting where a dispatch would go; at most a second old."""

@@ -62,8 +62,8 @@ class GuardedRequest(Request):
         except (OSError, *self._connection_errors):
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is, the worker goes on)
-            _log.exception("Celery stumbled over the end of task %s", self.id)
-            self.give_up(f"Celery stumbles over its end: {shown_error(error)}")
+            _log.exception("Celery failed at the end of task %s", self.id)
+            self.give_up(f"Celery fails at its end: {shown_error(error)}")
 
 
 class SignedRequest(GuardedRequest):

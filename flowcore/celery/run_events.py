@@ -54,7 +54,7 @@ def show_end(services: Services, run: str, *, worker: str, state: RunState | Non
             services.rows.revoked(run=run, flow=summary.flow, nodes=names, hostname=worker)
         _revoke_tasks(services, summary, gone)
     except FlowcoreError as error:
-        _log.debug("monitors were not told of the end of run %s: %s", run, error)
+        _log.debug("monitors were not notified of the end of run %s: %s", run, error)
 
 
 def _tell(summary: RunSummary) -> None:

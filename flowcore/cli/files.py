@@ -36,7 +36,7 @@ def read_text(path: str, *, what: str) -> str:
         what: How an error names it, such as ``the input file``.
 
     Raises:
-        UsageError: It cannot be read, is no text, or is larger than any input.
+        UsageError: It cannot be read, is not text, or is larger than any input.
     """
     if path == "-":
         return read_stdin()
@@ -51,7 +51,7 @@ def read_stdin() -> str:
     """Read all of standard input.
 
     Raises:
-        UsageError: It is closed, cannot be read, is no text, or is larger than any input.
+        UsageError: It is closed, cannot be read, is not text, or is larger than any input.
     """
     if sys.stdin is None or sys.stdin.closed:
         msg = "stdin is closed, there is nothing to read"

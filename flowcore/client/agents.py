@@ -126,7 +126,7 @@ class AgentClient:
         bell = self._caller.store.requeue(check_id(task, "a task's id"))
         if bell is None:
             raise AgentTaskStateError(
-                f"task {task!r} is no dead letter; see 'flowcore agents --dead'"
+                f"task {task!r} is not a dead letter; see 'flowcore agents --dead'"
             )
         self._caller.ring(bell.agent, bell.task)
 

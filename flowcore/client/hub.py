@@ -299,7 +299,7 @@ class _Trouble:
         self._since = self._since or now
         passing = isinstance(error, StoreUnreachableError)
         if not passing and not isinstance(error, FlowcoreError):
-            _log.exception("the hub of followers stumbled", exc_info=error)
+            _log.exception("unexpected error in the hub of followers", exc_info=error)
         if not passing or now - self._since >= _PATIENCE:
             for wish in wishes:
                 wish.refuse(error)

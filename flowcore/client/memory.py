@@ -157,7 +157,7 @@ def import_threads(given: Iterator[Any], *, replace: bool = False, session: Sess
     count = 0
     for count, one in enumerate(given, start=1):
         if not isinstance(one, Mapping) or not isinstance(one.get("thread"), str):
-            msg = f"thread {count} is no map with 'thread', 'messages' and 'facts'"
+            msg = f"thread {count} is not a map with 'thread', 'messages' and 'facts'"
             raise UsageError(msg)
         memory = Memory.named(one["thread"], session=session)
         if replace:

@@ -46,7 +46,7 @@ def thread_lines(text: str, *, name: str) -> Iterator[Any]:
                 msg = f"{name}:{number}: this is nested too deeply"
                 raise UsageError(msg) from None
             except ValueError as error:
-                raise UsageError(f"{name}:{number}: this is no JSON: {error}") from error
+                raise UsageError(f"{name}:{number}: this is not JSON: {error}") from error
 
 
 def _written(value: Any) -> Any:

@@ -59,7 +59,8 @@ class Finding(RunControl):
         refuse_in_loop("Run.list()", "Run.alist()")
         states = [state] if isinstance(state, str) else state
         if odd := sorted(set(states) - set(RunState)):
-            msg = f"no run is ever {', '.join(map(repr, odd))}; states are {', '.join(RunState)}"
+            named = ", ".join(map(repr, odd))
+            msg = f"no run state is called {named}; states are {', '.join(RunState)}"
             raise UsageError(msg)
         query = RunQuery(
             states=frozenset(RunState(name) for name in states),

@@ -252,7 +252,7 @@ def check_event_id(given: object) -> None:
     """Refuse what no event is numbered with.
 
     Raises:
-        UsageError: It is no whole number from 0 on, or beyond what a log could hold.
+        UsageError: It is not a whole number from 0 on, or beyond what a log could hold.
     """
     if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < _BEYOND:
         msg = (
@@ -279,7 +279,8 @@ def nodes_tagged(plan: Plan, tag: str) -> frozenset[str]:
 def _filter(types: Collection[str], nodes: frozenset[str] | None) -> Any:
     types = {types} if isinstance(types, str) else set(types)
     if odd := sorted(types - set(EventType)):
-        msg = f"no event is a {', '.join(map(repr, odd))}; types are {', '.join(EventType)}"
+        named = ", ".join(map(repr, odd))
+        msg = f"no event type is called {named}; types are {', '.join(EventType)}"
         raise UsageError(msg)
     return lambda event: (
         (not types or event.type in types) and (nodes is None or not nodes.isdisjoint(event.nodes))

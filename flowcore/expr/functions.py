@@ -110,7 +110,7 @@ def _pattern(pattern: str) -> Any:
         why = error.args[0] if error.args else ""
         said = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
         # Without the part of the pattern that it tells: what is data may be nobody's business.
-        raise ExpressionError(f"it is no pattern of RE2: {said.partition(':')[0]}") from None
+        raise ExpressionError(f"it is not a pattern of RE2: {said.partition(':')[0]}") from None
 
 
 # ── conversions ─────────────────────────────────────────────────────────────────────────────────
@@ -132,14 +132,14 @@ def _to_whole(value: Any, kind: str) -> Any:
         return value.nanoseconds // SECOND
     if given == "double":
         if not math.isfinite(value):
-            raise ExpressionError("a number that is not finite is no whole number")
+            raise ExpressionError("a number that is not finite is not a whole number")
         if kind == "int" and value == INT[0]:
             raise ExpressionError("the result does not fit into 64 bits")  # as CEL has it
         return whole(int(value), kind)
     if given != "string":
         return NotImplemented
     if len(value) > _LONGEST_NUMBER or not _WHOLE.fullmatch(value):
-        raise ExpressionError("the text is no whole number")
+        raise ExpressionError("the text is not a whole number")
     return whole(int(value), kind)
 
 
@@ -150,7 +150,7 @@ def _to_double(_: Budget, value: Any) -> Any:
     if kind != "string":
         return NotImplemented
     if len(value) > _LONGEST_NUMBER or not _DOUBLE.fullmatch(value):
-        raise ExpressionError("the text is no number")
+        raise ExpressionError("the text is not a number")
     return float(value)
 
 
@@ -174,7 +174,7 @@ def _to_string(budget: Budget, value: Any) -> Any:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            raise ExpressionError("the bytes are no UTF-8 text") from None
+            raise ExpressionError("the bytes are not UTF-8 text") from None
     if kind not in {"int", "uint", "double", "bool", "timestamp", "duration"}:
         return NotImplemented
     budget.make(2 * LIST)

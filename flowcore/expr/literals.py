@@ -100,4 +100,4 @@ def _short(match: re.Match[str], token: Token) -> str:
 
 
 def _wrong(match: re.Match[str], token: Token) -> ExpressionSyntaxError:
-    return ExpressionSyntaxError(f"{match[0]!r} is no character in a text", token.offset)
+    return ExpressionSyntaxError(f"{match[0]!r} is not a character of a text", token.offset)

@@ -87,7 +87,7 @@ def _name(after: list[Token], offset: int) -> str:
     elif words[:1] == ["["] and words[2:] == ["]"] and _is_plain_text(after[1]):
         name = words[1][1:-1]
     else:
-        what = "'secrets' alone is no value" if not words else "a secret's name is written out"
+        what = "'secrets' alone is not a value" if not words else "a secret's name is written out"
         raise SecretNameError(what, offset)
     if not NAME.fullmatch(name):
         raise SecretNameError(f"{name[:60]!r} cannot be the name of a secret", offset)

@@ -70,11 +70,11 @@ def read_duration(text: str) -> Duration:
     """
     match = _DURATION.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ExpressionError("the text is no duration such as '90s', '1h30m' or '-0.5s'")
+        raise ExpressionError("the text is not a duration such as '90s', '1h30m' or '-0.5s'")
     parts = (Fraction(_number(one)) * _UNITS[unit] for one, unit in _PART.findall(match[2]))
     total = sum(parts, Fraction(0))
     if total.denominator != 1:
-        raise ExpressionError("the text tells more than nanoseconds can")
+        raise ExpressionError("the text is more precise than nanoseconds")
     return duration_of(-total.numerator if match[1] == "-" else total.numerator)
 
 
@@ -90,7 +90,7 @@ def read_time(text: str) -> Timestamp:
     """
     match = _TIME.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise ExpressionError("the text is no time such as '2026-03-01T00:00:07Z'")
+        raise ExpressionError("the text is not a time such as '2026-03-01T00:00:07Z'")
     if match[8] is None:
         raise ExpressionError("the time does not say of which zone it is; add Z or +01:00")
     year, month, day, hour, minute, second = (int(match[at]) for at in range(1, 7))
@@ -98,10 +98,10 @@ def read_time(text: str) -> Timestamp:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
         ahead = _offset(match[8])
     except ValueError as error:
-        raise ExpressionError(f"the text is no time: {error}") from None
+        raise ExpressionError(f"the text is not a time: {error}") from None
     fraction = (match[7] or "").rstrip("0")
     if len(fraction) > _DIGITS:
-        raise ExpressionError("the text tells more than nanoseconds can")
+        raise ExpressionError("the text is more precise than nanoseconds")
     days = moment.toordinal() - _EPOCH_DAY
     seconds = days * 86_400 + hour * 3600 + minute * 60 + second - ahead
     return time_of(seconds * SECOND + int(fraction.ljust(_DIGITS, "0")))

@@ -74,7 +74,7 @@ def schema_problem(schema: Mapping[str, Any]) -> tuple[list[str | int], str] | N
     except library.ValidationError as error:
         return list(error.instance_path), _unusable(error)
     except (ValueError, UnicodeEncodeError) as error:
-        return [], f"is no JSON Schema: {error}"
+        return [], f"is not a JSON Schema: {error}"
     return None
 
 
@@ -85,7 +85,7 @@ def _unusable(error: Any) -> str:
             f"has a pattern that cannot be used: {_shown(error.instance)} is not a regular "
             "expression without look-around and back-references, and of a bounded size"
         )
-    return f"is no JSON Schema: {message}"
+    return f"is not a JSON Schema: {message}"
 
 
 def value_problems(schema: Mapping[str, Any], value: Any, *, name: str) -> list[str]:

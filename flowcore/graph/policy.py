@@ -119,7 +119,7 @@ class Retry(Model):
         if self.delay <= self.max_delay:
             return self
         if {"delay", "max_delay"} <= self.model_fields_set:
-            msg = "'delay' is longer than 'max_delay', which no wait is"
+            msg = "'delay' is longer than 'max_delay', the longest wait"
             raise ValueError(msg)
         # Frozen for everybody else; it counts as left out.
         if "delay" in self.model_fields_set:

@@ -266,7 +266,7 @@ class _Made:
             if is_later:
                 parse_duration(countdown)
         except (TypeError, ValueError) as error:
-            self.problems.append(f"{task}: its countdown is no time to wait: {error}")
+            self.problems.append(f"{task}: its countdown is not a time to wait: {error}")
             return False
         return is_later
 

@@ -48,7 +48,7 @@ def reachable(host: str, port: int) -> str:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError:
-        raise UsageError(f"{host[:100]!r} can be no name of a host") from None
+        raise UsageError(f"{host[:100]!r} cannot be the name of a host") from None
     except socket.gaierror as error:
         said = f"the address of {host!r} cannot be found: {error.strerror}"
         raise socket.gaierror(error.errno, said) from None

@@ -203,7 +203,7 @@ def _task(uses: str, permission: Permission) -> Resolved | UnresolvedError:
     name = uses.removeprefix(PREFIX)
     if not _TASK_NAME.fullmatch(name):
         hint = "write celery: and the task's name, such as celery:proj.tasks.add"
-        return UnresolvedError(f"'{name}' is no name of a Celery task", hint)
+        return UnresolvedError(f"'{name}' is not the name of a Celery task", hint)
     if name.startswith(("celery.", "flowcore.")):
         why = f"'{uses}' is not allowed: the task is not yours"
         return RefusedError(why, "name a task of your own")

@@ -150,7 +150,7 @@ class StructuredSpec:
     chunk_size: int | None = None
     """Of a map: items that one node gets as a list."""
     tolerated: int | float = 0
-    """Of a map: how many items may fail; a fraction of them if it is no whole number."""
+    """Of a map: how many items may fail; a fraction of them if it is not a whole number."""
     until: str | None = None
     """Of a loop: CEL; what it holds for is the last iteration."""
     most: int | None = None

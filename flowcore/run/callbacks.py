@@ -42,7 +42,7 @@ class Callbacks:
         """A node is skipped; called for each of several."""
 
     def on_token(self, event: Event) -> object:
-        """A piece of a node's output: ``event.data["text"]``, or ``["chunk"]`` if it is no text."""
+        """A piece of a node's output: ``event.data["text"]``, or ``["chunk"]`` if not text."""
 
     def on_event(self, event: Event) -> object:
         """Anything has happened: called for each event, after the method it has of its own."""

@@ -212,11 +212,11 @@ def test_a_wrong_password_is_exit_code_4_with_advice(shell: Shell) -> None:
         wrong = url.replace("unix://", "unix://:wrong@")
         ended = shell("run", "data.yaml", FLOWCORE_REDIS_URL=wrong)
         assert ended.returncode == 4
-        assert "FC604: Redis does not let us in: invalid username-password pair" in ended.stderr
+        assert "FC604: Redis refuses the login: invalid username-password pair" in ended.stderr
         ended = shell("doctor", "-o", "json", FLOWCORE_REDIS_URL=wrong)
         assert ended.returncode == 4
         (row,) = [row for row in json.loads(ended.stdout) if row["status"] == "fail"]
-        assert "does not let us in" in row["found"]
+        assert "refuses the login" in row["found"]
         assert "USER:PASSWORD@HOST" in row["fix"]
 
 

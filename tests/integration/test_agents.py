@@ -231,7 +231,7 @@ def test_the_command_line_lists_sends_and_refuses(
     assert "takes text/plain" in said("send", "shout", "-i", "a=1", code=2)
     assert "give either TEXT" in said("send", "shout", code=2)
     assert "as written" in said("send", "broken", "x", code=1)
-    assert "is no dead letter" in said("requeue", asked["id"], code=2)
+    assert "is not a dead letter" in said("requeue", asked["id"], code=2)
     late = said(
         "send",
         "sleeper",

@@ -126,9 +126,9 @@ def test_a_request_is_sent_as_it_is_written_and_its_answer_given_on(
     [
         (
             "${{ [1.0, 0.0 / 0.0] }}",
-            "'json' of node 'call'[1]: is nan, for which JSON has no words",
+            "'json' of node 'call'[1]: is nan, which JSON cannot represent",
         ),
-        ("${{ {'a': b'x'} }}", "'json' of node 'call'['a']: is bytes, for which JSON has no words"),
+        ("${{ {'a': b'x'} }}", "'json' of node 'call'['a']: is bytes, which JSON cannot represent"),
     ],
 )
 def test_what_json_does_not_have_is_refused_in_words_of_ours_and_not_sent(

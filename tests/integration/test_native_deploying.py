@@ -129,7 +129,7 @@ def test_a_schedule_can_be_run_now_changed_paused_and_resumed(engine: Engine) ->
     ("more", "sentence"),
     [
         ({"input": {"at": 3}}, "bad input: 'at' should be string, got the number 3"),
-        ({"input": {"at": "x", "to": 1}}, "bad input: 'to' is no input of this flow"),
+        ({"input": {"at": "x", "to": 1}}, "bad input: 'to' is not an input of this flow"),
         ({}, "bad input: 'at' is missing"),
         ({"input": {"at": "x"}, "every": "-5"}, "an interval: a duration cannot be negative"),
     ],

@@ -34,7 +34,9 @@ def test_a_node_is_held_to_its_schema(engine: Engine, value: Any, wrong: str | N
         assert error is None
     else:
         assert error is not None
-        assert error.startswith("node 'a': OutputError: node 'a' gave what it should not: ")
+        assert error.startswith(
+            "node 'a': OutputError: output of node 'a' does not match its schema: "
+        )
         assert wrong in error
 
 
@@ -63,7 +65,7 @@ def test_a_function_is_held_to_the_model_that_it_says_it_returns(
         assert result.output == {"stars": 3, "text": "fine"}
     else:
         assert result.error is not None
-        assert "OutputError: node 'r' gave what it should not: stars:" in result.error
+        assert "OutputError: output of node 'r' does not match its schema: stars:" in result.error
 
 
 def test_many_runs_are_paused_resumed_and_cancelled_at_once(engine: Engine) -> None:

@@ -217,7 +217,7 @@ def test_what_could_never_be_called_is_refused(engine: Engine) -> None:
         run.follow("nobody")
     with pytest.raises(UsageError, match="cannot be found"):
         run.follow("json:nobody")
-    with pytest.raises(UsageError, match=r"no event is a 'node.tokens'"):
+    with pytest.raises(UsageError, match=r"no event type is called 'node.tokens'"):
         list(run.events(types=["node.tokens"]))
     run.wait(timeout=60)
 

@@ -109,7 +109,7 @@ def test_a_wrong_password_is_refused_with_a_way_out(tmp_path: Path, user: str, w
         admin.config_set("requirepass", "right")
         with pytest.raises(StoreRefusedError) as caught:
             Session(_settings(tmp_path, f"redis://{user}{address}/0"))
-    assert str(caught.value).startswith(f"Redis does not let us in: {why}")
+    assert str(caught.value).startswith(f"Redis refuses the login: {why}")
     assert str(caught.value).endswith("; correct user and password in FLOWCORE_REDIS_URL")
 
 

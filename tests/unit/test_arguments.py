@@ -304,12 +304,12 @@ WRONG: list[tuple[str, str, str]] = [
     (
         "{uses: llm, with: {model: m, temperature: 1, options: {temperature: 1}}}",
         "FC216",
-        "said twice",
+        "given twice",
     ),
     (
         "{uses: http, with: {url: 'http://a', headers: {X-A: b, x-a: c}}}",
         "FC216",
-        "'x-a' is said twice",
+        "'x-a' is given twice",
     ),
     (
         "{uses: http, with: {url: 'http://a', headers: {Content-Length: 3}}}",
@@ -326,7 +326,7 @@ WRONG: list[tuple[str, str, str]] = [
     (
         "{uses: llm, with: {model: m, max_tokens: 3, options: {max_completion_tokens: 3}}}",
         "FC216",
-        "said twice",
+        "given twice",
     ),
     ("{uses: memory, with: {op: extend, messages: [{role: 3, content: x}]}}", "FC205", "a role"),
     ("{uses: memory, with: {op: explode}}", "FC222", "must be one of read, append"),
@@ -402,8 +402,8 @@ def test_what_is_wrong_is_told_when_it_is_written_wherever_it_stands(
     [
         ("{backend: ../../x}", "FC214", "'../../x' is not a valid name for 'backend'"),
         ("{tools: ['os:system']}", "FC221", "'os:system' is not allowed"),
-        ("{tools: [http]}", "FC210", "'http' is a node type, and no tool"),
-        ("{tools: ['celery:a.b']}", "FC210", "'celery:a.b' is a task, and no tool"),
+        ("{tools: [http]}", "FC210", "'http' is a node type, and not a tool"),
+        ("{tools: ['celery:a.b']}", "FC210", "'celery:a.b' is a task, and not a tool"),
         ("{tools: ['']}", "FC204", "'tools' is empty"),
         ("{llm: {model: ''}}", "FC204", "'model' is empty"),
         ("{llm: {model: m, temperature: 1e300}}", "FC205", "must be at most 2"),

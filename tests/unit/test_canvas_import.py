@@ -136,7 +136,7 @@ def test_a_countdown_is_waited_for(app: Celery, countdown: float) -> None:
 
 @pytest.mark.parametrize("countdown", [1e300, float("inf"), "soon", [1]])
 def test_a_countdown_that_is_no_time_is_refused_by_task(app: Celery, countdown: Any) -> None:
-    with pytest.raises(CanvasError, match=r"shop\.one: its countdown is no time to wait"):
+    with pytest.raises(CanvasError, match=r"shop\.one: its countdown is not a time to wait"):
         from_canvas(_sig(app, "one").set(countdown=countdown))
 
 

@@ -58,7 +58,7 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "inputs: {x: {minimum: a lot}}\nnodes: {a: {uses: end}}",
-        '1:23: error FC211: input \'x\' is no JSON Schema: "a lot" is not of type "number"',
+        '1:23: error FC211: input \'x\' is not a JSON Schema: "a lot" is not of type "number"',
         "inputs.x.minimum",
         None,
     ),
@@ -378,8 +378,8 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     (
         "nodes: {a: {uses: end, output: {type: strng}}}",
         (
-            "1:39: error FC211: the output of 'a' is no JSON Schema: \"strng\" is not valid under "
-            "any of the schemas listed in the 'anyOf' keyword"
+            "1:39: error FC211: the output of 'a' is not a JSON Schema: \"strng\" is not valid "
+            "under any of the schemas listed in the 'anyOf' keyword"
         ),
         "nodes.a.output.type",
         None,
@@ -521,7 +521,7 @@ WRONG: list[tuple[str, str, str, str | None]] = [
     ),
     (
         "nodes: {a: {uses: parallel, branches: {b: {uses: end, undo: {uses: end}}}}}",
-        "1:55: error FC223: branch 'b' is no node of the flow that could be undone",
+        "1:55: error FC223: branch 'b' is not a node of the flow that could be undone",
         "nodes.a.branches.b.undo",
         "write it on the node around it",
     ),

@@ -151,7 +151,7 @@ def test_a_wrong_expression_says_what_and_where(text: str, reason: str, offset: 
             "fetch.output.s.startsWith(1)",
             "there is no startsWith() of string and int (at character 16)",
         ),
-        ("int('abc')", "int(): the text is no whole number (at character 1)"),
+        ("int('abc')", "int(): the text is not a whole number (at character 1)"),
         (
             "fetch.output.items.map(x, [x, x > 2 ? -x : 'a' + x])",
             (

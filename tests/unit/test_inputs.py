@@ -34,7 +34,8 @@ def test_defaults_are_filled_in() -> None:
     [("dept", "did you mean 'depth'"), ("x", "there is 'url', 'depth', 'mode', 'maybe'")],
 )
 def test_what_is_not_declared_is_refused(name: str, hint: str) -> None:
-    with pytest.raises(UsageError, match=f"bad input: '{name}' is no input of this flow .{hint}"):
+    refused = f"bad input: '{name}' is not an input of this flow .{hint}"
+    with pytest.raises(UsageError, match=refused):
         accept_input(DECLARED, {"url": "u", name: 1})
 
 

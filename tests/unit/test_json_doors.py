@@ -76,10 +76,10 @@ def test_json_is_written_by_the_one_encoder_and_by_those_who_write_no_values() -
 # ── what is sent to others ──────────────────────────────────────────────────────────────────────
 
 NONE = [
-    (math.nan, "it: is nan, for which JSON has no words; give null or a text"),
-    ([1, [math.inf]], "it[1][0]: is inf, for which JSON has no words"),
-    ({"a": [{"b": b"\xff"}]}, "it['a'][0]['b']: is bytes, for which JSON has no words; give text"),
-    ({"a": object()}, "it['a']: is a object, for which JSON has no words"),
+    (math.nan, "it: is nan, which JSON cannot represent; give null or a text"),
+    ([1, [math.inf]], "it[1][0]: is inf, which JSON cannot represent"),
+    ({"a": [{"b": b"\xff"}]}, "it['a'][0]['b']: is bytes, which JSON cannot represent; give text"),
+    ({"a": object()}, "it['a']: is a object, which JSON cannot represent"),
 ]
 
 

@@ -92,7 +92,7 @@ def test_the_two_ends_of_a_redirect_are_named(server: Misbehaving) -> None:
     [
         ("http://127.0.0.1:9/x?a=1", "httpx2.ConnectError", "http://127.0.0.1:9/x: "),
         ("http://nosuch.invalid/x", "socket.gaierror", "http://nosuch.invalid/x: the address of"),
-        (f"http://{'a' * 70}.example/", "UsageError", "can be no name of a host"),
+        (f"http://{'a' * 70}.example/", "UsageError", "cannot be the name of a host"),
         ("http://10.1.1.1/x", "UsageError", "http://10.1.1.1/x: '10.1.1.1' is 10.1.1.1, which is"),
     ],
 )
@@ -110,7 +110,7 @@ def test_an_address_that_cannot_be_reached_is_named(url: str, kind: str, said: s
         ({"headers": {"X-N": "日本"}}, "the text of a header is ASCII"),
         ({"headers": {"X-N": "a\r\nX-M: b"}}, "the text of a header is one line"),
         ({"headers": {"Content-Length": "5"}}, "is set by the request itself"),
-        ({"headers": {"X-A": "1", "x-a": "2"}}, "is said twice"),
+        ({"headers": {"X-A": "1", "x-a": "2"}}, "is given twice"),
         ({"json": 1, "body": "x"}, "json"),
         ({"verify": False}, "verify"),
         ({"proxies": {}}, "proxies"),

@@ -69,7 +69,7 @@ def test_the_path_of_a_request_is_not_said_twice(
     monkeypatch.setenv("OPENAI_BASE_URL", whole)
     assert _asked(server)[1].path == "/v1/chat/completions"
     monkeypatch.setenv("OPENAI_BASE_URL", "localhost:8000")
-    assert "OPENAI_BASE_URL of the worker is no URL" in _asked(server)[0].error
+    assert "OPENAI_BASE_URL of the worker is not a URL" in _asked(server)[0].error
 
 
 def test_the_key_of_the_worker_is_for_its_own_server_alone(server: Misbehaving) -> None:
@@ -133,8 +133,8 @@ def test_options_go_into_the_request_and_nothing_is_said_twice(server: Misbehavi
     [
         ({"model": "m"}, "'model' has a key of its own"),
         ({"stream": True}, "'stream' has a key of its own"),
-        ({"extra_body": {"messages": []}}, "'messages' is said twice"),
-        ({"seed": 1, "extra_body": {"seed": 2}}, "'seed' is said twice"),
+        ({"extra_body": {"messages": []}}, "'messages' is given twice"),
+        ({"seed": 1, "extra_body": {"seed": 2}}, "'seed' is given twice"),
         ({"extra_headers": {"X": "a\nb"}}, "the text of a header is one line"),
         ({"extra_headers": "X: a"}, "a mapping of headers"),
         ({"extra_query": {"a": {}}}, "expected text, a number"),

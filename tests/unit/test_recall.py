@@ -119,7 +119,7 @@ def test_scores_do_not_depend_on_the_length_of_vectors(scale: float) -> None:
 
 @pytest.mark.parametrize("text", ["nan", "empty", "words", "deep", "digits", "uneven"])
 def test_what_is_no_vector_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="which is no list of"):
+    with pytest.raises(UsageError, match="which is not a list of"):
         thread(embed=f"{HERE}:odd").add("user", text)
     with pytest.raises(UsageError, match="'vector' is"):
         thread().add("user", "x", vector=odd(text))

@@ -109,7 +109,7 @@ class NodeRole:
                 _log.warning("agents: %s", error)
                 stop.wait(_PAUSE)
             except Exception:  # noqa: BLE001  (whatever it is, the next try may go better)
-                _log.exception("agents stumbled (%s)", self.name)
+                _log.exception("unexpected error in the process of agents %s", self.name)
                 stop.wait(_PAUSE)
         return 0
 
@@ -138,7 +138,7 @@ class NodeRole:
             try:
                 run_message(content, process.runner, worker=self._worker, queue=self.name)
             except Exception:  # noqa: BLE001  (its lease runs out, and a janitor sends it again)
-                _log.exception("a node of %s stumbled", self.name)
+                _log.exception("unexpected error in a node of %s", self.name)
 
         def has_room(timeout: float) -> bool:  # noqa: ARG001  (there is: it runs one at a time)
             if stop.is_set():

@@ -261,7 +261,7 @@ class Supervisor:
             child.facts["paused"] = now + _PAUSE
             _log.warning("agents: %s", error)
         except Exception:  # noqa: BLE001  (others are to be watched too)
-            _log.exception("the watch over a process of %s stumbled", child.role.name)
+            _log.exception("unexpected error in the watch over a process of %s", child.role.name)
 
     def _reap(self, now: float) -> int:
         """Bury the dead; return an exit status if nobody can go on here."""

@@ -47,8 +47,8 @@ class GatedConsumer(Consumer):
             except Exception as error:
                 if _is_ending():
                     raise
-                _log.exception("Celery's handler of messages stumbled")
-                return self._refuse(message, f"Celery stumbles over it: {shown_error(error)}")
+                _log.exception("unexpected error in Celery's message handler")
+                return self._refuse(message, f"Celery fails on it: {shown_error(error)}")
 
         return gated
 
@@ -62,7 +62,7 @@ class GatedConsumer(Consumer):
 
     def on_invalid_task(self, body: Any, message: Any, exc: BaseException) -> None:  # noqa: ARG002
         """Celery's strategies do not take it."""
-        self._refuse(message, f"it is no valid task: {shown_error(exc)}")
+        self._refuse(message, f"it is not a valid task: {shown_error(exc)}")
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """No task of that name is registered: Celery tells who asked for it."""

@@ -100,7 +100,7 @@ class _Channel(pyamqp.Channel):
                 except Exception as error:
                     if not no_ack:
                         raise  # the handler of tasks has an end of its own: see handling
-                    reason = f"Celery stumbles over it: {shown_error(error)}"
+                    reason = f"Celery fails on it: {shown_error(error)}"
                 else:
                     return
             elif not no_ack:

@@ -134,7 +134,7 @@ class _Gate:
             if self._popped is None:
                 raise
             queue, raw = self._popped
-            self.refuse(raw, f"it is no JSON: {type(error).__name__}", queue=_text(queue))
+            self.refuse(raw, f"it is not JSON: {type(error).__name__}", queue=_text(queue))
             return True
 
     def _receive_one(self, client: Any) -> Any:
@@ -168,7 +168,7 @@ class _GatedDelivery:
             raise
         except Exception as error:  # noqa: BLE001  (whatever it is, no message may end a worker)
             self._forget(message["properties"]["delivery_tag"])
-            self.refuse(message, f"Celery stumbles over it: {shown_error(error)}", queue=queue)
+            self.refuse(message, f"Celery fails on it: {shown_error(error)}", queue=queue)
 
     def refuse(self, raw: Any, reason: str, *, queue: str) -> None:
         """Keep a message aside."""
@@ -183,7 +183,7 @@ class _GatedDelivery:
         try:
             body = self.channels[0].decode_body(message["body"], encoding)
         except Exception as error:  # noqa: BLE001
-            return f"its body is no {encoding}: {shown_error(error)}"
+            return f"its body is not {encoding}: {shown_error(error)}"
         if is_mailbox(queue):
             return judge_mail(
                 queue, body, headers, message.get("content-type"), message.get("content-encoding")

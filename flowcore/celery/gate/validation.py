@@ -95,7 +95,7 @@ def judge_task(message: Any, *, zone: Any) -> str | None:
         return _judge_ours(message.headers, payload, zone)
     fields, body = _task_of(message, payload)
     if fields is None:
-        return f"it is no task: its body is a {_kind(payload)}, and no header names a task"
+        return f"it is not a task: its body is a {_kind(payload)}, and no header names a task"
     return _judge_fields(fields, zone) or _judge_body(body)
 
 
@@ -156,7 +156,7 @@ def _judge_embedded(embed: Any) -> str | None:
         if value and not (
             isinstance(value, list | tuple) and all(isinstance(one, dict) for one in value)
         ):
-            return f"its {name} are no list of signatures"
+            return f"its {name} are not a list of signatures"
     chord = embed.get("chord")
     if chord and not isinstance(chord, dict):
         return f"its chord is a {_kind(chord)}"
@@ -173,7 +173,7 @@ def _judge_ours(headers: Mapping[str, Any], payload: Any, zone: Any) -> str | No
     for name in _OUR_TEXTS:
         value = headers.get(name)
         if value is not None and (type(value) is not str or not _is_utf8(value)):
-            return f"its {name} is no text"
+            return f"its {name} is not text"
     if not headers.get("id") or type(headers.get("retries", 0)) is not int:
         return "its id or its retries are missing"
     if headers.get("eta") is not None or headers.get("group") is not None:
@@ -231,12 +231,12 @@ def _judge_limit(limit: Any) -> str | None:
     if not limit:
         return None
     if not isinstance(limit, list | tuple) or len(limit) != 2:  # noqa: PLR2004  (hard and soft)
-        return "its time limit is no pair of seconds"
+        return "its time limit is not a pair of seconds"
     for seconds in limit:
         if seconds is None:
             continue
         if not isinstance(seconds, int | float) or not _is_time(seconds):
-            return f"its time limit has a {_kind(seconds)} that is no number of seconds"
+            return f"its time limit has a {_kind(seconds)} that is not a number of seconds"
     return None
 
 
@@ -255,7 +255,7 @@ def _judge_time(name: str, value: Any, zone: Any) -> str | None:
         read: Any = maybe_iso8601(value)
         maybe_make_aware(read, zone)
     except Exception as error:  # noqa: BLE001
-        return f"its {name} is no time: {brief(error)}"
+        return f"its {name} is not a time: {brief(error)}"
     return None
 
 
@@ -264,7 +264,7 @@ def _judge_stamps(headers: Any, stamps: Any) -> str | None:
         isinstance(headers, list | tuple | set | frozenset)
         and all(isinstance(one, str) for one in headers)
     ):
-        return "its stamped headers are no list of names"
+        return "its stamped headers are not a list of names"
     if stamps and not isinstance(stamps, dict):
         return f"its stamps are a {_kind(stamps)}"
     return None
@@ -292,31 +292,31 @@ def judge_mail(
     """
     # The name of a worker has an @, that of a queue for answers begins with an id.
     is_answer = queue.endswith(_ANSWERS) and "@" not in queue
-    kind = "answer" if is_answer else "command"
+    kind = "an answer" if is_answer else "a command"
     try:
         said = loads(body, content_type, content_encoding, accept={"application/json"})
     except Exception as error:  # noqa: BLE001
-        return f"it is no {kind}: {brief(error)}"
+        return f"it is not {kind}: {brief(error)}"
     if not isinstance(said, dict):
-        return f"it is no {kind}"
+        return f"it is not {kind}"
     headers = headers or {}
     clock = headers.get("clock")
     if clock is not None and (type(clock) is not int or not 0 <= clock < _MOST_CLOCK):
-        return "its clock is no number"
+        return "its clock is not a number"
     return _judge_answer(headers) if is_answer else _judge_command(said)
 
 
 def _judge_answer(headers: Mapping[str, Any]) -> str | None:
     if not isinstance(headers.get("ticket", ""), str):
-        return "its ticket is no text"
+        return "its ticket is not text"
     if not isinstance(headers.get("expires") or 0, int | float):
-        return "its end is no time"
+        return "its end is not a time"
     return None
 
 
 def _judge_command(said: Mapping[str, Any]) -> str | None:
     if not isinstance(said.get("method"), str):
-        return "it is no command"
+        return "it is not a command"
     reply = said.get("reply_to")
     if reply and not (
         isinstance(reply, dict) and all(isinstance(reply.get(name), str) for name in _ADDRESS)

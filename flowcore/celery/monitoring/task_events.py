@@ -106,7 +106,7 @@ class TaskEvents:
             with self._producers.batch() as producer:
                 self._publish(producer, events, hostname or anon_nodename())
         except BROKER_TROUBLE as error:
-            _log.debug("monitors were not told of %s: %s", events[0]["uuid"], error)
+            _log.debug("monitors were not notified of %s: %s", events[0]["uuid"], error)
 
     def listened(self) -> bool:
         """Return whether anybody listens to task events; at most a second old."""

@@ -138,14 +138,14 @@ class JanitorStep(bootsteps.StartStopStep):
             # It is renewed by every worker, so each notices an outage and its end.
             Chore("the worker's note", partial(outage.note, post), every=_NOTE_EVERY),
             Chore("the names of threads", partial(_tidy, services), every=_THREADS_EVERY),
-            Chore("the look at the room", lambda: _warn(services)),
+            Chore("the check of the server's memory", lambda: _warn(services)),
             Chore("the janitor", partial(activity.call, partial(outage.after, janitor.step))),
         ]
 
 
 def _tidy(services: Services) -> None:
     if gone := services.memory.tidy():
-        _log.debug("let go the names of %d threads whose time is over", gone)
+        _log.debug("forgot the names of %d expired threads", gone)
 
 
 def _fire(services: Services) -> None:

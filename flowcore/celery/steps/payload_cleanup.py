@@ -46,5 +46,5 @@ class TidyingStep(bootsteps.StartStopStep):
                 _log.warning("payloads of runs that are gone were not removed yet: %s", error)
             except Exception:  # noqa: BLE001
                 # Whatever it is, the next look may go better.
-                _log.exception("the removal of payloads stumbled")
+                _log.exception("unexpected error in the removal of payloads")
             self._stop.wait(payloads.look)

@@ -83,8 +83,8 @@ _ROOM = 256
 _STOPPED_WITHIN = 0.2
 
 _OVER = {
-    Excess.TIMEOUT: "goes on after its time limit",
-    Excess.CANCELLED: "goes on after its cancellation",
+    Excess.TIMEOUT: "continues after its time limit",
+    Excess.CANCELLED: "continues after its cancellation",
     Excess.FROZEN: "is frozen",
 }
 
@@ -351,4 +351,4 @@ def _run(watchdog: Watchdog) -> None:
         try:
             watchdog.look()
         except Exception:  # noqa: BLE001  (whatever it is, nobody else would keep time)
-            _log.exception("the watchdog stumbled")
+            _log.exception("unexpected error in the watchdog")

@@ -69,7 +69,7 @@ _NEEDED = {"for_each": "for_each", "map": "for_each", "loop": "until' or 'max_it
 #: Keys that a branch cannot have: why not, and what to do instead.
 _NOT_OF_BRANCHES: Mapping[str, tuple[str, str]] = {
     "needs": ("runs at once with the others and cannot need anything", "use uses: workflow"),
-    "undo": ("is no node of the flow that could be undone", "write it on the node around it"),
+    "undo": ("is not a node of the flow that could be undone", "write it on the node around it"),
 }
 #: Keys of a function that gives a map its items.
 SOURCE_KEYS = frozenset({"uses", "with", "retry", "timeout", "queue"})

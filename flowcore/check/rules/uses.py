@@ -93,7 +93,8 @@ def _check_tools(draft: Draft) -> None:
         return
     for at, uses in enumerate(draft.config.tools if draft.config else ()):
         if uses in BUILTIN or uses.startswith(PREFIX):
-            what = f"{quote(uses)} is {'a node type' if uses in BUILTIN else 'a task'}, and no tool"
+            kind = "node type" if uses in BUILTIN else "task"
+            what = f"{quote(uses)} is a {kind}, and not a tool"
             hint = "a tool is a function: module:function"
             draft.problems.add("FC210", what, draft.config_path("tools", at), hint)
 

@@ -78,7 +78,7 @@ def canvas(
             msg = f"{signature!r} was called without arguments and failed: {error}"
             raise UsageError(msg) from error
     if not isinstance(found, Mapping):
-        msg = f"{signature!r} is no Celery signature but {type(found).__name__}"
+        msg = f"{signature!r} is not a Celery signature but {type(found).__name__}"
         raise UsageError(msg)
     id = flow_id or signature.rpartition(":")[2].replace(".", "-")
     tree = from_canvas(found, id=id, queue_of=queue_of(getattr(found, "app", None)))

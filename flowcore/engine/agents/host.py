@@ -191,7 +191,7 @@ class AgentHost:
         except FlowcoreError as error:
             _log.warning("task %s of agent %s: %s", task, agent, error)
         except Exception:  # noqa: BLE001  (its lease runs out, and somebody else goes on)
-            _log.exception("task %s of agent %s stumbled", task, agent)
+            _log.exception("unexpected error in task %s of agent %s", task, agent)
         finally:
             if self._turns.get(task) is turn:
                 del self._turns[task]

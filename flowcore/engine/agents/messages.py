@@ -90,7 +90,7 @@ def check_id(value: object, label: str) -> str:
     """Return an id that somebody outside has chosen.
 
     Raises:
-        UsageError: It is no text, empty, too long, or has characters that do not print.
+        UsageError: It is not text, empty, too long, or has characters that do not print.
     """
     if not isinstance(value, str) or not value:
         raise UsageError(f"{label} is a text of 1 to {_MAX_ID} characters, and not {value!r:.80}")
@@ -130,7 +130,7 @@ def _body(parts: Iterable[Part], to_json: Callable[[], Json], *, label: str) -> 
 
 def _check_part(part: object, label: str) -> None:
     if not isinstance(part, Part):
-        raise UnsupportedValueError(f"{label} is no Part, but {type(part).__name__}")
+        raise UnsupportedValueError(f"{label} is not a Part, but {type(part).__name__}")
     for name, kind in (("text", str), ("raw", bytes), ("url", str)):
         value = getattr(part, name)
         if value is not None and not isinstance(value, kind):
@@ -141,7 +141,7 @@ def _check_part(part: object, label: str) -> None:
         raise UnsupportedValueError(f"{label} has more than one of text, data, raw and url")
     for name in ("media_type", "filename"):
         if not isinstance(getattr(part, name), str):
-            raise UnsupportedValueError(f"{label} has a {name} that is no text")
+            raise UnsupportedValueError(f"{label} has a {name} that is not text")
 
 
 def _check_json(value: Any, label: str) -> None:
@@ -168,7 +168,7 @@ def _check_scalar(value: Any, label: str) -> None:
         msg = f"{label} has bytes in its data; give them a part of their own: Part(raw=…)"
         raise UnsupportedValueError(msg)
     if isinstance(value, float) and not math.isfinite(value):
-        raise UnsupportedValueError(f"{label} has the number {value}, which JSON cannot say")
+        raise UnsupportedValueError(f"{label} has the number {value}, which JSON cannot represent")
 
 
 def _read(body: bytes, read: Callable[[Json], _T], otherwise: Callable[[], _T]) -> _T:

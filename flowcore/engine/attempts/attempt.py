@@ -134,7 +134,7 @@ def shown_error(attempt: AttemptResult) -> BaseException | None:
     """Return what stands for the error of an attempt where others show it with its traceback.
 
     Never the error itself: it may hold secrets, and whoever asks it for its words may be kept for
-    ever, or get what is no text.
+    ever, or get what is not text.
     """
     failure = attempt.outcome.failure
     if attempt.error is None or failure is None:

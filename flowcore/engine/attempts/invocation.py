@@ -380,7 +380,7 @@ def _exited(error: BaseException) -> NodeExitError:
     how = (
         f"called sys.exit({error.code!r})"
         if isinstance(error, SystemExit)
-        else f"raised {type(error).__qualname__}, which is no Exception"
+        else f"raised {type(error).__qualname__}, which is not an Exception"
     )
     trouble = NodeExitError(f"the function tried to end its worker: it {how}")
     # With the function's own frames, which say where.

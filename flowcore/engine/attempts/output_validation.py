@@ -72,5 +72,5 @@ def validate_output(
 def _refused(node: str, problems: list[str]) -> OutputError:
     more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
     return OutputError(
-        f"node {node!r} gave what it should not: {'; '.join(problems[:_MOST])}{more}"
+        f"output of node {node!r} does not match its schema: {'; '.join(problems[:_MOST])}{more}"
     )

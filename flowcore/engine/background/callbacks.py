@@ -146,7 +146,7 @@ class CallbackRunner:
                     _log.warning("callbacks wait: %s", error)
                     pause = _PAUSE_AFTER_TROUBLE
                 except Exception:  # noqa: BLE001  (whatever it is, callbacks must go on)
-                    _log.exception("callbacks stumbled")
+                    _log.exception("unexpected error in the delivery of callbacks")
                     pause = _PAUSE_AFTER_TROUBLE
                 self._stop.wait(pause)
 

@@ -52,7 +52,7 @@ class Chore:
             _log.warning("%s has to wait: %s", self._name, error)
             self._due = self._clock() + _PAUSE_AFTER_TROUBLE
         except Exception:  # noqa: BLE001  (whatever it is, a worker without its chores would be worse)
-            _log.exception("%s stumbled after %.1f s", self._name, self._clock() - began)
+            _log.exception("unexpected error in %s after %.1f s", self._name, self._clock() - began)
             self._due = self._clock() + _PAUSE_AFTER_TROUBLE
         else:
             self._due = began + self._every if pause is None else self._clock() + pause

@@ -44,10 +44,10 @@ def packed_vector(given: Any, *, whose: str) -> bytes:
     try:
         vector = numpy.asarray(given)
     except ValueError as error:
-        raise UsageError(f"{whose} {given!r:.80}, which is no list of numbers") from error
+        raise UsageError(f"{whose} {given!r:.80}, which is not a list of numbers") from error
     fits = vector.ndim == 1 and 0 < vector.size <= _MOST and vector.dtype.kind in "iuf"
     if not fits or not numpy.isfinite(vector).all():
-        msg = f"{whose} {given!r:.80}, which is no list of 1 to {_MOST:,} finite numbers"
+        msg = f"{whose} {given!r:.80}, which is not a list of 1 to {_MOST:,} finite numbers"
         raise UsageError(msg)
     vector = vector.astype("<f8")
     if (peak := numpy.abs(vector).max()) > 0:

@@ -180,7 +180,7 @@ def _checked(summary: Any, function: Any) -> str:
     """Refuse what is no summary.
 
     Raises:
-        UsageError: It is no text, an empty one, or a page of HTML, as proxies send it.
+        UsageError: It is not text, an empty one, or a page of HTML, as proxies send it.
     """
     if not isinstance(summary, str) or not summary.strip():
         msg = f"summariser {function} gave {summary!r:.80} instead of text"

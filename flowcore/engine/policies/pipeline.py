@@ -110,7 +110,7 @@ class PolicyPipeline:
             circuit = _circuit(policy.circuit_breaker, work)
             self._leave(work, circuit, _verdict(policy.circuit_breaker, error))
         except FlowcoreError as trouble:
-            _log.warning("a circuit was not told of a failure: %s", trouble)
+            _log.warning("a failure was not counted by its circuit breaker: %s", trouble)
 
     # ── an output that is known already ─────────────────────────────────────────────────────────
 

@@ -122,7 +122,7 @@ def _refuse_final(reader: RunReader, summary: RunSummary, plan: Plan) -> None:
         if run == f"{over}/{EPILOGUE}" and row is not None and row.state.is_terminal:
             return  # what was to be done at the end may be done after it, too
         msg = (
-            f"run {run!r} is part of run {over!r}, which has its own word on it; "
+            f"run {run!r} is part of run {over!r}, and is resumed with it; "
             f"'flowcore resume {over}' runs it again from where it failed"
         )
         raise RunStateError(msg, run_id=run)
@@ -144,7 +144,7 @@ def _refuse_undone(reader: RunReader, summary: RunSummary, plan: Plan) -> None:
         hint = f"'flowcore rerun {run}' runs it from the beginning"
         if row is not None and row.state in {RunState.FAILED, RunState.CANCELLED}:
             hint += f", 'flowcore resume {closing}' what has failed of undoing it"
-        msg = f"run {run!r} has undone what it did: there is nothing to go on from; {hint}"
+        msg = f"run {run!r} has undone what it did: there is nothing to resume from; {hint}"
         raise RunStateError(msg, run_id=run)
 
 
@@ -270,6 +270,6 @@ def require_dead_letter(record: RunRecord, node: str | None) -> None:
     ]
     if dead and node in {None, *dead}:
         return
-    what = f"node {node!r} of run {record.id!r} is no dead letter" if node else None
+    what = f"node {node!r} of run {record.id!r} is not a dead letter" if node else None
     msg = f"{what or f'run {record.id!r} has no dead letter'}; 'flowcore list --dead' shows them"
     raise RunStateError(msg, run_id=record.id)

@@ -63,4 +63,4 @@ def _undeclared(declared: Mapping[str, Any], given: Mapping[str, Any]) -> Iterat
             near = get_close_matches(str(name), declared, n=1)
             known = ", ".join(map(repr, declared))
             hint = f"did you mean {near[0]!r}?" if near else f"there is {known}"
-            yield f"{name!r} is no input of this flow ({hint})"
+            yield f"{name!r} is not an input of this flow ({hint})"

@@ -86,7 +86,8 @@ def answer(
     if advance is not None and advance.refused == "answered":
         raise UsageError(_answered(to, advance.answer))
     if advance is None or not advance.accepted:
-        raise UsageError(f"node {to.path!r} asks no more: run {to.run!r} has ended")
+        msg = f"node {to.path!r} no longer waits for an answer: run {to.run!r} has ended"
+        raise UsageError(msg)
     _publish(store, dispatcher, advance)
 
 
@@ -94,7 +95,8 @@ def _answered(to: "Question", first: bytes) -> str:
     """Say that somebody else was first, and what the answer was."""
     said = unpack(first) if first else None
     if not isinstance(said, dict) or not isinstance(said.get("approved"), bool):
-        return f"node {to.path!r} has had its answer, or its time is over: this one does not count"
+        gone = "has been answered already, or its time is over"
+        return f"node {to.path!r} {gone}: this answer does not count"
     word = "approved" if said["approved"] else "rejected"
     by = f" by {said['by']}" if said.get("by") else ""
     why = f" ({said['comment']})" if said.get("comment") else ""

@@ -211,7 +211,7 @@ class Unit:
             try:
                 self.ran(node, outcome, now - busy.since)
             except Exception:  # noqa: BLE001  (monitors hear less, and that is all)
-                _log.exception("monitors were not told of a node of run %s", self.ticket.run)
+                _log.exception("monitors were not notified of a node of run %s", self.ticket.run)
 
     def _make_ready(self, node: int) -> None:
         """Go on with nodes that only this unit can have made ready."""

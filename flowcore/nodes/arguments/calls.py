@@ -166,7 +166,7 @@ def _refuse_twice(headers: Any) -> None:
             what = f"{quote(name)} is set by the request itself"
             raise WrongValueError(what, code="FC216", path=("headers", name), at_key=True)
         if name.lower() in seen:
-            what = f"header {quote(name)} is said twice"
+            what = f"header {quote(name)} is given twice"
             raise WrongValueError(what, code="FC216", path=("headers", name), at_key=True)
         seen.add(name.lower())
 
@@ -244,7 +244,7 @@ def _refuse_body(options: Mapping[str, Any]) -> None:
     extra = options.get("extra_body")
     for key in extra if isinstance(extra, dict) else ():
         if key in options or key in _OWN_WORDS:
-            what = f"{quote(key)} is said twice"
+            what = f"{quote(key)} is given twice"
             place = ("extra_body", key)
             raise WrongValueError(what, code="FC216", path=place, at_key=True)
 
@@ -328,7 +328,7 @@ class LlmArguments(Arguments):
         if isinstance(options, dict):
             for key, own in _SAME.items():
                 if key in options and getattr(self, own) is not None:
-                    what = f"{quote(key)} is said twice: in 'options', and beside it"
+                    what = f"{quote(key)} is given twice: in 'options', and beside it"
                     raise WrongValueError(
                         what, code="FC216", suggestion="keep one of them", path=("options", key)
                     )

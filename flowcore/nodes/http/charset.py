@@ -130,7 +130,7 @@ def _json(body: bytes, charset: str | None, kind: str) -> tuple[Any, str | None]
         return _value(text) if text is not None else (body, _NO_TEXT)
     except ValueError:
         start = body[:_SHOWN].decode("utf-8", "replace")
-        raise AnswerError(f"the answer says it is {kind}, and is no JSON: {start!r}") from None
+        raise AnswerError(f"the answer says it is {kind}, but is not JSON: {start!r}") from None
 
 
 def _value(text: str) -> tuple[Any, str | None]:
@@ -140,7 +140,7 @@ def _value(text: str) -> tuple[Any, str | None]:
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return text, "the JSON has half of a surrogate pair, which is no text: given as it came"
+        return text, "the JSON has half of a surrogate pair, which is not text: given as it came"
     except RecursionError:
         return text, "the JSON is too deep for a value: given as it came"
     return value, found.word

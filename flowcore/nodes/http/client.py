@@ -182,7 +182,7 @@ def redirected(response: Any, request: Any) -> Any:
     """
     following = response.next_request
     if following.url.scheme not in ("http", "https"):
-        raise UsageError(f"it redirects to {shown_url(following.url)}, which is no web address")
+        raise UsageError(f"it redirects to {shown_url(following.url)}, which is not a web address")
     if not _is_same_place(request.url, following.url):
         for name in list(following.headers):
             if name.lower() not in _FOR_ANYBODY:

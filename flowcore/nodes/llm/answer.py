@@ -72,7 +72,7 @@ class Choice:
         if message is None:
             return ""
         if not isinstance(message, Mapping):
-            raise AnswerError(f"the message is no mapping: {shown(message)}")
+            raise AnswerError(f"the message is not a mapping: {shown(message)}")
         return self._message(message, is_whole=piece is None)
 
     def _message(self, message: Mapping[str, Any], *, is_whole: bool) -> str:
@@ -99,7 +99,7 @@ class Choice:
             return self._text.add(content)
         if isinstance(content, list):
             return "".join(map(self._part, content))
-        raise AnswerError(f"the content of the message is no text: {shown(content)}")
+        raise AnswerError(f"the content of the message is not text: {shown(content)}")
 
     def _part(self, part: Any) -> str:
         """Add one of several parts of a content; those that are no text go to ``extra``."""
@@ -161,7 +161,7 @@ class Answer:
         """
         value = document.value
         if not isinstance(value, Mapping):
-            raise AnswerError(f"that is no answer of a model: {shown(value)}")
+            raise AnswerError(f"that is not an answer of a model: {shown(value)}")
         if isinstance(value.get("model"), str) and value["model"]:
             self._model = mended(value["model"])
         self._usage = _usage(value.get("usage")) or self._usage
@@ -178,7 +178,7 @@ class Answer:
 
     def _choice(self, place: int, choice: Any) -> tuple[int, str]:
         if not isinstance(choice, Mapping):
-            raise AnswerError(f"a choice is no mapping: {shown(choice)}")
+            raise AnswerError(f"a choice is not a mapping: {shown(choice)}")
         said = choice.get("index")
         index = said if isinstance(said, int) and not isinstance(said, bool) else place
         return index, self.choices.setdefault(index, Choice()).add(choice)

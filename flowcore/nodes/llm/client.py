@@ -228,7 +228,7 @@ class Server:
 def _base(given: LlmArguments) -> _Base:
     own = os.environ.get("OPENAI_BASE_URL") or _DEFAULT
     if given.base_url is None and not _is_url(own):
-        what = f"OPENAI_BASE_URL of the worker is no URL, such as {_DEFAULT}: {mask_text(own)!r}"
+        what = f"OPENAI_BASE_URL of the worker is not a URL, such as {_DEFAULT}: {mask_text(own)!r}"
         raise UsageError(what)
     parts = urlsplit(given.base_url or own)
     worker = urlsplit(own if _is_url(own) else _DEFAULT)

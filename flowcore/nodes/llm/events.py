@@ -4,7 +4,7 @@ In: bytes in whatever pieces they come. Out: the JSON documents, and whether the
 what they say (answer).
 
 An answer is what it looks like: a server may stream though it was not asked to, or the other way
-round, and name another content type. What looks like neither is no answer of a model.
+round, and name another content type. What looks like neither is not an answer of a model.
 """
 
 import json
@@ -62,7 +62,7 @@ class Reader:
             parts: The bytes.
 
         Raises:
-            AnswerError: It is no answer of a model, or a document is cut off.
+            AnswerError: It is not an answer of a model, or a document is cut off.
         """
         rest = iter(parts)
         start = _start(rest)
@@ -75,7 +75,7 @@ class Reader:
             raise AnswerError("the answer is empty")
         else:
             shown = b"".join([start, next(rest, b"")])[:_SHOWN].decode("utf-8", "replace")
-            raise AnswerError(f"that is no answer of a model: {shown!r}")
+            raise AnswerError(f"that is not an answer of a model: {shown!r}")
 
     def _events(self, parts: Iterable[bytes]) -> Iterator[Document]:
         data: list[bytes] = []
@@ -156,13 +156,13 @@ def _is_json(data: bytes) -> bool:
 
 
 def _whole(body: bytes) -> Any:
-    return _parsed(_text(body), "the answer is cut off, or no JSON")
+    return _parsed(_text(body), "the answer is cut off, or not JSON")
 
 
 def _value(text: str, event: str) -> Any:
     if event == "error" and text[:1] not in "{[":
         return {"error": mended(text)}
-    return _parsed(text, "an event of the stream is cut off, or no JSON")
+    return _parsed(text, "an event of the stream is cut off, or not JSON")
 
 
 def _parsed(text: str, wrong: str) -> Any:

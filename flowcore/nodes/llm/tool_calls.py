@@ -31,10 +31,10 @@ class ToolCalls:
             AnswerError: They are of another shape.
         """
         if not isinstance(pieces, list):
-            raise AnswerError(f"'tool_calls' is no list: {shown(pieces)}")
+            raise AnswerError(f"'tool_calls' is not a list: {shown(pieces)}")
         for piece in pieces:
             if not isinstance(piece, Mapping):
-                raise AnswerError(f"a call of a tool is no mapping: {shown(piece)}")
+                raise AnswerError(f"a call of a tool is not a mapping: {shown(piece)}")
             self._merge(self._new() if are_whole else self._call_of(piece), piece)
 
     def add_function(self, function: Any) -> None:
@@ -92,7 +92,7 @@ def _begins(call: Mapping[str, Any], piece: Mapping[str, Any], *, is_numbered: b
 
 def _function(known: Mapping[str, Any], piece: Any) -> dict[str, Any]:
     if not isinstance(piece, Mapping):
-        raise AnswerError(f"the function of a call is no mapping: {shown(piece)}")
+        raise AnswerError(f"the function of a call is not a mapping: {shown(piece)}")
     found = dict(known)
     for key, value in piece.items():
         before = found.get(key)

@@ -85,7 +85,7 @@ def _contents(said: Mapping[str, Any]) -> list[tuple[str, bool, str]]:
             found.append(("invalid_arguments", True, what))
         elif call["args"] is None and "function" in call:
             text = call["function"]["arguments"][:_SHOWN]
-            what = f"the model asked for {call['name']!r} with arguments that are no JSON object"
+            what = f"the model asked for {call['name']!r} with arguments that are not a JSON object"
             found.append(("invalid_arguments", True, f"{what}: {text!r}"))
     if (said["finish_reason"] or "").lower() in _CALLS and not said["tool_calls"]:
         found.append(("empty", True, "the model asked for tools, and the answer names none"))

@@ -193,7 +193,7 @@ def _answer(ctx: Context, default: bool | None) -> dict[str, Any] | None:  # noq
         ctx.logger.warning("this answer has no 'approved', true or false: %.200r", value)
         return None
     if default is None:
-        raise NodeTimeoutError("nobody has approved or rejected in time")
+        raise NodeTimeoutError("no approval or rejection came in time")
     return {"approved": default}
 
 

@@ -54,7 +54,7 @@ def http(ctx: Context, **more: Any) -> dict[str, Any]:
         HttpStatusError: The answer has another status.
         AnswerError: The answer is cut off, or not what it says it is.
         PayloadTooLargeError: The answer is larger than it may be.
-        UnsupportedValueError: ``json`` has something for which JSON has no words, such as NaN.
+        UnsupportedValueError: ``json`` has something which JSON cannot represent, such as NaN.
         UsageError: The request cannot be made as it is written, or its host is not public and not
             named in FLOWCORE_HTTP_ALLOW.
     """

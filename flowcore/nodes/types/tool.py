@@ -108,5 +108,5 @@ def _function(uses: str) -> Any:
 
     found = resolve(uses)
     if found.builtin or uses.startswith("celery:"):
-        raise UsageError(f"{uses!r} is no function, which a tool has to be")
+        raise UsageError(f"{uses!r} is not a function, as a tool must be")
     return found.function

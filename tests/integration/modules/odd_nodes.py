@@ -109,7 +109,7 @@ def fail(kind: str, log: str) -> None:
 
 
 def fail_in_odd_file(log: str) -> None:
-    """Raise from a file whose name is no text."""
+    """Raise from a file whose name is not text."""
     _count(log)
     exec(compile("def odd(): raise ValueError('from an odd file')\nodd()", BAD, "exec"), {})
 

@@ -364,7 +364,7 @@ def translated(*, what: str = "Redis", setting: str = "FLOWCORE_REDIS_URL") -> I
     except REFUSALS as error:
         # Without a password the answer is about the protocol's first command.
         why = "it wants a password" if "already authenticated" in str(error) else error
-        msg = f"{what} does not let us in: {why}; correct user and password in {setting}"
+        msg = f"{what} refuses the login: {why}; correct user and password in {setting}"
         if isinstance(error, NoPermissionError):
             msg = f"{what} forbids what flowcore needs: {error}; see its ACL for that user"
         raise StoreRefusedError(msg) from error
