@@ -51,7 +51,7 @@ sent("choices-never", NO_CHOICES, stream({"choices": [], "usage": USAGE}))
 sent("choice-no-mapping", Fails(FAILED, "a choice is not a mapping"), body({"choices": ["Hi"]}))
 sent("message-null", Fails(FAILED, "the answer says nothing"), body(plain_answer(None)))
 sent("done-and-nothing-else", NO_CHOICES, stream())
-sent("event-no-json", Fails(FAILED, "no JSON: 'Hi there'"), stream("Hi there"))
+sent("event-no-json", Fails(FAILED, "not JSON: 'Hi there'"), stream("Hi there"))
 sent(
     "only-comments", Fails(FAILED, "there is no choice"), sends(b": hello\n\n", "text/event-stream")
 )

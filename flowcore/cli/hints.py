@@ -65,7 +65,7 @@ def next_steps(record: RunRecord, plan: Plan, inside: Sequence[Question] = ()) -
             return _after_failure(record)
         case RunState.CANCELLED:
             return [
-                Hint(command("resume", run), "go on where it was stopped"),
+                Hint(command("resume", run), "continue where it was stopped"),
                 Hint(command("rerun", run), "begin anew, as a new run"),
             ]
         case RunState.PAUSED:

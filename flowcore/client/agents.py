@@ -162,7 +162,7 @@ class AgentClient:
         while True:
             left = ends - time.monotonic()
             if left <= 0:
-                msg = f"task {task!r} has not ended within {timeout:g} s; it goes on"
+                msg = f"task {task!r} has not ended within {timeout:g} s; it continues"
                 raise AgentWaitError(msg)
             last: TaskUpdate | None = None
             updates = self._caller.store.updates(task, after=after, wait=min(_LOOK, left))

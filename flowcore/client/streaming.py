@@ -57,7 +57,7 @@ class Patience:
             return
         msg = (
             f"run {self._run!r} has not ended within {format_duration(self._timeout or 0)}; it "
-            f"goes on: 'flowcore watch {self._run}'"
+            f"continues: 'flowcore watch {self._run}'"
         )
         raise WaitTimeoutError(msg, run_id=self._run)
 

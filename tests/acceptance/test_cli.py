@@ -336,7 +336,7 @@ def test_sigterm_leaves_a_run_for_the_next_worker(shell: Shell) -> None:
     command.send_signal(signal.SIGTERM)
     out, err = command.communicate(timeout=PATIENCE)
     assert (command.returncode, out) == (143, ""), err
-    assert "told to end; run r1 goes on when there is a worker: flowcore worker" in err
+    assert "told to end; run r1 continues when there is a worker: flowcore worker" in err
     assert err.endswith("next: flowcore watch r1\n")
     assert shell.state("r1") == "running"
     assert shell("submit", "hello.yaml", "-i", "name=ada").returncode == 0
@@ -351,7 +351,7 @@ def test_sigterm_leaves_a_watched_run_alone(shell: Shell) -> None:
     command.send_signal(signal.SIGTERM)
     _, err = command.communicate(timeout=PATIENCE)
     assert command.returncode == 143, err
-    assert "told to end; run r1 goes on" in err
+    assert "told to end; run r1 continues" in err
     assert shell("cancel", "r1").returncode == 0
     assert shell("watch", "r1", "-q").returncode == 5
 
@@ -364,7 +364,7 @@ def test_ctrl_c_leaves_a_watched_run_alone(shell: Shell) -> None:
     command.send_signal(signal.SIGINT)
     _, err = command.communicate(timeout=PATIENCE)
     assert command.returncode == 130, err
-    assert "the run goes on" in err
+    assert "the run continues" in err
     assert shell.state("r1") in {"pending", "running"}
     assert shell("cancel", "r1").returncode == 0
     assert shell("watch", "r1", "-q").returncode == 5

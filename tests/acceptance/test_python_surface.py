@@ -187,7 +187,7 @@ def test_a_wait_that_is_over_leaves_the_run_alone(
     default_session: DefaultSession, tmp_path: Path
 ) -> None:
     handle = _one("wait_for", path=str(tmp_path / "go")).enqueue()
-    with pytest.raises(WaitTimeoutError, match="goes on"):
+    with pytest.raises(WaitTimeoutError, match="continues"):
         handle.result(timeout=0.2)
     (tmp_path / "go").write_text("went")
     assert handle.result(60) == "went"

@@ -129,7 +129,7 @@ def test_a_task_of_the_loop_that_nobody_awaits_ends_nothing(client: AgentClient)
         (Part(text=5), "text that is no str"),  # type: ignore[arg-type]
         (Part(raw="a"), "raw that is no bytes"),  # type: ignore[arg-type]
         (Message(parts=(Part(text="a"),), metadata={1: 2}), "the key 1"),  # type: ignore[dict-item]
-        (Message(parts=("a",)), "no Part"),  # type: ignore[arg-type]
+        (Message(parts=("a",)), "not a Part"),  # type: ignore[arg-type]
     ],
 )
 def test_what_cannot_be_said_is_refused_where_it_is_said(

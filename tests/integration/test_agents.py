@@ -243,7 +243,7 @@ def test_the_command_line_lists_sends_and_refuses(
         "0.2s",
         code=124,
     )
-    assert "it goes on" in late
+    assert "it continues" in late
 
 
 def test_what_a_killed_worker_had_is_taken_over(make_engine: MakeEngine, tmp_path: Path) -> None:

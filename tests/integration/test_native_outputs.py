@@ -52,7 +52,7 @@ def test_a_sub_flow_is_held_to_the_schema(engine: Engine) -> None:
     nodes = {"s": {"uses": "workflow", "flow": sub, "output": {"type": "integer"}}}
     error = engine.run(nodes).error
     assert error is not None
-    assert "OutputError: node 's' gave what it should not" in error
+    assert "OutputError: output of node 's' does not match its schema" in error
 
 
 @pytest.mark.parametrize(("stars", "good"), [("3", True), ("many", False)])

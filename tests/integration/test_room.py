@@ -85,7 +85,7 @@ def test_who_waits_is_told_that_redis_refuses_to_write(
     )
     poll(mark.exists, what="the node to run")
     _client(filling).config_set("maxmemory", 1_000_000)
-    with pytest.raises(StoreFullError, match=r"refuses to write: .* go on when it has room"):
+    with pytest.raises(StoreFullError, match=r"refuses to write: .* continue when it has room"):
         handle.wait(60)
     with pytest.raises(StoreFullError, match="refuses to write"):
         list(handle.events())

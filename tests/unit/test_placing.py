@@ -151,7 +151,7 @@ def test_trouble_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
     health.answered(1)
     health.answered(1)
     assert [record.message for record in caplog.records] == [
-        "b: no answer; runs on the other servers go on",
+        "b: no answer; runs on the other servers continue",
         "b answers again",
     ]
     assert not health.is_down(1)

@@ -339,7 +339,7 @@ def test_a_file_that_is_replaced_is_read_again(tmp_path: Path) -> None:
     (tmp_path / "TOKEN").write_text("second")
     assert source.value("TOKEN") == "second"
     (tmp_path / "TOKEN").write_bytes(b"\xff\xfe")
-    with pytest.raises(SecretError, match="no UTF-8 text"):
+    with pytest.raises(SecretError, match="not UTF-8 text"):
         source.value("TOKEN")
     (tmp_path / "TOKEN").write_text("x" * 70_000)
     with pytest.raises(SecretError, match="longer than"):

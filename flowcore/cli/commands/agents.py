@@ -118,9 +118,7 @@ def send(  # noqa: PLR0917  (typer reads options from parameters)
             "-i", "--input", metavar="JSON|@FILE|KEY=VALUE", help="Data to send instead of text."
         ),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", help="Go on with a task that asked.")
-    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Answer a task that asked.")] = None,
     timeout: Annotated[str, typer.Option("--timeout", help="How long to wait.")] = "60s",
     detach: Annotated[
         bool, typer.Option("--detach", help="Print the task's id and do not wait.")

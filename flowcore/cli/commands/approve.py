@@ -30,13 +30,13 @@ def approve(  # noqa: PLR0917  (typer calls it, by name)
             "-i",
             "--input",
             metavar="JSON|@FILE|KEY=VALUE",
-            help="What else goes with the answer, a map; may be repeated. '@-' reads stdin.",
+            help="More values for the answer, a map; may be repeated. '@-' reads stdin.",
         ),
     ] = None,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Say yes, or no, to a node that waits for an approval.
+    """Approve or reject a node that waits for an approval.
 
     Example: flowcore approve order-42 review --comment "looks good"
     """

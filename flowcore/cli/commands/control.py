@@ -37,7 +37,7 @@ WithTag = Annotated[str | None, typer.Option("--tag", help="All with this tag.")
 
 def _refuse_both(state: list[RunState] | None, flow: str | None, tag: str | None) -> None:
     if state or flow or tag:
-        raise UsageError("name either a run, or all of some by --state, --flow and --tag")
+        raise UsageError("name either one run, or a filter: --state, --flow, --tag")
 
 
 def _all(
@@ -80,9 +80,9 @@ def cancel(  # noqa: PLR0917  (typer calls it, by name)
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Stop a run, or all of some: what waits never starts, what runs is told to end.
+    """Cancel one run, or all runs that match a filter. Waiting nodes never start.
 
-    A node that has not ended two seconds after it was told is ended by force.
+    Running nodes are asked to end; after two seconds they are ended by force.
 
     Example: flowcore cancel --flow etl --state running
     """
@@ -111,9 +111,10 @@ def pause(
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Hold a run, or all of some: no further node starts, what runs goes on and is recorded.
+    """Pause one run, or all runs that match a filter: no further node starts.
 
-    Its time limit goes on counting. 'flowcore resume RUN' lets it go on.
+    Running nodes finish and are recorded; the run's time limit keeps counting.
+    'flowcore resume RUN' resumes it.
 
     Example: flowcore pause order-42
     """
@@ -135,7 +136,7 @@ def resume(
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Let a run go on, or all of some: those that are paused, have failed or were cancelled.
+    """Resume one run, or all runs that match a filter: paused, failed or cancelled ones.
 
     Of a run that has ended, what has succeeded is kept, with its outputs. What failed or was
     cancelled runs again, and all that comes after it.
@@ -182,7 +183,7 @@ def rerun(
     run: RunId,
     from_node: Annotated[
         str | None,
-        typer.Option("--from", metavar="NODE", help="Begin here; what is not after it is kept."),
+        typer.Option("--from", metavar="NODE", help="Begin here; other nodes are kept."),
     ] = None,
     given: Annotated[
         list[str] | None,

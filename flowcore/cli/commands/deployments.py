@@ -45,7 +45,7 @@ def deploy(
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Keep a flow under its id and version, so that it can be run by name.
+    """Deploy a flow under its id and version, so that it can be run by name.
 
     Runs are pinned to what was deployed when they began: another flow of the same id and version
     takes its place and disturbs none of them.
@@ -86,7 +86,7 @@ def flows(
                 msg = f"no flow {remove!r} is deployed; 'flowcore flows' lists NAME and VERSION"
                 raise ThingNotFoundError(msg)
             show_object(output, {"name": name, "version": version, "removed": True})
-            note(f"{remove} is no longer deployed; its runs go on", quiet=quiet)
+            note(f"{remove} is no longer deployed; its runs continue", quiet=quiet)
             if left := _left_alone(session, name):
                 note(f"schedules without a flow by now: {', '.join(left)}; see flowcore schedules")
             return ExitCode.OK

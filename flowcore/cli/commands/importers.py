@@ -66,7 +66,7 @@ def canvas(
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Make a flow of a Celery canvas; its tasks go on running on their own workers.
+    """Make a flow of a Celery canvas; its tasks keep running on their own workers.
 
     Example: flowcore import canvas shop.flows:nightly -O nightly.yaml
     """

@@ -37,11 +37,11 @@ _SAID = (
 def logs(
     run: RunId,
     follow: Annotated[
-        bool, typer.Option("-f", "--follow", help="Go on until the run has ended.")
+        bool, typer.Option("-f", "--follow", help="Follow until the run has ended.")
     ] = False,
-    node: Annotated[str | None, typer.Option("--node", help="Only what this node said.")] = None,
+    node: Annotated[str | None, typer.Option("--node", help="Only logs of this node.")] = None,
     tag: Annotated[
-        str | None, typer.Option("--tag", help="Only what nodes with this tag said.")
+        str | None, typer.Option("--tag", help="Only logs of nodes with this tag.")
     ] = None,
     tokens: Annotated[bool, typer.Option("--tokens", help="Show tokens, too.")] = False,
     output: Output = Format.TABLE,
@@ -68,7 +68,7 @@ def logs(
                     if not _show(one, output):
                         break  # nobody reads any more
         except KeyboardInterrupt:
-            note(f"stopped reading, the run goes on\nnext: {command('logs', run, '-f')}")
+            note(f"stopped reading, the run continues\nnext: {command('logs', run, '-f')}")
             return ExitCode.INTERRUPTED
         if output is Format.TABLE:
             _hint(place, run, count, follow=follow)
@@ -78,7 +78,7 @@ def logs(
 def _hint(place: Place, run: str, count: int, *, follow: bool) -> None:
     """Say what else there is, if this may not have been what was looked for."""
     if not follow and not place.run.status().is_terminal:
-        note(f"the run goes on; next: {command('logs', run, '-f')}")
+        note(f"the run continues; next: {command('logs', run, '-f')}")
     elif not count:
         note(f"nothing was logged\nnext: {command('inspect', run)}")
 

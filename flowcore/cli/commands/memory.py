@@ -40,13 +40,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="See, move and clear what flows remember.\n\nExample: flowcore memory list",
+    help="Show, move and clear the memory of flows.\n\nExample: flowcore memory list",
 )
 
 ThreadName = Annotated[
     str, typer.Argument(metavar="THREAD", help="MEMORY/THREAD, as list shows it.")
 ]
-Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="How threads' names begin.")]
+Prefix = Annotated[str, typer.Argument(metavar="PREFIX", help="Prefix of threads' names.")]
 
 
 @app.command("list")
@@ -84,7 +84,7 @@ def show(
     thread: ThreadName,
     last: Annotated[
         int | None,
-        typer.Option("--last", min=1, max=100_000, help="Only so many messages, the newest."),
+        typer.Option("--last", min=1, max=100_000, help="Most messages, the newest."),
     ] = None,
     output: Output = Format.TABLE,
 ) -> int:
@@ -167,9 +167,7 @@ def export_(
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote; -: stdin.")],
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Forget first what is kept of these threads.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Clear these threads first.")] = False,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:

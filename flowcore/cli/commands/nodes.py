@@ -21,7 +21,7 @@ __all__ = ["nodes"]
 
 def nodes(
     name: Annotated[
-        str | None, typer.Argument(metavar="[TYPE]", help="Show all that is said of one.")
+        str | None, typer.Argument(metavar="[TYPE]", help="Show everything about one.")
     ] = None,
     output: Output = Format.TABLE,
 ) -> int:

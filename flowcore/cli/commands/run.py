@@ -63,7 +63,7 @@ class Start:
         str | None, typer.Option("--id", help="The run's id; the same id twice is the same run.")
     ] = None
     tag: Annotated[
-        list[str] | None, typer.Option("--tag", help="A word to find it by; repeatable.")
+        list[str] | None, typer.Option("--tag", help="A tag to find it by; repeatable.")
     ] = None
     concurrency: Annotated[
         int | None,
@@ -104,7 +104,7 @@ def run(
         try:
             handle = _create(session, start, prepared, id=id, quiet=start.quiet)
         except KeyboardInterrupt:
-            note(f"interrupted; if run {id} was begun, it goes on\nnext: {command('status', id)}")
+            note(f"interrupted; if run {id} was begun, it continues\nnext: {command('status', id)}")
             return ExitCode.INTERRUPTED
         try:
             _ensure_workers(session, start, prepared, handle)
@@ -205,7 +205,7 @@ def _leave_worker(session: Session, start: Start, prepared: _Prepared, run: Run)
 
 def _goes_on(run: Run, *, alone: bool) -> str:
     """Say how a run goes on that nobody waits for, and the next command to type."""
-    how = "goes on" + (" when there is a worker: flowcore worker" if alone else "")
+    how = "continues" + (" when there is a worker: flowcore worker" if alone else "")
     return f"{how}\nnext: flowcore watch {run.id}"
 
 

@@ -81,7 +81,7 @@ def list_runs(  # noqa: PLR0917  (typer calls it, by name)
         typer.Option("--part-of", metavar="RUN", help="Only runs that this run's nodes started."),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")
+        int, typer.Option("--limit", min=1, max=100_000, help="Most runs to list.")
     ] = 20,
     dead: Annotated[
         bool, typer.Option("--dead", help="List dead letters: nodes whose workers died each time.")

@@ -23,7 +23,7 @@ from flowcore.types import format_duration
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Run deployed flows at times.\n\nExample: flowcore schedules list",
+    help="Run deployed flows on a schedule.\n\nExample: flowcore schedules list",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -80,15 +80,15 @@ def put(  # noqa: PLR0917  (typer calls it, by name)
         ),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option("--tag", help="A word to find the runs by; repeatable.")
+        list[str] | None, typer.Option("--tag", help="A tag of its runs; repeatable.")
     ] = None,
     catch_up: Annotated[
-        CatchUp, typer.Option("--catch-up", help="What of missed times is made up for.")
+        CatchUp, typer.Option("--catch-up", help="The missed times to make up for.")
     ] = CatchUp.SKIP,
     overlap: Annotated[
-        Overlap, typer.Option("--overlap", help="When it is time and the last run has not ended.")
+        Overlap, typer.Option("--overlap", help="If the last run has not ended by then.")
     ] = Overlap.SKIP,
-    paused: Annotated[bool, typer.Option("--paused", help="It waits to be resumed.")] = False,
+    paused: Annotated[bool, typer.Option("--paused", help="Create it paused.")] = False,
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
@@ -143,7 +143,7 @@ def list_schedules(quiet: Quiet = False, output: Output = Format.TABLE) -> int:
 def show(
     name: Name,
     count: Annotated[
-        int, typer.Option("--times", min=1, max=1000, help="So many of the next times.")
+        int, typer.Option("--times", min=1, max=1000, help="Number of upcoming times.")
     ] = 5,
     output: Output = Format.TABLE,
 ) -> int:
@@ -164,7 +164,7 @@ def show(
 
 @app.command("pause")
 def pause(name: Name, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
-    """Let a schedule have no turn until it is resumed.
+    """Pause a schedule.
 
     Example: flowcore schedules pause nightly
     """
@@ -172,14 +172,14 @@ def pause(name: Name, quiet: Quiet = False, output: Output = Format.TABLE) -> in
         before = _get(schedules := Schedules(session=session), name)
         held = schedules.pause(name)
     show_object(output, {**_row(held), "changed": not before.paused})
-    hint = f"'flowcore schedules resume {name}' lets it go on"
+    hint = f"'flowcore schedules resume {name}' resumes it"
     note(f"schedule {name} is paused; {hint}", quiet=quiet)
     return ExitCode.OK
 
 
 @app.command("resume")
 def resume(name: Name, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
-    """Let a paused schedule go on.
+    """Resume a paused schedule.
 
     Example: flowcore schedules resume nightly
     """
@@ -187,7 +187,7 @@ def resume(name: Name, quiet: Quiet = False, output: Output = Format.TABLE) -> i
         before = _get(schedules := Schedules(session=session), name)
         resumed = schedules.resume(name)
     show_object(output, {**_row(resumed), "changed": before.paused})
-    note(f"schedule {name} goes on, next at {iso(resumed.due)}", quiet=quiet)
+    note(f"schedule {name} is resumed, next at {iso(resumed.due)}", quiet=quiet)
     return ExitCode.OK
 
 
@@ -207,7 +207,7 @@ def run_now(name: Name, quiet: Quiet = False, output: Output = Format.TABLE) -> 
 
 @app.command("remove")
 def remove(name: Name, quiet: Quiet = False, output: Output = Format.TABLE) -> int:
-    """Forget a schedule; its runs go on.
+    """Remove a schedule; its runs continue.
 
     Example: flowcore schedules remove nightly
     """

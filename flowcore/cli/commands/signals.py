@@ -32,7 +32,7 @@ def signal(
     quiet: Quiet = False,
     output: Output = Format.TABLE,
 ) -> int:
-    """Give a signal to the nodes of a run that wait for it.
+    """Send a signal to the nodes of a run that wait for it.
 
     If none does yet, it is kept for the first that will.
 

@@ -42,13 +42,13 @@ def watch(
             follow(handle, session, timeout=wait, form=output, quiet=quiet)
             return finish(handle, form=output, quiet=quiet)
         except WaitTimeoutError as error:
-            note(f"flowcore: {error}; it goes on\nnext: flowcore watch {run}")
+            note(f"flowcore: {error}; it continues\nnext: flowcore watch {run}")
             return ExitCode.TIMED_OUT
         except KeyboardInterrupt:
-            note(f"stopped watching, the run goes on\nnext: flowcore watch {run}", quiet=quiet)
+            note(f"stopped watching, the run continues\nnext: flowcore watch {run}", quiet=quiet)
             return ExitCode.INTERRUPTED
         except SystemExit:
-            note(f"flowcore: told to end; run {run} goes on\nnext: flowcore watch {run}")
+            note(f"flowcore: told to end; run {run} continues\nnext: flowcore watch {run}")
             raise
 
 
@@ -58,7 +58,7 @@ def unattended(session: Session, handle: Run) -> str | None:
     if summary.state.is_terminal:
         return None
     if summary.state is RunState.PAUSED:
-        return f"run {handle.id} is paused; it goes on with: flowcore resume {handle.id}"
+        return f"run {handle.id} is paused; resume it with: flowcore resume {handle.id}"
     queues = {queue or session.runtime.settings.queue for queue in handle.plan().queues}
     space = summary.namespace
     wanted = {f"{space}.{queue}" if space else queue for queue in queues}

@@ -112,7 +112,7 @@ class Asked:
             "--loglevel",
             "-l",
             case_sensitive=False,
-            help="What it says; default: FLOWCORE_LOG_LEVEL.",
+            help="Log level; default: FLOWCORE_LOG_LEVEL.",
         ),
     ] = None
 
@@ -144,7 +144,7 @@ def worker(
     until_idle: Annotated[
         float | None,
         typer.Option(
-            "--until-idle", min=0, max=31_536_000, help="End after so many seconds without a run."
+            "--until-idle", min=0, max=31_536_000, help="End after this many seconds without a run."
         ),
     ] = None,
     grace: Annotated[

@@ -16,7 +16,7 @@ KINDS: Mapping[str, str] = {
     "parallel": "branches at once",
     "sub-flow": "a run of another flow",
     "closing": "when all others have settled",
-    "condition": "chooses where to go on",
+    "condition": "chooses the next node",
     "wait": "until a time, without a slot",
     "sleep": "for a time, with a slot",
     "signal": "until it is signalled",
@@ -29,7 +29,7 @@ KINDS: Mapping[str, str] = {
     "celery": "a task of Celery's",
     "start": "the beginning",
     "end": "the end",
-    "passthrough": "gives on what it gets",
+    "passthrough": "returns its input",
 }
 
 _BODIES = {

@@ -127,7 +127,7 @@ class RedisRoom:
             if self._refused is None or now - self._refused[0] < _PATIENCE:
                 return None
             return (
-                f"Redis refuses to write: {self._refused[1]}; its runs wait, and go on when it "
+                f"Redis refuses to write: {self._refused[1]}; its runs wait, and continue when it "
                 f"has room: {MAKE_ROOM}"
             )
 

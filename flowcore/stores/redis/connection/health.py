@@ -54,7 +54,7 @@ class Health:
             if tell:
                 self._told[at] = now
         if tell:
-            _log.warning("%s: %s; runs on the other servers go on", self.names[at], error)
+            _log.warning("%s: %s; runs on the other servers continue", self.names[at], error)
 
     def answered(self, at: int) -> None:
         """Note that a server answers."""
