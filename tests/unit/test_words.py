@@ -1,8 +1,12 @@
 """The words of the code: docstrings are sentences about the thing."""
 
 import ast
+import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("flowcore", "worker")
@@ -33,3 +37,25 @@ def test_docstrings_are_sentences_about_the_thing() -> None:
     questions = [place for place, text in found if is_question(text)]
     assert len(found) > 3_000, "the docstrings were found"
     assert len(questions) < MOST * len(found), "\n".join(questions)
+
+
+def named_in_the_glossary() -> list[str]:
+    """The dotted names of the glossary."""
+    text = (ROOT / "docs" / "reference" / "glossary.md").read_text()
+    return re.findall(r"`(flowcore(?:\.\w+)+)`", text)
+
+
+@pytest.mark.parametrize("name", named_in_the_glossary())
+def test_a_name_of_the_glossary_exists(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), name
+
+
+def test_every_word_of_the_glossary_names_its_place_in_the_code() -> None:
+    text = (ROOT / "docs" / "reference" / "glossary.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 30, "the rows were found"
+    assert [row for row in rows if not re.search(r"\| `flowcore[^|]*` \|$", row)] == []
