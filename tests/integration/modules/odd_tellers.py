@@ -19,18 +19,25 @@ ENDS = ("give", "raise", "named")
 RARE, LONG = 25, 5_000_000
 
 
-def odd_text(seed: int, *, halves: bool) -> str:
-    """Text of a seed: controls, directions, and halves of surrogate pairs if those may be."""
+def odd_text(seed: int, *, made: bool) -> str:
+    """Text of a seed: controls and directions.
+
+    Args:
+        seed: The same text for the same number.
+        made: In the function, which may make what no message could bring: halves of surrogate
+            pairs (odd seeds), and text as long as LONG.
+    """
     dice = random.Random(seed)
-    text = "".join(dice.choices(PARTS + HALVES if halves else PARTS, k=dice.randrange(1, 30)))
-    return (text * LONG)[:LONG] if halves and seed % RARE == 0 else text
+    parts = PARTS + HALVES if made and seed % 2 else PARTS
+    text = "".join(dice.choices(parts, k=dice.randrange(1, 30)))
+    return (text * LONG)[:LONG] if made and seed % RARE == 0 else text
 
 
 def _tell(given: dict[str, Any], *says: Callable[[str], object]) -> Any:
     with Path(given["log"]).open("a") as file:
         file.write("ran\n")
-    assert given["said"] == odd_text(given["seed"], halves=False), "it came as it was sent"
-    text = odd_text(given["seed"], halves=True)
+    assert given["said"] == odd_text(given["seed"], made=False), "it came as it was sent"
+    text = odd_text(given["seed"], made=True)
     for say in says:
         # What is no text at all is refused by some, and is none of this function's trouble.
         with contextlib.suppress(FlowcoreError):
