@@ -219,8 +219,10 @@ def test_a_flood_of_refused_messages_stops_nobody_and_is_kept_in_bounds(
     for start in range(0, many, 1000):
         raws = [junk.for_redis(number) for number in range(start, start + 1000)]
         post.client.lpush(post.queue, *raws)
+    behind = post.engine.start(SUM, {"n": 6})  # its messages come after all of them
+    poll(lambda: refusals.count() >= before + many, what="the refusals", patience=600)
+    assert behind.wait(60).output == 15
     _all_is_well(post, workers, pids)
-    poll(lambda: refusals.count() >= before + many, what="the refusals")
     assert len(refusals.latest(limit=many)) <= 500
     assert (log.stat().st_size - written) / many < 300, "at most a line for each"
 
