@@ -194,7 +194,7 @@ def test_a_dead_letter_is_listed_and_queued_again(tmp_path: Path) -> None:
             "once",
             "WorkerLostError",
         )
-        with pytest.raises(RunStateError, match="no dead letter"):
+        with pytest.raises(RunStateError, match="is not a dead letter"):
             handle.requeue("other")
         (tmp_path / "mended").touch()
         handle.requeue("once")
