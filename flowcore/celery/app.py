@@ -20,6 +20,7 @@ from flowcore.celery.fork_safety import be_a_process_of_python, free_locks_in_fo
 from flowcore.celery.gate.redis_consumer import DoorbellAMQP
 from flowcore.celery.gate.refusal import Refuser
 from flowcore.celery.kombu.brokers import Place
+from flowcore.celery.monitoring.terminal_log import guard_terminals
 from flowcore.celery.node_runner import HostOptions, NodeHost
 from flowcore.celery.rerouting import Forwarding
 from flowcore.celery.services import Services
@@ -166,6 +167,7 @@ def make_app(options: AppOptions, bridge: WorkerBootstrap) -> Celery:
     )
     app.flowcore, bridge.namespace = bridge, options.namespace
     free_locks_in_forks()
+    guard_terminals()
     register_tasks(app)
     register_answers(app)
     register_canvas(

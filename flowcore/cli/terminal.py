@@ -11,23 +11,13 @@ so that JSON on a terminal is still that JSON. A file or a pipe gets what there 
 import os
 import re
 import shutil
-import unicodedata
 from typing import TextIO
+
+from flowcore.run.text import escape
 
 __all__ = ["columns", "escape", "for_terminal", "one_line", "speaks_unicode"]
 
-#: Kinds of characters that are not to be seen: controls, formats, surrogates, ends of lines.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-
-#: What people's text needs all the same: joiners make one sign of several.
-_KEPT = frozenset("\n\t\u200c\u200d")
-
-#: Nearly all text has none of them.
-_SUSPECT = re.compile(r"[^\n\t\x20-\x7e\u00a1-\u00ac\u00ae-\u05ff]")
-
 _BREAKS = re.compile(r"[\n\t]")
-
-_MOST_BMP = 0xFFFF
 
 
 def for_terminal(text: str, stream: TextIO) -> str:
@@ -58,19 +48,3 @@ def speaks_unicode(encoding: str | None) -> bool:
     """
     chosen = os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
     return chosen not in {"C", "POSIX"} and (encoding or "").lower().startswith("utf")
-
-
-def escape(text: str) -> str:
-    """Write what is not to be seen as JSON does."""
-    return _SUSPECT.sub(_escaped, text)
-
-
-def _escaped(match: "re.Match[str]") -> str:
-    char = match[0]
-    if char in _KEPT or unicodedata.category(char) not in _HIDDEN:
-        return char
-    code = ord(char)
-    if code <= _MOST_BMP:
-        return f"\\u{code:04x}"
-    code -= _MOST_BMP + 1
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
