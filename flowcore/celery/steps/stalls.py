@@ -81,7 +81,7 @@ class StallWatch(bootsteps.StartStopStep):
     def _run(self, worker: Any, stall: Stall, pause: float) -> None:
         while not self._stop.wait(pause):
             stalled = stall.look(
-                received=sum(state.total_count.values()),
+                received=_received(worker),
                 full=len(state.reserved_requests) >= _most(worker),
                 waiting=lambda: _waiting(worker),
             )
@@ -90,6 +90,12 @@ class StallWatch(bootsteps.StartStopStep):
                 os.kill(os.getpid(), signal.SIGQUIT)
                 time.sleep(_ORDERLY)
                 os._exit(EX_TEMPFAIL)
+
+
+def _received(worker: Any) -> int:
+    """Count what the worker has received: Celery counts tasks, and not what is refused."""
+    refused: int = worker.app.flowcore.refuser.count
+    return sum(state.total_count.values()) + refused
 
 
 def _most(worker: Any) -> int:
