@@ -50,6 +50,9 @@ FLOWS = {
     "mend": "nodes: {greet: {uses: 'steps:hello'}, mend: {uses: 'steps:mended', needs: [greet],"
     " with: {name: '${{ inputs.name }}'}}}\n",
     "short": "nodes: {nap: {uses: 'steps:nap', with: {seconds: 3}}}\n",
+    # Paused in its first node, it stays so: the second one does not begin.
+    "halves": "nodes: {nap: {uses: 'steps:nap', with: {seconds: 8}}, again: {uses: 'steps:nap',"
+    " with: {seconds: 0.1}, needs: [nap]}}\n",
 }
 
 
@@ -492,7 +495,7 @@ def test_a_failed_run_is_resumed_and_run_again_from_a_node(shell: Shell) -> None
 
 
 def test_a_run_is_paused_and_resumed_from_another_shell(shell: Shell) -> None:
-    assert shell("submit", "short.yaml", "--id", "r1").returncode == 0
+    assert shell("submit", "halves.yaml", "--id", "r1").returncode == 0
     ended = shell("pause", "r1")
     assert (ended.returncode, ended.stdout) == (0, "paused\n"), ended.stderr
     assert [row["run_id"] for row in shell.data("list", "--state", "paused")] == ["r1"]
@@ -504,7 +507,7 @@ def test_a_run_is_paused_and_resumed_from_another_shell(shell: Shell) -> None:
 
 
 def test_a_paused_run_does_not_keep_the_background_worker(shell: Shell) -> None:
-    assert shell("submit", "short.yaml", "--id", "r1").returncode == 0
+    assert shell("submit", "halves.yaml", "--id", "r1").returncode == 0
     assert shell("pause", "r1").returncode == 0
     eventually(lambda: not shell.processes(), "the background worker leaves")
     shell("cancel", "r1")
