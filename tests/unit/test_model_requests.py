@@ -254,13 +254,13 @@ def weather(city: str) -> str:
 
 def test_a_tool_that_a_model_asks_for_is_called_as_the_guide_shows(server: Misbehaving) -> None:
     guide = Path("docs/how-to/calling-out.md").read_text()
-    example = re.search(r"```yaml\n(ask: .*?)```", guide, re.DOTALL)
-    assert example is not None
+    examples = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)]
+    (nodes,) = [each["nodes"] for each in examples if {"ask", "act"} <= set(each.get("nodes", ()))]
     server.models["tools"] = BEHAVIOURS["tool-calls-interleaved"].page
     server.models["text"] = BEHAVIOURS["text"].page
     config = {"llm": {"model": "tools"}, "tools": [f"{__name__}:weather"]}
     given = {"question": "Rome?", "tools": [{"type": "function", "function": {"name": "weather"}}]}
-    flow = {"id": "tools", "config": config, "nodes": yaml.safe_load(example[1])}
+    flow = {"id": "tools", "config": config, "nodes": nodes}
     flow["inputs"] = {"question": {"type": "string"}, "tools": {"type": "array"}}
     result = Flows().run(flow, given)
     assert result.error is None
