@@ -56,7 +56,7 @@ class Policy:
     """What the definition itself says of the node, where its function was not at hand when the
     flow was compiled: the worker lays it over what the decorator says. None: both are in here."""
     marked: tuple[str, ...] = ()
-    """What of all this the decorator says: ``timeout``, ``retry.delay``; for people to see."""
+    """Keys that come from the decorator: ``timeout``, ``retry.delay``; for people to see."""
 
     @property
     def alone(self) -> bool:
@@ -65,13 +65,7 @@ class Policy:
         The pool's hard time limit belongs to a message; and what waits for a limit gives its
         worker back.
         """
-        return bool(
-            self.timeout
-            or self.concurrency
-            or self.rate_limit
-            or self.circuit_breaker
-            or self.cache
-        )
+        return bool(self.timeout or self.guarded)
 
     @property
     def guarded(self) -> bool:
