@@ -147,7 +147,7 @@ class Settings:
     unprotected_redis: bool
     """Whether a Redis on another machine may do without a password."""
     capture_print: bool
-    """Whether what nodes print becomes records of their logs."""
+    """True if the output of ``print`` in nodes becomes records of their logs."""
     log_level: str
     """Name of a level of the standard ``logging`` module, upper case."""
 

@@ -45,7 +45,7 @@ class HostOptions:
     heartbeat: float = 1.5
     """Seconds between renewals of leases."""
     limits: Limits
-    """What nodes may leave in the log of their run."""
+    """Bounds of the events that nodes add to the log of their run."""
     work_first: bool = True
     """Whether a worker goes on with a node that it made ready."""
     engines: Callable[[], Mapping[str, str]] = dict

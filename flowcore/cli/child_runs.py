@@ -42,7 +42,7 @@ class Question:
     signal: str | None = None
     """The signal that it waits for; None: it asks for an approval."""
     waits: str | None = None
-    """What it waits for, in words."""
+    """Words for the event that it waits for."""
 
 
 def questions_of(plan: Plan, nodes: Iterable[NodeRecord], way: str = "") -> Iterator[Question]:
@@ -75,7 +75,7 @@ class InnerRuns:
         self._plans: dict[str, Plan] = {}
         self._looked = 0.0
         self.progress: Mapping[str, str] = {}
-        """How far the inside of a node is, such as ``2/4 items``, by the node's id."""
+        """Progress of the child runs of nodes, such as ``2/4 items``, by the node's id."""
         self.questions: tuple[Question, ...] = ()
         """Nodes inside that wait for an answer; those of the run itself are not among them."""
 

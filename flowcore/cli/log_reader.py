@@ -42,7 +42,7 @@ class _Source:
     run: str
     plan: Plan
     way: str
-    """What leads to the run from the outermost one, in addresses."""
+    """The path to the run from the outermost one, in addresses."""
     wanted: frozenset[str] | None
     """The nodes that are wanted, with all that is inside them; None: all."""
     after: int = 0

@@ -32,7 +32,7 @@ def situation(
         node: The node.
         plan: The run's plan.
         now: Unix seconds; this machine's clock when left out.
-        progress: How far the runs inside are, by node; of one that has settled it is no news,
+        progress: Progress of child runs, by node; of one that has settled it is no news,
             and may be older than its end.
     """
     inside = "" if node.state.is_terminal else progress.get(node.id, "")

@@ -36,7 +36,7 @@ class Picture:
         self.counts: Counter[NodeState] = Counter({NodeState.PENDING: len(plan)})
         self.lock = threading.RLock()
         self.progress: Mapping[str, str] = {}
-        """How far the runs inside are, by node: see ``inner_runs``."""
+        """Progress of child runs, by node: see ``child_runs``."""
         self.inside: Sequence[Question] = ()
         """Questions of the runs inside."""
         self._nodes: dict[str, NodeRecord] = {}

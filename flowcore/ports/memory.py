@@ -40,7 +40,7 @@ class Conversation:
 
     entries: Sequence[Entry] = ()
     pinned: int = 0
-    """How many of them, the first ones, stay whatever else is forgotten."""
+    """Number of the first ones, which stay whatever else is forgotten."""
     summary: bytes | None = None
     """msgpack of what stands for the messages up to ``folded``."""
     folded: int = 0
@@ -54,7 +54,7 @@ class Written:
     last: int = 0
     """The id of the last message written."""
     messages: int = 0
-    """How many there are that may be forgotten."""
+    """Number of those that may be forgotten."""
     size: int = 0
     """Their bytes."""
 

@@ -72,9 +72,9 @@ class AttemptRef:
     node: int
     attempt: int
     turn: int | None = 0
-    """How often the attempt was claimed before: after a wait, and when somebody has to decide what
-    comes of its failure, it is claimed anew, and who had it before is not heard. None: unknown, as
-    to whoever has seen a process die; then any turn counts."""
+    """Number of claims of the attempt before this one: after a wait, and for a decision on its
+    failure, it is claimed anew, and reports of an earlier claim are refused. None: unknown, as to a
+    process that has seen another one die; then any turn counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -267,7 +267,7 @@ def node_table(
     Args:
         record: The run.
         plan: Its plan.
-        progress: How far the runs inside are, by node.
+        progress: Progress of child runs, by node.
     """
     nodes = list(record.nodes.values())
     head = ""

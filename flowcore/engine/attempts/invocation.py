@@ -165,7 +165,7 @@ class Invoker:
         self._closed = False
         self._prune_at = _PRUNE
         self._listens = False
-        """Whether this process has the handler that wakes its main thread."""
+        """True once this process has the handler that wakes its main thread."""
 
     def close(self) -> None:
         """End its threads; another call starts new ones."""

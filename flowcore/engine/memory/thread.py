@@ -105,7 +105,7 @@ class ThreadMemory:
     hide: Callable[..., Any] = field(default=lambda value, **_: value)
     """Takes the secrets that the writer has read out of what is kept."""
     log: "logging.Logger | logging.LoggerAdapter[Any]" = field(default=_log)
-    """Where the writer is told what had to be left for later."""
+    """The logger that hears of summaries that had to be left for later."""
     _writes: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ class Limits:
 
     event: int = 64 * 2**10
     prints: bool = False
-    """Whether what a node prints is among what it leaves."""
+    """True if the output of ``print`` in a node is recorded."""
 
     def pack_event(self, data: Any, *, node: str) -> bytes:
         """Pack the data of a node's event, unless it is too large.

@@ -32,7 +32,7 @@ class ExecutorPorts:
     payloads: Payloads
     """Packs outputs, and keeps large ones elsewhere."""
     limits: Limits
-    """How large an event may be."""
+    """Bounds of the events that nodes emit."""
     memory: MemoryStore | None = None
     spawner: StructuredNodes | None = None
     """For nodes that start child runs."""

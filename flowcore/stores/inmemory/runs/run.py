@@ -122,7 +122,7 @@ class StoredRun:
     undecided: Counter[int] = field(default_factory=Counter)
     """By node whose attempt has failed: how many of those who were to decide were lost."""
     ran_ahead: bool = False
-    """Whether a unit was lost that had begun a node which was not ready."""
+    """True if a unit was lost that had begun a node which was not ready."""
     deferred: dict[int, Failure] = field(default_factory=dict)
     """By node whose attempt has failed: why, until somebody has decided what comes of that."""
     failures: dict[str, Failure] = field(default_factory=dict)
